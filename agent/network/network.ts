@@ -1,0 +1,65 @@
+/**
+ * The network as the agent sees it: authenticated peers, message streams, gossip.
+ * Drivers: libp2p (`libp2p.ts`) and the simulated one in `test/support/`; one contract suite for both.
+ */
+import type { Brand } from '#src/brand';
+
+/** libp2p peer id, base58btc text (`12D3KooW…`). The channel proves it; `agent/sync` binds it to an AID. */
+export type PeerKey = Brand<string, 'PeerKey'>;
+
+/** Multiaddr text: `/ip4/192.0.2.1/tcp/7400/p2p/12D3KooW…`. */
+export type PeerAddress = Brand<string, 'PeerAddress'>;
+
+/** `/kelmesh/1/sync`. */
+export type ProtocolId = Brand<string, 'ProtocolId'>;
+
+/** An ordered, reliable, bidirectional stream of whole messages, each at most the protocol's `maxMessage` bytes. */
+export interface MessageStream {
+  readonly peer: PeerKey;
+  /** Waits while the peer is slow (back-pressure). Rejects with NETWORK_STREAM_CLOSED. */
+  send(message: Uint8Array): Promise<void>;
+  /** The next message, undefined after the peer closed its side. Rejects with NETWORK_STREAM_CLOSED on reset, NETWORK_MESSAGE_TOO_LARGE (and resets). */
+  receive(signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  /** Closes the own side after what was sent; idempotent. */
+  close(): Promise<void>;
+  abort(reason: Error): void;
+}
+
+export interface ProtocolLimits {
+  /** Bytes. */
+  readonly maxMessage: number;
+  /** Concurrent inbound streams per peer; more are reset. */
+  readonly maxStreams: number;
+}
+
+/** `accept` passes a gossiped message on, `ignore` drops it, `reject` drops it and counts against its forwarder. */
+export type GossipVerdict = 'accept' | 'ignore' | 'reject';
+
+export interface NetworkListener {
+  connected(peer: PeerKey): void;
+  disconnected(peer: PeerKey): void;
+}
+
+export interface Network {
+  readonly self: PeerKey;
+  /** Own dialable addresses, each with `/p2p/` suffix. */
+  addresses(): readonly PeerAddress[];
+  peers(): readonly PeerKey[];
+  /** Addresses as the connection to `peer` shows them, for a connected peer; empty otherwise. */
+  addressesOf(peer: PeerKey): readonly PeerAddress[];
+  /** Connects to one of `addresses` of one peer. Rejects with NETWORK_UNREACHABLE. */
+  dial(addresses: readonly PeerAddress[], signal?: AbortSignal): Promise<PeerKey>;
+  disconnect(peer: PeerKey): Promise<void>;
+  open(peer: PeerKey, protocol: ProtocolId, limits: ProtocolLimits): Promise<MessageStream>;
+  handle(protocol: ProtocolId, limits: ProtocolLimits, handler: (stream: MessageStream) => Promise<void>): void;
+  publish(topic: string, message: Uint8Array): Promise<void>;
+  subscribe(topic: string, handler: (message: Uint8Array, from: PeerKey) => Promise<GossipVerdict>): void;
+  listen(listener: NetworkListener): void;
+  /** Only peers that pass are accepted as connections; called on every inbound and outbound connection. */
+  setGate(gate: (peer: PeerKey) => boolean): void;
+  close(): Promise<void>;
+}
+
+export function parsePeerAddress(text: string): PeerAddress | undefined {
+  return text.length <= 512 && /^(\/[a-z0-9-]+(\/[^/\s]+)?)+$/i.test(text) ? (text as PeerAddress) : undefined;
+}

@@ -1,0 +1,50 @@
+/**
+ * The key event logs that this agent knows, durable: what the rest of the agent sees of `kel/`.
+ * Nothing enters unverified, nothing is announced before it is on disk (DESIGN invariants 1 and 2).
+ */
+import type { Aid, Said, VerificationKey } from '#kel/identifiers';
+import type { EventReference, KeyState, ThresholdForm } from '#kel/state/key-state';
+
+/** What became of one message of a stream. */
+export interface MessageOutcome {
+  readonly verdict: 'accepted' | 'duplicate' | 'waiting' | 'refused';
+  /** `KEL_…` for waiting and refused, undefined otherwise. */
+  readonly code?: string;
+  readonly reason?: string;
+  readonly aid?: Aid;
+  readonly said?: Said;
+  readonly sn?: number;
+  /** Offset of the message's first byte in the stream. */
+  readonly offset: number;
+}
+
+/** An accepted establishment event, as far as verifying a signature made under it needs. */
+export interface EstablishedKeys {
+  readonly aid: Aid;
+  readonly sn: number;
+  readonly said: Said;
+  readonly keys: readonly VerificationKey[];
+  readonly signingThreshold: ThresholdForm;
+}
+
+/** A seal `{d: SAID}` in an accepted event, and the event that carries it. */
+export interface SealSource {
+  readonly aid: Aid;
+  readonly event: EventReference;
+}
+
+export interface KelStore {
+  /** Parses and evaluates every message of a CESR stream, in order; one bad message does not stop the next. Durable when it resolves. Calls are serialised. */
+  process(stream: Uint8Array): Promise<readonly MessageOutcome[]>;
+  state(aid: Aid): KeyState | undefined;
+  aids(): readonly Aid[];
+  /** The establishment event of `aid` with exactly this sn and SAID, current or past. */
+  establishment(aid: Aid, sn: number, said: Said): Promise<EstablishedKeys | undefined>;
+  /** The accepted event of `aid` that seals `said`, if any. */
+  sealOf(aid: Aid, said: Said): Promise<SealSource | undefined>;
+  /** The log from sequence number `from` (default 0) as the CESR stream that KERIpy reads: each event followed by its `-V` group. */
+  export(aid: Aid, from?: number): Promise<Uint8Array>;
+  /** Called after each accepted event is durable, in order. @returns unsubscribe */
+  subscribe(listener: (state: KeyState, message: Uint8Array) => void): () => void;
+  close(): Promise<void>;
+}

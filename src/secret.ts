@@ -1,0 +1,54 @@
+/**
+ * Secret bytes that do not print.
+ *
+ * The bytes live in a buffer of their own (not the shared pool) and are filled with zeros on dispose.
+ * That is best effort: copies that the engine or a library made may survive.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import { inspect } from 'node:util';
+
+export class Secret implements Disposable {
+  readonly #bytes: Uint8Array;
+
+  /** Copies `bytes`; the caller wipes its own copy. */
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.allocUnsafeSlow(bytes.length);
+    this.#bytes.set(bytes);
+  }
+
+  /** Takes `bytes` into a secret and fills the original with zeros. */
+  static take(bytes: Uint8Array): Secret {
+    const secret = new Secret(bytes);
+    bytes.fill(0);
+    return secret;
+  }
+
+  get length(): number {
+    return this.#bytes.length;
+  }
+
+  /** The live bytes, not a copy: never keep, log or encode them. */
+  expose(): Uint8Array {
+    return this.#bytes;
+  }
+
+  equals(other: Secret): boolean {
+    return this.length === other.length && timingSafeEqual(this.#bytes, other.#bytes);
+  }
+
+  [Symbol.dispose](): void {
+    this.#bytes.fill(0);
+  }
+
+  toJSON(): string {
+    return '[secret]';
+  }
+
+  toString(): string {
+    return '[secret]';
+  }
+
+  [inspect.custom](): string {
+    return '[secret]';
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * WireGuard devices as the program sees them: read the state, apply the smallest change.
+ * Drivers: the kernel module, a userspace program over UAPI, and a recording one in `test/support/`.
+ */
+import type { Brand } from '#src/brand';
+import type { Secret } from '#src/secret';
+
+/** Network interface name: 1 to 15 characters of `[A-Za-z0-9_.-]`. */
+export type InterfaceName = Brand<string, 'InterfaceName'>;
+
+/** 32 bytes as 64 lower-case hex digits, the UAPI form: usable as a map key. Never logged. */
+export type WireGuardKey = Brand<string, 'WireGuardKey'>;
+
+/** `192.0.2.1:51820` or `[2001:db8::1]:51820`. */
+export type UdpEndpoint = Brand<string, 'UdpEndpoint'>;
+
+/** `fd00::1/128` or `10.0.0.1/32`: canonical text, host bits zero. */
+export type Cidr = Brand<string, 'Cidr'>;
+
+export interface DesiredPeer {
+  readonly publicKey: WireGuardKey;
+  readonly presharedKey: Secret;
+  /** Absent: wait for the other end to come (WireGuard roaming sets it). An endpoint learnt by roaming is never overwritten with the same desired one. */
+  readonly endpoint?: UdpEndpoint;
+  readonly allowedIps: readonly Cidr[];
+  /** Seconds, 0 = off. */
+  readonly keepalive: number;
+}
+
+export interface DesiredDevice {
+  readonly name: InterfaceName;
+  readonly privateKey: Secret;
+  /** 1 to 65,535. */
+  readonly listenPort: number;
+  readonly mtu: number;
+  /** The device's own overlay addresses, with their prefix length (`fd…/128`). */
+  readonly addresses: readonly string[];
+  readonly peers: readonly DesiredPeer[];
+  /** Prefixes that the host routes into this device: managed apart from allowed IPs, so that a rotation can park packets first. */
+  readonly routes: readonly Cidr[];
+}
+
+export interface PeerState {
+  readonly publicKey: WireGuardKey;
+  /** For comparison with the desired one; all zero when none is set. */
+  readonly presharedKey: Secret;
+  readonly endpoint?: UdpEndpoint;
+  readonly allowedIps: readonly Cidr[];
+  readonly keepalive: number;
+  /** Milliseconds since the Unix epoch; 0 when there never was a handshake. */
+  readonly lastHandshake: number;
+  readonly rxBytes: bigint;
+  readonly txBytes: bigint;
+}
+
+export interface DeviceState {
+  readonly name: InterfaceName;
+  readonly publicKey: WireGuardKey;
+  readonly listenPort: number;
+  readonly peers: ReadonlyMap<WireGuardKey, PeerState>;
+  readonly addresses: readonly string[];
+  readonly routes: readonly Cidr[];
+  readonly mtu: number;
+}
+
+export interface TunnelDriver {
+  /** For `status`: `kernel`, `wireguard-go 0.0.20250522 (/path)`. */
+  readonly description: string;
+  /** State of a device that exists, also one left by an earlier run of the agent; undefined when there is none. */
+  read(name: InterfaceName): Promise<DeviceState | undefined>;
+  /** Creates the device when it is missing, then applies the difference only; twice changes nothing. @returns what changed, in words without keys */
+  apply(desired: DesiredDevice): Promise<readonly string[]>;
+  /** Ends the userspace program of the device by its process id, or deletes the kernel device. */
+  remove(name: InterfaceName): Promise<void>;
+  /** Names of devices that belong to this agent (by its prefix), running now. */
+  list(prefix: string): Promise<readonly InterfaceName[]>;
+}
