@@ -20,7 +20,10 @@ export interface MlKem1024 {
   /** @param seed the 64-byte `d || z` of FIPS 203 7.1  @returns the 1,568-byte encapsulation key */
   publicKey(seed: Uint8Array): Uint8Array;
   /** @param publicKey 1,568 bytes, validated  @returns 1,568-byte ciphertext and 32-byte shared secret; throws CRYPTO_BAD_KEY */
-  encapsulate(publicKey: Uint8Array): { readonly ciphertext: Uint8Array; readonly sharedSecret: Uint8Array };
+  encapsulate(publicKey: Uint8Array): {
+    readonly ciphertext: Uint8Array;
+    readonly sharedSecret: Uint8Array;
+  };
   /** @returns 32 bytes; a wrong ciphertext of the right length gives the implicit-rejection secret (FIPS 203 6.3) */
   decapsulate(ciphertext: Uint8Array, seed: Uint8Array): Uint8Array;
 }
