@@ -1,0 +1,167 @@
+/**
+ * The bytes of a sealed key file.
+ *
+ *   file    = header || sealed || checksum
+ *   header  = "kelmesh sealed keys 1\n" || memory (u32, KiB) || passes (u32) || lanes (u32) || salt (16 bytes)
+ *   sealed  = XChaCha20-Poly1305 of the content (src/crypto/aead.ts), the header as associated data
+ *   checksum = SHA-256 of all before it, 32 bytes
+ *   content = count (u32) || count × (id, 16 bytes || kind, 1 byte || secret, 32 bytes), ids ascending
+ *
+ * Integers are big-endian. The checksum has no key: it tells a damaged file from a wrong passphrase, which
+ * the authenticated encryption alone cannot. Whoever forges it gains nothing.
+ */
+import { concatBytes, equalBytes, uint32be, utf8 } from '#src/bytes';
+import { SEAL_OVERHEAD } from '#src/crypto/aead';
+import { sha256 } from '#src/crypto/hash';
+import { Secret } from '#src/secret';
+import { KeyStoreError } from './errors.ts';
+import { KEY_ID_LENGTH, keyIdBytes, keyIdOf } from './key-id.ts';
+import {
+  isP256Scalar,
+  SOFTWARE_SECRET_LENGTH,
+  type SoftwareKey,
+  type SoftwareKeyKind,
+  SoftwareKeys,
+} from './software-keys.ts';
+
+/** Cost of Argon2id (RFC 9106). */
+export interface PassphraseCost {
+  /** KiB: 8 per lane at least, 2 GiB at most. */
+  readonly memory: number;
+  /** 1 to 64. */
+  readonly passes: number;
+  /** 1 to 16. */
+  readonly lanes: number;
+}
+
+export interface SealedFile {
+  readonly cost: PassphraseCost;
+  /** 16 bytes. */
+  readonly salt: Uint8Array;
+  /** All before `sealed`: its associated data. */
+  readonly header: Uint8Array;
+  readonly sealed: Uint8Array;
+}
+
+export const SALT_LENGTH = 16;
+
+/** Far above what a node ever holds; bounds the work that a file can ask for. */
+export const MAX_KEYS = 4096;
+
+const MAGIC = utf8('kelmesh sealed keys 1\n');
+const HEADER_LENGTH = MAGIC.length + 12 + SALT_LENGTH;
+const CHECKSUM_LENGTH = 32;
+const ENTRY_LENGTH = KEY_ID_LENGTH + 1 + SOFTWARE_SECRET_LENGTH;
+const MIN_FILE_LENGTH = HEADER_LENGTH + SEAL_OVERHEAD + 4 + CHECKSUM_LENGTH;
+
+/** Length of the largest file, in bytes. */
+export const MAX_FILE_LENGTH = MIN_FILE_LENGTH + MAX_KEYS * ENTRY_LENGTH;
+
+const MAX_MEMORY = 2 * 1024 * 1024;
+const MAX_PASSES = 64;
+const MAX_LANES = 16;
+
+const kindCodes: Readonly<Record<SoftwareKeyKind, number>> = { ed25519: 1, p256: 2, root: 3 };
+
+/** The reason why a cost is out of bounds, or undefined. */
+export function costProblem({ memory, passes, lanes }: PassphraseCost): string | undefined {
+  if (!between(lanes, 1, MAX_LANES)) return `lanes: expected 1 to ${MAX_LANES}, got ${lanes}`;
+  if (!between(passes, 1, MAX_PASSES)) return `passes: expected 1 to ${MAX_PASSES}, got ${passes}`;
+  if (!between(memory, 8 * lanes, MAX_MEMORY))
+    return `memory: expected ${8 * lanes} to ${MAX_MEMORY} KiB, got ${memory}`;
+  return undefined;
+}
+
+/** @param salt 16 bytes */
+export function encodeHeader(cost: PassphraseCost, salt: Uint8Array): Uint8Array {
+  return concatBytes(
+    MAGIC,
+    uint32be(cost.memory),
+    uint32be(cost.passes),
+    uint32be(cost.lanes),
+    salt,
+  );
+}
+
+export function encodeSealedFile(header: Uint8Array, sealed: Uint8Array): Uint8Array {
+  const body = concatBytes(header, sealed);
+  return concatBytes(body, sha256(body));
+}
+
+/** Everything that needs no passphrase. @throws KEYSTORE_CORRUPT */
+export function parseSealedFile(bytes: Uint8Array): SealedFile {
+  if (bytes.length < MIN_FILE_LENGTH || bytes.length > MAX_FILE_LENGTH) {
+    throw corrupt(`expected ${MIN_FILE_LENGTH} to ${MAX_FILE_LENGTH} bytes, got ${bytes.length}`);
+  }
+  if (!equalBytes(bytes.subarray(0, MAGIC.length), MAGIC))
+    throw corrupt('it does not begin as a sealed key file of version 1');
+  const body = bytes.subarray(0, -CHECKSUM_LENGTH);
+  if (!equalBytes(sha256(body), bytes.subarray(-CHECKSUM_LENGTH)))
+    throw corrupt('its checksum does not fit its content');
+  const numbers = new DataView(bytes.buffer, bytes.byteOffset + MAGIC.length, 12);
+  const cost = {
+    memory: numbers.getUint32(0),
+    passes: numbers.getUint32(4),
+    lanes: numbers.getUint32(8),
+  };
+  const problem = costProblem(cost);
+  if (problem !== undefined) throw corrupt(problem);
+  return {
+    cost,
+    salt: bytes.slice(HEADER_LENGTH - SALT_LENGTH, HEADER_LENGTH),
+    header: bytes.slice(0, HEADER_LENGTH),
+    sealed: body.slice(HEADER_LENGTH),
+  };
+}
+
+/** Canonical: one set of keys, one encoding. */
+export function encodeKeys(keys: SoftwareKeys): Secret {
+  const all = keys.all();
+  const out = new Uint8Array(4 + all.length * ENTRY_LENGTH);
+  out.set(uint32be(all.length));
+  all.forEach(({ id, kind, secret }, index) => {
+    const at = 4 + index * ENTRY_LENGTH;
+    out.set(keyIdBytes(id), at);
+    out[at + KEY_ID_LENGTH] = kindCodes[kind];
+    out.set(secret.expose(), at + KEY_ID_LENGTH + 1);
+  });
+  return Secret.take(out);
+}
+
+/** Inverse of {@link encodeKeys}; accepts nothing else. @throws KEYSTORE_CORRUPT */
+export function parseKeys(bytes: Uint8Array): SoftwareKeys {
+  const count = bytes.length < 4 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+  if (count > MAX_KEYS || bytes.length !== 4 + count * ENTRY_LENGTH) {
+    throw corrupt(`content: ${bytes.length} bytes do not fit ${count} keys`);
+  }
+  const keys: SoftwareKey[] = [];
+  for (let at = 4; at < bytes.length; at += ENTRY_LENGTH) {
+    const key = parseKey(bytes.subarray(at, at + ENTRY_LENGTH));
+    const last = keys.at(-1);
+    if (last !== undefined && last.id >= key.id)
+      throw corrupt(`content: key ids ${last.id} and ${key.id} do not ascend`);
+    keys.push(key);
+  }
+  return new SoftwareKeys(keys);
+}
+
+function parseKey(entry: Uint8Array): SoftwareKey {
+  const id = keyIdOf(entry.subarray(0, KEY_ID_LENGTH));
+  const code = entry[KEY_ID_LENGTH];
+  const kind = (Object.keys(kindCodes) as SoftwareKeyKind[]).find(
+    (name) => kindCodes[name] === code,
+  );
+  if (kind === undefined) throw corrupt(`content: key ${id} is of unknown kind ${code}`);
+  const secret = entry.subarray(KEY_ID_LENGTH + 1);
+  if (kind === 'p256' && !isP256Scalar(secret))
+    throw corrupt(`content: key ${id} is not a P-256 scalar`);
+  return { id, kind, secret: new Secret(secret) };
+}
+
+function between(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most;
+}
+
+function corrupt(reason: string): KeyStoreError {
+  return new KeyStoreError('KEYSTORE_CORRUPT', `sealed key file: ${reason}`);
+}
