@@ -1,0 +1,23 @@
+#!/usr/bin/env node
+// `kelmesh` from a clone: hands over to the agent's own main on the Node that the project brings along,
+// whatever version the machine has.
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { runInForeground } from './child.mjs';
+
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+const node = path('../node_modules/node/bin/node');
+
+if (existsSync(node)) {
+  process.exitCode = await runInForeground(node, [
+    '--disable-warning=ExperimentalWarning',
+    path('../agent/main.ts'),
+    ...process.argv.slice(2),
+  ]);
+} else {
+  process.stderr.write(
+    `kelmesh: error: the packages are not installed: ${node} is missing\n` +
+      `kelmesh: hint: run \`npm ci\` in ${path('..')}, or \`npm start\`, which also installs what the system lacks\n`,
+  );
+  process.exitCode = 1;
+}

@@ -1,0 +1,94 @@
+// Installs what is missing on this machine, then runs one of the project's programs on the project's Node.
+//   node deploy/setup.mjs demo|test|test:slow|bench|install -- ARGUMENTS
+// Plain JavaScript without dependencies: it runs before anything is installed, on Node 18 or later.
+import { existsSync, readdirSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { runInForeground } from './child.mjs';
+import { ensureNodeModules } from './setup/node-modules.mjs';
+import { ownNode, programEnv, root } from './setup/paths.mjs';
+import { say, sayMissing } from './setup/report.mjs';
+import { ensureSystemPackages } from './setup/system-packages.mjs';
+import { checkTunDevice } from './setup/tun-device.mjs';
+import { ensurePinnedWireguardGo } from './setup/wireguard-go.mjs';
+
+const programs = {
+  demo: (args) => run(['agent/demo/main.ts', ...args]),
+  test: (args) => run(mocha(args)),
+  'test:slow': (args) => run(mocha(args), { KELMESH_SLOW: '1' }),
+  bench: runBenchmarks,
+  install: async () => 0,
+};
+
+async function main([verb, ...rest]) {
+  const args = rest[0] === '--' ? rest.slice(1) : rest;
+  const program = programs[verb];
+  if (program === undefined) {
+    say(`expected one of ${Object.keys(programs).join(', ')}, got ${verb ?? 'nothing'}`);
+    return 2;
+  }
+  if (process.platform !== 'linux')
+    say(`this is ${process.platform}: tunnels need Linux; the rest may work`);
+  const missing = await ensureEverything(verb);
+  sayMissing(missing);
+  if (missing.some((one) => one.fatal)) return 1;
+  process.chdir(root);
+  return program(args);
+}
+
+/** @returns what could not be installed; the program that follows decides what it can do without */
+async function ensureEverything(verb) {
+  const modules = await ensureNodeModules();
+  const pinned = await ensurePinnedWireguardGo();
+  const system = await ensureSystemPackages({
+    wireguardGo: !pinned,
+    interop: verb.startsWith('test'),
+  });
+  return [...modules, ...system, ...checkTunDevice()];
+}
+
+/** The whole suite unless a file is named: `npm test -- test/unit/secret.test.ts`. */
+function mocha(args) {
+  const named = args.some((arg) => !arg.startsWith('-') && existsSync(arg));
+  return ['node_modules/mocha/bin/mocha.js', ...args, ...(named ? [] : ['test/**/*.test.ts'])];
+}
+
+async function runBenchmarks(args) {
+  const named = args.filter((arg) => !arg.startsWith('-'));
+  const all = readdirSync(join(root, 'bench'))
+    .filter((name) => name.endsWith('.ts'))
+    .sort();
+  const files =
+    named.length === 0
+      ? all
+      : named.map(
+          (name) =>
+            all.find(
+              (file) =>
+                name === file ||
+                resolve(name) === join(root, 'bench', file) ||
+                `${name}.ts` === file,
+            ) ?? name,
+        );
+  const unknown = files.filter((file) => !all.includes(file));
+  if (unknown.length > 0) {
+    say(
+      `no such benchmark: ${unknown.join(', ')}; there are ${all.map((file) => file.slice(0, -3)).join(', ')}`,
+    );
+    return 2;
+  }
+  let worst = 0;
+  for (const file of files) {
+    process.stdout.write(`== ${relative(root, join(root, 'bench', file))}\n`);
+    worst = Math.max(
+      worst,
+      await run([`bench/${file}`, ...args.filter((arg) => arg.startsWith('-'))]),
+    );
+  }
+  return worst;
+}
+
+function run(args, env = {}) {
+  return runInForeground(ownNode, args, { ...programEnv, ...env });
+}
+
+process.exitCode = await main(process.argv.slice(2));

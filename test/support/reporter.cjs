@@ -1,0 +1,48 @@
+// The spec reporter, which also says why each skipped test was skipped, ends with one plain line
+// `N passed, N failed, N skipped`, and does not let a forgotten handle keep the run alive.
+const { reporters } = require('mocha');
+
+const lingerMs = 10_000;
+
+/** @see skip.ts for where the reason comes from */
+function skipReason(test) {
+  if (test.skipReason !== undefined) return test.skipReason;
+  for (let suite = test.parent; suite; suite = suite.parent) {
+    const hook = [...suite._beforeAll, ...suite._beforeEach].find(
+      (one) => one.skipReason !== undefined,
+    );
+    if (hook !== undefined) return hook.skipReason;
+  }
+  return 'no reason given';
+}
+
+class SummaryReporter extends reporters.Spec {
+  #skipped = [];
+
+  constructor(runner, options) {
+    super(runner, options);
+    runner.on('pending', (test) => this.#skipped.push(test));
+  }
+
+  epilogue() {
+    super.epilogue();
+    if (this.#skipped.length > 0) console.log('  skipped:');
+    for (const test of this.#skipped) console.log(`    ${test.fullTitle()}: ${skipReason(test)}`);
+    const { passes, failures, pending } = this.stats;
+    console.log(`\n${passes} passed, ${failures} failed, ${pending} skipped`);
+    this.#endWhatLingers(failures);
+  }
+
+  /** A test that leaves a socket or a timer open is a failure, told by kind, not a run that hangs. */
+  #endWhatLingers(failures) {
+    setTimeout(() => {
+      const open = process
+        .getActiveResourcesInfo()
+        .filter((kind) => !/TTY|Pipe|Immediate/.test(kind));
+      console.error(`the tests left open: ${open.join(', ') || 'an output pipe'}`);
+      process.exit(failures === 0 ? 1 : Math.min(failures, 255));
+    }, lingerMs).unref();
+  }
+}
+
+module.exports = SummaryReporter;
