@@ -40,7 +40,11 @@ class SummaryReporter extends reporters.Spec {
         .getActiveResourcesInfo()
         .filter((kind) => !/TTY|Pipe|Immediate/.test(kind));
       console.error(`the tests left open: ${open.join(', ') || 'an output pipe'}`);
-      process.exit(failures === 0 ? 1 : Math.min(failures, 255));
+      // Mocha sets the exit code in a listener of its own, registered before this one.
+      process.once('exit', () => {
+        process.exitCode = Math.min(Math.max(failures, 1), 255);
+      });
+      process.exit();
     }, lingerMs).unref();
   }
 }
