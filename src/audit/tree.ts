@@ -99,8 +99,7 @@ export class TileTree {
   }
 
   async #tile(level: number, index: number): Promise<readonly Uint8Array[]> {
-    const partial = this.#partial[level];
-    if (partial !== undefined && index === this.#full[level]) return partial;
+    if (index === (this.#full[level] ?? 0)) return this.#partial[level] ?? [];
     const path = tilePath(level, index);
     const hashes =
       this.#cache.get(path) ?? decodeTile((await this.#files.read(path)) ?? new Uint8Array());
