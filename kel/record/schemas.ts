@@ -1,0 +1,214 @@
+/** The fields of every record type: names, order, ranges (DESIGN 3). */
+import { isIP, isIPv4, isIPv6 } from 'node:net';
+import type { Aid, Said } from '#kel/identifiers';
+import { isAid, isSaid, isSalt } from './qualified.ts';
+import type {
+  AuditLogFields,
+  CharterFields,
+  CheckpointFields,
+  EndpointFields,
+  EstablishmentFields,
+  MemberFields,
+  NodeFields,
+  NodeRole,
+  ProtectionLevel,
+  RecordFields,
+  RecordOf,
+  RecordType,
+  RevocationFields,
+  Strategy,
+  TunnelEndFields,
+  TunnelKeyFields,
+  TunnelProofFields,
+  UdpEndpointFields,
+} from './record.ts';
+import {
+  bytes,
+  checked,
+  checkedText,
+  dateTime,
+  integer,
+  list,
+  type MapSchemas,
+  map,
+  oneOf,
+  type Schema,
+  text,
+  textOf,
+} from './schema.ts';
+
+/** Largest body and attachments together, bytes; a charter lists up to 4,096 members. */
+export const MAX_RECORD_BYTES = 64 * 1024;
+export const MAX_CHARTER_BYTES = 1024 * 1024;
+
+const MAX_MEMBERS = 4096;
+
+const aid = textOf<Aid>('an AID', isAid);
+const said = textOf<Said>('a SAID', isSaid);
+const saidOrNone = textOf<Said | ''>(
+  'a SAID or empty',
+  (value): value is Said | '' => value === '' || isSaid(value),
+);
+const role = oneOf<NodeRole>('server', 'relay', 'device');
+const region = text(0, 64);
+const level = oneOf<ProtectionLevel>('A', 'B', 'C', 'AB', 'AC', 'BC', 'ABC');
+const strategies = checked(list(oneOf<Strategy>('A', 'B', 'C'), 0, 3), (list) =>
+  list.every((entry, at) => at === 0 || entry > (list[at - 1] as Strategy))
+    ? undefined
+    : 'strategies in ascending order, each once',
+);
+const establishment = map<EstablishmentFields>({ s: integer(), d: said });
+
+const node: MapSchemas<NodeFields> = {
+  o: aid,
+  role,
+  region,
+  of: strategies,
+  rq: strategies,
+  ov: list(
+    checkedText(45, 'an IP address', (value) => isIP(value) !== 0 && !value.includes('%')),
+    0,
+    8,
+  ),
+};
+
+const tunnelKeys: MapSchemas<TunnelKeyFields> = {
+  e: integer(),
+  es: establishment,
+  wg: bytes(32),
+  kem: map({ 'ml-kem-1024': bytes(1568) }),
+  nb: dateTime,
+  na: dateTime,
+};
+
+const udpEndpoint = map<UdpEndpointFields>({
+  t: said,
+  a: list(checkedText(262, 'host:port', isHostAndPort), 0, 8),
+});
+
+const endpoints: MapSchemas<EndpointFields> = {
+  es: establishment,
+  p: text(46, 64, /^[1-9A-HJ-NP-Za-km-z]+$/),
+  la: list(text(2, 512, /^(\/[^/\s]+)+$/), 0, 16),
+  ue: list(udpEndpoint, 0, 16),
+};
+
+const member = map<MemberFields>({ i: aid, n: text(1, 63, /^[a-z0-9-]+$/), role, region });
+
+const charter: MapSchemas<CharterFields> = {
+  m: saidOrNone,
+  p: saidOrNone,
+  n: integer(),
+  name: text(1, 64),
+  gov: checked(list(aid, 1, 64), (list) => (isUnique(list) ? undefined : 'each governor once')),
+  mem: checked(list(member, 0, MAX_MEMBERS), (list) => {
+    if (!isUnique(list.map((entry) => entry.i))) return 'each member AID once';
+    return isUnique(list.map((entry) => entry.n)) ? undefined : 'each member name once';
+  }),
+  edge: map({ min: level }),
+  ep: map({ len: integer(120, 86_400), base: integer() }),
+};
+
+const auditLog: MapSchemas<AuditLogFields> = {
+  o: text(1, 256, /^[^\s+]+$/),
+  vk: list(text(1, 4096, /^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+$/), 1, 8),
+  cad: map({ n: integer(1), s: integer(1) }),
+  ret: integer(),
+};
+
+const revocation: MapSchemas<RevocationFields> = {
+  k: oneOf('node', 'epoch', 'organisation'),
+  who: text(1, 128),
+  from: dateTime,
+  why: text(0, 280),
+};
+
+const checkpoint = map<CheckpointFields>({
+  o: text(1, 256, /^[^\s+]+$/),
+  n: integer(),
+  r: bytes(32),
+});
+
+const tunnelEnd = map<TunnelEndFields>({
+  i: aid,
+  s: integer(),
+  d: said,
+  t: said,
+  hs: dateTime,
+  c: checkpoint,
+});
+
+const tunnelProof: MapSchemas<TunnelProofFields> = {
+  a: tunnelEnd,
+  b: tunnelEnd,
+  m: said,
+  ch: said,
+  ep: integer(),
+  th: bytes(32),
+  lv: level,
+  g: integer(),
+  na: bytes(32),
+  nb: bytes(32),
+};
+
+/** One schema per type, over the whole map. */
+export const recordSchemas: { readonly [T in RecordType]: Schema<RecordOf<T>> } = {
+  nod: checked(record('nod', node), (it) =>
+    it.rq.every((strategy) => it.of.includes(strategy)) ? undefined : 'rq among of',
+  ),
+  tun: checked(record('tun', tunnelKeys), (it) =>
+    it.nb < it.na ? undefined : `na later than nb ${it.nb}`,
+  ),
+  end: checked(record('end', endpoints), (it) =>
+    isUnique(it.ue.map((entry) => entry.t)) ? undefined : 'each tun record once in ue',
+  ),
+  chr: checked(record('chr', charter), (it) =>
+    (it.n === 0) === (it.m === '') && (it.n === 0) === (it.p === '')
+      ? undefined
+      : 'm and p empty in version 0 and only there',
+  ),
+  log: record('log', auditLog),
+  rvk: record('rvk', revocation),
+  tup: checked(record('tup', tunnelProof), (it) => {
+    if (it.i !== it.a.i) return `i equal to a.i ${it.a.i}`;
+    return it.a.i < it.b.i ? undefined : `a.i lower than b.i ${it.b.i}`;
+  }),
+};
+
+export function isRecordType(type: unknown): type is RecordType {
+  return typeof type === 'string' && Object.hasOwn(recordSchemas, type);
+}
+
+function record<T extends RecordType>(
+  type: T,
+  fields: MapSchemas<RecordFields[T]>,
+): Schema<RecordOf<T>> {
+  const common = {
+    v: text(17, 17),
+    t: oneOf(type),
+    d: said,
+    u: checkedText(24, 'a 128-bit salt', isSalt),
+    i: aid,
+    dt: dateTime,
+  };
+  return map<RecordOf<T>>({ ...common, ...fields } as unknown as MapSchemas<RecordOf<T>>);
+}
+
+function isUnique(values: readonly string[]): boolean {
+  return new Set(values).size === values.length;
+}
+
+function isHostAndPort(value: string): boolean {
+  const split = value.lastIndexOf(':');
+  const host = value.slice(0, split);
+  const port = value.slice(split + 1);
+  if (split < 1 || !/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65_535) return false;
+  if (host.startsWith('['))
+    return host.endsWith(']') && !host.includes('%') && isIPv6(host.slice(1, -1));
+  return (
+    isIPv4(host) ||
+    /^(?=.{1,253}$)(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(
+      host,
+    )
+  );
+}
