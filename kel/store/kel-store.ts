@@ -33,17 +33,25 @@ export interface SealSource {
   readonly event: EventReference;
 }
 
+export interface ProcessOptions {
+  /** Events of other AIDs are passed over before a signature is checked: outcome `refused`, code KEL_NOT_WANTED. Default: all are wanted. */
+  readonly accepts?: (aid: Aid) => boolean;
+}
+
 export interface KelStore {
   /** Parses and evaluates every message of a CESR stream, in order; one bad message does not stop the next. Durable when it resolves. Calls are serialised. */
-  process(stream: Uint8Array): Promise<readonly MessageOutcome[]>;
+  process(stream: Uint8Array, options?: ProcessOptions): Promise<readonly MessageOutcome[]>;
   state(aid: Aid): KeyState | undefined;
   aids(): readonly Aid[];
   /** The establishment event of `aid` with exactly this sn and SAID, current or past. */
   establishment(aid: Aid, sn: number, said: Said): Promise<EstablishedKeys | undefined>;
   /** The accepted event of `aid` that seals `said`, if any. */
   sealOf(aid: Aid, said: Said): Promise<SealSource | undefined>;
-  /** The log from sequence number `from` (default 0) as the CESR stream that KERIpy reads: each event followed by its `-V` group. */
-  export(aid: Aid, from?: number): Promise<Uint8Array>;
+  /**
+   * The log from sequence number `from` (default 0) as the CESR stream that KERIpy reads: each event followed by its `-V` group.
+   * @param maxBytes stops before the event that would pass it, never before the first; default: the whole log
+   */
+  export(aid: Aid, from?: number, maxBytes?: number): Promise<Uint8Array>;
   /** Called after each accepted event is durable, in order. @returns unsubscribe */
   subscribe(listener: (state: KeyState, message: Uint8Array) => void): () => void;
   close(): Promise<void>;
