@@ -260,7 +260,7 @@ async function readBounded(path: string): Promise<Uint8Array> {
         `${path}: expected at most ${MAX_FILE_LENGTH} bytes, got ${size}`,
       );
     }
-    return await readFile(path);
+    return new Uint8Array(await readFile(path));
   } catch (cause) {
     if (cause instanceof KeyStoreError) throw cause;
     throw new KeyStoreError('KEYSTORE_IO', `${path}: cannot be read`, { cause });
