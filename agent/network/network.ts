@@ -16,7 +16,7 @@ export type ProtocolId = Brand<string, 'ProtocolId'>;
 /** An ordered, reliable, bidirectional stream of whole messages, each at most the protocol's `maxMessage` bytes. */
 export interface MessageStream {
   readonly peer: PeerKey;
-  /** Waits while the peer is slow (back-pressure). Rejects with NETWORK_STREAM_CLOSED. */
+  /** Waits while the peer is slow (back-pressure). Rejects with NETWORK_STREAM_CLOSED, NETWORK_MESSAGE_TOO_LARGE. */
   send(message: Uint8Array): Promise<void>;
   /** The next message, undefined after the peer closed its side. Rejects with NETWORK_STREAM_CLOSED on reset, NETWORK_MESSAGE_TOO_LARGE (and resets). */
   receive(signal?: AbortSignal): Promise<Uint8Array | undefined>;
@@ -47,19 +47,56 @@ export interface Network {
   peers(): readonly PeerKey[];
   /** Addresses as the connection to `peer` shows them, for a connected peer; empty otherwise. */
   addressesOf(peer: PeerKey): readonly PeerAddress[];
-  /** Connects to one of `addresses` of one peer. Rejects with NETWORK_UNREACHABLE. */
+  /**
+   * Connects to one of `addresses` of one peer; a peer that is connected already is left as it is.
+   * The other end's gate may still close the connection after this resolves: `disconnected` tells.
+   * Rejects with NETWORK_UNREACHABLE, NETWORK_BAD_ADDRESS, or the reason of `signal`.
+   */
   dial(addresses: readonly PeerAddress[], signal?: AbortSignal): Promise<PeerKey>;
+  /** Resets the streams and ends the connections; the own side does not dial the peer again until told. */
   disconnect(peer: PeerKey): Promise<void>;
+  /**
+   * A stream on an existing connection. Rejects with NETWORK_UNREACHABLE when there is none,
+   * NETWORK_PROTOCOL_UNSUPPORTED, NETWORK_TIMEOUT. A peer that has `maxStreams` open resets it afterwards.
+   */
   open(peer: PeerKey, protocol: ProtocolId, limits: ProtocolLimits): Promise<MessageStream>;
-  handle(protocol: ProtocolId, limits: ProtocolLimits, handler: (stream: MessageStream) => Promise<void>): void;
+  /**
+   * Serves `protocol`; the stream lives as long as the promise of `handler`: closed when it resolves,
+   * reset when it rejects. Throws NETWORK_DUPLICATE_HANDLER.
+   */
+  handle(
+    protocol: ProtocolId,
+    limits: ProtocolLimits,
+    handler: (stream: MessageStream) => Promise<void>,
+  ): void;
+  /**
+   * Hands `message` to whoever subscribes and is near; never to the own handler. Best effort: with no
+   * subscriber in reach it is gone. Rejects with NETWORK_MESSAGE_TOO_LARGE above {@link MAX_GOSSIP_MESSAGE}.
+   */
   publish(topic: string, message: Uint8Array): Promise<void>;
-  subscribe(topic: string, handler: (message: Uint8Array, from: PeerKey) => Promise<GossipVerdict>): void;
+  /**
+   * `from` is the author, whose signature on the message was verified; not the peer that passed it on.
+   * Each message is given once; a handler that rejects counts as `ignore`. Throws NETWORK_DUPLICATE_HANDLER.
+   */
+  subscribe(
+    topic: string,
+    handler: (message: Uint8Array, from: PeerKey) => Promise<GossipVerdict>,
+  ): void;
   listen(listener: NetworkListener): void;
-  /** Only peers that pass are accepted as connections; called on every inbound and outbound connection. */
+  /**
+   * Only peers that pass are accepted as connections; called on every inbound and outbound connection.
+   * Peers connected now that do not pass are disconnected. A gate that throws refuses.
+   */
   setGate(gate: (peer: PeerKey) => boolean): void;
+  /** Resets every stream, tells `disconnected` for every peer; all else rejects with NETWORK_CLOSED from then on. */
   close(): Promise<void>;
 }
 
+/** Bytes of one gossiped message. */
+export const MAX_GOSSIP_MESSAGE = 65_536;
+
 export function parsePeerAddress(text: string): PeerAddress | undefined {
-  return text.length <= 512 && /^(\/[a-z0-9-]+(\/[^/\s]+)?)+$/i.test(text) ? (text as PeerAddress) : undefined;
+  return text.length <= 512 && /^(\/[a-z0-9-]+(\/[^/\s]+)?)+$/i.test(text)
+    ? (text as PeerAddress)
+    : undefined;
 }

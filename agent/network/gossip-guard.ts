@@ -1,0 +1,87 @@
+/**
+ * What a peer may do to us through gossip: a rate, and a score that its rejected messages lower.
+ *
+ * The messages of a peer below {@link GRAYLIST} are not looked at. Points fade by half every ten minutes, so a
+ * peer that was repaired comes back by itself.
+ */
+import type { Clock } from '#src/clock';
+import type { PeerKey } from './network.ts';
+
+/** Points of one rejected message: eight in a row and the peer is no longer heard. */
+const REJECT_POINTS = 10;
+/** Points of one message above the rate. */
+const EXCESS_POINTS = 1;
+const HALF_LIFE_MS = 600_000;
+/** Messages that a forwarder may send at once, and per second in the long run. */
+const BURST = 2_048;
+const MESSAGES_PER_SECOND = 256;
+const MAX_PEERS = 2_048;
+
+/** Score at and below which a forwarder is not heard; gossipsub's own default. */
+export const GRAYLIST = -80;
+
+interface Record {
+  points: number;
+  tokens: number;
+  at: number;
+}
+
+export class GossipGuard {
+  readonly #clock: Clock;
+  readonly #records = new Map<PeerKey, Record>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Zero for a peer without fault, else negative. */
+  score(peer: PeerKey): number {
+    const record = this.#records.get(peer);
+    return record ? -this.#aged(record).points : 0;
+  }
+
+  /** Takes one message of the forwarder's allowance; false when it has none left. */
+  admit(peer: PeerKey): boolean {
+    const record = this.#record(peer);
+    if (record.tokens < 1) {
+      record.points += EXCESS_POINTS;
+      return false;
+    }
+    record.tokens -= 1;
+    return -record.points > GRAYLIST;
+  }
+
+  reject(peer: PeerKey): void {
+    this.#record(peer).points += REJECT_POINTS;
+  }
+
+  #record(peer: PeerKey): Record {
+    const known = this.#records.get(peer);
+    if (known) return this.#aged(known);
+    if (this.#records.size >= MAX_PEERS) this.#evict();
+    const record = { points: 0, tokens: BURST, at: this.#clock.now() };
+    this.#records.set(peer, record);
+    return record;
+  }
+
+  #aged(record: Record): Record {
+    const elapsed = Math.max(0, this.#clock.now() - record.at);
+    record.points *= 0.5 ** (elapsed / HALF_LIFE_MS);
+    record.tokens = Math.min(BURST, record.tokens + (elapsed * MESSAGES_PER_SECOND) / 1000);
+    record.at = this.#clock.now();
+    return record;
+  }
+
+  /** Forgets the peer with the least against it, so that a crowd of new keys cannot clear an old name. */
+  #evict(): void {
+    let least: PeerKey | undefined;
+    let points = Number.POSITIVE_INFINITY;
+    for (const [peer, record] of this.#records) {
+      if (this.#aged(record).points < points) {
+        least = peer;
+        points = record.points;
+      }
+    }
+    if (least !== undefined) this.#records.delete(least);
+  }
+}

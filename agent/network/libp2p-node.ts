@@ -1,0 +1,162 @@
+/** The libp2p node: which parts it has and what each may use. Loading this file loads libp2p (about 150 modules). */
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import { gossipsub, StrictSign, TopicValidatorResult } from '@libp2p/gossipsub';
+import { identify } from '@libp2p/identify';
+import { mdns } from '@libp2p/mdns';
+import { noise } from '@libp2p/noise';
+import { peerIdFromString } from '@libp2p/peer-id';
+import { tcp } from '@libp2p/tcp';
+import { yamux } from '@libp2p/yamux';
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p } from 'libp2p';
+import type { Secret } from '#src/secret';
+import { NetworkError } from './errors.ts';
+import type { GossipVerdict, PeerAddress, PeerKey } from './network.ts';
+
+export type Libp2pNode = Awaited<ReturnType<typeof createNode>>;
+export type Libp2pConnection = ReturnType<Libp2pNode['getConnections']>[number];
+export type Libp2pStream = Awaited<ReturnType<Libp2pConnection['newStream']>>;
+
+/** mDNS service, not libp2p's common one: foreign nodes of the LAN are none of our business. */
+const MDNS_SERVICE = '_kelmesh._udp.local';
+
+const MEBIBYTE = 1 << 20;
+
+export interface NodeInit {
+  readonly privateKey: Secret;
+  readonly listen: readonly PeerAddress[];
+  readonly announce: readonly PeerAddress[];
+  readonly mdns: boolean;
+  readonly maxConnections: number;
+  readonly maxPendingInbound: number;
+  readonly maxInboundPerSecond: number;
+  admits(peer: PeerKey): boolean;
+  discovered(peer: PeerKey, addresses: readonly PeerAddress[]): void;
+  gossipScore(peer: PeerKey): number;
+  readonly graylist: number;
+}
+
+/** The node, not started yet: its listeners come first. */
+export async function createNode(init: NodeInit) {
+  const denied = (peer: { toString(): string }) => !init.admits(peer.toString() as PeerKey);
+  // libp2p keeps its own copy of the key for as long as the node runs: what it holds cannot be wiped.
+  const privateKey = await generateKeyPairFromSeed('Ed25519', init.privateKey.expose());
+  return createLibp2p({
+    start: false,
+    privateKey,
+    nodeInfo: { name: 'kelmesh', version: '1', userAgent: 'kelmesh' },
+    addresses: { listen: [...init.listen], appendAnnounce: [...init.announce] },
+    transports: [tcp({ maxConnections: init.maxConnections + init.maxPendingInbound })],
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      yamux({
+        maxInboundStreams: 256,
+        maxOutboundStreams: 256,
+        // A stream that nobody reads holds at most one window: it must stay below the read buffer, or the
+        // stream would be reset instead of slowed down.
+        streamOptions: { maxStreamWindowSize: MEBIBYTE, maxReadBufferLength: 4 * MEBIBYTE },
+      }),
+    ],
+    connectionManager: {
+      maxConnections: init.maxConnections,
+      maxIncomingPendingConnections: init.maxPendingInbound,
+      inboundConnectionThreshold: init.maxInboundPerSecond,
+      maxPeerAddrsToDial: 16,
+      reconnectRetries: 0,
+    },
+    connectionGater: {
+      denyDialPeer: denied,
+      denyInboundEncryptedConnection: denied,
+      denyOutboundEncryptedConnection: denied,
+    },
+    peerDiscovery: init.mdns ? [discovery(init)] : [],
+    services: {
+      identify: identify(),
+      listeners: (components: ListenerComponents) => new Listeners(components),
+      gossip: gossip(init),
+    },
+  });
+}
+
+function discovery(init: NodeInit): ReturnType<typeof mdns> {
+  return (components) => {
+    const service = mdns({ serviceTag: MDNS_SERVICE })(components);
+    // Listened to here: the node itself tells of a peer only the first time it sees it.
+    service.addEventListener('peer', ({ detail }) => {
+      init.discovered(detail.id.toString() as PeerKey, detail.multiaddrs.map(toPeerAddress));
+    });
+    return service;
+  };
+}
+
+function gossip(init: NodeInit): ReturnType<typeof gossipsub> {
+  return gossipsub({
+    globalSignaturePolicy: StrictSign,
+    fallbackToFloodsub: false,
+    floodPublish: true,
+    allowPublishToZeroTopicPeers: true,
+    emitSelf: false,
+    doPX: false,
+    // Long enough for the three heartbeats in which a message is offered again, short enough to bound the cache.
+    seenTTL: 30_000,
+    maxTopicBytesPerPeer: 128 * 1024,
+    maxInboundDataLength: 4 * MEBIBYTE,
+    maxOutboundBufferSize: 16 * MEBIBYTE,
+    scoreParams: {
+      appSpecificScore: (peer) => init.gossipScore(peer as PeerKey),
+      appSpecificWeight: 1,
+      // Several organisations behind one address, or one test machine, are no attack.
+      IPColocationFactorWeight: 0,
+      behaviourPenaltyThreshold: 6,
+    },
+    scoreThresholds: { graylistThreshold: init.graylist },
+  });
+}
+
+interface ListenerComponents {
+  readonly transportManager: { getAddrs(): Multiaddr[] };
+  readonly addressManager: {
+    confirmObservedAddr(address: Multiaddr, options: { type: 'transport'; ttl: number }): void;
+  };
+}
+
+/**
+ * Confirms the addresses that the node listens on. libp2p announces a public address only after a stranger
+ * dialled it back; here the operator's word counts.
+ */
+class Listeners {
+  readonly #components: ListenerComponents;
+
+  constructor(components: ListenerComponents) {
+    this.#components = components;
+  }
+
+  confirm(): void {
+    const { transportManager, addressManager } = this.#components;
+    for (const address of transportManager.getAddrs()) {
+      addressManager.confirmObservedAddr(address, { type: 'transport', ttl: 86_400_000 });
+    }
+  }
+}
+
+export function toMultiaddr(address: PeerAddress): Multiaddr {
+  try {
+    return multiaddr(address);
+  } catch (cause) {
+    throw new NetworkError('NETWORK_BAD_ADDRESS', `not a multiaddr: ${address}`, { cause });
+  }
+}
+
+export function toPeerAddress(address: Multiaddr): PeerAddress {
+  return address.toString() as PeerAddress;
+}
+
+export function toPeerId(peer: PeerKey): ReturnType<typeof peerIdFromString> {
+  return peerIdFromString(peer);
+}
+
+export const topicVerdicts: Readonly<Record<GossipVerdict, TopicValidatorResult>> = {
+  accept: TopicValidatorResult.Accept,
+  ignore: TopicValidatorResult.Ignore,
+  reject: TopicValidatorResult.Reject,
+};

@@ -1,0 +1,148 @@
+/** The streams of one node: opening, serving, counting them per peer, and resetting those that went silent. */
+import type { Clock } from '#src/clock';
+import { duplicateHandler, NetworkError } from './errors.ts';
+import type { Libp2pConnection, Libp2pNode, Libp2pStream } from './libp2p-node.ts';
+import { Libp2pMessageStream } from './libp2p-stream.ts';
+import type { MessageStream, PeerKey, ProtocolId, ProtocolLimits } from './network.ts';
+
+/** Milliseconds in which the peer agrees on the protocol of a new stream. */
+const NEGOTIATION_MS = 10_000;
+/** Outbound streams of one protocol on one connection. */
+const MAX_OUTBOUND = 128;
+
+export type StreamHandler = (stream: MessageStream) => Promise<void>;
+
+export class Libp2pStreams {
+  readonly #clock: Clock;
+  readonly #idleMs: number;
+  readonly #open = new Set<Libp2pMessageStream>();
+  /** Inbound streams by protocol and peer; libp2p's own count is per connection. */
+  readonly #inbound = new Map<string, number>();
+  readonly #protocols = new Set<ProtocolId>();
+  readonly #closed = new AbortController();
+
+  /** @param idleMs milliseconds without a byte after which a stream is reset */
+  constructor(clock: Clock, idleMs: number) {
+    this.#clock = clock;
+    this.#idleMs = idleMs;
+    this.#sweep().catch(() => undefined); // only `close` ends it
+  }
+
+  async open(
+    connection: Libp2pConnection,
+    peer: PeerKey,
+    protocol: ProtocolId,
+    limits: ProtocolLimits,
+  ): Promise<MessageStream> {
+    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(NEGOTIATION_MS)]);
+    try {
+      const options = { signal, maxOutboundStreams: MAX_OUTBOUND };
+      return this.#wrap(await connection.newStream(protocol, options), peer, limits);
+    } catch (cause) {
+      throw openError(peer, protocol, cause);
+    }
+  }
+
+  handle(
+    node: Libp2pNode,
+    protocol: ProtocolId,
+    limits: ProtocolLimits,
+    handler: StreamHandler,
+  ): void {
+    if (this.#protocols.has(protocol)) throw duplicateHandler(protocol);
+    this.#protocols.add(protocol);
+    const serve = (stream: Libp2pStream, connection: Libp2pConnection): void => {
+      const peer = connection.remotePeer.toString() as PeerKey;
+      this.#accept(stream, peer, protocol, limits, handler);
+    };
+    const options = { maxInboundStreams: limits.maxStreams, maxOutboundStreams: MAX_OUTBOUND };
+    // Registered at once; what is awaited is a note in the peer store, of no use when it fails.
+    node.handle(protocol, serve, options).catch(() => undefined);
+  }
+
+  /** Resets the streams of `peer`. */
+  abort(peer: PeerKey, reason: Error): void {
+    for (const stream of this.#open) if (stream.peer === peer) stream.abort(reason);
+  }
+
+  close(reason: Error): void {
+    this.#closed.abort(reason);
+    for (const stream of this.#open) stream.abort(reason);
+  }
+
+  #accept(
+    stream: Libp2pStream,
+    peer: PeerKey,
+    protocol: ProtocolId,
+    limits: ProtocolLimits,
+    handler: StreamHandler,
+  ): void {
+    const slot = `${protocol} ${peer}`;
+    const count = this.#inbound.get(slot) ?? 0;
+    if (count >= limits.maxStreams) {
+      stream.abort(new Error(`more than ${limits.maxStreams} streams of ${protocol}`));
+      return;
+    }
+    this.#inbound.set(slot, count + 1);
+    const wrapped = this.#wrap(stream, peer, limits);
+    void wrapped.finished.then(() => this.#release(slot));
+    serve(wrapped, handler);
+  }
+
+  #release(slot: string): void {
+    const count = this.#inbound.get(slot) ?? 0;
+    if (count > 1) this.#inbound.set(slot, count - 1);
+    else this.#inbound.delete(slot);
+  }
+
+  #wrap(stream: Libp2pStream, peer: PeerKey, limits: ProtocolLimits): Libp2pMessageStream {
+    const wrapped = new Libp2pMessageStream(stream, peer, limits, this.#clock);
+    this.#open.add(wrapped);
+    void wrapped.finished.then(() => this.#open.delete(wrapped));
+    if (this.#closed.signal.aborted) wrapped.abort(this.#closed.signal.reason);
+    return wrapped;
+  }
+
+  async #sweep(): Promise<void> {
+    for (;;) {
+      await this.#clock.sleep(this.#idleMs / 4, this.#closed.signal);
+      const now = this.#clock.now();
+      for (const stream of this.#open) {
+        const idleMs = now - stream.lastActivity;
+        if (idleMs < this.#idleMs) continue;
+        stream.abort(
+          new NetworkError('NETWORK_TIMEOUT', `no byte for ${idleMs} ms, at most ${this.#idleMs}`),
+        );
+      }
+    }
+  }
+}
+
+function serve(stream: Libp2pMessageStream, handler: StreamHandler): void {
+  // In a microtask of its own, so that a handler that throws is as good as one that rejects.
+  void Promise.resolve()
+    .then(() => handler(stream))
+    .then(
+      () => stream.finish(),
+      (error: unknown) => stream.abort(error instanceof Error ? error : new Error(String(error))),
+    );
+}
+
+function openError(peer: PeerKey, protocol: ProtocolId, cause: unknown): NetworkError {
+  const name = cause instanceof Error ? cause.name : '';
+  const what = `${protocol} with ${peer}`;
+  switch (name) {
+    case 'UnsupportedProtocolError':
+      return new NetworkError('NETWORK_PROTOCOL_UNSUPPORTED', `${what}: not offered`, { cause });
+    case 'TooManyOutboundProtocolStreamsError':
+      return new NetworkError('NETWORK_TOO_MANY_STREAMS', `${what}: more than ${MAX_OUTBOUND}`, {
+        cause,
+      });
+    case 'TimeoutError':
+      return new NetworkError('NETWORK_TIMEOUT', `${what}: no answer in ${NEGOTIATION_MS} ms`, {
+        cause,
+      });
+    default:
+      return new NetworkError('NETWORK_UNREACHABLE', `${what}: the connection ended`, { cause });
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * The network on libp2p: TCP, Noise, Yamux, identify, gossipsub, optional mDNS.
+ *
+ * libp2p itself is loaded by {@link createLibp2pNetwork}, so that commands that need no network do not wait for it.
+ */
+import type { Clock } from '#src/clock';
+import type { Secret } from '#src/secret';
+import { NetworkError } from './errors.ts';
+import { GossipGuard, GRAYLIST } from './gossip-guard.ts';
+import { Libp2pGossip } from './libp2p-gossip.ts';
+import type { Libp2pConnection, Libp2pNode } from './libp2p-node.ts';
+import { Libp2pStreams, type StreamHandler } from './libp2p-streams.ts';
+import type {
+  GossipVerdict,
+  MessageStream,
+  Network,
+  NetworkListener,
+  PeerAddress,
+  PeerKey,
+  ProtocolId,
+  ProtocolLimits,
+} from './network.ts';
+import { peerKeyOf, peerOf } from './peer-key.ts';
+import { Redialler } from './redial.ts';
+
+export interface NetworkLimits {
+  /** Connections in all; @default 512 */
+  readonly maxConnections: number;
+  /** Inbound connections whose handshake is not done; @default 32 */
+  readonly maxPendingInbound: number;
+  /** Inbound connections per second from one IP address; @default 20 */
+  readonly maxInboundPerSecond: number;
+  /** Milliseconds without a byte after which a stream is reset; @default 120 000 */
+  readonly idleStreamMs: number;
+}
+
+const DEFAULT_LIMITS: NetworkLimits = {
+  maxConnections: 512,
+  maxPendingInbound: 32,
+  maxInboundPerSecond: 20,
+  idleStreamMs: 120_000,
+};
+
+export interface Libp2pNetworkOptions {
+  /** 32-byte Ed25519 seed. */
+  readonly privateKey: Secret;
+  readonly listen: readonly PeerAddress[];
+  /** Addresses under which others reach this node, beside the ones it listens on. */
+  readonly announce?: readonly PeerAddress[];
+  readonly bootstrap: readonly PeerAddress[];
+  /** Finds peers of the LAN and dials those that the gate admits. */
+  readonly mdns: boolean;
+  readonly limits?: Partial<NetworkLimits>;
+  readonly clock: Clock;
+}
+
+/** @throws NETWORK_BAD_ADDRESS, NETWORK_BAD_KEY, NETWORK_PORT_IN_USE, NETWORK_LISTEN_FAILED */
+export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promise<Network> {
+  const self = peerKeyOf(options.privateKey);
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const guard = new GossipGuard(options.clock);
+  const library = await import('./libp2p-node.ts');
+  for (const address of [...options.listen, ...(options.announce ?? []), ...options.bootstrap]) {
+    library.toMultiaddr(address);
+  }
+  // The node asks the network that is built around it; nothing is asked before `start`.
+  const network: { current?: Libp2pNetwork } = {};
+  const node = await library.createNode({
+    ...limits,
+    privateKey: options.privateKey,
+    listen: options.listen,
+    announce: options.announce ?? [],
+    mdns: options.mdns,
+    admits: (peer) => network.current?.admits(peer) ?? false,
+    discovered: (peer, addresses) => network.current?.discovered(peer, addresses),
+    gossipScore: (peer) => guard.score(peer),
+    graylist: GRAYLIST,
+  });
+  network.current = new Libp2pNetwork({
+    self,
+    node,
+    library,
+    clock: options.clock,
+    streams: new Libp2pStreams(options.clock, limits.idleStreamMs),
+    gossip: new Libp2pGossip(node.services.gossip, library.topicVerdicts, guard),
+  });
+  await network.current.start(options.listen, options.bootstrap);
+  return network.current;
+}
+
+interface Parts {
+  readonly self: PeerKey;
+  readonly node: Libp2pNode;
+  readonly library: typeof import('./libp2p-node.ts');
+  readonly clock: Clock;
+  readonly streams: Libp2pStreams;
+  readonly gossip: Libp2pGossip;
+}
+
+/** Milliseconds for an orderly end of a connection; then it is cut. */
+const HANG_UP_MS = 1_000;
+
+class Libp2pNetwork implements Network {
+  readonly self: PeerKey;
+  readonly #parts: Parts;
+  readonly #redialler: Redialler;
+  readonly #listeners: NetworkListener[] = [];
+  #gate: (peer: PeerKey) => boolean = () => true;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: Parts) {
+    this.self = parts.self;
+    this.#parts = parts;
+    this.#redialler = new Redialler({
+      clock: parts.clock,
+      dial: (peer, addresses, signal) => this.#connect(peer, addresses, signal),
+      isConnected: (peer) => this.#connections(peer).length > 0,
+      admits: (peer) => this.admits(peer),
+    });
+    parts.node.addEventListener('peer:connect', ({ detail }) => {
+      const peer = detail.toString() as PeerKey;
+      this.#redialler.connected(peer);
+      for (const listener of this.#listeners) listener.connected(peer);
+    });
+    parts.node.addEventListener('peer:disconnect', ({ detail }) => {
+      const peer = detail.toString() as PeerKey;
+      this.#redialler.lost(peer);
+      for (const listener of this.#listeners) listener.disconnected(peer);
+    });
+  }
+
+  async start(listen: readonly PeerAddress[], bootstrap: readonly PeerAddress[]): Promise<void> {
+    try {
+      await this.#parts.node.start();
+    } catch (cause) {
+      await this.close();
+      throw listenError(listen, cause);
+    }
+    this.#parts.node.services.listeners.confirm();
+    this.#redialler.keep(bootstrap);
+  }
+
+  admits(peer: PeerKey): boolean {
+    try {
+      return this.#gate(peer);
+    } catch {
+      return false;
+    }
+  }
+
+  discovered(peer: PeerKey, addresses: readonly PeerAddress[]): void {
+    this.#redialler.discovered(peer, addresses);
+  }
+
+  addresses(): readonly PeerAddress[] {
+    if (this.#closing) return [];
+    // Again each time: an interface may have come up since.
+    this.#parts.node.services.listeners.confirm();
+    return this.#parts.node.getMultiaddrs().map(this.#parts.library.toPeerAddress);
+  }
+
+  peers(): readonly PeerKey[] {
+    if (this.#closing) return [];
+    return this.#parts.node.getPeers().map((peer) => peer.toString() as PeerKey);
+  }
+
+  addressesOf(peer: PeerKey): readonly PeerAddress[] {
+    const { toPeerAddress } = this.#parts.library;
+    return this.#connections(peer).map(({ remoteAddr }) => toPeerAddress(remoteAddr));
+  }
+
+  async dial(addresses: readonly PeerAddress[], signal?: AbortSignal): Promise<PeerKey> {
+    this.#assertOpen();
+    const peers = new Set(addresses.map(peerOf));
+    if (addresses.length === 0 || peers.size > 1 || peers.has(this.self)) {
+      const got = addresses.join(', ') || 'none';
+      throw new NetworkError('NETWORK_BAD_ADDRESS', `expected addresses of one peer, got ${got}`);
+    }
+    return this.#connect(undefined, addresses, signal);
+  }
+
+  async disconnect(peer: PeerKey): Promise<void> {
+    this.#assertOpen();
+    this.#redialler.dismiss(peer);
+    await this.#hangUp(peer, 'disconnected');
+  }
+
+  async open(peer: PeerKey, protocol: ProtocolId, limits: ProtocolLimits): Promise<MessageStream> {
+    this.#assertOpen();
+    const [connection] = this.#connections(peer);
+    if (!connection) throw new NetworkError('NETWORK_UNREACHABLE', `not connected to ${peer}`);
+    return this.#parts.streams.open(connection, peer, protocol, limits);
+  }
+
+  handle(protocol: ProtocolId, limits: ProtocolLimits, handler: StreamHandler): void {
+    this.#assertOpen();
+    this.#parts.streams.handle(this.#parts.node, protocol, limits, handler);
+  }
+
+  async publish(topic: string, message: Uint8Array): Promise<void> {
+    this.#assertOpen();
+    await this.#parts.gossip.publish(topic, message);
+  }
+
+  subscribe(
+    topic: string,
+    handler: (message: Uint8Array, from: PeerKey) => Promise<GossipVerdict>,
+  ): void {
+    this.#assertOpen();
+    this.#parts.gossip.subscribe(topic, handler);
+  }
+
+  listen(listener: NetworkListener): void {
+    this.#listeners.push(listener);
+  }
+
+  setGate(gate: (peer: PeerKey) => boolean): void {
+    this.#gate = gate;
+    for (const peer of this.peers()) {
+      if (!this.admits(peer)) this.#hangUp(peer, 'no longer admitted').catch(() => undefined);
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close(this.peers());
+    return this.#closing;
+  }
+
+  async #close(peers: readonly PeerKey[]): Promise<void> {
+    const { node, streams } = this.#parts;
+    streams.close(new NetworkError('NETWORK_CLOSED', 'the network is closed'));
+    await this.#redialler.close();
+    await node.stop();
+    // The node forgets its listeners before it ends the connections.
+    for (const peer of peers) {
+      for (const listener of this.#listeners) listener.disconnected(peer);
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closing) throw new NetworkError('NETWORK_CLOSED', 'the network is closed');
+  }
+
+  #connections(peer: PeerKey): readonly Libp2pConnection[] {
+    if (this.#closing) return [];
+    return this.#parts.node
+      .getConnections()
+      .filter(({ remotePeer, status }) => status === 'open' && remotePeer.toString() === peer);
+  }
+
+  async #connect(
+    peer: PeerKey | undefined,
+    addresses: readonly PeerAddress[],
+    signal?: AbortSignal,
+  ): Promise<PeerKey> {
+    const { node, library } = this.#parts;
+    const target =
+      peer && addresses.length === 0 ? library.toPeerId(peer) : addresses.map(library.toMultiaddr);
+    try {
+      const connection = await node.dial(target, signal ? { signal } : {});
+      return connection.remotePeer.toString() as PeerKey;
+    } catch (cause) {
+      signal?.throwIfAborted();
+      const what = addresses.join(', ') || peer;
+      throw new NetworkError('NETWORK_UNREACHABLE', `${what}: ${messageOf(cause)}`, { cause });
+    }
+  }
+
+  async #hangUp(peer: PeerKey, why: string): Promise<void> {
+    const { node, library, streams } = this.#parts;
+    // First the reset, or the peer would take the end of its streams for an orderly one.
+    streams.abort(peer, new NetworkError('NETWORK_STREAM_CLOSED', `${peer}: ${why}`));
+    await node.hangUp(library.toPeerId(peer), { signal: AbortSignal.timeout(HANG_UP_MS) });
+  }
+}
+
+function listenError(listen: readonly PeerAddress[], cause: unknown): NetworkError {
+  const message = messageOf(cause);
+  const inUse = message.includes('EADDRINUSE');
+  const what = `cannot listen on ${listen.join(', ')}`;
+  return inUse
+    ? new NetworkError('NETWORK_PORT_IN_USE', `${what}: the port is taken`, { cause })
+    : new NetworkError('NETWORK_LISTEN_FAILED', what, { cause });
+}
+
+function messageOf(cause: unknown): string {
+  if (cause instanceof AggregateError) return cause.errors.map(messageOf).join('; ');
+  return cause instanceof Error ? cause.message : String(cause);
+}
