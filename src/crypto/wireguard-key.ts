@@ -7,7 +7,7 @@ import { x25519PublicKey } from './x25519.ts';
 const KEY_LENGTH = 32;
 
 /** @param bytes 32 uniform bytes, left as they are  @returns the clamped private key  @throws CRYPTO_BAD_LENGTH */
-export function wireGuardPrivateKey(bytes: Secret): Secret {
+export function wireguardPrivateKey(bytes: Secret): Secret {
   expectLength('WireGuard private key', bytes.expose(), KEY_LENGTH);
   const clamped = new Secret(bytes.expose());
   const view = clamped.expose();
@@ -17,11 +17,11 @@ export function wireGuardPrivateKey(bytes: Secret): Secret {
 }
 
 /** @param privateKey 32 bytes, clamped or not  @returns 32 bytes  @throws CRYPTO_BAD_LENGTH */
-export function wireGuardPublicKeyBytes(privateKey: Secret): Uint8Array {
+export function wireguardPublicKey(privateKey: Secret): Uint8Array {
   return x25519PublicKey(privateKey.expose());
 }
 
-/** {@link wireGuardPublicKeyBytes} in the form of UAPI. */
-export function wireGuardPublicKey(privateKey: Secret): WireGuardKey {
-  return Buffer.from(wireGuardPublicKeyBytes(privateKey)).toString('hex') as WireGuardKey;
+/** {@link wireguardPublicKey} in the form of UAPI. */
+export function wireguardPublicKeyHex(privateKey: Secret): WireGuardKey {
+  return Buffer.from(wireguardPublicKey(privateKey)).toString('hex') as WireGuardKey;
 }
