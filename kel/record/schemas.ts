@@ -37,9 +37,10 @@ import {
   textOf,
 } from './schema.ts';
 
-/** Largest body and attachments together, bytes; a charter lists up to 4,096 members. */
-export const MAX_RECORD_BYTES = 64 * 1024;
-export const MAX_CHARTER_BYTES = 1024 * 1024;
+/** Largest message, body and attachments, in bytes. */
+const MAX_BYTES = 64 * 1024;
+/** A charter lists up to 4,096 members. */
+export const MAX_CHARTER_BYTES = 512 * 1024;
 
 const MAX_MEMBERS = 4096;
 
@@ -174,6 +175,10 @@ export const recordSchemas: { readonly [T in RecordType]: Schema<RecordOf<T>> } 
     return it.a.i < it.b.i ? undefined : `a.i lower than b.i ${it.b.i}`;
   }),
 };
+
+export function maxRecordBytes(type: RecordType): number {
+  return type === 'chr' ? MAX_CHARTER_BYTES : MAX_BYTES;
+}
 
 export function isRecordType(type: unknown): type is RecordType {
   return typeof type === 'string' && Object.hasOwn(recordSchemas, type);
