@@ -61,9 +61,7 @@ function bodySize(message: Uint8Array): number {
 }
 
 function signersOf(record: AnyRecord, attachment: Uint8Array): ParsedRecord['signers'] {
-  const groups = rethrown('RECORD_BAD_ATTACHMENT', () =>
-    parseSignatureGroups(Buffer.from(attachment).toString('latin1')),
-  );
+  const groups = parseSignatureGroups(attachment);
   const expected = record.t === 'tup' ? 2 : 1;
   const [first, ...others] = groups;
   if (first === undefined || groups.length !== expected) {
