@@ -37,6 +37,9 @@ export class AuditLog implements AsyncDisposable {
   readonly #tree: TileTree;
   /** Entries of the unfinished bundle. Replaced, never emptied. */
   #tail: Uint8Array[];
+  #read:
+    | { readonly index: number; readonly entries: readonly Uint8Array[] | undefined }
+    | undefined;
   #signed: Checkpoint | undefined;
   #lastNote: string | undefined;
   #pending: PendingEntry[] = [];
@@ -144,12 +147,9 @@ export class AuditLog implements AsyncDisposable {
   /** The entry at `index`. @throws AUDIT_OUT_OF_RANGE, AUDIT_CORRUPT when its hash is not the one in the tree */
   async leaf(index: number): Promise<Uint8Array> {
     requireWithin(index, this.size);
-    const tail = this.#tail;
     const bundle = Math.floor(index / tileWidth);
-    const entries =
-      bundle === Math.floor((this.size - tail.length) / tileWidth)
-        ? tail
-        : decodeEntries((await this.#files.read(tilePath('entries', bundle))) ?? new Uint8Array());
+    const isTail = bundle === Math.floor((this.size - this.#tail.length) / tileWidth);
+    const entries = isTail ? this.#tail : await this.#bundle(bundle);
     const leaf = entries?.[index % tileWidth];
     if (leaf === undefined || !equalBytes(leafHash(leaf), await this.#tree.leaf(index))) {
       throw new AuditError(
@@ -176,7 +176,7 @@ export class AuditLog implements AsyncDisposable {
       try {
         await this.#write(batch);
       } catch (cause) {
-        this.#failure = new AuditError(
+        this.#failure ??= new AuditError(
           'AUDIT_WRITE_FAILED',
           `log ${this.origin} could not be written`,
           { cause },
@@ -207,6 +207,16 @@ export class AuditLog implements AsyncDisposable {
     this.#tail.push(...leaves);
     if (this.#tree.room === 0) await this.#seal();
     for (const [i, entry] of batch.entries()) entry.resolve(first + i);
+  }
+
+  /** The entries of a full bundle; the one read last is kept, since exports read in order. */
+  async #bundle(index: number): Promise<readonly Uint8Array[] | undefined> {
+    if (this.#read?.index !== index) {
+      const bytes = await this.#files.read(tilePath('entries', index));
+      const entries = bytes === undefined ? undefined : decodeEntries(bytes);
+      this.#read = { index, entries };
+    }
+    return this.#read.entries;
   }
 
   /** Moves the full tail into its bundle and tiles. */
