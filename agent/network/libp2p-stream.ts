@@ -103,7 +103,8 @@ export class Libp2pMessageStream implements MessageStream {
       }
     } catch (error) {
       this.#inbox.fail(error as NetworkError);
-      return this.abort(error as NetworkError);
+      this.abort(error as NetworkError);
+      return;
     }
     if (this.#inbox.bytes >= HIGH_WATER && this.#stream.readStatus === 'readable') {
       this.#stream.pause();
