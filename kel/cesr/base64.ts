@@ -1,0 +1,75 @@
+/**
+ * Base64url without padding (RFC 4648 section 5), strict: the alphabet of CESR.
+ * Node's own decoder skips foreign characters and takes `+` and `/`, so it cannot serve here.
+ */
+import { KelError } from '#kel/errors';
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+
+const VALUES = new Int8Array(128).fill(-1);
+for (let i = 0; i < ALPHABET.length; i++) VALUES[ALPHABET.charCodeAt(i)] = i;
+
+/** @returns 0 to 63, or −1 when the character at `at` is missing or not of the alphabet */
+function sextetAt(text: string, at: number): number {
+  return VALUES[text.charCodeAt(at)] ?? -1;
+}
+
+/** Big-endian number of `text`; undefined for a foreign character. Up to 8 characters. */
+export function base64ToInteger(text: string): number | undefined {
+  let value = 0;
+  for (let i = 0; i < text.length; i++) {
+    const sextet = sextetAt(text, i);
+    if (sextet < 0) return undefined;
+    value = value * 64 + sextet;
+  }
+  return value;
+}
+
+/** @param length characters, filled with `A` in front  @throws RangeError when the value needs more */
+export function integerToBase64(value: number, length: number): string {
+  let text = '';
+  let rest = value;
+  for (let i = 0; i < length; i++) {
+    text = ALPHABET.charAt(rest % 64) + text;
+    rest = Math.floor(rest / 64);
+  }
+  if (rest !== 0) throw new RangeError(`${value} does not fit in ${length} Base64 characters`);
+  return text;
+}
+
+/** True when every character is of the alphabet; also for the empty text. */
+export function isBase64(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (sextetAt(text, i) < 0) return false;
+  return true;
+}
+
+export function encodeBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
+}
+
+/**
+ * Decodes `text`, whose length is a multiple of 4, with its characters before `from` read as zeros:
+ * the code of a primitive takes the room of pad bits. Whole quadlets before `from` are left out.
+ * @throws KEL_BAD_CODE for a foreign character
+ */
+export function decodeBase64(text: string, from = 0): Uint8Array {
+  const start = from - (from % 4);
+  const out = new Uint8Array(((text.length - start) / 4) * 3);
+  let at = 0;
+  for (let i = start; i < text.length; i += 4) {
+    const a = i < from ? 0 : sextetAt(text, i);
+    const b = i + 1 < from ? 0 : sextetAt(text, i + 1);
+    const c = i + 2 < from ? 0 : sextetAt(text, i + 2);
+    const d = sextetAt(text, i + 3);
+    if ((a | b | c | d) < 0) {
+      throw new KelError(
+        'KEL_BAD_CODE',
+        `characters ${i} to ${i + 3} are not Base64url: ${JSON.stringify(text.slice(i, i + 4))}`,
+      );
+    }
+    out[at++] = (a << 2) | (b >> 4);
+    out[at++] = (b << 4) | (c >> 2);
+    out[at++] = (c << 6) | d;
+  }
+  return out;
+}

@@ -1,0 +1,77 @@
+/** What the CBOR and MGPK decoders share: a bounded cursor over the bytes of one body. */
+import { isAscii, isUtf8 } from 'node:buffer';
+import { KelError } from '#kel/errors';
+
+export class BinaryReader {
+  at = 0;
+  readonly bytes: Buffer;
+  readonly #kind: string;
+  /** The whole body as one string where every byte is a character: substrings of it are cheap. */
+  readonly #ascii: string | undefined;
+
+  constructor(bytes: Uint8Array, kind: string) {
+    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#kind = kind;
+    this.#ascii = isAscii(this.bytes) ? this.bytes.toString('latin1') : undefined;
+  }
+
+  get remaining(): number {
+    return this.bytes.length - this.at;
+  }
+
+  byte(): number {
+    const byte = this.bytes[this.at];
+    if (byte === undefined) throw this.fault('ends inside a value');
+    this.at++;
+    return byte;
+  }
+
+  /** Big-endian, 1, 2 or 4 bytes. */
+  uint(length: 1 | 2 | 4): number {
+    this.#need(length);
+    const value = this.bytes.readUIntBE(this.at, length);
+    this.at += length;
+    return value;
+  }
+
+  uint64(): bigint {
+    this.#need(8);
+    const value = this.bytes.readBigUInt64BE(this.at);
+    this.at += 8;
+    return value;
+  }
+
+  float64(): number {
+    this.#need(8);
+    const value = this.bytes.readDoubleBE(this.at);
+    this.at += 8;
+    if (!Number.isFinite(value) || Number.isInteger(value))
+      throw this.fault(`number ${value} has another form`);
+    return value;
+  }
+
+  text(length: number): string {
+    this.#need(length);
+    const from = this.at;
+    this.at += length;
+    if (this.#ascii !== undefined) return this.#ascii.slice(from, this.at);
+    const slice = this.bytes.subarray(from, this.at);
+    if (!isUtf8(slice)) throw this.fault('text is not UTF-8');
+    return slice.toString('utf8');
+  }
+
+  /** Each item takes at least one byte: a larger count cannot be met. */
+  count(count: number): number {
+    if (count > this.remaining)
+      throw this.fault(`claims ${count} items with ${this.remaining} bytes left`);
+    return count;
+  }
+
+  fault(what: string): KelError {
+    return new KelError('KEL_BAD_BODY', `${this.#kind} body, byte ${this.at}: ${what}`);
+  }
+
+  #need(length: number): void {
+    if (length > this.remaining) throw this.fault(`needs ${length} bytes, ${this.remaining} left`);
+  }
+}

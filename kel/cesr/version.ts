@@ -1,0 +1,119 @@
+/** Version strings of protocol 1.0: `KERI10JSON00012b_`, 17 characters; and how a body shows its own. */
+import { KelError } from '#kel/errors';
+
+export const SERIALIZATION_KINDS = ['JSON', 'CBOR', 'MGPK'] as const;
+export type BodyKind = (typeof SERIALIZATION_KINDS)[number];
+
+export interface Version {
+  /** Four capitals: `KERI` for key events, `KMSH` for records, others are carried and not read. */
+  readonly protocol: string;
+  readonly kind: BodyKind;
+  /** Bytes of the whole body. */
+  readonly size: number;
+}
+
+export const VERSION_LENGTH = 17;
+/** Bytes from the start of a body that {@link sniffVersion} needs at most. */
+export const VERSION_SNIFF_LENGTH = 7 + VERSION_LENGTH;
+
+const FORM = /^([A-Z]{4})10(JSON|CBOR|MGPK)([0-9a-f]{6})_$/;
+
+export function formatVersion({ protocol, kind, size }: Version): string {
+  if (size >= 16 ** 6) throw new RangeError(`a body of ${size} bytes has no version string`);
+  return `${protocol}10${kind}${size.toString(16).padStart(6, '0')}_`;
+}
+
+/** @throws KEL_BAD_VERSION */
+export function parseVersion(text: string): Version {
+  const match = FORM.exec(text);
+  if (match === null)
+    throw new KelError(
+      'KEL_BAD_VERSION',
+      `version string: expected protocol, 10, kind and size, got ${JSON.stringify(text)}`,
+    );
+  return {
+    protocol: match[1] as string,
+    kind: match[2] as BodyKind,
+    size: Number.parseInt(match[3] as string, 16),
+  };
+}
+
+/** Serialization that a body with this first byte has (CESR 1.0 cold start); undefined for anything else. */
+export function kindOfFirstByte(byte: number): BodyKind | undefined {
+  if (byte === 0x7b) return 'JSON';
+  if (byte >= 0xa0 && byte <= 0xbf) return 'CBOR';
+  if ((byte >= 0x80 && byte <= 0x8f) || byte === 0xde || byte === 0xdf) return 'MGPK';
+  return undefined;
+}
+
+/**
+ * Version of the body that begins at `at`, from its first field.
+ * @param bytes at least {@link VERSION_SNIFF_LENGTH} from `at`, unless the body is shorter
+ * @throws KEL_BAD_VERSION
+ */
+export function sniffVersion(bytes: Uint8Array, at = 0): Version {
+  const text = versionTextAt(bytes, at);
+  if (text === undefined) {
+    throw new KelError(
+      'KEL_BAD_VERSION',
+      `no version string at the start of a body (first byte 0x${(bytes[at] ?? 0).toString(16)})`,
+    );
+  }
+  const version = parseVersion(text);
+  const kind = kindOfFirstByte(bytes[at] ?? 0);
+  if (version.kind !== kind)
+    throw new KelError(
+      'KEL_BAD_VERSION',
+      `version string says ${version.kind}, the body is ${kind}`,
+    );
+  return version;
+}
+
+/** True when a body with a readable version string begins at `at`: what a search for the next message looks for. */
+export function isBodyStart(bytes: Uint8Array, at: number): boolean {
+  const text = versionTextAt(bytes, at);
+  return (
+    text !== undefined && FORM.test(text) && text.slice(6, 10) === kindOfFirstByte(bytes[at] ?? 0)
+  );
+}
+
+/** The 17 characters behind the label `v`; undefined when no body begins there. */
+function versionTextAt(bytes: Uint8Array, at: number): string | undefined {
+  const first = bytes[at] ?? 0;
+  const kind = kindOfFirstByte(first);
+  const label = kind === undefined ? undefined : versionLabel(kind, first);
+  if (label === undefined || !startsWith(bytes, at + label.skip, label.bytes)) return undefined;
+  const from = at + label.skip + label.bytes.length;
+  return latin1(bytes, from, from + VERSION_LENGTH);
+}
+
+const JSON_LABEL = Buffer.from('{"v":"');
+const CBOR_LABEL = Buffer.from('617671', 'hex');
+const MGPK_LABEL = Buffer.from('a176b1', 'hex');
+
+interface VersionLabel {
+  readonly skip: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Bytes of the map head, and the label `v` with the head of a 17-character string. */
+function versionLabel(kind: BodyKind, first: number): VersionLabel | undefined {
+  if (kind === 'JSON') return { skip: 0, bytes: JSON_LABEL };
+  if (kind === 'CBOR')
+    return first <= 0xb7
+      ? { skip: 1, bytes: CBOR_LABEL }
+      : first === 0xb8
+        ? { skip: 2, bytes: CBOR_LABEL }
+        : undefined;
+  if (first <= 0x8f) return { skip: 1, bytes: MGPK_LABEL };
+  return first === 0xde ? { skip: 3, bytes: MGPK_LABEL } : undefined;
+}
+
+function startsWith(bytes: Uint8Array, at: number, prefix: Uint8Array): boolean {
+  for (let i = 0; i < prefix.length; i++) if (bytes[at + i] !== prefix[i]) return false;
+  return true;
+}
+
+function latin1(bytes: Uint8Array, from: number, to: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1', from, to);
+}
