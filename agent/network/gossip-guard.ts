@@ -7,8 +7,8 @@
 import type { Clock } from '#src/clock';
 import type { PeerKey } from './network.ts';
 
-/** Points of one rejected message: eight in a row and the peer is no longer heard. */
-const REJECT_POINTS = 10;
+/** Points of one rejected message: eight within a minute and the peer is no longer heard. */
+const REJECT_POINTS = 11;
 /** Points of one message above the rate. */
 const EXCESS_POINTS = 1;
 const HALF_LIFE_MS = 600_000;
@@ -20,7 +20,7 @@ const MAX_PEERS = 2_048;
 /** Score at and below which a forwarder is not heard; gossipsub's own default. */
 export const GRAYLIST = -80;
 
-interface Record {
+interface Conduct {
   points: number;
   tokens: number;
   at: number;
@@ -28,7 +28,7 @@ interface Record {
 
 export class GossipGuard {
   readonly #clock: Clock;
-  readonly #records = new Map<PeerKey, Record>();
+  readonly #conduct = new Map<PeerKey, Conduct>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -36,7 +36,7 @@ export class GossipGuard {
 
   /** Zero for a peer without fault, else negative. */
   score(peer: PeerKey): number {
-    const record = this.#records.get(peer);
+    const record = this.#conduct.get(peer);
     return record ? -this.#aged(record).points : 0;
   }
 
@@ -55,16 +55,16 @@ export class GossipGuard {
     this.#record(peer).points += REJECT_POINTS;
   }
 
-  #record(peer: PeerKey): Record {
-    const known = this.#records.get(peer);
+  #record(peer: PeerKey): Conduct {
+    const known = this.#conduct.get(peer);
     if (known) return this.#aged(known);
-    if (this.#records.size >= MAX_PEERS) this.#evict();
+    if (this.#conduct.size >= MAX_PEERS) this.#evict();
     const record = { points: 0, tokens: BURST, at: this.#clock.now() };
-    this.#records.set(peer, record);
+    this.#conduct.set(peer, record);
     return record;
   }
 
-  #aged(record: Record): Record {
+  #aged(record: Conduct): Conduct {
     const elapsed = Math.max(0, this.#clock.now() - record.at);
     record.points *= 0.5 ** (elapsed / HALF_LIFE_MS);
     record.tokens = Math.min(BURST, record.tokens + (elapsed * MESSAGES_PER_SECOND) / 1000);
@@ -76,12 +76,12 @@ export class GossipGuard {
   #evict(): void {
     let least: PeerKey | undefined;
     let points = Number.POSITIVE_INFINITY;
-    for (const [peer, record] of this.#records) {
+    for (const [peer, record] of this.#conduct) {
       if (this.#aged(record).points < points) {
         least = peer;
         points = record.points;
       }
     }
-    if (least !== undefined) this.#records.delete(least);
+    if (least !== undefined) this.#conduct.delete(least);
   }
 }

@@ -87,10 +87,11 @@ export class Libp2pMessageStream implements MessageStream {
     stream.addEventListener('message', ({ data }) => this.#onData(data));
     stream.addEventListener('remoteCloseWrite', () => {
       this.#remoteClosed = true;
+      // One frame may carry data and the end, and the end is told first.
+      queueMicrotask(() => this.#maybeEnd());
     });
-    stream.addEventListener('end', () => this.#onEnd());
     stream.addEventListener('close', ({ error }) => this.#onClose(error));
-    if (stream.readableEnded) this.#onEnd();
+    this.#maybeEnd();
     if (stream.status !== 'open' && stream.status !== 'closing') this.#onClose(undefined);
   }
 
@@ -106,6 +107,7 @@ export class Libp2pMessageStream implements MessageStream {
       this.abort(error as NetworkError);
       return;
     }
+    this.#maybeEnd();
     if (this.#inbox.bytes >= HIGH_WATER && this.#stream.readStatus === 'readable') {
       this.#stream.pause();
     }
@@ -121,8 +123,12 @@ export class Libp2pMessageStream implements MessageStream {
     }
   }
 
-  #onEnd(): void {
-    if (!this.#remoteClosed) return; // `close` follows and tells why
+  /**
+   * Not the stream's own `end`: that comes once, and may have come before the bytes that the negotiation of the
+   * protocol read ahead were put back.
+   */
+  #maybeEnd(): void {
+    if (!this.#remoteClosed || this.#failure || this.#stream.readBufferLength > 0) return;
     if (this.#decoder.atBoundary) this.#inbox.end();
     else this.#fail(new Error('the peer closed inside a message'));
   }
@@ -150,7 +156,7 @@ export class Libp2pMessageStream implements MessageStream {
       await this.#writeEvent();
       this.#lastActivity = this.#clock.now();
     }
-    if (this.#failure) throw this.#failure;
+    throw this.#failure ?? streamClosed(this.peer);
   }
 
   /** Not `stream.onDrain()`: its promise is made once and stays resolved after the first drain. */
