@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import {
+  chainNext,
+  chainPsk,
+  chainStart,
+  kekLabel,
+  label,
+  mlKemLabel,
+  pairContributionLabel,
+  pairInfo,
+  pairMacLabel,
+  pairSignatureLabel,
+  wireguardLabel,
+} from '#src/crypto/labels';
+
+const fields = fc.array(fc.uint8Array({ maxLength: 6 }), { maxLength: 4 });
+const purpose = fc.string({
+  unit: fc.constantFrom('a', 'b', '0', '-'),
+  minLength: 1,
+  maxLength: 4,
+});
+
+describe('label', () => {
+  it('is the purpose and length-prefixed fields', () => {
+    assert.equal(
+      Buffer.from(wireguardLabel('EAbc', 258)).toString('hex'),
+      `${Buffer.from('kelmesh/1/wireguard').toString('hex')}00000004${Buffer.from('EAbc').toString('hex')}000000080000000000000102`,
+    );
+    assert.equal(Buffer.from(chainNext).toString(), 'kelmesh/1/next');
+  });
+
+  it('no two different (purpose, fields) give the same bytes', () => {
+    fc.assert(
+      fc.property(purpose, fields, purpose, fields, (p, f, q, g) => {
+        const same = p === q && JSON.stringify(f) === JSON.stringify(g);
+        assert.equal(Buffer.compare(label(p, ...f), label(q, ...g)) === 0, same);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('every label of the table is different from the others', () => {
+    const hash = new Uint8Array(32);
+    const all = [
+      wireguardLabel('E', 0),
+      mlKemLabel('E', 0),
+      kekLabel(0),
+      pairInfo,
+      chainStart,
+      chainNext,
+      chainPsk,
+      pairContributionLabel('x25519'),
+      pairContributionLabel('manual'),
+      pairSignatureLabel('initiator', hash),
+      pairSignatureLabel('responder', hash),
+      pairMacLabel('initiator'),
+      pairMacLabel('responder'),
+    ].map((bytes) => Buffer.from(bytes).toString('hex'));
+    assert.equal(new Set(all).size, all.length);
+  });
+
+  it('refuses a purpose that could run into a field, and counters that are not whole numbers', () => {
+    for (const bad of ['', 'A', 'a/b', 'a\0', 'ä'])
+      assert.throws(() => label(bad), { code: 'CRYPTO_BAD_LENGTH' });
+    for (const bad of [-1, 0.5, Number.NaN, 2 ** 53])
+      assert.throws(() => kekLabel(bad), { code: 'CRYPTO_BAD_LENGTH' });
+  });
+});
