@@ -1,0 +1,161 @@
+/** A `TunnelDriver` over the two ways of configuring WireGuard: what they share is the difference, and the link. */
+import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
+import { SerialQueue } from '#src/serial-queue';
+import { checkDesiredDevice } from './desired-device.ts';
+import {
+  type DeviceChange,
+  describeChange,
+  diffDevice,
+  type EndpointMemory,
+  isEmptyChange,
+  rememberEndpoints,
+} from './diff.ts';
+import { WireGuardError } from './errors.ts';
+import { describeLinkChange, diffLink, type LinkState, type Links } from './link.ts';
+import type {
+  Cidr,
+  DesiredDevice,
+  DeviceState,
+  InterfaceName,
+  TunnelDriver,
+} from './tunnel-driver.ts';
+import type { UapiDevice } from './uapi.ts';
+import { ZERO_KEY } from './values.ts';
+
+/** One way of making, reading and configuring a WireGuard device. */
+export interface DeviceBackend {
+  readonly description: string;
+  /** @returns undefined when the device does not exist or is not one of this backend */
+  get(name: InterfaceName): Promise<UapiDevice | undefined>;
+  create(name: InterfaceName): Promise<void>;
+  /** @param listenPort the present one, for the way back when the new one is taken */
+  set(name: InterfaceName, change: DeviceChange, listenPort: number): Promise<void>;
+  /** Nothing happens when the device does not exist. */
+  destroy(name: InterfaceName): Promise<void>;
+  list(): Promise<readonly InterfaceName[]>;
+}
+
+/** What was desired last in this run; nothing is lost with it but the knowledge of who changed what since. */
+interface Memory {
+  readonly endpoints: EndpointMemory;
+  readonly routes: ReadonlySet<Cidr>;
+}
+
+const NOTHING: Memory = { endpoints: new Map(), routes: new Set() };
+
+interface FullState {
+  readonly device: DeviceState;
+  readonly link: LinkState;
+}
+
+export class DeviceDriver implements TunnelDriver {
+  readonly #backend: DeviceBackend;
+  readonly #links: Links;
+  readonly #now: () => number;
+  readonly #memory = new Map<InterfaceName, Memory>();
+  readonly #queues = new Map<InterfaceName, SerialQueue>();
+
+  /** @param now milliseconds since the Unix epoch, as the clock of the handshakes */
+  constructor(backend: DeviceBackend, links: Links, now: () => number) {
+    this.#backend = backend;
+    this.#links = links;
+    this.#now = now;
+  }
+
+  get description(): string {
+    return this.#backend.description;
+  }
+
+  async read(name: InterfaceName): Promise<DeviceState | undefined> {
+    return this.#inOrder(name, async () => (await this.#read(name))?.device);
+  }
+
+  async apply(desired: DesiredDevice): Promise<readonly string[]> {
+    checkDesiredDevice(desired);
+    return this.#inOrder(desired.name, () => this.#apply(desired));
+  }
+
+  async remove(name: InterfaceName): Promise<void> {
+    await this.#inOrder(name, async () => {
+      this.#memory.delete(name);
+      await this.#backend.destroy(name);
+    });
+  }
+
+  async list(prefix: string): Promise<readonly InterfaceName[]> {
+    const names = await this.#backend.list();
+    return names.filter((name) => name.startsWith(prefix)).sort();
+  }
+
+  async #apply(desired: DesiredDevice): Promise<readonly string[]> {
+    const { name } = desired;
+    const actual = await this.#read(name);
+    if (actual) return this.#change(desired, actual);
+    this.#memory.delete(name);
+    if (await this.#links.exists(name))
+      throw new WireGuardError(
+        'WIREGUARD_NAME_TAKEN',
+        `${name}: expected no interface of this name, got one that is not a ${this.description} device`,
+      );
+    await this.#backend.create(name);
+    try {
+      const created = await this.#read(name);
+      if (!created) throw died(name);
+      return ['device created', ...(await this.#change(desired, created))];
+    } catch (error) {
+      // Half a device would be neither up nor missing.
+      await this.#backend.destroy(name).catch(() => undefined);
+      this.#memory.delete(name);
+      throw error;
+    }
+  }
+
+  async #change(desired: DesiredDevice, { device, link }: FullState): Promise<string[]> {
+    const { name } = desired;
+    const memory = this.#memory.get(name) ?? NOTHING;
+    const change = diffDevice(desired, device, memory.endpoints, this.#now());
+    if (!isEmptyChange(change)) await this.#backend.set(name, change, device.listenPort);
+    const taken = await this.#takenRoutes(desired, link, memory);
+    const linkChange = diffLink(desired, link, taken);
+    await this.#links.apply(name, linkChange);
+    this.#memory.set(name, {
+      endpoints: rememberEndpoints(desired, device, change, memory.endpoints),
+      routes: new Set(desired.routes),
+    });
+    return [...describeChange(change, device), ...describeLinkChange(linkChange)];
+  }
+
+  /** A route that was ours and is gone was taken by another device or fell with a link: only the second is put back. */
+  async #takenRoutes(
+    desired: DesiredDevice,
+    link: LinkState,
+    memory: Memory,
+  ): Promise<ReadonlySet<Cidr>> {
+    const present = new Set(link.routes);
+    const lost = desired.routes.filter(
+      (prefix) => memory.routes.has(prefix) && !present.has(prefix),
+    );
+    return this.#links.takenByOthers(desired.name, lost);
+  }
+
+  async #read(name: InterfaceName): Promise<FullState | undefined> {
+    const [wireGuard, link] = await Promise.all([this.#backend.get(name), this.#links.read(name)]);
+    if (!wireGuard || !link) return undefined;
+    using privateKey = wireGuard.privateKey;
+    const publicKey = privateKey === undefined ? ZERO_KEY : wireguardPublicKeyHex(privateKey);
+    const { listenPort, peers } = wireGuard;
+    const { mtu, addresses, routes } = link;
+    return { device: { name, publicKey, listenPort, peers, addresses, routes, mtu }, link };
+  }
+
+  #inOrder<T>(name: InterfaceName, task: () => Promise<T>): Promise<T> {
+    const queue = this.#queues.get(name) ?? new SerialQueue();
+    this.#queues.set(name, queue);
+    return queue.run(task);
+  }
+}
+
+function died(name: InterfaceName): WireGuardError {
+  const message = `${name}: expected a device after it was created, got none`;
+  return new WireGuardError('WIREGUARD_PROGRAM_DIED', message);
+}

@@ -1,0 +1,182 @@
+/** WireGuard in the kernel, configured with `ip link` and `wg` (wireguard-tools). Keys go by file descriptor, never in arguments. */
+import type { FileHandle } from 'node:fs/promises';
+import { release } from 'node:os';
+import type { Secret } from '#src/secret';
+import { expectSuccess, type RunCommand, runCommand } from './command.ts';
+import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
+import type { DeviceChange, PeerChange } from './diff.ts';
+import { WireGuardError } from './errors.ts';
+import { Links } from './link.ts';
+import { openSecretFile } from './secret-file.ts';
+import type { InterfaceName, TunnelDriver, WireGuardKey } from './tunnel-driver.ts';
+import type { UapiDevice } from './uapi.ts';
+import { formatBase64Key, parseInterfaceName } from './values.ts';
+import { parseWgDump } from './wg-dump.ts';
+
+/** Peers in one call of `wg`: each may need a descriptor, and the argument list has a limit. */
+const PEERS_PER_CALL = 64;
+/** Standard input, output and error come before it. */
+const FIRST_DESCRIPTOR = 3;
+
+export interface KernelDriverOptions {
+  /** For key files without a name, where `/dev/shm` cannot be written. */
+  readonly stateDir: string;
+  /** A name of `ip netns` in which the devices live; absent: the network namespace of this process. */
+  readonly namespace?: string;
+  /** Milliseconds since the Unix epoch; default the system's. */
+  readonly now?: () => number;
+  /** Default: the real one. */
+  readonly run?: RunCommand;
+}
+
+export function createKernelDriver(options: KernelDriverOptions): TunnelDriver {
+  const { stateDir, namespace, now = Date.now, run = runCommand } = options;
+  const links = new Links(run, namespace);
+  return new DeviceDriver(new KernelBackend(run, links, stateDir, namespace), links, now);
+}
+
+/** Makes a device and deletes it again: the one test that also loads the module, and that holds in a user namespace. */
+export async function kernelHasWireGuard(run: RunCommand = runCommand): Promise<boolean> {
+  const name = `kmtest${process.pid % 1_000_000}`;
+  try {
+    const added = await run('ip', ['link', 'add', 'dev', name, 'type', 'wireguard']);
+    if (added.status !== 0) return false;
+    await run('ip', ['link', 'del', 'dev', name]);
+    return (await run('wg', ['--version'])).status === 0;
+  } catch (error) {
+    if (error instanceof WireGuardError && error.code === 'WIREGUARD_NO_PROGRAM') return false;
+    throw error;
+  }
+}
+
+class KernelBackend implements DeviceBackend {
+  readonly description = `kernel ${release()}`;
+  readonly #run: RunCommand;
+  readonly #links: Links;
+  readonly #stateDir: string;
+  readonly #enter: readonly string[];
+
+  constructor(run: RunCommand, links: Links, stateDir: string, namespace: string | undefined) {
+    this.#run = run;
+    this.#links = links;
+    this.#stateDir = stateDir;
+    this.#enter = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
+  }
+
+  async get(name: InterfaceName): Promise<UapiDevice | undefined> {
+    if (!(await this.list()).includes(name)) return undefined;
+    return parseWgDump(await this.#wg(['show', name, 'dump']));
+  }
+
+  async create(name: InterfaceName): Promise<void> {
+    const result = await this.#links.ip(['link', 'add', 'dev', name, 'type', 'wireguard']);
+    const said = result.stderr.trim();
+    if (/unknown device type|operation not supported/i.test(said))
+      throw new WireGuardError(
+        'WIREGUARD_NO_KERNEL_MODULE',
+        `kernel ${release()}: expected device type wireguard, got "${said}"`,
+      );
+    if (/file exists/i.test(said))
+      throw new WireGuardError(
+        'WIREGUARD_NAME_TAKEN',
+        `${name}: expected a free name, got "${said}"`,
+      );
+    expectSuccess(`ip link add dev ${name} type wireguard`, result);
+  }
+
+  async set(name: InterfaceName, change: DeviceChange): Promise<void> {
+    const { privateKey, listenPort } = change;
+    if (privateKey !== undefined || listenPort !== undefined)
+      await this.#set(
+        name,
+        [{ secret: privateKey, before: [], after: portArgs(listenPort) }],
+        'private-key',
+      );
+    for (let i = 0; i < change.peers.length; i += PEERS_PER_CALL)
+      await this.#set(
+        name,
+        change.peers.slice(i, i + PEERS_PER_CALL).map(peerArgs),
+        'preshared-key',
+      );
+    for (let i = 0; i < change.removedPeers.length; i += PEERS_PER_CALL)
+      await this.#set(name, change.removedPeers.slice(i, i + PEERS_PER_CALL).map(removalArgs), '');
+  }
+
+  async destroy(name: InterfaceName): Promise<void> {
+    if (!(await this.list()).includes(name)) return;
+    expectSuccess(`ip link del dev ${name}`, await this.#links.ip(['link', 'del', 'dev', name]));
+  }
+
+  async list(): Promise<readonly InterfaceName[]> {
+    const output = await this.#links.ip(['-j', 'link', 'show', 'type', 'wireguard']);
+    const text = expectSuccess('ip link show type wireguard', output).trim();
+    const links: readonly { ifname?: string }[] = text === '' ? [] : JSON.parse(text);
+    return links.flatMap(({ ifname }) =>
+      ifname === undefined ? [] : [parseInterfaceName(ifname)],
+    );
+  }
+
+  async #set(name: InterfaceName, sections: readonly Section[], keyWord: string): Promise<void> {
+    const files: FileHandle[] = [];
+    try {
+      const args = ['set', name];
+      for (const { secret, before, after } of sections) {
+        args.push(...before);
+        if (secret) {
+          args.push(keyWord, `/dev/fd/${FIRST_DESCRIPTOR + files.length}`);
+          files.push(await openSecretFile(secret, this.#stateDir));
+        }
+        args.push(...after);
+      }
+      await this.#wg(
+        args,
+        files.map((file) => file.fd),
+      );
+    } finally {
+      for (const file of files) await file.close();
+    }
+  }
+
+  async #wg(args: readonly string[], descriptors: readonly number[] = []): Promise<string> {
+    const [file = 'wg', ...rest] = [...this.#enter, 'wg', ...args];
+    const result = await this.#run(file, rest, { descriptors });
+    if (/address already in use/i.test(result.stderr))
+      throw new WireGuardError(
+        'WIREGUARD_PORT_IN_USE',
+        `${args[1]}: expected the UDP port to be free, got "${result.stderr.trim()}"`,
+      );
+    // Only the first words: peers' keys and endpoints stand in the rest.
+    return expectSuccess(`wg ${args.slice(0, 2).join(' ')}`, result);
+  }
+}
+
+/** A part of the arguments of `wg set`, with the place of its key file. */
+interface Section {
+  readonly secret: Secret | undefined;
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+}
+
+function portArgs(listenPort: number | undefined): string[] {
+  return listenPort === undefined ? [] : ['listen-port', `${listenPort}`];
+}
+
+/** `wg set` always replaces the allowed IPs: it is given all of them, and only when they change. */
+function peerArgs(peer: PeerChange): Section {
+  const { endpoint, keepalive } = peer;
+  return {
+    secret: peer.presharedKey,
+    before: ['peer', formatBase64Key(peer.publicKey)],
+    after: [
+      ...(endpoint === undefined ? [] : ['endpoint', endpoint]),
+      ...(keepalive === undefined ? [] : ['persistent-keepalive', `${keepalive}`]),
+      ...(peer.replaceAllowedIps || peer.allowedIps.length > 0
+        ? ['allowed-ips', peer.desiredAllowedIps.join(',')]
+        : []),
+    ],
+  };
+}
+
+function removalArgs(key: WireGuardKey): Section {
+  return { secret: undefined, before: ['peer', formatBase64Key(key), 'remove'], after: [] };
+}

@@ -1,0 +1,205 @@
+/** Addresses, MTU and routes of a device through `ip` (iproute2): read as JSON, written as one batch. */
+import { type CommandResult, expectSuccess, type RunCommand } from './command.ts';
+import { WireGuardError } from './errors.ts';
+import type { Cidr, DesiredDevice, InterfaceName } from './tunnel-driver.ts';
+import { isIpv6Prefix, parseCidr, parseInterfaceAddress } from './values.ts';
+
+/** Marks the routes of the mesh in the routing table (rtnetlink `rtm_protocol`; the number is nobody's in `rt_protos`). */
+const ROUTE_PROTOCOL = 75;
+
+export interface LinkState {
+  readonly up: boolean;
+  readonly mtu: number;
+  readonly addresses: readonly string[];
+  readonly routes: readonly Cidr[];
+}
+
+export interface LinkChange {
+  readonly bringUp: boolean;
+  readonly mtu?: number;
+  readonly addAddresses: readonly string[];
+  readonly removeAddresses: readonly string[];
+  readonly addRoutes: readonly Cidr[];
+  readonly removeRoutes: readonly Cidr[];
+}
+
+type DesiredLink = Pick<DesiredDevice, 'mtu' | 'addresses' | 'routes'>;
+
+/** @param taken desired routes that were ours and that another device has taken since: left to it */
+export function diffLink(
+  desired: DesiredLink,
+  actual: LinkState,
+  taken: ReadonlySet<Cidr> = new Set(),
+): LinkChange {
+  const without = <T>(list: readonly T[], others: readonly T[]) => {
+    const set = new Set(others);
+    return [...new Set(list)].filter((item) => !set.has(item));
+  };
+  return {
+    bringUp: !actual.up,
+    ...(desired.mtu === actual.mtu ? {} : { mtu: desired.mtu }),
+    addAddresses: without(desired.addresses, actual.addresses),
+    removeAddresses: without(actual.addresses, desired.addresses),
+    addRoutes: without(desired.routes, actual.routes).filter((prefix) => !taken.has(prefix)),
+    removeRoutes: without(actual.routes, desired.routes),
+  };
+}
+
+/** One line for each part that changes. */
+export function describeLinkChange(change: LinkChange): string[] {
+  return [
+    ...change.addAddresses.map((address) => `address ${address} added`),
+    ...change.removeAddresses.map((address) => `address ${address} removed`),
+    ...(change.mtu === undefined ? [] : [`MTU ${change.mtu}`]),
+    ...(change.bringUp ? ['link up'] : []),
+    ...change.addRoutes.map((prefix) => `route ${prefix} added`),
+    ...change.removeRoutes.map((prefix) => `route ${prefix} removed`),
+  ];
+}
+
+/** The links of one network namespace. */
+export class Links {
+  readonly #run: RunCommand;
+  readonly #prefix: readonly string[];
+
+  /** @param namespace a name of `ip netns`; absent: the one of this process */
+  constructor(run: RunCommand, namespace?: string) {
+    this.#run = run;
+    this.#prefix = namespace === undefined ? [] : ['-n', namespace];
+  }
+
+  async exists(name: InterfaceName): Promise<boolean> {
+    const args = ['-j', 'link', 'show', 'dev', name];
+    return !isMissing(await this.ip(args));
+  }
+
+  /** @returns undefined when there is no such device */
+  async read(name: InterfaceName): Promise<LinkState | undefined> {
+    const ours = ['dev', name, 'proto', `${ROUTE_PROTOCOL}`];
+    const show = ['-j', 'addr', 'show', 'dev', name];
+    const [link, v4, v6] = await Promise.all([
+      this.ip(show),
+      this.#routes('-4', ours),
+      this.#routes('-6', ours),
+    ]);
+    if (isMissing(link)) return undefined;
+    const state = parseLink(expectSuccess(`ip ${show.join(' ')}`, link));
+    return { ...state, routes: [...v4, ...v6].map((route) => route.prefix) };
+  }
+
+  /** Those of `prefixes` that go into some other device now. */
+  async takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<Set<Cidr>> {
+    if (prefixes.length === 0) return new Set();
+    const tables = await Promise.all([this.#routes('-4', []), this.#routes('-6', [])]);
+    const foreign = tables.flat().filter((route) => route.device !== name);
+    const elsewhere = new Set(foreign.map((route) => route.prefix));
+    return new Set(prefixes.filter((prefix) => elsewhere.has(prefix)));
+  }
+
+  /** Applies addresses, MTU, state, routes in this order. @throws WIREGUARD_PORT_IN_USE, WIREGUARD_NO_PRIVILEGE, WIREGUARD_COMMAND_FAILED */
+  async apply(name: InterfaceName, change: LinkChange): Promise<void> {
+    const route = (verb: string, prefix: Cidr) =>
+      `route ${verb} ${prefix} dev ${name} proto ${ROUTE_PROTOCOL}`;
+    await this.#batch([
+      // No link-local address: its neighbour traffic would enter the tunnel by itself.
+      ...(change.bringUp ? [`link set dev ${name} addrgenmode none`] : []),
+      ...(change.mtu === undefined ? [] : [`link set dev ${name} mtu ${change.mtu}`]),
+      ...change.removeAddresses.map((address) => `addr del ${address} dev ${name}`),
+      ...change.addAddresses.map((address) => addAddress(address, name)),
+      ...(change.bringUp ? [`link set dev ${name} up`] : []),
+      ...change.addRoutes.map((prefix) => route('replace', prefix)),
+    ]);
+    await this.#removeRoutes(change.removeRoutes.map((prefix) => route('del', prefix)));
+  }
+
+  async ip(args: readonly string[], stdin?: string): Promise<CommandResult> {
+    return this.#run('ip', [...this.#prefix, ...args], stdin === undefined ? {} : { stdin });
+  }
+
+  async #batch(lines: readonly string[]): Promise<void> {
+    if (lines.length === 0) return;
+    const result = await this.ip(['-batch', '-'], `${lines.join('\n')}\n`);
+    if (result.status !== 0 && /address already in use/i.test(result.stderr))
+      throw new WireGuardError(
+        'WIREGUARD_PORT_IN_USE',
+        `ip link set up: got "${result.stderr.trim()}"`,
+      );
+    expectSuccess(`ip -batch (${lines[failedLine(result.stderr)] ?? 'lines unknown'})`, result);
+  }
+
+  /** The device is in the line: what another one has taken meanwhile is not found, and that is fine. */
+  async #removeRoutes(lines: readonly string[]): Promise<void> {
+    if (lines.length === 0) return;
+    const result = await this.ip(['-force', '-batch', '-'], `${lines.join('\n')}\n`);
+    const complaints = result.stderr
+      .split('\n')
+      .filter((line) => line !== '' && !/No such process|^Command failed/.test(line));
+    if (complaints.length > 0)
+      expectSuccess('ip -batch (route del)', { ...result, stderr: complaints.join('\n') });
+  }
+
+  async #routes(family: '-4' | '-6', filter: readonly string[]): Promise<Route[]> {
+    const result = await this.ip(['-j', family, 'route', 'show', ...filter]);
+    if (isMissing(result) || /FIB table does not exist/.test(result.stderr)) return [];
+    return parseRoutes(expectSuccess(`ip route show ${filter.join(' ')}`, result), family);
+  }
+}
+
+interface Route {
+  readonly prefix: Cidr;
+  readonly device: string;
+}
+
+/** Prefixes are routed by `routes` alone: the kernel adds no route of its own for the address. */
+function addAddress(address: string, name: InterfaceName): string {
+  return `addr replace ${address} dev ${name} noprefixroute${isIpv6Prefix(address) ? ' nodad' : ''}`;
+}
+
+function isMissing(result: CommandResult): boolean {
+  return result.status !== 0 && /does not exist|Cannot find device/.test(result.stderr);
+}
+
+/** `Command failed -:3` counts from 1. */
+function failedLine(stderr: string): number {
+  return Number(/^Command failed -:(\d+)/m.exec(stderr)?.[1] ?? 0) - 1;
+}
+
+function parseLink(json: string): Omit<LinkState, 'routes'> {
+  const [link] = parseJsonArray(json, 'addr show');
+  const { flags, mtu, addr_info: info } = link ?? {};
+  if (!Array.isArray(flags) || typeof mtu !== 'number' || !Array.isArray(info))
+    throw malformed('addr show');
+  const addresses = info
+    .filter((entry) => entry.scope !== 'link')
+    .map((entry) => parseInterfaceAddress(`${entry.local}/${entry.prefixlen}`));
+  return { up: flags.includes('UP'), mtu, addresses };
+}
+
+/** `default`, and host routes without a length, are how `ip` prints them. */
+function parseRoutes(json: string, family: '-4' | '-6'): Route[] {
+  const [zero, host] = family === '-4' ? ['0.0.0.0/0', 32] : ['::/0', 128];
+  return parseJsonArray(json, 'route show').flatMap(({ dst, dev }) => {
+    if (typeof dst !== 'string') throw malformed('route show');
+    // Several next hops: not a route into one device.
+    if (typeof dev !== 'string') return [];
+    const text = dst === 'default' ? zero : dst.includes('/') ? dst : `${dst}/${host}`;
+    return [{ prefix: parseCidr(text), device: dev }];
+  });
+}
+
+function parseJsonArray(json: string, command: string): Record<string, unknown>[] {
+  let value: unknown;
+  try {
+    // `ip` prints nothing at all for an empty table.
+    value = json.trim() === '' ? [] : JSON.parse(json);
+  } catch (cause) {
+    throw malformed(command, cause);
+  }
+  if (!Array.isArray(value)) throw malformed(command);
+  return value.filter((entry) => typeof entry === 'object' && entry !== null);
+}
+
+function malformed(command: string, cause?: unknown): WireGuardError {
+  const message = `ip -j ${command}: expected JSON of iproute2, got something else`;
+  return new WireGuardError('WIREGUARD_COMMAND_FAILED', message, { cause });
+}

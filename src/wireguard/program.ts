@@ -1,0 +1,250 @@
+/**
+ * The process of a userspace device. It stands on its own: an agent that ends, also by `kill -9`, leaves it running, and
+ * the next one finds it by its pid file or, where a crash came before that was written, by its command line.
+ */
+import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import {
+  access,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { searchPath } from './command.ts';
+import { WireGuardError, type WireGuardErrorCode } from './errors.ts';
+import type { InterfaceName } from './tunnel-driver.ts';
+import { isListening } from './uapi-socket.ts';
+import { parseInterfaceName } from './values.ts';
+
+const START_TIMEOUT_MS = 10_000;
+const STOP_TIMEOUT_MS = 5_000;
+const POLL_MS = 10;
+const MAX_LOG_BYTES = 1024 * 1024;
+const TUN_DEVICE = '/dev/net/tun';
+
+export interface ProgramOptions {
+  /** Absolute path of wireguard-go. */
+  readonly path: string;
+  /** Pid files and logs; made when missing, mode 0700. */
+  readonly stateDir: string;
+  /** Where the program opens its sockets. */
+  readonly socketDir: string;
+  /** A name of `ip netns`; absent: the network namespace of this process. */
+  readonly namespace?: string;
+}
+
+export class TunnelProgram {
+  readonly #options: ProgramOptions;
+
+  constructor(options: ProgramOptions) {
+    this.#options = options;
+  }
+
+  socketPath(name: InterfaceName): string {
+    return join(this.#options.socketDir, `${name}.sock`);
+  }
+
+  /** @returns process id of the program of this device, undefined when none runs in this network namespace */
+  async find(name: InterfaceName): Promise<number | undefined> {
+    const known = await this.#readPid(name);
+    if (known !== undefined && (await this.#isProgram(known, name))) return known;
+    for (const entry of await readdir('/proc'))
+      if (/^\d+$/.test(entry) && (await this.#isProgram(Number(entry), name))) {
+        await this.#writePid(name, Number(entry));
+        return Number(entry);
+      }
+    return undefined;
+  }
+
+  /** Names with a running program and a pid file in the state directory. */
+  async list(): Promise<InterfaceName[]> {
+    const files = await readdir(this.#options.stateDir).catch(() => []);
+    const names = files.filter((file) => file.endsWith('.pid')).map((file) => file.slice(0, -4));
+    const running: InterfaceName[] = [];
+    for (const text of names) {
+      const name = parseInterfaceName(text);
+      const pid = await this.#readPid(name);
+      if (pid !== undefined && (await this.#isProgram(pid, name))) running.push(name);
+    }
+    return running;
+  }
+
+  /**
+   * Starts the program and waits for its socket.
+   * @throws WIREGUARD_NO_TUN, WIREGUARD_NO_PRIVILEGE, WIREGUARD_NO_PROGRAM, WIREGUARD_NAME_TAKEN, WIREGUARD_PROGRAM_DIED
+   */
+  async start(name: InterfaceName): Promise<void> {
+    await this.#expectTun();
+    if (await isListening(this.socketPath(name)))
+      throw new WireGuardError(
+        'WIREGUARD_NAME_TAKEN',
+        `${name}: expected no program at ${this.socketPath(name)}, got one that answers`,
+      );
+    await mkdir(this.#options.stateDir, { recursive: true, mode: 0o700 });
+    const process = this.#spawn(name);
+    try {
+      await this.#waitForSocket(name, process);
+      await this.#writePid(name, process.pid);
+    } catch (error) {
+      await endProcess(process.pid, () => Promise.resolve(process.outcome === undefined));
+      await this.#removeFiles(name);
+      throw error;
+    }
+  }
+
+  /** Ends the program, waits until it is gone, and removes its files. Nothing happens when none runs. */
+  async stop(name: InterfaceName): Promise<void> {
+    const pid = await this.find(name);
+    if (pid !== undefined) {
+      await endProcess(pid, () => this.#isProgram(pid, name));
+      // Killed hard, it leaves its socket.
+      await rm(this.socketPath(name), { force: true });
+    }
+    await this.#removeFiles(name);
+  }
+
+  /** The program appends to its log for as long as it lives: what is too long is cut to nothing. */
+  async boundLog(name: InterfaceName): Promise<void> {
+    const path = this.#logPath(name);
+    const size = await stat(path).then(
+      (stats) => stats.size,
+      () => 0,
+    );
+    if (size > MAX_LOG_BYTES) await truncate(path);
+  }
+
+  #spawn(name: InterfaceName): { pid: number; outcome: string | undefined } {
+    const { path, namespace } = this.#options;
+    const enter = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
+    const [file = path, ...args] = [...enter, path, '-f', name];
+    const log = openSync(this.#logPath(name), 'w', 0o600);
+    closeSync(log);
+    const append = openSync(this.#logPath(name), 'a', 0o600);
+    try {
+      const child = spawn(file, args, {
+        detached: true,
+        cwd: '/',
+        stdio: ['ignore', append, append],
+        env: { PATH: searchPath(), WG_PROCESS_FOREGROUND: '1', LOG_LEVEL: 'error' },
+      });
+      const process = { pid: child.pid ?? 0, outcome: undefined as string | undefined };
+      child.on('error', (error) => {
+        process.outcome = error.message;
+      });
+      child.on('exit', (status, signal) => {
+        process.outcome ??= signal ?? `status ${status}`;
+      });
+      child.unref();
+      return process;
+    } finally {
+      closeSync(append);
+    }
+  }
+
+  async #waitForSocket(
+    name: InterfaceName,
+    process: { outcome: string | undefined },
+  ): Promise<void> {
+    for (let waited = 0; waited < START_TIMEOUT_MS; waited += POLL_MS) {
+      if (process.outcome !== undefined) throw await this.#died(name, process.outcome);
+      if (await isListening(this.socketPath(name))) return;
+      await sleep(POLL_MS);
+    }
+    throw await this.#died(name, `no socket after ${START_TIMEOUT_MS} ms`);
+  }
+
+  /** The reason stands in the log, in the words of the system. */
+  async #died(name: InterfaceName, outcome: string): Promise<WireGuardError> {
+    const log = await readFile(this.#logPath(name), 'utf8').catch(() => '');
+    const lines = log.split('\n').filter((line) => line.startsWith('ERROR'));
+    const said = (lines.at(-1) ?? '').slice(0, 300);
+    const code = causes.find(([pattern]) => pattern.test(`${said} ${outcome}`))?.[1];
+    return new WireGuardError(
+      code ?? 'WIREGUARD_PROGRAM_DIED',
+      `${this.#options.path} for ${name}: expected a device, got ${outcome}: "${said}" (log ${this.#logPath(name)})`,
+    );
+  }
+
+  async #expectTun(): Promise<void> {
+    try {
+      await access(TUN_DEVICE);
+    } catch (cause) {
+      const message = `expected the device file ${TUN_DEVICE}, got none`;
+      throw new WireGuardError('WIREGUARD_NO_TUN', message, { cause });
+    }
+  }
+
+  /** Whether `pid` is the program of this device in this network namespace: pids are used again. */
+  async #isProgram(pid: number, name: InterfaceName): Promise<boolean> {
+    try {
+      const [file = '', ...args] = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+      if (basename(file) !== basename(this.#options.path)) return false;
+      if (args.length !== 3 || args[0] !== '-f' || args[1] !== name) return false;
+      return (await readlink(`/proc/${pid}/ns/net`)) === (await this.#networkNamespace());
+    } catch {
+      return false;
+    }
+  }
+
+  async #networkNamespace(): Promise<string> {
+    const { namespace } = this.#options;
+    if (namespace === undefined) return readlink('/proc/self/ns/net');
+    return `net:[${(await stat(join('/run/netns', namespace))).ino}]`;
+  }
+
+  async #readPid(name: InterfaceName): Promise<number | undefined> {
+    const text = await readFile(this.#pidPath(name), 'utf8').catch(() => '');
+    return /^[1-9]\d{0,9}\n$/.test(text) ? Number(text) : undefined;
+  }
+
+  async #writePid(name: InterfaceName, pid: number): Promise<void> {
+    await mkdir(this.#options.stateDir, { recursive: true, mode: 0o700 });
+    const temporary = `${this.#pidPath(name)}.tmp`;
+    await writeFile(temporary, `${pid}\n`, { mode: 0o600 });
+    await rename(temporary, this.#pidPath(name));
+  }
+
+  async #removeFiles(name: InterfaceName): Promise<void> {
+    for (const path of [this.#pidPath(name), `${this.#pidPath(name)}.tmp`, this.#logPath(name)])
+      await rm(path, { force: true });
+  }
+
+  #pidPath(name: InterfaceName): string {
+    return join(this.#options.stateDir, `${name}.pid`);
+  }
+
+  #logPath(name: InterfaceName): string {
+    return join(this.#options.stateDir, `${name}.log`);
+  }
+}
+
+const causes: readonly [RegExp, WireGuardErrorCode][] = [
+  [/ENOENT|no such file or directory.*netns|exec of .* failed/, 'WIREGUARD_NO_PROGRAM'],
+  [/\/dev\/net\/tun does not exist/, 'WIREGUARD_NO_TUN'],
+  [/operation not permitted|permission denied|EACCES|EPERM/i, 'WIREGUARD_NO_PRIVILEGE'],
+  [/unix socket in use|device or resource busy/i, 'WIREGUARD_NAME_TAKEN'],
+];
+
+/** Asks, then forces; resolves when `isRunning` says that it is gone. */
+async function endProcess(pid: number, isRunning: () => Promise<boolean>): Promise<void> {
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    if (!(await isRunning())) return;
+    try {
+      process.kill(pid, signal);
+    } catch {
+      return;
+    }
+    for (let waited = 0; waited < STOP_TIMEOUT_MS; waited += POLL_MS) {
+      if (!(await isRunning())) return;
+      await sleep(POLL_MS);
+    }
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * The configuration protocol of userspace WireGuard (wireguard.com/xplatform, "Configuration Protocol"): lines
+ * `key=value`, an empty line at the end; keys in hex; a reply ends with `errno=`.
+ *
+ * Replies carry private and preshared keys: they are read from the bytes without a string of them, and no error repeats a value.
+ */
+import { getSystemErrorName } from 'node:util';
+import { Secret } from '#src/secret';
+import type { DeviceChange, PeerChange } from './diff.ts';
+import { WireGuardError } from './errors.ts';
+import type { Cidr, PeerState, UdpEndpoint, WireGuardKey } from './tunnel-driver.ts';
+import { UapiLines } from './uapi-lines.ts';
+import { parseCidr, parseUdpEndpoint, parseWireGuardKey } from './values.ts';
+
+const MAX_PEERS = 65_536;
+/** Keeps milliseconds a safe integer. */
+const MAX_SECONDS = 9_000_000_000_000;
+const KEY_LENGTH = 32;
+
+/** A device as the program tells it. */
+export interface UapiDevice {
+  /** Absent when none is set. The receiver disposes of it. */
+  readonly privateKey?: Secret;
+  /** 0 when no socket is open. */
+  readonly listenPort: number;
+  /** 0 = none. */
+  readonly fwmark: number;
+  readonly peers: ReadonlyMap<WireGuardKey, PeerState>;
+}
+
+export function encodeGet(): Uint8Array {
+  return Buffer.from('get=1\n\n', 'latin1');
+}
+
+/** @returns the request, with keys in it: the caller fills it with zeros after use */
+export function encodeSet(change: DeviceChange): Uint8Array {
+  const lines: (string | Secret)[] = ['set=1\n'];
+  if (change.privateKey) lines.push('private_key=', change.privateKey, '\n');
+  if (change.listenPort !== undefined) lines.push(`listen_port=${change.listenPort}\n`);
+  for (const peer of change.peers) pushPeer(lines, peer);
+  for (const key of change.removedPeers)
+    lines.push(`public_key=${key}\nupdate_only=true\nremove=true\n`);
+  lines.push('\n');
+  return join(lines);
+}
+
+function pushPeer(lines: (string | Secret)[], peer: PeerChange): void {
+  lines.push(`public_key=${peer.publicKey}\n`);
+  if (peer.kind === 'update') lines.push('update_only=true\n');
+  if (peer.presharedKey) lines.push('preshared_key=', peer.presharedKey, '\n');
+  if (peer.endpoint !== undefined) lines.push(`endpoint=${peer.endpoint}\n`);
+  if (peer.keepalive !== undefined) lines.push(`persistent_keepalive_interval=${peer.keepalive}\n`);
+  if (peer.replaceAllowedIps) lines.push('replace_allowed_ips=true\n');
+  for (const prefix of peer.allowedIps) lines.push(`allowed_ip=${prefix}\n`);
+}
+
+function join(lines: readonly (string | Secret)[]): Uint8Array {
+  const size = lines.reduce(
+    (sum, part) => sum + (typeof part === 'string' ? part.length : 2 * part.length),
+    0,
+  );
+  const out = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  for (const part of lines) {
+    if (typeof part === 'string') at += out.write(part, at, 'latin1');
+    else for (const byte of part.expose()) at = writeHexByte(out, at, byte);
+  }
+  return out;
+}
+
+const HEX = Buffer.from('0123456789abcdef', 'latin1');
+
+function writeHexByte(out: Buffer, at: number, byte: number): number {
+  out[at] = HEX[byte >> 4] as number;
+  out[at + 1] = HEX[byte & 15] as number;
+  return at + 2;
+}
+
+/** @param reply the whole reply, attacker-controlled  @throws WIREGUARD_UAPI_MALFORMED, WIREGUARD_UAPI_REFUSED */
+export function parseSetReply(reply: Uint8Array): void {
+  const lines = new UapiLines(reply);
+  lines.advance();
+  finish(lines);
+}
+
+/** @param reply the whole reply, attacker-controlled  @throws WIREGUARD_UAPI_MALFORMED, WIREGUARD_UAPI_REFUSED */
+export function parseGetReply(reply: Uint8Array): UapiDevice {
+  const lines = new UapiLines(reply);
+  const device: { privateKey?: Secret; listenPort?: number; fwmark?: number } = {};
+  for (lines.advance(); lines.key !== 'public_key' && lines.key !== 'errno'; lines.advance()) {
+    if (lines.key === 'private_key') once(lines, device, 'privateKey', lines.secret());
+    else if (lines.key === 'listen_port') once(lines, device, 'listenPort', lines.integer(65_535));
+    else if (lines.key === 'fwmark') once(lines, device, 'fwmark', lines.integer(0xffff_ffff));
+    else throw lines.malformed('private_key, listen_port, fwmark, public_key or errno');
+  }
+  const peers = new Map<WireGuardKey, PeerState>();
+  while (lines.key === 'public_key') {
+    const peer = parsePeer(lines);
+    if (peers.has(peer.publicKey)) throw lines.malformed('each peer once, before this line');
+    if (peers.size === MAX_PEERS) throw lines.malformed(`at most ${MAX_PEERS} peers`);
+    peers.set(peer.publicKey, peer);
+  }
+  finish(lines);
+  return { listenPort: 0, fwmark: 0, ...device, peers };
+}
+
+interface PeerFields {
+  presharedKey?: Secret;
+  endpoint?: UdpEndpoint;
+  keepalive?: number;
+  version?: number;
+  seconds?: number;
+  nanoseconds?: number;
+  rxBytes?: bigint;
+  txBytes?: bigint;
+}
+
+/** Reads from its `public_key` to the line after the peer. */
+function parsePeer(lines: UapiLines): PeerState {
+  const publicKey = publicKeyOf(lines);
+  const fields: PeerFields = {};
+  const allowedIps: Cidr[] = [];
+  for (lines.advance(); lines.key !== 'public_key' && lines.key !== 'errno'; lines.advance())
+    if (lines.key === 'allowed_ip') allowedIps.push(parsed(lines, parseCidr));
+    else parsePeerField(lines, fields);
+  const { seconds = 0, nanoseconds = 0, presharedKey, endpoint } = fields;
+  return {
+    publicKey,
+    presharedKey: presharedKey ?? new Secret(new Uint8Array(KEY_LENGTH)),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    allowedIps,
+    keepalive: fields.keepalive ?? 0,
+    lastHandshake: seconds * 1000 + Math.floor(nanoseconds / 1e6),
+    rxBytes: fields.rxBytes ?? 0n,
+    txBytes: fields.txBytes ?? 0n,
+  };
+}
+
+function parsePeerField(lines: UapiLines, fields: PeerFields): void {
+  if (lines.key === 'preshared_key') once(lines, fields, 'presharedKey', lines.secret());
+  else if (lines.key === 'protocol_version') once(lines, fields, 'version', lines.integer(1));
+  else if (lines.key === 'endpoint')
+    once(lines, fields, 'endpoint', parsed(lines, parseUdpEndpoint));
+  else if (lines.key === 'last_handshake_time_sec')
+    once(lines, fields, 'seconds', lines.integer(MAX_SECONDS));
+  else if (lines.key === 'last_handshake_time_nsec')
+    once(lines, fields, 'nanoseconds', lines.integer(999_999_999));
+  else if (lines.key === 'rx_bytes') once(lines, fields, 'rxBytes', lines.counter());
+  else if (lines.key === 'tx_bytes') once(lines, fields, 'txBytes', lines.counter());
+  else if (lines.key === 'persistent_keepalive_interval')
+    once(lines, fields, 'keepalive', lines.integer(65_535));
+  else throw lines.malformed('a field of a peer');
+}
+
+function once<T extends object, K extends keyof T>(
+  lines: UapiLines,
+  fields: T,
+  name: K,
+  value: T[K],
+): void {
+  if (Object.hasOwn(fields, name)) throw lines.malformed('each field once');
+  fields[name] = value;
+}
+
+function publicKeyOf(lines: UapiLines): WireGuardKey {
+  return parsed(lines, parseWireGuardKey);
+}
+
+function parsed<T>(lines: UapiLines, parse: (text: string) => T): T {
+  try {
+    return parse(lines.text());
+  } catch {
+    // Without the cause: it repeats the value.
+    throw lines.malformed('a well-formed value');
+  }
+}
+
+function finish(lines: UapiLines): void {
+  if (lines.key !== 'errno') throw lines.malformed('errno');
+  const text = lines.text();
+  if (!/^(0|-[1-9]\d{0,8})$/.test(text)) throw lines.malformed('0 or a negative number');
+  lines.expectEnd();
+  const errno = Number(text);
+  if (errno === 0) return;
+  const message = `UAPI: expected errno 0, got ${errno} (${getSystemErrorName(errno)})`;
+  throw new WireGuardError('WIREGUARD_UAPI_REFUSED', message, { fields: { errno } });
+}

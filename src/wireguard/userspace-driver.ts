@@ -1,0 +1,89 @@
+/** WireGuard in a userspace program (wireguard-go), configured over UAPI. */
+import { runCommand } from './command.ts';
+import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
+import type { DeviceChange } from './diff.ts';
+import { WireGuardError } from './errors.ts';
+import { Links } from './link.ts';
+import { TunnelProgram } from './program.ts';
+import type { InterfaceName, TunnelDriver } from './tunnel-driver.ts';
+import { encodeGet, encodeSet, parseGetReply, parseSetReply, type UapiDevice } from './uapi.ts';
+import { exchangeUapi } from './uapi-socket.ts';
+
+/** Fixed in wireguard-go; one directory for all network namespaces of the machine. */
+const SOCKET_DIR = '/var/run/wireguard';
+const EADDRINUSE = -98;
+
+export interface UserspaceDriverOptions {
+  /** Absolute path of wireguard-go. */
+  readonly program: string;
+  /** As the program prints it, for the description. */
+  readonly version: string;
+  /** Pid files and logs of the programs, mode 0700. */
+  readonly stateDir: string;
+  /** Default `/var/run/wireguard`. */
+  readonly socketDir?: string;
+  /** A name of `ip netns` in which the devices live; absent: the network namespace of this process. */
+  readonly namespace?: string;
+  /** Milliseconds since the Unix epoch; default the system's. */
+  readonly now?: () => number;
+}
+
+export function createUserspaceDriver(options: UserspaceDriverOptions): TunnelDriver {
+  const { program: path, stateDir, socketDir = SOCKET_DIR, namespace } = options;
+  const place = namespace === undefined ? {} : { namespace };
+  const program = new TunnelProgram({ path, stateDir, socketDir, ...place });
+  const description = `wireguard-go ${options.version} (${path})`;
+  const backend = new UserspaceBackend(program, description);
+  return new DeviceDriver(backend, new Links(runCommand, namespace), options.now ?? Date.now);
+}
+
+class UserspaceBackend implements DeviceBackend {
+  readonly description: string;
+  readonly #program: TunnelProgram;
+
+  constructor(program: TunnelProgram, description: string) {
+    this.#program = program;
+    this.description = description;
+  }
+
+  async get(name: InterfaceName): Promise<UapiDevice | undefined> {
+    if ((await this.#program.find(name)) === undefined) return undefined;
+    return exchangeUapi(this.#program.socketPath(name), encodeGet(), parseGetReply);
+  }
+
+  async create(name: InterfaceName): Promise<void> {
+    await this.#program.start(name);
+  }
+
+  async set(name: InterfaceName, change: DeviceChange, listenPort: number): Promise<void> {
+    await this.#program.boundLog(name);
+    const { listenPort: port, ...rest } = change;
+    if (port !== undefined) await this.#setPort(name, port, listenPort);
+    await this.#send(name, rest);
+  }
+
+  async destroy(name: InterfaceName): Promise<void> {
+    await this.#program.stop(name);
+  }
+
+  async list(): Promise<readonly InterfaceName[]> {
+    return this.#program.list();
+  }
+
+  /** Alone and first: a program that cannot open the new port has closed the old one, and gets it back. */
+  async #setPort(name: InterfaceName, port: number, previous: number): Promise<void> {
+    const only = (listenPort: number) => ({ listenPort, peers: [], removedPeers: [] });
+    try {
+      await this.#send(name, only(port));
+    } catch (cause) {
+      if (!(cause instanceof WireGuardError) || cause.fields['errno'] !== EADDRINUSE) throw cause;
+      if (previous !== 0) await this.#send(name, only(previous));
+      const message = `${name}: expected UDP port ${port} to be free, got one in use`;
+      throw new WireGuardError('WIREGUARD_PORT_IN_USE', message, { cause });
+    }
+  }
+
+  async #send(name: InterfaceName, change: DeviceChange): Promise<void> {
+    await exchangeUapi(this.#program.socketPath(name), encodeSet(change), parseSetReply);
+  }
+}

@@ -1,0 +1,93 @@
+/** What `wg show NAME dump` prints (wg(8)): one line for the device, one for each peer, fields between tabs, keys in base64. */
+import { Secret } from '#src/secret';
+import { WireGuardError } from './errors.ts';
+import type { PeerState, WireGuardKey } from './tunnel-driver.ts';
+import type { UapiDevice } from './uapi.ts';
+import { parseBase64Key, parseBase64Secret, parseCidr, parseUdpEndpoint } from './values.ts';
+
+const MAX_PEERS = 1_048_576;
+const MAX_SECONDS = 9_000_000_000_000;
+const KEY_LENGTH = 32;
+
+/** @param text the whole output, with keys in it  @throws WIREGUARD_DUMP_MALFORMED, naming the line and never a value */
+export function parseWgDump(text: string): UapiDevice {
+  const lines = text.split('\n');
+  if (lines.pop() !== '') throw malformed(lines.length, 'a newline at the end');
+  if (lines.length > MAX_PEERS + 1) throw malformed(MAX_PEERS + 1, `at most ${MAX_PEERS} peers`);
+  const [privateKey = '', , port = '', mark = ''] = fields(lines[0] ?? '', 1, 4);
+  const listenPort = integer(port, 1, 65_535);
+  const fwmark = mark === 'off' ? 0 : hexadecimal(mark, 1);
+  const peers = new Map<WireGuardKey, PeerState>();
+  for (const [i, line] of lines.slice(1).entries()) {
+    const peer = parsePeer(line, i + 2);
+    if (peers.has(peer.publicKey)) throw malformed(i + 2, 'each peer once');
+    peers.set(peer.publicKey, peer);
+  }
+  const device = { listenPort, fwmark, peers };
+  if (privateKey === '(none)') return device;
+  return { ...device, privateKey: value(1, () => parseBase64Secret(privateKey)) };
+}
+
+function parsePeer(line: string, number: number): PeerState {
+  const [
+    key = '',
+    psk = '',
+    endpoint = '',
+    allowed = '',
+    seconds = '',
+    rx = '',
+    tx = '',
+    keepalive = '',
+  ] = fields(line, number, 8);
+  const place =
+    endpoint === '(none)' ? {} : { endpoint: value(number, () => parseUdpEndpoint(endpoint)) };
+  return {
+    publicKey: value(number, () => parseBase64Key(key)),
+    presharedKey:
+      psk === '(none)'
+        ? new Secret(new Uint8Array(KEY_LENGTH))
+        : value(number, () => parseBase64Secret(psk)),
+    ...place,
+    allowedIps: allowed === '(none)' ? [] : value(number, () => allowed.split(',').map(parseCidr)),
+    keepalive: keepalive === 'off' ? 0 : integer(keepalive, number, 65_535),
+    lastHandshake: integer(seconds, number, MAX_SECONDS) * 1000,
+    rxBytes: counter(rx, number),
+    txBytes: counter(tx, number),
+  };
+}
+
+function fields(line: string, number: number, count: number): string[] {
+  const parts = line.split('\t');
+  if (parts.length !== count) throw malformed(number, `${count} fields, got ${parts.length}`);
+  return parts;
+}
+
+function counter(text: string, number: number): bigint {
+  if (!/^(0|[1-9]\d{0,19})$/.test(text)) throw malformed(number, 'a decimal number');
+  return BigInt(text);
+}
+
+function integer(text: string, number: number, most: number): number {
+  const n = counter(text, number);
+  if (n > BigInt(most)) throw malformed(number, `at most ${most}`);
+  return Number(n);
+}
+
+function hexadecimal(text: string, number: number): number {
+  if (!/^0x[0-9a-f]{1,8}$/.test(text)) throw malformed(number, 'a hexadecimal mark');
+  return Number(text);
+}
+
+function value<T>(number: number, parse: () => T): T {
+  try {
+    return parse();
+  } catch {
+    // Without the cause: it may repeat the value.
+    throw malformed(number, 'a well-formed value');
+  }
+}
+
+function malformed(number: number, expected: string): WireGuardError {
+  const message = `wg show dump, line ${number}: expected ${expected}`;
+  return new WireGuardError('WIREGUARD_DUMP_MALFORMED', message);
+}
