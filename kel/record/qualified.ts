@@ -2,29 +2,33 @@
 import { decodeMatter } from '#kel/cesr/matter';
 import { BLAKE3_256, SALT_OR_ORDINAL } from '#kel/cesr/matter-codes';
 import { KelError } from '#kel/errors';
-import type { Aid, Said } from '#kel/identifiers';
-
-/** Self-addressing (`E`), Ed25519 (`B`, `D`), P-256 (`1AAI`, `1AAJ`). */
-const AID_CODES: readonly string[] = ['E', 'D', 'B', '1AAI', '1AAJ'];
+import { type Aid, parseAid, parseSaid, type Said } from '#kel/identifiers';
 
 export function isAid(text: string): text is Aid {
-  return AID_CODES.includes(codeOf(text) ?? '');
+  return parses(() => parseAid(text));
 }
 
-/** BLAKE3-256, the one digest that records and their logs use. */
+/** Of an event or record of anyone: whatever digest its log uses. */
 export function isSaid(text: string): text is Said {
-  return codeOf(text) === BLAKE3_256;
+  return parses(() => parseSaid(text));
 }
 
+/** Of a record: BLAKE3-256 alone, so that one content has one SAID. */
+export function isRecordSaid(text: string): text is Said {
+  return parses(() => decodeMatter(text)) && text.startsWith(BLAKE3_256);
+}
+
+/** 128 bits. */
 export function isSalt(text: string): boolean {
-  return codeOf(text) === SALT_OR_ORDINAL;
+  return parses(() => decodeMatter(text)) && text.startsWith(SALT_OR_ORDINAL);
 }
 
-function codeOf(text: string): string | undefined {
+function parses(parse: () => unknown): boolean {
   try {
-    return decodeMatter(text).code;
+    parse();
+    return true;
   } catch (error) {
-    if (error instanceof KelError) return undefined;
+    if (error instanceof KelError) return false;
     throw error;
   }
 }

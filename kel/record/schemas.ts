@@ -1,7 +1,7 @@
 /** The fields of every record type: names, order, ranges (DESIGN 3). */
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import type { Aid, Said } from '#kel/identifiers';
-import { isAid, isSaid, isSalt } from './qualified.ts';
+import { isAid, isRecordSaid, isSaid, isSalt } from './qualified.ts';
 import type {
   AuditLogFields,
   CharterFields,
@@ -46,9 +46,10 @@ const MAX_MEMBERS = 4096;
 
 const aid = textOf<Aid>('an AID', isAid);
 const said = textOf<Said>('a SAID', isSaid);
-const saidOrNone = textOf<Said | ''>(
-  'a SAID or empty',
-  (value): value is Said | '' => value === '' || isSaid(value),
+const ownSaid = textOf<Said>('the SAID of a record', isRecordSaid);
+const recordSaidOrNone = textOf<Said | ''>(
+  'the SAID of a record or empty',
+  (value): value is Said | '' => value === '' || isRecordSaid(value),
 );
 const role = oneOf<NodeRole>('server', 'relay', 'device');
 const region = text(0, 64);
@@ -83,7 +84,7 @@ const tunnelKeys: MapSchemas<TunnelKeyFields> = {
 };
 
 const udpEndpoint = map<UdpEndpointFields>({
-  t: said,
+  t: ownSaid,
   a: list(checkedText(262, 'host:port', isHostAndPort), 0, 8),
 });
 
@@ -97,8 +98,8 @@ const endpoints: MapSchemas<EndpointFields> = {
 const member = map<MemberFields>({ i: aid, n: text(1, 63, /^[a-z0-9-]+$/), role, region });
 
 const charter: MapSchemas<CharterFields> = {
-  m: saidOrNone,
-  p: saidOrNone,
+  m: recordSaidOrNone,
+  p: recordSaidOrNone,
   n: integer(),
   name: text(1, 64),
   gov: checked(list(aid, 1, 64), (list) => (isUnique(list) ? undefined : 'each governor once')),
@@ -134,7 +135,7 @@ const tunnelEnd = map<TunnelEndFields>({
   i: aid,
   s: integer(),
   d: said,
-  t: said,
+  t: ownSaid,
   hs: dateTime,
   c: checkpoint,
 });
@@ -142,8 +143,8 @@ const tunnelEnd = map<TunnelEndFields>({
 const tunnelProof: MapSchemas<TunnelProofFields> = {
   a: tunnelEnd,
   b: tunnelEnd,
-  m: said,
-  ch: said,
+  m: ownSaid,
+  ch: ownSaid,
   ep: integer(),
   th: bytes(32),
   lv: level,
@@ -191,7 +192,7 @@ function record<T extends RecordType>(
   const common = {
     v: text(17, 17),
     t: oneOf(type),
-    d: said,
+    d: ownSaid,
     u: checkedText(24, 'a 128-bit salt', isSalt),
     i: aid,
     dt: dateTime,
