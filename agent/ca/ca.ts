@@ -1,0 +1,194 @@
+/**
+ * An organisation's inner CA: a self-signed certificate bound to one domain, its key in a sealed file of its own.
+ *
+ * Nothing here derives from the key event log, the key store or the tunnels. Key pairs come from the system's
+ * generator, because WebCrypto takes no other; `rng` gives salts, nonces and serial numbers.
+ */
+import type { webcrypto } from 'node:crypto';
+import { BlockList, isIP } from 'node:net';
+import { utf8 } from '#src/bytes';
+import type { Clock } from '#src/clock';
+import type { AtomicFileSteps } from '#src/keystore/atomic-file';
+import { defaultPassphraseCost } from '#src/keystore/sealed-file';
+import type { PassphraseCost } from '#src/keystore/sealed-file-format';
+import { type CaCertificate, parseCaBundle } from '#src/mtls/ca-certificate';
+import { createCaCertificate, type Issuer } from '#src/mtls/certificate';
+import { parseDnsName } from '#src/mtls/dns-name';
+import {
+  exportPrivateKey,
+  generateKeyPair,
+  importPrivateKey,
+  type KeyAlgorithm,
+} from '#src/mtls/key-algorithm';
+import type { Rng } from '#src/rng';
+import type { Secret } from '#src/secret';
+import { CaError } from './errors.ts';
+import { caCertificateFile, caFile, readBounded, withLock, writeFileSafely } from './files.ts';
+import { type CaFile, MAX_CA_FILE_LENGTH, parseCaFile, sealCa, unsealCa } from './sealed-ca.ts';
+
+export interface CaOptions {
+  /** Its own directory, made with mode 0700 when missing. */
+  readonly dir: string;
+  /** For people, 1 to 64 printable characters: `University Hospital`. */
+  readonly name: string;
+  /** The domain whose names it certifies; default `NAME.kelmesh.internal`, NAME in lower case with hyphens. */
+  readonly domain?: string;
+  /** IP ranges that it may certify too; default none. */
+  readonly ipRanges?: readonly string[];
+  readonly passphrase: Secret;
+  readonly algorithm?: KeyAlgorithm;
+  /** Life of the CA in days, 1 to 3650; default 730. */
+  readonly days?: number;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly cost?: PassphraseCost;
+  readonly steps?: AtomicFileSteps;
+}
+
+const DAY = 86_400_000;
+
+/** Clocks of peers differ: a certificate is valid a little before it is made. */
+export const BACKDATE = 5 * 60_000;
+
+/** @throws CA_EXISTS, CA_BAD_INPUT, CA_LOCKED, CA_IO, MTLS_BAD_NAME */
+export async function initCa(options: CaOptions): Promise<CaCertificate> {
+  const { dir, name, algorithm = 'p384', days = 730, ipRanges = [] } = options;
+  if (!/^[\p{L}\p{N}\p{P}\p{S} ]{1,64}$/u.test(name)) {
+    throw new CaError(
+      'CA_BAD_INPUT',
+      `name: expected 1 to 64 printable characters, got ${JSON.stringify(name.slice(0, 80))}`,
+    );
+  }
+  checkDays(days, 3650);
+  ipRanges.forEach(parseIpRange);
+  const domain = parseDnsName(options.domain ?? defaultDomain(name));
+  return withLock(dir, async () => {
+    if ((await readBounded(caFile(dir), MAX_CA_FILE_LENGTH)) !== undefined) {
+      throw new CaError('CA_EXISTS', `${dir}: there is a CA already`);
+    }
+    const now = options.clock.now();
+    const keys = await generateKeyPair(algorithm);
+    const certificate = await createCaCertificate(
+      {
+        name,
+        domain,
+        ipRanges,
+        serial: newSerial(options.rng),
+        notBefore: now - BACKDATE,
+        notAfter: now + days * DAY,
+      },
+      algorithm,
+      keys,
+    );
+    using pkcs8 = await exportPrivateKey(keys.privateKey);
+    const cost = options.cost ?? defaultPassphraseCost;
+    const bytes = await sealCa(
+      { cost, algorithm, certificate },
+      pkcs8,
+      options.passphrase,
+      options.rng,
+    );
+    await writeFileSafely(caFile(dir), bytes, options.steps);
+    await writeFileSafely(caCertificateFile(dir), utf8(certificate), options.steps);
+    return onlyCertificate(certificate);
+  });
+}
+
+/** What the CA says about itself; needs no passphrase. @throws CA_NOT_FOUND, CA_CORRUPT, CA_IO */
+export async function describeCa(dir: string): Promise<CaCertificate> {
+  return onlyCertificate((await readCa(dir)).certificate);
+}
+
+/** The CA certificate to hand to others, PEM; they compare the fingerprint by another way. @throws as {@link describeCa} */
+export async function exportBundle(dir: string): Promise<string> {
+  return (await readCa(dir)).certificate;
+}
+
+/** The CA with its key in memory. @throws CA_NOT_FOUND, CA_CORRUPT, CA_WRONG_PASSPHRASE, CA_IO */
+export async function openCa(
+  dir: string,
+  passphrase: Secret,
+): Promise<Issuer & { readonly ca: CaCertificate }> {
+  const file = await readCa(dir);
+  using pkcs8 = await unsealCa(file, passphrase);
+  let privateKey: webcrypto.CryptoKey;
+  try {
+    privateKey = importPrivateKey(file.algorithm, pkcs8.expose());
+  } catch (cause) {
+    throw new CaError(
+      'CA_CORRUPT',
+      `${caFile(dir)}: its key is not of algorithm ${file.algorithm}`,
+      { cause },
+    );
+  }
+  return {
+    certificate: file.certificate,
+    algorithm: file.algorithm,
+    privateKey,
+    ca: onlyCertificate(file.certificate),
+  };
+}
+
+/** 126 random bits, positive and of full length in DER: 32 hex digits. */
+export function newSerial(rng: Rng): string {
+  const bytes = rng.bytes(16);
+  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
+  return Buffer.from(bytes).toString('hex');
+}
+
+/** @throws CA_BAD_INPUT unless it is above 0 and at most `most` */
+export function checkDays(days: number, most: number): void {
+  if (!(days > 0 && days <= most)) {
+    throw new CaError(
+      'CA_BAD_INPUT',
+      `days: expected more than 0 and at most ${most}, got ${days}`,
+    );
+  }
+}
+
+/** True when one of the ranges of the CA covers `address`. */
+export function coversAddress(ca: CaCertificate, address: string): boolean {
+  const list = new BlockList();
+  for (const range of ca.ipRanges) {
+    const { network, prefix, family } = parseIpRange(range);
+    list.addSubnet(network, prefix, family);
+  }
+  return list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+}
+
+function parseIpRange(range: string) {
+  const [network = '', digits = ''] = range.split('/');
+  const version = isIP(network);
+  const prefix = Number(digits);
+  if (version === 0 || !/^\d{1,3}$/.test(digits) || prefix > (version === 4 ? 32 : 128)) {
+    throw new CaError(
+      'CA_BAD_INPUT',
+      `IP range: expected ADDRESS/PREFIX, got ${JSON.stringify(range.slice(0, 60))}`,
+    );
+  }
+  return { network, prefix, family: version === 4 ? ('ipv4' as const) : ('ipv6' as const) };
+}
+
+function defaultDomain(name: string): string {
+  const label = name
+    .normalize('NFKD')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 63)
+    .replace(/-+$/, '');
+  return `${label}.kelmesh.internal`;
+}
+
+async function readCa(dir: string): Promise<CaFile> {
+  const bytes = await readBounded(caFile(dir), MAX_CA_FILE_LENGTH);
+  if (bytes === undefined) throw new CaError('CA_NOT_FOUND', `${dir}: there is no CA`);
+  return parseCaFile(bytes);
+}
+
+function onlyCertificate(pem: string): CaCertificate {
+  const [certificate] = parseCaBundle(pem);
+  if (certificate === undefined)
+    throw new CaError('CA_CORRUPT', 'CA file: it holds no certificate');
+  return certificate;
+}

@@ -1,0 +1,180 @@
+/**
+ * The two certificates of the inner layer (RFC 5280): a CA that can speak for its own domain alone, and
+ * short-lived leaves with their names in the SAN. No intermediate CA (path length 0), no subject name in leaves.
+ */
+import 'reflect-metadata';
+import { webcrypto } from 'node:crypto';
+import { isIP } from 'node:net';
+import { AsnConvert } from '@peculiar/asn1-schema';
+import {
+  GeneralName,
+  GeneralSubtree,
+  GeneralSubtrees,
+  id_ce_nameConstraints,
+  NameConstraints,
+} from '@peculiar/asn1-x509';
+import * as x509 from '@peculiar/x509';
+import type { DnsName } from './dns-name.ts';
+import { MtlsError } from './errors.ts';
+import { type KeyAlgorithm, signatureOf } from './key-algorithm.ts';
+
+/** Milliseconds since the Unix epoch; certificates cut to whole seconds. */
+export interface Validity {
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+export interface CaProfile extends Validity {
+  /** For people: becomes the common name of subject and issuer, 1 to 64 characters. */
+  readonly name: string;
+  /** The one domain this CA may certify names of; also the host of its leaves' URIs. */
+  readonly domain: DnsName;
+  /** IP ranges it may certify, `10.1.0.0/16` or `fd00::/48`; none when empty. */
+  readonly ipRanges: readonly string[];
+  /** 32 hex digits, the first in 1..7 (RFC 5280 4.1.2.2: positive, at most 20 octets). */
+  readonly serial: string;
+}
+
+export interface LeafProfile extends Validity {
+  readonly dnsNames: readonly DnsName[];
+  readonly ipAddresses: readonly string[];
+  /** `kelmesh://DOMAIN/NAME`, exactly one. */
+  readonly uri: string;
+  readonly serial: string;
+  readonly publicKey: webcrypto.CryptoKey;
+}
+
+export interface Issuer {
+  /** PEM. */
+  readonly certificate: string;
+  readonly algorithm: KeyAlgorithm;
+  readonly privateKey: webcrypto.CryptoKey;
+}
+
+/** Self-signed. @returns PEM */
+export async function createCaCertificate(
+  profile: CaProfile,
+  algorithm: KeyAlgorithm,
+  keys: webcrypto.CryptoKeyPair,
+): Promise<string> {
+  const name = new x509.Name([{ CN: [{ utf8String: profile.name }] }]);
+  const certificate = await x509.X509CertificateGenerator.create(
+    {
+      serialNumber: profile.serial,
+      subject: name,
+      issuer: name,
+      notBefore: new Date(profile.notBefore),
+      notAfter: new Date(profile.notAfter),
+      publicKey: keys.publicKey,
+      signingKey: keys.privateKey,
+      signingAlgorithm: signatureOf(algorithm),
+      extensions: [
+        new x509.BasicConstraintsExtension(true, 0, true),
+        new x509.KeyUsagesExtension(
+          x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign,
+          true,
+        ),
+        nameConstraints(profile),
+        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+      ],
+    },
+    webcrypto,
+  );
+  return pem(certificate);
+}
+
+/** @returns PEM of the leaf alone */
+export async function createLeafCertificate(profile: LeafProfile, issuer: Issuer): Promise<string> {
+  const ca = new x509.X509Certificate(issuer.certificate);
+  const certificate = await x509.X509CertificateGenerator.create(
+    {
+      serialNumber: profile.serial,
+      subject: [],
+      issuer: ca.subjectName,
+      notBefore: new Date(profile.notBefore),
+      notAfter: new Date(profile.notAfter),
+      publicKey: profile.publicKey,
+      signingKey: issuer.privateKey,
+      signingAlgorithm: signatureOf(issuer.algorithm),
+      extensions: [
+        new x509.BasicConstraintsExtension(false, undefined, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+        new x509.ExtendedKeyUsageExtension(
+          [x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth],
+          false,
+        ),
+        new x509.SubjectAlternativeNameExtension(
+          [
+            ...profile.dnsNames.map((value) => ({ type: 'dns' as const, value })),
+            ...profile.ipAddresses.map((value) => ({ type: 'ip' as const, value })),
+            { type: 'url' as const, value: profile.uri },
+          ],
+          // RFC 5280 4.2.1.6: critical, since the subject is empty.
+          true,
+        ),
+        await x509.AuthorityKeyIdentifierExtension.create(ca.publicKey, false, webcrypto),
+        await x509.SubjectKeyIdentifierExtension.create(profile.publicKey, false, webcrypto),
+      ],
+    },
+    webcrypto,
+  );
+  return pem(certificate);
+}
+
+/**
+ * The public key of a certificate request (RFC 2986), whose signature proves that the asker holds the private
+ * key. Names in the request are not looked at: the CA decides them.
+ * @throws MTLS_BAD_CERTIFICATE
+ */
+export async function requestedKey(pemText: string): Promise<webcrypto.CryptoKey> {
+  let key: webcrypto.CryptoKey | undefined;
+  try {
+    const request = new x509.Pkcs10CertificateRequest(pemText);
+    if (await request.verify(webcrypto)) key = await request.publicKey.export(webcrypto);
+  } catch (cause) {
+    throw new MtlsError('MTLS_BAD_CERTIFICATE', 'certificate request: it cannot be read', {
+      cause,
+      hint: requestHint,
+    });
+  }
+  if (key === undefined) {
+    throw new MtlsError(
+      'MTLS_BAD_CERTIFICATE',
+      'certificate request: its signature does not fit its public key',
+      { hint: requestHint },
+    );
+  }
+  return key;
+}
+
+const requestHint =
+  'Make the request again, in PEM, with a P-384, P-256 or Ed25519 key: openssl req -new -key FILE -subj /';
+
+function nameConstraints({ domain, ipRanges }: CaProfile): x509.Extension {
+  const permitted = [
+    { dNSName: domain },
+    { uniformResourceIdentifier: domain },
+    ...ipRanges.map((range) => ({ iPAddress: range })),
+  ];
+  // A kind of name without a permitted range of its own would be free: RFC 5280 4.2.1.10.
+  const families = new Set(ipRanges.map((range) => isIP(range.split('/')[0] ?? '')));
+  const excluded = [
+    ...(families.has(4) ? [] : [{ iPAddress: '0.0.0.0/0' }]),
+    ...(families.has(6) ? [] : [{ iPAddress: '::/0' }]),
+  ];
+  const constraints = new NameConstraints({
+    permittedSubtrees: subtrees(permitted),
+    ...(excluded.length > 0 ? { excludedSubtrees: subtrees(excluded) } : {}),
+  });
+  return new x509.Extension(id_ce_nameConstraints, true, AsnConvert.serialize(constraints));
+}
+
+function subtrees(names: readonly Partial<GeneralName>[]): GeneralSubtrees {
+  return new GeneralSubtrees(
+    names.map((name) => new GeneralSubtree({ base: new GeneralName(name) })),
+  );
+}
+
+function pem(certificate: x509.X509Certificate): string {
+  return `${certificate.toString('pem').trim()}\n`;
+}

@@ -1,0 +1,252 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ConnectionOptions, connect, createServer, type TlsOptions } from 'node:tls';
+import { after, before, describe, it } from 'mocha';
+import { exportBundle, initCa } from '#agent/ca/ca';
+import { issueCertificate, serviceIdentity } from '#agent/ca/issue';
+import { callEcho, serveEcho } from '#agent/ca/service';
+import { importBundle } from '#agent/ca/trust';
+import { utf8 } from '#src/bytes';
+import { clientOptions, type MtlsIdentity, serverOptions } from '#src/mtls/context';
+import type { MtlsError } from '#src/mtls/errors';
+import { explainTlsError } from '#src/mtls/explain';
+import { Secret } from '#src/secret';
+import { cheapCost, clockAt, systemRng } from '../support/ca.ts';
+
+const HOST = '127.0.0.1';
+const DAY = 86_400_000;
+
+describe('inner mTLS between services of two organisations', () => {
+  let root: string;
+  /** `alba` and `bruma` trust each other; nobody trusts `corvo`. */
+  const dir = (org: string) => join(root, org);
+
+  async function organisation(name: string, algorithm: 'p384' | 'p256' | 'ed25519') {
+    const clock = clockAt(Date.now());
+    using passphrase = new Secret(utf8(`passphrase of ${name}`));
+    const common = { dir: dir(name), passphrase, clock, rng: systemRng };
+    await initCa({ ...common, name, algorithm, ipRanges: ['127.0.0.0/8'], cost: cheapCost });
+    await issueCertificate({ ...common, name: 'records', ips: [HOST] });
+    // Issued and lived out in the past, but within the life of the CA.
+    return common;
+  }
+
+  async function trust(who: string, whom: string) {
+    const bundle = await exportBundle(dir(whom));
+    await importBundle({ dir: dir(who), bundle, clock: clockAt(Date.now()) });
+  }
+
+  before(async () => {
+    root = await mkdtemp(join(tmpdir(), 'kelmesh-mtls-'));
+    await organisation('alba', 'p384');
+    await organisation('bruma', 'ed25519');
+    await organisation('corvo', 'p256');
+    await trust('alba', 'bruma');
+    await trust('bruma', 'alba');
+    await trust('corvo', 'alba');
+  });
+
+  after(async () => {
+    await rm(root, { recursive: true, force: true });
+  });
+
+  const identity = (org: string) => serviceIdentity(dir(org), 'records');
+
+  /** Calls `records` of alba, served with `server`, and gives the reply or the error, with what the server saw. */
+  async function call(
+    client: MtlsIdentity,
+    {
+      server,
+      serverName = 'records.alba.kelmesh.internal',
+      serverUri,
+    }: { server?: MtlsIdentity; serverName?: string; serverUri?: string } = {},
+  ) {
+    const refused: MtlsError[] = [];
+    await using service = await serveEcho({
+      host: HOST,
+      port: 0,
+      tls: server ?? (await identity('alba')),
+      onRefused: (error) => refused.push(error),
+    });
+    const tls = { ...client, serverName, ...(serverUri === undefined ? {} : { serverUri }) };
+    const outcome = await callEcho({ host: HOST, port: service.port, tls, text: 'hello' }).then(
+      (reply) => ({ reply, error: undefined }),
+      (error: MtlsError) => ({ reply: undefined, error }),
+    );
+    return { ...outcome, refused };
+  }
+
+  it("lets two organisations talk that took in each other's CA", async () => {
+    const { reply } = await call(await identity('bruma'));
+    assert.equal(reply?.text, 'kelmesh://bruma.kelmesh.internal/records said hello');
+    assert.equal(reply?.server.uri, 'kelmesh://alba.kelmesh.internal/records');
+    assert.equal(reply?.server.protocol, 'TLSv1.3');
+    assert.equal(reply?.server.keyAgreement, 'X25519MLKEM768');
+    assert.equal(reply?.server.issuer, 'alba');
+  });
+
+  it('accepts the server by an IP address of its certificate', async () => {
+    const { reply, error } = await call(await identity('bruma'), { serverName: HOST });
+    assert.equal(error, undefined);
+    assert.match(reply?.text ?? '', /said hello$/);
+  });
+
+  it('refuses a client of a CA that the server does not trust', async () => {
+    const { error, refused } = await call(await identity('corvo'));
+    assert.equal(error?.code, 'MTLS_REFUSED');
+    assert.deepEqual(
+      refused.map(({ code }) => code),
+      ['MTLS_UNTRUSTED'],
+    );
+  });
+
+  it('refuses a server of a CA that the client does not trust, and names the issuer', async () => {
+    const { error } = await call(await identity('bruma'), {
+      server: await identity('corvo'),
+      serverName: 'records.corvo.kelmesh.internal',
+    });
+    assert.equal(error?.code, 'MTLS_UNTRUSTED');
+    assert.match(error?.message ?? '', /issuer: CN=corvo/);
+    assert.match(error?.hint ?? '', /kelmesh ca trust/);
+  });
+
+  it('refuses a trusted server under another name or another identity', async () => {
+    const bruma = await identity('bruma');
+    const byName = await call(bruma, { serverName: 'billing.alba.kelmesh.internal' });
+    assert.equal(byName.error?.code, 'MTLS_WRONG_NAME');
+    const byUri = await call(bruma, { serverUri: 'kelmesh://alba.kelmesh.internal/billing' });
+    assert.equal(byUri.error?.code, 'MTLS_WRONG_NAME');
+  });
+
+  it('refuses an expired certificate on either side', async () => {
+    const past = clockAt(Date.now() - 2 * DAY);
+    using passphrase = new Secret(utf8('passphrase of delta'));
+    const delta = { dir: dir('delta'), passphrase, clock: past, rng: systemRng };
+    await initCa({ ...delta, name: 'delta', cost: cheapCost });
+    await issueCertificate({ ...delta, name: 'records', days: 1 });
+    await trust('delta', 'alba');
+    await trust('alba', 'delta');
+    const asClient = await call(await identity('delta'));
+    assert.equal(asClient.error?.code, 'MTLS_REFUSED');
+    assert.deepEqual(
+      asClient.refused.map(({ code }) => code),
+      ['MTLS_EXPIRED'],
+    );
+    const asServer = await call(await identity('alba'), {
+      server: await identity('delta'),
+      serverName: 'records.delta.kelmesh.internal',
+    });
+    assert.equal(asServer.error?.code, 'MTLS_EXPIRED');
+  });
+
+  it('refuses a client without a certificate', async () => {
+    const { ca, ...rest } = clientOptions({ ...(await identity('bruma')), serverName: HOST });
+    const { clientError, serverError } = await handshake(
+      serverOptions(await identity('alba')),
+      withoutCertificate({ ca, ...rest }),
+    );
+    assert.equal(clientError, 'MTLS_NO_CERTIFICATE');
+    assert.equal(serverError, 'MTLS_NO_CERTIFICATE');
+  });
+
+  it('refuses TLS 1.2 from either side', async () => {
+    const old = {
+      minVersion: 'TLSv1.2',
+      maxVersion: 'TLSv1.2',
+      ecdhCurve: 'X25519',
+      ciphers: 'DEFAULT',
+    } as const;
+    assert.equal(
+      (await handshake(await goodServer(), { ...(await goodClient()), ...old })).clientError,
+      'MTLS_OLD_TLS',
+    );
+    assert.equal(
+      (await handshake({ ...(await goodServer()), ...old }, await goodClient())).clientError,
+      'MTLS_OLD_TLS',
+    );
+  });
+
+  for (const ecdhCurve of ['X25519', 'P-256', 'SecP256r1MLKEM768']) {
+    it(`refuses a peer whose only key agreement is ${ecdhCurve}`, async () => {
+      assert.equal(
+        (await handshake(await goodServer(), { ...(await goodClient()), ecdhCurve })).clientError,
+        'MTLS_NO_GROUP',
+      );
+      assert.equal(
+        (await handshake({ ...(await goodServer()), ecdhCurve }, await goodClient())).clientError,
+        'MTLS_NO_GROUP',
+      );
+    });
+  }
+
+  it('refuses another application protocol', async () => {
+    const client = { ...(await goodClient()), ALPNProtocols: ['http/1.1'] };
+    assert.equal((await handshake(await goodServer(), client)).clientError, 'MTLS_NO_PROTOCOL');
+  });
+
+  it('does not resume a session: every connection checks the certificates again', async () => {
+    const server = createServer(await goodServer(), (socket) => socket.end('x'));
+    server.listen(0, HOST);
+    await once(server, 'listening');
+    try {
+      const { port } = server.address() as AddressInfo;
+      const options = { ...(await goodClient()), host: HOST, port };
+      const sessions: Buffer[] = [];
+      const first = connect(options)
+        .on('session', (session) => sessions.push(session))
+        .resume();
+      await once(first, 'close');
+      const session = sessions.at(-1);
+      const second = connect({
+        ...options,
+        ...(session === undefined ? {} : { session }),
+      }).resume();
+      await once(second, 'secureConnect');
+      assert.equal(second.isSessionReused(), false);
+      assert.equal(second.authorized, true);
+      second.destroy();
+    } finally {
+      server.close();
+      await once(server, 'close');
+    }
+  });
+
+  const goodServer = async () => serverOptions(await identity('alba'));
+  const goodClient = async () => clientOptions({ ...(await identity('bruma')), serverName: HOST });
+});
+
+function withoutCertificate({
+  cert: _cert,
+  key: _key,
+  ...rest
+}: ConnectionOptions): ConnectionOptions {
+  return rest;
+}
+
+/** One handshake with any settings; the codes of what each side made of it, undefined when it went through. */
+async function handshake(serverSide: TlsOptions, clientSide: ConnectionOptions) {
+  let serverError: string | undefined;
+  const server = createServer(serverSide, (socket) => socket.on('error', () => {}).end('x'));
+  server.on('tlsClientError', (error) => {
+    serverError = explainTlsError(error, 'client').code;
+  });
+  server.listen(0, HOST);
+  await once(server, 'listening');
+  try {
+    const { port } = server.address() as AddressInfo;
+    const socket = connect({ ...clientSide, host: HOST, port }).resume();
+    const clientError = await once(socket, 'close').then(
+      () => undefined,
+      (error) => explainTlsError(error, 'server').code,
+    );
+    socket.destroy();
+    return { clientError, serverError };
+  } finally {
+    server.close();
+    await once(server, 'close');
+  }
+}
