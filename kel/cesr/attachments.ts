@@ -91,3 +91,17 @@ export function appendAttachments(into: AttachmentLists, more: Attachments): voi
   into.lastSignatures.push(...more.lastSignatures);
   into.sealSourceTriples.push(...more.sealSourceTriples);
 }
+
+/** Entries per list that merged attachments keep; the newest stay. */
+const MAX_MERGED = 4096;
+
+/** What came with two copies of one message. */
+export function mergeAttachments(first: Attachments, second: Attachments): Attachments {
+  const merged = emptyAttachments();
+  appendAttachments(merged, first);
+  appendAttachments(merged, second);
+  for (const list of Object.values(merged) as unknown[][]) {
+    if (list.length > MAX_MERGED) list.splice(0, list.length - MAX_MERGED);
+  }
+  return merged;
+}

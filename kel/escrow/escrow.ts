@@ -1,0 +1,104 @@
+/**
+ * Messages that wait for something that can still arrive. What waits out of order is not verified yet, so a
+ * stranger can fill it: it has a bound per AID and in all.
+ */
+import { mergeAttachments } from '#kel/cesr/attachments';
+import type { KeyEventMessage } from '#kel/event/key-event';
+import type { Aid, Said } from '#kel/identifiers';
+import type { EscrowCode } from '#kel/state/decision';
+
+export interface Waiting<Origin> {
+  readonly message: KeyEventMessage;
+  readonly code: EscrowCode;
+  readonly reason: string;
+  /** Where the message came from, for the report. */
+  readonly origin: Origin;
+}
+
+export interface EscrowLimits {
+  readonly maxMessages: number;
+  readonly maxMessagesPerAid: number;
+  /** Bodies and signatures, roughly. */
+  readonly maxBytes: number;
+}
+
+export class Escrow<Origin> {
+  readonly #limits: EscrowLimits;
+  readonly #bySaid = new Map<Said, Waiting<Origin>>();
+  readonly #saidsByAid = new Map<Aid, Map<number, Set<Said>>>();
+  readonly #countByAid = new Map<Aid, number>();
+  #bytes = 0;
+
+  constructor(limits: EscrowLimits) {
+    this.#limits = limits;
+  }
+
+  /** A copy that waits already gains the attachments of the new one and keeps its origin. @returns false when full */
+  add(waiting: Waiting<Origin>): boolean {
+    const { event, bytes, attachments } = waiting.message;
+    const earlier = this.remove(event.said);
+    const message =
+      earlier === undefined
+        ? { event, bytes: bytes.slice(), attachments }
+        : {
+            ...earlier.message,
+            attachments: mergeAttachments(earlier.message.attachments, attachments),
+          };
+    const entry = { ...waiting, message, origin: earlier?.origin ?? waiting.origin };
+    const size = sizeOf(message);
+    const count = this.#countByAid.get(event.aid) ?? 0;
+    const { maxMessages, maxMessagesPerAid, maxBytes } = this.#limits;
+    if (
+      this.#bySaid.size >= maxMessages ||
+      count >= maxMessagesPerAid ||
+      this.#bytes + size > maxBytes
+    )
+      return false;
+    this.#bySaid.set(event.said, entry);
+    this.#countByAid.set(event.aid, count + 1);
+    this.#bytes += size;
+    const bySn = this.#saidsByAid.get(event.aid) ?? new Map<number, Set<Said>>();
+    const saids = bySn.get(event.sn) ?? new Set<Said>();
+    this.#saidsByAid.set(event.aid, bySn.set(event.sn, saids.add(event.said)));
+    return true;
+  }
+
+  get(said: Said): Waiting<Origin> | undefined {
+    return this.#bySaid.get(said);
+  }
+
+  /** What waits at `sn` of `aid`, in order of arrival. */
+  at(aid: Aid, sn: number): readonly Waiting<Origin>[] {
+    const saids = this.#saidsByAid.get(aid)?.get(sn);
+    if (saids === undefined) return [];
+    return [...saids].flatMap((said) => this.#bySaid.get(said) ?? []);
+  }
+
+  all(): IterableIterator<Waiting<Origin>> {
+    return this.#bySaid.values();
+  }
+
+  remove(said: Said): Waiting<Origin> | undefined {
+    const waiting = this.#bySaid.get(said);
+    if (waiting === undefined) return undefined;
+    const { aid, sn } = waiting.message.event;
+    this.#bySaid.delete(said);
+    this.#bytes -= sizeOf(waiting.message);
+    const bySn = this.#saidsByAid.get(aid);
+    const saids = bySn?.get(sn);
+    saids?.delete(said);
+    if (saids?.size === 0) bySn?.delete(sn);
+    if (bySn?.size === 0) this.#saidsByAid.delete(aid);
+    const count = (this.#countByAid.get(aid) ?? 1) - 1;
+    if (count === 0) this.#countByAid.delete(aid);
+    else this.#countByAid.set(aid, count);
+    return waiting;
+  }
+}
+
+function sizeOf({ bytes, attachments }: KeyEventMessage): number {
+  const { signatures, witnessSignatures, receiptCouples } = attachments;
+  return (
+    bytes.length + 100 * (signatures.length + witnessSignatures.length + receiptCouples.length)
+  );
+}

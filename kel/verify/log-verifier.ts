@@ -1,0 +1,254 @@
+/**
+ * Verifies logs of many AIDs, interleaved and in any order, in memory: the engine of `id verify` and of the auditor.
+ *
+ * The verdict on an event does not depend on how the input is cut. One bad event keeps what stands before it;
+ * what depends on it is reported as waiting.
+ */
+import { type Attachments, mergeAttachments } from '#kel/cesr/attachments';
+import { type Body, parseBody } from '#kel/cesr/body';
+import { type ParsedMessage, type StreamItem, StreamParser } from '#kel/cesr/stream';
+import { KelError, type KelErrorCode } from '#kel/errors';
+import { Escrow, type Waiting } from '#kel/escrow/escrow';
+import type { KeyEventMessage } from '#kel/event/key-event';
+import { keyEventOf, receiptedEvent } from '#kel/event/parse';
+import { sealedEvent } from '#kel/event/seal';
+import type { Aid, Said } from '#kel/identifiers';
+import type { Decision } from '#kel/state/decision';
+import { evaluate } from '#kel/state/evaluate';
+import type { EvaluationContext } from '#kel/state/evaluation-context';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import type { KeyState } from '#kel/state/key-state';
+import type { EstablishedKeys, SealSource } from '#kel/store/kel-store';
+import { MemoryLog } from './memory-log.ts';
+
+/** A message that is not part of any log, and why. */
+export interface LeftOut {
+  readonly code: KelErrorCode;
+  readonly reason: string;
+  /** As the message says, where that much of it could be read. */
+  readonly said?: string;
+  readonly aid?: string;
+  readonly sn?: number;
+  /** Of the message's first byte in its file. */
+  readonly offset: number;
+  readonly file?: string;
+}
+
+export interface LogResult {
+  readonly aids: readonly KeyState[];
+  readonly refused: readonly LeftOut[];
+  readonly waiting: readonly LeftOut[];
+}
+
+interface Origin {
+  readonly offset: number;
+  readonly file: string | undefined;
+}
+
+/** Read by other parts or by nobody; in a log they are no error. */
+const OTHER_TYPES: ReadonlySet<unknown> = new Set(
+  'qry rpy pro bar exn xip vcp vrt iss rev bis brv'.split(' '),
+);
+
+const ESCROW_LIMITS = {
+  maxMessages: 100_000,
+  maxMessagesPerAid: 50_000,
+  maxBytes: 128 * 1024 * 1024,
+};
+const MAX_REFUSED = 10_000;
+const MAX_EARLY_RECEIPTS = 10_000;
+
+export class LogVerifier {
+  readonly #verifySignature: VerifySignature;
+  readonly #parsers = new Map<string | undefined, StreamParser>();
+  readonly #logs = new Map<Aid, MemoryLog>();
+  readonly #escrow = new Escrow<Origin>(ESCROW_LIMITS);
+  /** Receipts whose event has not arrived, by its SAID. */
+  readonly #earlyReceipts = new Map<Said, Attachments>();
+  readonly #refused: LeftOut[] = [];
+
+  constructor(verifySignature: VerifySignature) {
+    this.#verifySignature = verifySignature;
+  }
+
+  /** @param bytes the next piece of `file`; pieces of several files may alternate */
+  feed(bytes: Uint8Array, { file }: { readonly file?: string } = {}): void {
+    const parser = this.#parsers.get(file) ?? new StreamParser();
+    this.#parsers.set(file, parser);
+    for (const item of parser.push(bytes)) this.#take(item, file);
+  }
+
+  /** Ends every file. */
+  finish(): LogResult {
+    for (const [file, parser] of this.#parsers)
+      for (const item of parser.finish()) this.#take(item, file);
+    this.#parsers.clear();
+    return {
+      aids: [...this.#logs.values()].map((log) => log.state),
+      refused: [...this.#refused],
+      waiting: [...this.#escrow.all()].map(({ code, reason, message, origin }) =>
+        leftOut(code, reason, origin, message.event),
+      ),
+    };
+  }
+
+  state(aid: Aid): KeyState | undefined {
+    return this.#logs.get(aid)?.state;
+  }
+
+  /** The accepted establishment event with exactly this number and SAID, current, past or superseded. */
+  establishment(aid: Aid, sn: number, said: Said): EstablishedKeys | undefined {
+    return this.#logs.get(aid)?.establishment(sn, said);
+  }
+
+  /** The accepted event of `aid` that seals `said` by `{d}`. */
+  sealOf(aid: Aid, said: Said): SealSource | undefined {
+    const event = this.#logs.get(aid)?.sealOf(said);
+    return event === undefined ? undefined : { aid, event };
+  }
+
+  #take(item: StreamItem, file: string | undefined): void {
+    const origin = { offset: item.offset, file };
+    if (item.type === 'fault') this.#refuse(leftOut(item.code, item.reason, origin));
+    else if (item.version.protocol === 'KERI') this.#takeMessage(item, origin);
+  }
+
+  #takeMessage(item: ParsedMessage, origin: Origin): void {
+    let body: Body | undefined;
+    try {
+      body = parseBody(item.body, 'KERI');
+      const type = body.fields.get('t');
+      if (OTHER_TYPES.has(type)) return;
+      if (type === 'rct') this.#takeReceipt(body, item.attachments);
+      else
+        this.#takeEvent(
+          { event: keyEventOf(body, item.body), bytes: item.body, attachments: item.attachments },
+          origin,
+        );
+    } catch (error) {
+      if (!(error instanceof KelError)) throw error;
+      this.#refuse(leftOut(error.code, error.message, origin, claims(body)));
+    }
+  }
+
+  #takeEvent(message: KeyEventMessage, origin: Origin): void {
+    const { said } = message.event;
+    const receipts = this.#earlyReceipts.get(said);
+    this.#earlyReceipts.delete(said);
+    const earlier = this.#escrow.remove(said);
+    const more = [earlier?.message.attachments, receipts].filter((each) => each !== undefined);
+    const attachments = more.reduce(mergeAttachments, message.attachments);
+    this.#settle({ ...message, attachments }, earlier?.origin ?? origin);
+  }
+
+  /** Receipts of an accepted event change nothing; of a waiting one they may complete it. */
+  #takeReceipt(body: Body, attachments: Attachments): void {
+    const { aid, sn, said } = receiptedEvent(body);
+    const waiting = this.#escrow.remove(said);
+    if (waiting !== undefined) {
+      const merged = mergeAttachments(waiting.message.attachments, attachments);
+      this.#settle({ ...waiting.message, attachments: merged }, waiting.origin);
+    } else if (
+      this.#logs.get(aid)?.saidAt(sn) !== said &&
+      this.#earlyReceipts.size < MAX_EARLY_RECEIPTS
+    ) {
+      const earlier = this.#earlyReceipts.get(said);
+      this.#earlyReceipts.set(
+        said,
+        earlier === undefined ? attachments : mergeAttachments(earlier, attachments),
+      );
+    }
+  }
+
+  /** Decides on the message, and on those that waited for it. */
+  #settle(message: KeyEventMessage, origin: Origin): void {
+    const open: Pick<Waiting<Origin>, 'message' | 'origin'>[] = [{ message, origin }];
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      this.#escrow.remove(next.message.event.said);
+      const decision = this.#evaluate(next.message);
+      if (decision.kind === 'accept') {
+        this.#accept(next.message, decision);
+        open.push(...this.#freedBy(next.message).reverse());
+      } else if (decision.kind === 'reject') {
+        this.#refuse(leftOut(decision.code, decision.reason, next.origin, next.message.event));
+      } else if (decision.kind === 'escrow' && !this.#escrow.add({ ...next, ...decision })) {
+        this.#refuse(
+          leftOut(
+            'KEL_LIMIT',
+            `too many messages wait; ${decision.reason}`,
+            next.origin,
+            next.message.event,
+          ),
+        );
+      }
+    }
+  }
+
+  #evaluate(message: KeyEventMessage): Decision {
+    const log = this.#logs.get(message.event.aid);
+    const context: EvaluationContext = {
+      verifySignature: this.#verifySignature,
+      saidAt: (sn) => log?.saidAt(sn),
+      stateAt: (sn) => log?.stateAt(sn),
+      delegator: (aid) => this.#logs.get(aid),
+    };
+    return evaluate(log?.state, message, context);
+  }
+
+  #accept(
+    { event }: KeyEventMessage,
+    { state, supersedesFrom }: Extract<Decision, { kind: 'accept' }>,
+  ): void {
+    const log = this.#logs.get(event.aid);
+    if (log === undefined) this.#logs.set(event.aid, new MemoryLog(state, event));
+    else log.accept(state, event, supersedesFrom);
+  }
+
+  /** Successors, rotations that may supersede the event, and the delegated events that it seals. */
+  #freedBy({ event }: KeyEventMessage): Waiting<Origin>[] {
+    const siblings = this.#escrow.at(event.aid, event.sn).filter((other) => {
+      const sibling = other.message.event;
+      return 'prior' in event && 'prior' in sibling && sibling.prior === event.prior;
+    });
+    const sealed = event.anchors.flatMap(
+      (anchor) => this.#escrow.get(sealedEvent(anchor)?.said as Said) ?? [],
+    );
+    return [...siblings, ...this.#escrow.at(event.aid, event.sn + 1), ...sealed];
+  }
+
+  #refuse(entry: LeftOut): void {
+    if (this.#refused.length < MAX_REFUSED) this.#refused.push(entry);
+  }
+}
+
+function leftOut(
+  code: KelErrorCode,
+  reason: string,
+  { offset, file }: Origin,
+  event: { readonly said?: string; readonly aid?: string; readonly sn?: number } = {},
+): LeftOut {
+  const { said, aid, sn } = event;
+  return {
+    code,
+    reason,
+    ...(said === undefined ? {} : { said }),
+    ...(aid === undefined ? {} : { aid }),
+    ...(sn === undefined ? {} : { sn }),
+    offset,
+    ...(file === undefined ? {} : { file }),
+  };
+}
+
+/** What a refused body says about itself, unproven. */
+function claims(body: Body | undefined): { said?: string; aid?: string; sn?: number } {
+  const text = (label: string) => {
+    const value = body?.fields.get(label);
+    return typeof value === 'string' && value.length <= 100 ? value : undefined;
+  };
+  const [said, aid, sn] = [text('d'), text('i'), text('s')];
+  return {
+    ...(said === undefined ? {} : { said }),
+    ...(aid === undefined ? {} : { aid }),
+    ...(sn === undefined || !/^[0-9a-f]{1,13}$/.test(sn) ? {} : { sn: Number.parseInt(sn, 16) }),
+  };
+}

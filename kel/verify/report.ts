@@ -1,0 +1,67 @@
+/** The result of verification as `id verify --json` prints it. */
+import type { SerializationKind, ThresholdForm } from '#kel/state/key-state';
+import type { LeftOut, LogResult } from './log-verifier.ts';
+
+export interface AidReport {
+  readonly aid: string;
+  readonly sn: number;
+  readonly said: string;
+  /** Serialization of the latest event. */
+  readonly kind: SerializationKind;
+  readonly keys: readonly string[];
+  readonly nextDigests: readonly string[];
+  readonly signingThreshold: ThresholdForm;
+  readonly nextThreshold: ThresholdForm;
+  readonly witnesses: readonly string[];
+  readonly witnessThreshold: number;
+  readonly delegator: string | null;
+}
+
+export interface LeftOutReport {
+  readonly code: string;
+  readonly reason: string;
+  readonly aid: string | null;
+  readonly sn: number | null;
+  readonly said: string | null;
+  readonly offset: number;
+  readonly file: string | null;
+}
+
+export interface LogReport {
+  readonly aids: readonly AidReport[];
+  readonly refused: readonly LeftOutReport[];
+  readonly waiting: readonly LeftOutReport[];
+}
+
+/** Plain data, in the order of the result. */
+export function reportOf({ aids, refused, waiting }: LogResult): LogReport {
+  return {
+    aids: aids.map((state) => ({
+      aid: state.aid,
+      sn: state.sn,
+      said: state.said,
+      kind: state.kind,
+      keys: state.keys,
+      nextDigests: state.nextDigests,
+      signingThreshold: state.signingThreshold,
+      nextThreshold: state.nextThreshold,
+      witnesses: state.witnesses,
+      witnessThreshold: state.witnessThreshold,
+      delegator: state.delegator ?? null,
+    })),
+    refused: refused.map(leftOutReport),
+    waiting: waiting.map(leftOutReport),
+  };
+}
+
+function leftOutReport({ code, reason, aid, sn, said, offset, file }: LeftOut): LeftOutReport {
+  return {
+    code,
+    reason,
+    aid: aid ?? null,
+    sn: sn ?? null,
+    said: said ?? null,
+    offset,
+    file: file ?? null,
+  };
+}
