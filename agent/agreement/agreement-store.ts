@@ -1,5 +1,6 @@
 /**
- * Agreements that survive a restart: one per pair, its chain key sealed with a key encryption key (KEK).
+ * Agreements that survive a restart: one per pair of tunnel records, so that two generations of keys stand side by
+ * side, each with its chain key sealed under a key encryption key (KEK).
  *
  * Only the chain of the epoch in use is stored. `advance` writes the next chain, synced to disk, before it hands out
  * the next preshared key: after a crash at any point the store gives the same key of the same epoch again.
@@ -14,7 +15,6 @@
  *   all before the sealed chain is its associated data
  */
 import type { AbstractLevel } from 'abstract-level';
-import type { Aid } from '#kel/identifiers';
 import type { Brand } from '#src/brand';
 import { concatBytes, equalBytes, lengthPrefixed, uint64be } from '#src/bytes';
 import { open, SEAL_OVERHEAD, seal } from '#src/crypto/aead';
@@ -28,9 +28,9 @@ import { MAX_EPOCH } from './epoch.ts';
 import { AgreementError } from './errors.ts';
 import { FieldReader } from './fields.ts';
 import type { AgreementPolicy } from './policy.ts';
-import { type Pair, type PairTerms, readTerms, roleOf, termsFields } from './terms.ts';
+import { type Pair, type PairTerms, readTerms, termsFields } from './terms.ts';
 
-/** Name of a pair in a mesh, the same on both ends. */
+/** Name of a pair of tunnel keys in a mesh, the same on both ends. */
 export type PairKey = Brand<string, 'PairKey'>;
 
 /** A stored agreement at one epoch. */
@@ -43,10 +43,16 @@ export interface EpochKey extends AgreementPolicy {
   readonly psk: Secret;
 }
 
-/** @throws AGREEMENT_WRONG_ROLE when both ends are one */
-export function pairKey(mesh: string, one: Aid, other: Aid): PairKey {
-  const [lower, higher] = roleOf(one, other) === 'initiator' ? [one, other] : [other, one];
-  return `${mesh}:${lower}:${higher}` as PairKey;
+/** Mesh, AIDs and tun records name it; the establishment events follow from the records. */
+export function pairKey({ mesh, initiator, responder }: Pair): PairKey {
+  const parts = [
+    mesh,
+    initiator.aid,
+    initiator.tunnelRecord,
+    responder.aid,
+    responder.tunnelRecord,
+  ];
+  return parts.join(':') as PairKey;
 }
 
 type Database = AbstractLevel<string | Buffer | Uint8Array>;
@@ -94,7 +100,7 @@ export class AgreementStore {
   put(agreement: Agreement): Promise<void> {
     return this.#queue.run(async () => {
       const { th, pair, chain, contributions, epochSeconds, baseEpoch } = agreement;
-      const key = keyOf(pair);
+      const key = pairKey(pair);
       if (!(await this.#holds(key, th))) {
         const terms = { ...pair, policy: { contributions, epochSeconds, baseEpoch } };
         await this.#write(key, { terms, th, position: { epoch: baseEpoch, chain } });
@@ -173,10 +179,6 @@ export class AgreementStore {
   }
 }
 
-function keyOf(pair: Pair): PairKey {
-  return pairKey(pair.mesh, pair.initiator.aid, pair.responder.aid);
-}
-
 /** Takes the entry over: its chain is erased. */
 function epochKey({ terms, th, position }: Entry): EpochKey {
   const { policy, ...pair } = terms;
@@ -204,7 +206,7 @@ function parse(key: PairKey, value: Uint8Array) {
   const head = value.subarray(0, reader.at);
   const sealed = reader.bytes('sealed chain', SEAL_OVERHEAD + CHAIN_LENGTH);
   reader.end();
-  if (keyOf(terms) !== key) throw reader.fail(`belongs to ${keyOf(terms)}`);
+  if (pairKey(terms) !== key) throw reader.fail(`belongs to ${pairKey(terms)}`);
   return { terms, th, epoch, head, sealed };
 }
 
