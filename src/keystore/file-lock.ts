@@ -1,76 +1,62 @@
 /**
- * A lock file against two processes on one key store.
+ * Lock files against two processes on one key store.
  *
- * Content: process id, start time of that process in clock ticks, boot id. So a lock is stale when its
- * process is gone, also when the id was given to another process since. It cannot tell processes of two
- * hosts or of two PID namespaces apart: one directory, one host.
+ * Each process that wants the lock puts down a file whose name says who it is, then looks for others. Whose
+ * process is alive keeps it out; whose process is gone is removed. Of two that come at the same moment each
+ * sees the other, and neither gets it: two holders are not possible. Since no name is ever used again,
+ * removing a stale file can never hit a live one, which a single lock file cannot promise.
+ *
+ * The name holds process id, its start time in clock ticks and the boot id: so a process id that was given
+ * to another process since is told apart. Processes in two PID namespaces or on two hosts are not.
  */
 import { randomBytes } from 'node:crypto';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { KeyStoreError } from './errors.ts';
 
-export class FileLock {
-  readonly #path: string;
-  readonly #content: string;
+const TICKET = /^\.((\d+)\.\d+\.[0-9a-f-]{36})\.[0-9a-f]{16}$/;
 
-  private constructor(path: string, content: string) {
-    this.#path = path;
-    this.#content = content;
+export class FileLock {
+  readonly #ticket: string;
+
+  private constructor(ticket: string) {
+    this.#ticket = ticket;
   }
 
-  /** @throws KEYSTORE_LOCKED while another process (or this one) holds it */
+  /** @param path what the names of the lock files begin with  @throws KEYSTORE_LOCKED while another process, or this one, holds it */
   static async acquire(path: string): Promise<FileLock> {
-    // The last word tells apart two locks of one process.
-    const content = `${await identityOf(process.pid)} ${randomBytes(8).toString('hex')}\n`;
-    // Linking a finished file makes the lock appear with its content: nobody ever reads half of one.
-    const own = `${path}.${randomBytes(8).toString('hex')}`;
-    await writeFile(own, content, { flag: 'wx', mode: 0o600 });
+    const ticket = `${path}.${await identityOf(process.pid)}.${randomBytes(8).toString('hex')}`;
+    await writeFile(ticket, '', { flag: 'wx', mode: 0o600 });
     try {
-      for (let attempt = 0; attempt < 3; attempt++) {
-        if (await linked(own, path)) return new FileLock(path, content);
-        await removeStale(path, own);
-      }
-      throw new KeyStoreError(
-        'KEYSTORE_LOCKED',
-        `${path}: other processes are taking the lock at this moment`,
-      );
-    } finally {
-      await rm(own, { force: true });
+      await requireNoOther(path, ticket);
+    } catch (error) {
+      await rm(ticket, { force: true });
+      throw error;
     }
+    return new FileLock(ticket);
   }
 
   async release(): Promise<void> {
-    if ((await contentOf(this.#path)) === this.#content) await rm(this.#path, { force: true });
+    await rm(this.#ticket, { force: true });
   }
 }
 
-/** Removes a lock whose process is gone. @throws KEYSTORE_LOCKED when it is alive */
-async function removeStale(path: string, own: string): Promise<void> {
-  const content = await contentOf(path);
-  if (content === undefined) return;
-  const holder = content.split(' ').slice(0, 3).join(' ');
-  const pid = Number(holder.split(' ')[0]);
-  if (Number.isSafeInteger(pid) && pid > 0 && (await identityOf(pid)) === holder) {
-    throw new KeyStoreError('KEYSTORE_LOCKED', `${path}: in use by process ${pid}`, {
-      fields: { pid },
-    });
-  }
-  // Another process may have replaced the stale lock since it was read: then what is moved away is put back.
-  const aside = `${own}.stale`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (isNotFound(error)) return;
-    throw error;
-  }
-  try {
-    if ((await contentOf(aside)) !== content) await linked(aside, path);
-  } finally {
-    await rm(aside, { force: true });
+async function requireNoOther(path: string, own: string): Promise<void> {
+  const directory = dirname(path);
+  for (const name of await readdir(directory)) {
+    const [, identity, pid] = TICKET.exec(name.slice(basename(path).length)) ?? [];
+    if (!name.startsWith(basename(path)) || identity === undefined || name === basename(own))
+      continue;
+    if ((await identityOf(Number(pid))) === identity) {
+      throw new KeyStoreError('KEYSTORE_LOCKED', `${path}: in use by process ${pid}`, {
+        fields: { pid: Number(pid) },
+      });
+    }
+    await rm(join(directory, name), { force: true });
   }
 }
 
-/** `pid starttime bootid` of a running process; field 22 of proc_pid_stat(5), counted behind the parenthesised name. */
+/** `pid.starttime.bootid` of a running process; field 22 of proc_pid_stat(5), counted behind the parenthesised name. */
 async function identityOf(pid: number): Promise<string | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
@@ -79,32 +65,9 @@ async function identityOf(pid: number): Promise<string | undefined> {
     const startTime = fields[19];
     // Dead, only not yet waited for by its parent.
     if (state === 'Z' || state === 'X') return undefined;
-    const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-    return `${pid} ${startTime} ${bootId}`;
+    const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+    return `${pid}.${startTime}.${bootId.trim()}`;
   } catch {
     return undefined;
   }
-}
-
-async function linked(from: string, to: string): Promise<boolean> {
-  try {
-    await link(from, to);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
-    throw error;
-  }
-}
-
-async function contentOf(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
