@@ -75,12 +75,11 @@ export class Links {
 
   /** @returns undefined when there is no such device */
   async read(name: InterfaceName): Promise<LinkState | undefined> {
-    const ours = ['dev', name, 'proto', `${ROUTE_PROTOCOL}`];
     const show = ['-j', 'addr', 'show', 'dev', name];
     const [link, v4, v6] = await Promise.all([
       this.ip(show),
-      this.#routes('-4', ours),
-      this.#routes('-6', ours),
+      this.#routes('-4', name),
+      this.#routes('-6', name),
     ]);
     if (isMissing(link)) return undefined;
     const state = parseLink(expectSuccess(`ip ${show.join(' ')}`, link));
@@ -90,7 +89,7 @@ export class Links {
   /** Those of `prefixes` that go into some other device now. */
   async takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<Set<Cidr>> {
     if (prefixes.length === 0) return new Set();
-    const tables = await Promise.all([this.#routes('-4', []), this.#routes('-6', [])]);
+    const tables = await Promise.all([this.#routes('-4'), this.#routes('-6')]);
     const foreign = tables.flat().filter((route) => route.device !== name);
     const elsewhere = new Set(foreign.map((route) => route.prefix));
     return new Set(prefixes.filter((prefix) => elsewhere.has(prefix)));
@@ -138,15 +137,20 @@ export class Links {
       expectSuccess('ip -batch (route del)', { ...result, stderr: complaints.join('\n') });
   }
 
-  async #routes(family: '-4' | '-6', filter: readonly string[]): Promise<Route[]> {
+  /** @param device only the routes of the mesh into it; absent: all of the main table */
+  async #routes(family: '-4' | '-6', device?: InterfaceName): Promise<Route[]> {
+    const filter = device === undefined ? [] : ['dev', device, 'proto', `${ROUTE_PROTOCOL}`];
     const result = await this.ip(['-j', family, 'route', 'show', ...filter]);
     if (isMissing(result) || /FIB table does not exist/.test(result.stderr)) return [];
-    return parseRoutes(expectSuccess(`ip route show ${filter.join(' ')}`, result), family);
+    const routes = parseRoutes(expectSuccess('ip route show', result), family);
+    // What is asked for is left out of the answer.
+    return device === undefined ? routes : routes.map((route) => ({ ...route, device }));
   }
 }
 
 interface Route {
   readonly prefix: Cidr;
+  /** Empty for a route with several next hops. */
   readonly device: string;
 }
 
@@ -180,10 +184,8 @@ function parseRoutes(json: string, family: '-4' | '-6'): Route[] {
   const [zero, host] = family === '-4' ? ['0.0.0.0/0', 32] : ['::/0', 128];
   return parseJsonArray(json, 'route show').flatMap(({ dst, dev }) => {
     if (typeof dst !== 'string') throw malformed('route show');
-    // Several next hops: not a route into one device.
-    if (typeof dev !== 'string') return [];
     const text = dst === 'default' ? zero : dst.includes('/') ? dst : `${dst}/${host}`;
-    return [{ prefix: parseCidr(text), device: dev }];
+    return [{ prefix: parseCidr(text), device: typeof dev === 'string' ? dev : '' }];
   });
 }
 

@@ -100,8 +100,8 @@ export async function createNamespaces(
     const hub = `${id}-hub`;
     if (bridge) {
       await spaces.add('', hub, undefined);
-      await execute('ip', ['-n', hub, 'link', 'add', 'br', 'type', 'bridge']);
-      await execute('ip', ['-n', hub, 'link', 'set', 'br', 'up']);
+      await execute('ip', ['-n', hub, 'link', 'add', 'name', 'hub0', 'type', 'bridge']);
+      await execute('ip', ['-n', hub, 'link', 'set', 'dev', 'hub0', 'up']);
     }
     for (const [i, label] of names.entries()) {
       const address = bridge ? `10.77.0.${i + 1}` : undefined;
@@ -117,8 +117,8 @@ export async function createNamespaces(
 
 async function plug(hub: string, space: string, leg: string, address: string): Promise<void> {
   const ip = (...args: string[]) => execute('ip', args);
-  await ip('-n', hub, 'link', 'add', leg, 'type', 'veth', 'peer', 'name', 'net0', 'netns', space);
-  await ip('-n', hub, 'link', 'set', leg, 'master', 'br', 'up');
+  await ip('-n', hub, 'link', 'add', 'name', leg, 'type', 'veth', 'peer', 'name', 'net0', 'netns', space);
+  await ip('-n', hub, 'link', 'set', leg, 'master', 'hub0', 'up');
   await ip('-n', space, 'addr', 'add', `${address}/${PREFIX_LENGTH}`, 'dev', 'net0');
   await ip('-n', space, 'link', 'set', 'net0', 'up');
 }
