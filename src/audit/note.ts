@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { concatBytes, uint32be, utf8 } from '#src/bytes';
 import type { Ed25519 } from '#src/crypto/suite';
+import { Secret } from '#src/secret';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import { AuditError } from './errors.ts';
 
@@ -43,10 +44,11 @@ export interface VerifierKey {
   readonly publicKey: Uint8Array;
 }
 
-/** @param seed 32 bytes, kept by reference for as long as the signer is used */
+/** @param seed 32 bytes, copied: the caller wipes its own */
 export function ed25519NoteSigner(ed25519: Ed25519, name: string, seed: Uint8Array): NoteSigner {
   const { keyId } = verifierKey(name, ed25519.publicKey(seed));
-  return { name, keyId, sign: (text) => ed25519.sign(text, seed) };
+  const secret = new Secret(seed);
+  return { name, keyId, sign: (text) => ed25519.sign(text, secret.expose()) };
 }
 
 /** @throws AUDIT_BAD_KEY when the name is not a key name or the key is not 32 bytes */
@@ -137,7 +139,7 @@ export function parseNote(note: string): Note {
 export function verifyNote(
   note: Note,
   keys: readonly VerifierKey[],
-  ed25519: Ed25519,
+  ed25519: Pick<Ed25519, 'verify'>,
 ): readonly VerifierKey[] {
   const message = utf8(note.text);
   const signedBy: VerifierKey[] = [];

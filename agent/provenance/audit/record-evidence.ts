@@ -1,0 +1,93 @@
+/** The records of a bundle, by SAID: signed as their type demands; whether they are sealed stands beside. */
+
+import type { Aid, Said } from '#kel/identifiers';
+import { parseRecord } from '#kel/record/parse';
+import type { AnyRecord, ChrRecord, LogRecord, TupRecord, Verified } from '#kel/record/record';
+import { verifyRecord } from '#kel/record/verify';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import type { EventReference } from '#kel/state/key-state';
+import { type Charter, charterChain, type SealedCharter } from '../../membership/charter.ts';
+import type { KelEvidence } from './kel-evidence.ts';
+import type { ProblemSection, Problems } from './report.ts';
+
+export interface FoundRecord {
+  readonly record: Verified<AnyRecord>;
+  /** The event of its issuer that seals it. */
+  readonly sealedIn: EventReference | undefined;
+}
+
+export class RecordEvidence {
+  readonly #kels: KelEvidence;
+  readonly #verifySignature: VerifySignature;
+  readonly #bySaid = new Map<Said, FoundRecord>();
+  readonly #chains = new Map<Said, readonly Charter[]>();
+
+  constructor(kels: KelEvidence, verifySignature: VerifySignature) {
+    this.#kels = kels;
+    this.#verifySignature = verifySignature;
+  }
+
+  /** Takes in one message. @returns the record, undefined when it does not verify, which is reported */
+  async add(
+    message: Uint8Array,
+    section: ProblemSection,
+    where: string,
+    problems: Problems,
+  ): Promise<Verified<AnyRecord> | undefined> {
+    try {
+      const record = await verifyRecord(parseRecord(message), {
+        establishment: async (aid, sn, said) => this.#kels.establishment(aid, sn, said),
+        verifySignature: this.#verifySignature,
+      });
+      this.#bySaid.set(record.d, { record, sealedIn: this.#kels.sealOf(record.i, record.d) });
+      this.#chains.clear();
+      return record;
+    } catch (error) {
+      problems.add('BUNDLE_RECORD', section, `${where}: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+
+  get(said: Said): FoundRecord | undefined {
+    return this.#bySaid.get(said);
+  }
+
+  /** The sealed `log` records of `aid`. */
+  announcements(aid: Aid): readonly LogRecord[] {
+    return [...this.#bySaid.values()].flatMap(({ record, sealedIn }) =>
+      record.t === 'log' && record.i === aid && sealedIn !== undefined ? [record] : [],
+    );
+  }
+
+  tunnelProofs(): readonly Verified<TupRecord>[] {
+    return [...this.#bySaid.values()].flatMap(({ record }) =>
+      record.t === 'tup' ? [record as Verified<TupRecord>] : [],
+    );
+  }
+
+  /** The versions of the charter of `mesh`, oldest first, as far as governors sealed each. */
+  charters(mesh: Said): readonly Charter[] {
+    const known = this.#chains.get(mesh);
+    if (known !== undefined) return known;
+    const sealed = [...this.#bySaid.values()].flatMap(({ record, sealedIn }): SealedCharter[] =>
+      record.t === 'chr' && sealedIn !== undefined
+        ? [{ record: record as Verified<ChrRecord>, sealedIn }]
+        : [],
+    );
+    const chain = charterChain(mesh, sealed);
+    this.#chains.set(mesh, chain);
+    return chain;
+  }
+
+  /** What the latest charter that names `aid` calls it. */
+  nameOf(aid: Aid): string | undefined {
+    const meshes = [...this.#bySaid.values()].flatMap(({ record }) =>
+      record.t === 'chr' && record.m === '' ? [record.d] : [],
+    );
+    for (const mesh of meshes) {
+      const charter = this.charters(mesh).findLast(({ members }) => members.has(aid));
+      if (charter !== undefined) return charter.members.get(aid)?.name;
+    }
+    return undefined;
+  }
+}

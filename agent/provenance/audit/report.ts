@@ -1,0 +1,110 @@
+/** What an audit says: the JSON that `kelmesh audit verify` prints. Fields are added, never renamed. */
+import type { Aid, Said } from '#kel/identifiers';
+import type { SectionName } from '../bundle.ts';
+import { type BundleProblemCode, bundleContradictions } from '../errors.ts';
+
+export interface AuditReport {
+  readonly schema: 'kelmesh.audit/1';
+  /** `failed`: the evidence contradicts itself; `incomplete`: something is not there; `clean`: neither. */
+  readonly verdict: 'clean' | 'incomplete' | 'failed';
+  /** One row per tunnel proof, by the time of the proof. */
+  readonly tunnels: readonly TunnelRow[];
+  /** One row per dossier. */
+  readonly organisations: readonly OrganisationRow[];
+  readonly problems: readonly Problem[];
+}
+
+export interface TunnelRow {
+  /** SAID of the tunnel proof. */
+  readonly proof: Said;
+  readonly a: TunnelEnd;
+  readonly b: TunnelEnd;
+  readonly epoch: number;
+  readonly level: string;
+  readonly generation: number;
+  readonly mesh: Said;
+  readonly charter: Said;
+  readonly interval: TunnelInterval;
+  /** What follows from signatures, digests and the order of the logs. */
+  readonly proven: readonly string[];
+  /** What the signers say and nobody else can know. */
+  readonly claimed: readonly string[];
+  /** What would have to be in the bundle to prove more. */
+  readonly missing: readonly string[];
+  /** Whether the log of that end shows the tunnel; false also when its dossier is not in the bundle. */
+  readonly logged: { readonly a: boolean; readonly b: boolean };
+}
+
+export interface TunnelEnd {
+  readonly aid: Aid;
+  /** The establishment event whose keys signed. */
+  readonly sn: number;
+  readonly said: Said;
+}
+
+/**
+ * When the proof was made. That `from` precedes it and `to` follows it is proven by hashes and signatures;
+ * the times themselves are claims of whoever wrote the bounding entries.
+ */
+export interface TunnelInterval {
+  /** Date-time of the latest thing that the proof refers to. */
+  readonly from: string;
+  /** What that is. */
+  readonly after: string;
+  /** Date-time of the earliest thing that follows from the proof; null while no log shows it. */
+  readonly to: string | null;
+  readonly before: string | null;
+  /** Handshake times as the two ends signed them. */
+  readonly claimed: { readonly a: string; readonly b: string };
+  readonly basis: 'order is proven, times are claims of the signers';
+}
+
+export interface OrganisationRow {
+  readonly aid: Aid;
+  /** In the latest charter that the bundle proves. */
+  readonly name?: string;
+  /** The last key event. */
+  readonly sn: number;
+  readonly said: Said;
+  /** Leaves in the dossier. */
+  readonly leaves: number;
+  /** Size of the largest checkpoint. */
+  readonly checkpointSize: number;
+  /** Whether the key event log commits to that checkpoint. */
+  readonly anchored: boolean;
+}
+
+export type ProblemSection = 'envelope' | 'dossier' | 'header' | 'signature' | SectionName;
+
+export interface Problem {
+  readonly code: BundleProblemCode;
+  /** The part of the bundle in which it shows. */
+  readonly section: ProblemSection;
+  readonly where: string;
+  readonly message: string;
+}
+
+/** The problems found so far; those of one dossier know where they are. */
+export class Problems {
+  readonly list: Problem[];
+  readonly #where: string;
+
+  constructor(where = 'bundle', list: Problem[] = []) {
+    this.#where = where;
+    this.list = list;
+  }
+
+  /** The same list, under another place. */
+  at(where: string): Problems {
+    return new Problems(where, this.list);
+  }
+
+  add(code: BundleProblemCode, section: ProblemSection, message: string): void {
+    this.list.push({ code, section, where: this.#where, message });
+  }
+
+  get verdict(): AuditReport['verdict'] {
+    if (this.list.some(({ code }) => Object.hasOwn(bundleContradictions, code))) return 'failed';
+    return this.list.length > 0 ? 'incomplete' : 'clean';
+  }
+}
