@@ -172,6 +172,7 @@ function parseIpRange(range: string) {
 function defaultDomain(name: string): string {
   const label = name
     .normalize('NFKD')
+    .replace(/\p{M}/gu, '')
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-+|-+$/g, '')

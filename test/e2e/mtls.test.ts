@@ -15,7 +15,9 @@ import { clientOptions, type MtlsIdentity, serverOptions } from '#src/mtls/conte
 import type { MtlsError } from '#src/mtls/errors';
 import { explainTlsError } from '#src/mtls/explain';
 import { Secret } from '#src/secret';
-import { cheapCost, clockAt, systemRng } from '../support/ca.ts';
+import { cheapCost } from '../support/ca.ts';
+import { SeededRng } from '../support/seeded-rng.ts';
+import { SimulatedClock } from '../support/simulated-clock.ts';
 
 const HOST = '127.0.0.1';
 const DAY = 86_400_000;
@@ -26,18 +28,16 @@ describe('inner mTLS between services of two organisations', () => {
   const dir = (org: string) => join(root, org);
 
   async function organisation(name: string, algorithm: 'p384' | 'p256' | 'ed25519') {
-    const clock = clockAt(Date.now());
+    const clock = new SimulatedClock({ start: Date.now() });
     using passphrase = new Secret(utf8(`passphrase of ${name}`));
-    const common = { dir: dir(name), passphrase, clock, rng: systemRng };
+    const common = { dir: dir(name), passphrase, clock, rng: new SeededRng(name) };
     await initCa({ ...common, name, algorithm, ipRanges: ['127.0.0.0/8'], cost: cheapCost });
     await issueCertificate({ ...common, name: 'records', ips: [HOST] });
-    // Issued and lived out in the past, but within the life of the CA.
-    return common;
   }
 
   async function trust(who: string, whom: string) {
     const bundle = await exportBundle(dir(whom));
-    await importBundle({ dir: dir(who), bundle, clock: clockAt(Date.now()) });
+    await importBundle({ dir: dir(who), bundle, clock: new SimulatedClock({ start: Date.now() }) });
   }
 
   before(async () => {
@@ -123,9 +123,9 @@ describe('inner mTLS between services of two organisations', () => {
   });
 
   it('refuses an expired certificate on either side', async () => {
-    const past = clockAt(Date.now() - 2 * DAY);
+    const past = new SimulatedClock({ start: Date.now() - 2 * DAY });
     using passphrase = new Secret(utf8('passphrase of delta'));
-    const delta = { dir: dir('delta'), passphrase, clock: past, rng: systemRng };
+    const delta = { dir: dir('delta'), passphrase, clock: past, rng: new SeededRng('delta') };
     await initCa({ ...delta, name: 'delta', cost: cheapCost });
     await issueCertificate({ ...delta, name: 'records', days: 1 });
     await trust('delta', 'alba');
