@@ -1,0 +1,214 @@
+"""KERIpy as the counterpart: one request per line of JSON on stdin, one answer per line on stdout.
+
+{"op": "read", "streams": [hex, ...]}                    feeds all streams to one verifier
+    answers {"states": [key state, ...]}
+{"op": "write", "seed": n, "logs": n, "kind": "JSON"}    makes logs with KERIpy's own builders
+    answers {"logs": [{"stream": hex, "replay": hex, "state": key state}, ...]}
+"""
+import json
+import logging
+import random
+import sys
+
+from keri import help
+
+help.ogler.level = logging.CRITICAL
+logging.disable(logging.CRITICAL)
+
+from keri.core import coring, eventing, parsing  # noqa: E402
+from keri.db import basing  # noqa: E402
+
+
+def state_of(kever):
+    return {
+        "aid": kever.prefixer.qb64,
+        "sn": kever.sner.num,
+        "said": kever.serder.said,
+        "kind": kever.serder.kind,
+        "keys": [verfer.qb64 for verfer in kever.verfers],
+        "nextDigests": [diger.qb64 for diger in kever.ndigers],
+        "signingThreshold": kever.tholder.sith,
+        "nextThreshold": kever.ntholder.sith,
+        "witnesses": list(kever.wits),
+        "witnessThreshold": kever.toader.num,
+        "delegator": kever.delegator or None,
+    }
+
+
+def feed(kevery, stream):
+    """A cut message makes the parser spin: stop when nothing is taken any more."""
+    ims = bytearray(stream)
+    parsator = parsing.Parser(kvy=kevery).allParsator(ims=ims)
+    idle = 0
+    while idle < 3:
+        before = len(ims)
+        try:
+            next(parsator)
+        except StopIteration:
+            return
+        idle = idle + 1 if len(ims) == before else 0
+
+
+def settle(kevery):
+    """Escrows advance a log by one event per pass."""
+    previous = None
+    while True:
+        current = sorted((pre, kever.sner.num) for pre, kever in kevery.kevers.items())
+        if current == previous:
+            return
+        previous = current
+        kevery.processEscrows()
+
+
+def read(request):
+    with basing.openDB(name="read") as db:
+        kevery = eventing.Kevery(db=db, lax=True, local=False)
+        for stream in request["streams"]:
+            feed(kevery, bytes.fromhex(stream))
+        settle(kevery)
+        return {"states": [state_of(kever) for kever in kevery.kevers.values()]}
+
+
+class Controller:
+    """One AID written by KERIpy."""
+
+    def __init__(self, rng, kind, kevery, delegator=None):
+        self.rng = rng
+        self.kind = kind
+        self.kevery = kevery
+        self.stream = bytearray()
+        self.delegator = delegator
+        count = rng.randint(1, 4)
+        self.witnesses = [self.signer(False) for _ in range(rng.choice([0, 0, 1, 3]))]
+        self.signers = [self.signer() for _ in range(count)]
+        self.next = [self.signer() for _ in range(rng.randint(1, 4))]
+        self.next_threshold = self.threshold(len(self.next))
+        make = eventing.incept if delegator is None else eventing.delcept
+        extra = {} if delegator is None else {"delpre": delegator.pre}
+        serder = make(
+            keys=[signer.verfer.qb64 for signer in self.signers],
+            isith=self.threshold(count),
+            ndigs=self.digests(),
+            nsith=self.next_threshold,
+            toad=len(self.witnesses),
+            wits=[witness.verfer.qb64 for witness in self.witnesses],
+            kind=kind,
+            code=coring.MtrDex.Blake3_256,
+            **extra,
+        )
+        self.pre = serder.pre
+        self.emit(serder, list(range(count)), self.approve(serder))
+
+    def signer(self, transferable=True):
+        return coring.Signer(raw=self.rng.randbytes(32), transferable=transferable)
+
+    def threshold(self, count):
+        kind = self.rng.choice(["number", "weights", "clauses"])
+        if kind == "number" or count == 1:
+            return f"{self.rng.randint(1, count):x}"
+        if kind == "weights":
+            return [self.rng.choice(["1/2", "1/2", "2/3", "1"]) for _ in range(count)]
+        return [["1"], ["1/2"] * (count - 1)] if count > 2 else [["1"], ["1"]]
+
+    def digests(self):
+        return [coring.Diger(ser=signer.verfer.qb64b).qb64 for signer in self.next]
+
+    @property
+    def kever(self):
+        return self.kevery.kevers[self.pre]
+
+    def approve(self, serder):
+        """The delegator seals the event; the couple names where."""
+        if self.delegator is None:
+            return None
+        sealed = self.delegator.interact([{"i": serder.pre, "s": serder.ked["s"], "d": serder.said}])
+        return coring.Seqner(sn=sealed.sn).qb64 + sealed.said
+
+    def emit(self, serder, indices, couple=None):
+        sigers = [
+            self.signers[index].sign(serder.raw, index=index, ondex=ondex, only=ondex is None)
+            for index, ondex in ((pair if isinstance(pair, tuple) else (pair, pair)) for pair in indices)
+        ]
+        wigers = [witness.sign(serder.raw, index=i) for i, witness in enumerate(self.witnesses)]
+        message = eventing.messagize(serder, sigers=sigers, wigers=wigers or None)
+        attachments = bytes(message)[serder.size:]
+        if couple is not None:
+            attachments += coring.Counter(coring.CtrDex.SealSourceCouples, count=1).qb64b + couple.encode()
+        if self.rng.random() < 0.5:
+            frame = coring.Counter(coring.CtrDex.AttachedMaterialQuadlets, count=len(attachments) // 4)
+            attachments = frame.qb64b + attachments
+        message = serder.raw + attachments
+        self.stream += message
+        feed(self.kevery, message)
+        settle(self.kevery)
+
+    def interact(self, data=None):
+        serder = eventing.interact(pre=self.pre, dig=self.kever.serder.said, sn=self.kever.sner.num + 1,
+                                   data=data if data is not None else self.data(), kind=self.kind)
+        self.emit(serder, list(range(len(self.signers))))
+        return serder
+
+    def data(self):
+        digest = coring.Diger(ser=self.rng.randbytes(20)).qb64
+        return self.rng.choice([[], [{"d": digest}], [{"rd": digest}], [{"i": self.pre, "s": "0", "d": digest}],
+                                ["ünïcode \u2028 \" \\", 7, True, None, {"1": [1, -300, 70000], "a": {}}]])
+
+    def rotate(self):
+        """All pre-rotated keys come into force, in any order, and one new key joins them."""
+        order = list(range(len(self.next)))
+        self.rng.shuffle(order)
+        added = [self.signer()] if self.rng.random() < 0.4 else []
+        self.signers = [self.next[place] for place in order] + added
+        self.next = [self.signer() for _ in range(self.rng.randint(1, 4))]
+        cuts = [self.witnesses.pop(0)] if self.witnesses and self.rng.random() < 0.4 else []
+        adds = [self.signer(False)] if self.rng.random() < 0.4 else []
+        kever = self.kever
+        make = eventing.rotate if self.delegator is None else eventing.deltate
+        serder = make(
+            pre=self.pre,
+            keys=[signer.verfer.qb64 for signer in self.signers],
+            dig=kever.serder.said,
+            sn=kever.sner.num + 1,
+            isith=self.threshold(len(self.signers)),
+            ndigs=self.digests(),
+            nsith=self.threshold(len(self.next)),
+            toad=len(self.witnesses) + len(adds),
+            wits=list(kever.wits),
+            cuts=[witness.verfer.qb64 for witness in cuts],
+            adds=[witness.verfer.qb64 for witness in adds],
+            kind=self.kind,
+        )
+        self.witnesses += adds
+        indices = [(index, place) for index, place in enumerate(order)]
+        indices += [(len(order), None)] if added else []
+        self.emit(serder, indices, self.approve(serder))
+
+
+def write(request):
+    rng = random.Random(request["seed"])
+    with basing.openDB(name="write") as db:
+        kevery = eventing.Kevery(db=db, lax=True, local=False)
+        logs = []
+        for _ in range(request["logs"]):
+            delegator = rng.choice(logs) if logs and rng.random() < 0.3 else None
+            controller = Controller(rng, request["kind"], kevery, delegator)
+            for _ in range(rng.randint(2, 6)):
+                rng.choice([controller.interact, controller.rotate])()
+            logs.append(controller)
+        return {
+            "logs": [
+                {
+                    "stream": bytes(log.stream).hex(),
+                    "replay": b"".join(bytes(message) for message in db.clonePreIter(pre=log.pre)).hex(),
+                    "state": state_of(log.kever),
+                }
+                for log in logs
+            ]
+        }
+
+
+OPERATIONS = {"read": read, "write": write}
+
+for line in sys.stdin:
+    request = json.loads(line)
+    print(json.dumps(OPERATIONS[request["op"]](request)), flush=True)

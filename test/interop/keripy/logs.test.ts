@@ -1,0 +1,67 @@
+/** Logs written by Kelmesh and read by KERIpy, and the reverse: equal sequence number, SAID and key state. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'mocha';
+import type { SerializationKind } from '#kel/state/key-state';
+import { LogVerifier } from '#kel/verify/log-verifier';
+import { reportOf } from '#kel/verify/report';
+import { Keripy, keripyMissing, keripyStates } from '../../support/keripy.ts';
+import { skip } from '../../support/skip.ts';
+import { verifySignature } from '../../unit/kel/organisation.ts';
+import { randomFederation } from './random-federation.ts';
+
+const KINDS: readonly SerializationKind[] = ['JSON', 'CBOR', 'MGPK'];
+
+describe('logs shared with KERIpy', function () {
+  this.timeout(300_000);
+  let keripy: Keripy;
+
+  before(async function () {
+    const reason = await keripyMissing();
+    if (reason !== undefined) {
+      if (process.env['CI'] === 'true') throw new Error(reason);
+      skip(this, reason);
+    }
+    keripy = new Keripy();
+  });
+
+  after(async () => {
+    await keripy?.[Symbol.asyncDispose]();
+  });
+
+  for (const kind of KINDS) {
+    for (const seed of [1, 2, 3]) {
+      it(`KERIpy accepts ours: ${kind}, seed ${seed}`, async () => {
+        const federation = randomFederation(seed, kind, 6);
+        const states = await keripy.read(federation.map((org) => org.stream));
+        const ours = federation.map((org) => org.state);
+        const report = reportOf({ aids: ours, refused: [], waiting: [] }).aids;
+        assert.deepEqual(sorted(states), sorted(report));
+      });
+
+      it(`we accept KERIpy's: ${kind}, seed ${seed}`, async () => {
+        const logs = await keripy.write({ seed, logs: 8, kind });
+        for (const form of ['stream', 'replay'] as const) {
+          const verifier = new LogVerifier(verifySignature);
+          for (const log of logs) verifier.feed(log[form]);
+          const { aids, refused, waiting } = reportOf(verifier.finish());
+          assert.deepEqual(refused, []);
+          assert.deepEqual(waiting, []);
+          assert.deepEqual(sorted(aids), sorted(logs.map((log) => log.state)));
+        }
+      });
+    }
+  }
+
+  it('reports the states of the logs of several AIDs', async () => {
+    const federation = randomFederation(7, 'CBOR', 2);
+    const states = await keripyStates(federation.map((org) => org.stream));
+    assert.deepEqual(
+      states.map(({ aid, sn, said }) => ({ aid, sn, said })),
+      federation.map(({ aid, state: { sn, said } }) => ({ aid, sn, said })),
+    );
+  });
+});
+
+function sorted<T extends { readonly aid: string }>(states: readonly T[]): T[] {
+  return [...states].sort((a, b) => a.aid.localeCompare(b.aid));
+}

@@ -1,0 +1,127 @@
+/**
+ * KERIpy as a live counterpart: its own Python environment under `.tools/keripy`, and one process per
+ * test run that reads and writes logs (`test/interop/keripy/driver.py`).
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { access } from 'node:fs/promises';
+import { createInterface, type Interface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+/** The last release that runs on every Python since 3.10; later ones read the same logs. */
+const RELEASE = 'keri==1.1.17';
+
+const DIRECTORY = fileURLToPath(new URL('../../.tools/keripy', import.meta.url));
+const PYTHON = `${DIRECTORY}/bin/python`;
+const DRIVER = fileURLToPath(new URL('../interop/keripy/driver.py', import.meta.url));
+
+const run = promisify(execFile);
+
+/** A key state as KERIpy sees it. */
+export interface KeripyState {
+  readonly aid: string;
+  readonly sn: number;
+  readonly said: string;
+  readonly kind: string;
+  readonly keys: readonly string[];
+  readonly nextDigests: readonly string[];
+  readonly signingThreshold: unknown;
+  readonly nextThreshold: unknown;
+  readonly witnesses: readonly string[];
+  readonly witnessThreshold: number;
+  readonly delegator: string | null;
+}
+
+export interface KeripyLog {
+  /** As its controller sent it. */
+  readonly stream: Uint8Array;
+  /** As KERIpy replays it from its database. */
+  readonly replay: Uint8Array;
+  readonly state: KeripyState;
+}
+
+/** Installs KERIpy where it is missing. @returns why it cannot run here, or undefined when it can */
+export async function keripyMissing(): Promise<string | undefined> {
+  try {
+    await access(PYTHON);
+    await run(PYTHON, ['-c', 'import keri.core.eventing']);
+    return undefined;
+  } catch {
+    // Not installed yet, or not completely.
+  }
+  try {
+    await run('python3', ['-m', 'venv', DIRECTORY]);
+    await run(PYTHON, ['-m', 'pip', 'install', '--quiet', RELEASE], { timeout: 240_000 });
+    await run(PYTHON, ['-c', 'import keri.core.eventing']);
+    return undefined;
+  } catch (error) {
+    const { stderr, message } = error as Error & { stderr?: string };
+    const reason = (stderr?.trim() || message).split('\n').at(-1);
+    return `KERIpy cannot run here (Python 3 with venv and pip, libsodium23): ${reason}`;
+  }
+}
+
+/** Sequence number and last event of every AID that KERIpy accepts from the streams together. */
+export async function keripyStates(
+  streams: readonly Uint8Array[],
+): Promise<readonly KeripyState[]> {
+  await using keripy = new Keripy();
+  return await keripy.read(streams);
+}
+
+/** One Python process; requests are answered in order. */
+export class Keripy implements AsyncDisposable {
+  readonly #process: ChildProcess;
+  readonly #answers: AsyncIterator<string>;
+  readonly #lines: Interface;
+  #stderr = '';
+
+  constructor() {
+    this.#process = spawn(PYTHON, [DRIVER], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#process.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderr += chunk.toString();
+    });
+    // A process that ended shows as the missing answer.
+    this.#process.stdin?.on('error', () => {});
+    this.#lines = createInterface({ input: this.#process.stdout as NodeJS.ReadableStream });
+    this.#answers = this.#lines[Symbol.asyncIterator]();
+  }
+
+  /** All streams into one verifier. */
+  async read(streams: readonly Uint8Array[]): Promise<readonly KeripyState[]> {
+    const hex = streams.map((stream) => Buffer.from(stream).toString('hex'));
+    const { states } = (await this.#ask({ op: 'read', streams: hex })) as { states: KeripyState[] };
+    return states;
+  }
+
+  /** Logs of random shape; a log may be delegated by an earlier one. */
+  async write(options: {
+    seed: number;
+    logs: number;
+    kind: string;
+  }): Promise<readonly KeripyLog[]> {
+    const { logs } = (await this.#ask({ op: 'write', ...options })) as {
+      logs: { stream: string; replay: string; state: KeripyState }[];
+    };
+    return logs.map(({ stream, replay, state }) => ({
+      stream: Buffer.from(stream, 'hex'),
+      replay: Buffer.from(replay, 'hex'),
+      state,
+    }));
+  }
+
+  async #ask(request: object): Promise<unknown> {
+    this.#process.stdin?.write(`${JSON.stringify(request)}\n`);
+    const { value, done } = await this.#answers.next();
+    if (done) throw new Error(`KERIpy ended: ${this.#stderr.trim().slice(-2000)}`);
+    return JSON.parse(value);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = new Promise((resolve) => this.#process.once('close', resolve));
+    this.#process.stdin?.end();
+    this.#lines.close();
+    this.#process.kill();
+    await ended;
+  }
+}
