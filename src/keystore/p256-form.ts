@@ -2,7 +2,7 @@
 import { createPublicKey } from 'node:crypto';
 
 /** Order of the base point (SEC 2 2.4.2). */
-export const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
 const SCALAR_LENGTH = 32;
 
@@ -18,9 +18,19 @@ export function lowS(signature: Uint8Array): Uint8Array {
   return signature;
 }
 
-/** @param bytes 32 bytes, big-endian */
-export function scalarOf(bytes: Uint8Array): bigint {
+function scalarOf(bytes: Uint8Array): bigint {
   return BigInt(`0x${Buffer.from(bytes).toString('hex')}`);
+}
+
+const orderBytes = Buffer.from(P256_ORDER.toString(16), 'hex');
+
+/** In [1, n-1], as a private key is (FIPS 186-5 A.2.2). Bytes are compared as they are: a secret never becomes a string. */
+export function isP256Scalar(bytes: Uint8Array): boolean {
+  return (
+    bytes.length === SCALAR_LENGTH &&
+    Buffer.compare(bytes, orderBytes) < 0 &&
+    bytes.some((byte) => byte !== 0)
+  );
 }
 
 /** @param point 65 bytes `04 || x || y` or 33 bytes  @returns 33 bytes; undefined when it is not on the curve */

@@ -16,8 +16,8 @@ import { sha256 } from '#src/crypto/hash';
 import { Secret } from '#src/secret';
 import { KeyStoreError } from './errors.ts';
 import { KEY_ID_LENGTH, keyIdBytes, keyIdOf } from './key-id.ts';
+import { isP256Scalar } from './p256-form.ts';
 import {
-  isP256Scalar,
   SOFTWARE_SECRET_LENGTH,
   type SoftwareKey,
   type SoftwareKeyKind,

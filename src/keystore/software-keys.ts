@@ -12,7 +12,7 @@ import { KeyStoreError } from './errors.ts';
 import { KEY_ID_LENGTH, keyIdOf } from './key-id.ts';
 import type { KeyId, KeyStoreEntry, SigningAlgorithm, SigningKey } from './key-store.ts';
 import { checkMessage, checkPrf } from './limits.ts';
-import { lowS, P256_ORDER, scalarOf } from './p256-form.ts';
+import { isP256Scalar, lowS } from './p256-form.ts';
 
 /** Every private value is 32 bytes: Ed25519 seed, P-256 scalar (big-endian), or derivation root. */
 export const SOFTWARE_SECRET_LENGTH = 32;
@@ -98,12 +98,6 @@ export function generateSoftwareKey(kind: SoftwareKeyKind, rng: Rng): SoftwareKe
     const secret = Secret.take(rng.bytes(SOFTWARE_SECRET_LENGTH));
     if (kind !== 'p256' || isP256Scalar(secret.expose())) return { id, kind, secret };
   }
-}
-
-/** FIPS 186-5 A.2.2: a private scalar is uniform in [1, n-1]. */
-export function isP256Scalar(bytes: Uint8Array): boolean {
-  const scalar = scalarOf(bytes);
-  return scalar >= 1n && scalar < P256_ORDER;
 }
 
 function privateKeyOf(algorithm: SigningAlgorithm, secret: Secret): KeyObject {
