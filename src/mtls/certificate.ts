@@ -19,7 +19,7 @@ import { MtlsError } from './errors.ts';
 import { type KeyAlgorithm, signatureOf } from './key-algorithm.ts';
 
 /** Milliseconds since the Unix epoch; certificates cut to whole seconds. */
-export interface Validity {
+interface Validity {
   readonly notBefore: number;
   readonly notAfter: number;
 }

@@ -20,9 +20,9 @@ import { MtlsError } from './errors.ts';
 import { readNames } from './names.ts';
 
 /** draft-ietf-tls-ecdhe-mlkem: X25519 and ML-KEM-768 together. */
-export const KEY_AGREEMENT = 'X25519MLKEM768';
+const KEY_AGREEMENT = 'X25519MLKEM768';
 
-export const DEFAULT_ALPN = 'kelmesh/1';
+const DEFAULT_ALPN = 'kelmesh/1';
 
 export interface MtlsIdentity {
   /** Leaf first, PEM. */
@@ -31,7 +31,7 @@ export interface MtlsIdentity {
   readonly key: Secret;
   /** CA certificates, PEM: whoever they certify may connect. Never empty: an empty list would mean the public CAs. */
   readonly trust: readonly string[];
-  /** Application protocols, the preferred first; default {@link DEFAULT_ALPN}. */
+  /** Application protocols, the preferred first; default `kelmesh/1`. */
   readonly alpn?: readonly string[];
 }
 
