@@ -159,8 +159,9 @@ describe('agreement store: what is on disk', () => {
   async function storedValue(
     db: MemoryLevel<string, string>,
   ): Promise<readonly [string, Uint8Array]> {
-    for await (const entry of db.iterator<string, Uint8Array>({ valueEncoding: 'view' }))
-      return entry;
+    // A copy that is no Buffer: the slice of a Buffer would change what is stored.
+    for await (const [place, value] of db.iterator<string, Uint8Array>({ valueEncoding: 'view' }))
+      return [place, new Uint8Array(value)];
     throw new Error('nothing stored');
   }
 
@@ -187,6 +188,7 @@ describe('agreement store: what is on disk', () => {
     await db.put(place.replace(key, elsewhere), value, { valueEncoding: 'view' });
     await assert.rejects(store.current(elsewhere), { code: 'AGREEMENT_STORE_CORRUPT' });
 
+    assert.equal((await store.current(key))?.epoch, base, 'the unchanged value opens');
     for (let at = 0; at < value.length; at++) {
       const changed = value.slice();
       changed[at] = (changed[at] as number) ^ 1;

@@ -427,6 +427,17 @@ describe('pair agreement: attacks', () => {
     await assert.rejects(r.receive3(encodeMessage3(wrong)), code('AGREEMENT_BAD_MAC'));
   });
 
+  it('refuses an index outside the key list whatever the verifier thinks of it', async () => {
+    const careless = { ...depsOf('i'), verifySignature: () => true };
+    const i = new Initiator(careless, aView, policy);
+    const message2 = decodeMessage2(await responder().receive1(i.start()));
+    const signatures = message2.signatures.map(({ raw }) => ({ index: 1, raw }));
+    await assert.rejects(
+      i.receive2(encodeMessage2({ ...message2, signatures })),
+      code('AGREEMENT_BAD_SIGNATURE'),
+    );
+  });
+
   it('does not send signatures that do not satisfy the own log', async () => {
     const deps = { ...depsOf('r'), verifySignature: () => false };
     const r = new Responder(deps, bView, policy);
