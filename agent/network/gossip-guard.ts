@@ -40,7 +40,7 @@ export class GossipGuard {
     return record ? -this.#aged(record).points : 0;
   }
 
-  /** Takes one message of the forwarder's allowance; false when it has none left. */
+  /** Takes one message of the forwarder's allowance; false when it has none left, or is not heard. */
   admit(peer: PeerKey): boolean {
     const record = this.#record(peer);
     if (record.tokens < 1) {

@@ -2,7 +2,12 @@
 import { duplicateHandler, messageTooLarge } from './errors.ts';
 import type { GossipGuard } from './gossip-guard.ts';
 import type { Libp2pNode, topicVerdicts } from './libp2p-node.ts';
-import { type GossipVerdict, MAX_GOSSIP_MESSAGE, type PeerKey } from './network.ts';
+import {
+  type GossipVerdict,
+  MAX_GOSSIP_MESSAGE,
+  type NetworkDrop,
+  type PeerKey,
+} from './network.ts';
 
 type Gossip = Libp2pNode['services']['gossip'];
 type TopicMessage = Parameters<Parameters<Gossip['topicValidators']['set']>[1]>[1];
@@ -11,8 +16,15 @@ export class Libp2pGossip {
   readonly #gossip: Gossip;
   readonly #verdicts: typeof topicVerdicts;
   readonly #guard: GossipGuard;
+  readonly #dropped: (what: NetworkDrop, peer: PeerKey) => void;
 
-  constructor(gossip: Gossip, verdicts: typeof topicVerdicts, guard: GossipGuard) {
+  constructor(
+    gossip: Gossip,
+    verdicts: typeof topicVerdicts,
+    guard: GossipGuard,
+    dropped: (what: NetworkDrop, peer: PeerKey) => void,
+  ) {
+    this.#dropped = dropped;
     this.#gossip = gossip;
     this.#verdicts = verdicts;
     this.#guard = guard;
@@ -42,7 +54,10 @@ export class Libp2pGossip {
     message: TopicMessage,
     handler: (message: Uint8Array, from: PeerKey) => Promise<GossipVerdict>,
   ): Promise<GossipVerdict> {
-    if (!this.#guard.admit(forwarder)) return 'ignore';
+    if (!this.#guard.admit(forwarder)) {
+      this.#dropped('gossip', forwarder);
+      return 'ignore';
+    }
     const verdict = await judged(message, handler);
     if (verdict === 'reject') this.#guard.reject(forwarder);
     return verdict;

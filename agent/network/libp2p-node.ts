@@ -12,6 +12,7 @@ import { createLibp2p } from 'libp2p';
 import type { Secret } from '#src/secret';
 import { NetworkError } from './errors.ts';
 import type { GossipVerdict, PeerAddress, PeerKey } from './network.ts';
+import { addressText } from './peer-key.ts';
 
 export type Libp2pNode = Awaited<ReturnType<typeof createNode>>;
 export type Libp2pConnection = ReturnType<Libp2pNode['getConnections']>[number];
@@ -83,7 +84,7 @@ function discovery(init: NodeInit): ReturnType<typeof mdns> {
     const service = mdns({ serviceTag: MDNS_SERVICE })(components);
     // Listened to here: the node itself tells of a peer only the first time it sees it.
     service.addEventListener('peer', ({ detail }) => {
-      init.discovered(detail.id.toString() as PeerKey, detail.multiaddrs.map(toPeerAddress));
+      init.discovered(detail.id.toString() as PeerKey, detail.multiaddrs.map(addressText));
     });
     return service;
   };
@@ -145,10 +146,6 @@ export function toMultiaddr(address: PeerAddress): Multiaddr {
   } catch (cause) {
     throw new NetworkError('NETWORK_BAD_ADDRESS', `not a multiaddr: ${address}`, { cause });
   }
-}
-
-export function toPeerAddress(address: Multiaddr): PeerAddress {
-  return address.toString() as PeerAddress;
 }
 
 export function toPeerId(peer: PeerKey): ReturnType<typeof peerIdFromString> {

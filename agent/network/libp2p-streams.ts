@@ -3,7 +3,7 @@ import type { Clock } from '#src/clock';
 import { duplicateHandler, NetworkError } from './errors.ts';
 import type { Libp2pConnection, Libp2pNode, Libp2pStream } from './libp2p-node.ts';
 import { Libp2pMessageStream } from './libp2p-stream.ts';
-import type { MessageStream, PeerKey, ProtocolId, ProtocolLimits } from './network.ts';
+import type { MessageStream, NetworkDrop, PeerKey, ProtocolId, ProtocolLimits } from './network.ts';
 
 /** Milliseconds in which the peer agrees on the protocol of a new stream. */
 const NEGOTIATION_MS = 10_000;
@@ -15,6 +15,7 @@ export type StreamHandler = (stream: MessageStream) => Promise<void>;
 export class Libp2pStreams {
   readonly #clock: Clock;
   readonly #idleMs: number;
+  readonly #dropped: (what: NetworkDrop, peer: PeerKey) => void;
   readonly #open = new Set<Libp2pMessageStream>();
   /** Inbound streams by protocol and peer; libp2p's own count is per connection. */
   readonly #inbound = new Map<string, number>();
@@ -22,7 +23,8 @@ export class Libp2pStreams {
   readonly #closed = new AbortController();
 
   /** @param idleMs milliseconds without a byte after which a stream is reset */
-  constructor(clock: Clock, idleMs: number) {
+  constructor(clock: Clock, idleMs: number, dropped: (what: NetworkDrop, peer: PeerKey) => void) {
+    this.#dropped = dropped;
     this.#clock = clock;
     this.#idleMs = idleMs;
     this.#sweep().catch(() => undefined); // only `close` ends it
@@ -55,7 +57,8 @@ export class Libp2pStreams {
       const peer = connection.remotePeer.toString() as PeerKey;
       this.#accept(stream, peer, protocol, limits, handler);
     };
-    const options = { maxInboundStreams: limits.maxStreams, maxOutboundStreams: MAX_OUTBOUND };
+    // One more than may be: the one too many is counted here, over all connections of the peer, and told.
+    const options = { maxInboundStreams: limits.maxStreams + 1, maxOutboundStreams: MAX_OUTBOUND };
     // Registered at once; what is awaited is a note in the peer store, of no use when it fails.
     node.handle(protocol, serve, options).catch(() => undefined);
   }
@@ -80,6 +83,7 @@ export class Libp2pStreams {
     const slot = `${protocol} ${peer}`;
     const count = this.#inbound.get(slot) ?? 0;
     if (count >= limits.maxStreams) {
+      this.#dropped('stream', peer);
       stream.abort(new Error(`more than ${limits.maxStreams} streams of ${protocol}`));
       return;
     }

@@ -14,16 +14,17 @@ import type {
   GossipVerdict,
   MessageStream,
   Network,
+  NetworkDrop,
   NetworkListener,
   PeerAddress,
   PeerKey,
   ProtocolId,
   ProtocolLimits,
 } from './network.ts';
-import { peerKeyOf, peerOf } from './peer-key.ts';
+import { addressText, peerKeyOf, peerOf } from './peer-key.ts';
 import { Redialler } from './redial.ts';
 
-export interface NetworkLimits {
+interface NetworkLimits {
   /** Connections in all; @default 512 */
   readonly maxConnections: number;
   /** Inbound connections whose handshake is not done; @default 32 */
@@ -65,6 +66,7 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
   }
   // The node asks the network that is built around it; nothing is asked before `start`.
   const network: { current?: Libp2pNetwork } = {};
+  const dropped = (what: NetworkDrop, peer: PeerKey) => network.current?.dropped(what, peer);
   const node = await library.createNode({
     ...limits,
     privateKey: options.privateKey,
@@ -81,8 +83,8 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     node,
     library,
     clock: options.clock,
-    streams: new Libp2pStreams(options.clock, limits.idleStreamMs),
-    gossip: new Libp2pGossip(node.services.gossip, library.topicVerdicts, guard),
+    streams: new Libp2pStreams(options.clock, limits.idleStreamMs, dropped),
+    gossip: new Libp2pGossip(node.services.gossip, library.topicVerdicts, guard, dropped),
   });
   await network.current.start(options.listen, options.bootstrap);
   return network.current;
@@ -116,6 +118,7 @@ class Libp2pNetwork implements Network {
       dial: (peer, addresses, signal) => this.#connect(peer, addresses, signal),
       isConnected: (peer) => this.#connections(peer).length > 0,
       admits: (peer) => this.admits(peer),
+      dropped: (what, peer) => this.dropped(what, peer),
     });
     parts.node.addEventListener('peer:connect', ({ detail }) => {
       const peer = detail.toString() as PeerKey;
@@ -148,6 +151,10 @@ class Libp2pNetwork implements Network {
     }
   }
 
+  dropped(what: NetworkDrop, peer: PeerKey): void {
+    for (const listener of this.#listeners) listener.dropped?.(what, peer);
+  }
+
   discovered(peer: PeerKey, addresses: readonly PeerAddress[]): void {
     this.#redialler.discovered(peer, addresses);
   }
@@ -156,7 +163,7 @@ class Libp2pNetwork implements Network {
     if (this.#closing) return [];
     // Again each time: an interface may have come up since.
     this.#parts.node.services.listeners.confirm();
-    return this.#parts.node.getMultiaddrs().map(this.#parts.library.toPeerAddress);
+    return this.#parts.node.getMultiaddrs().map(addressText);
   }
 
   peers(): readonly PeerKey[] {
@@ -165,8 +172,7 @@ class Libp2pNetwork implements Network {
   }
 
   addressesOf(peer: PeerKey): readonly PeerAddress[] {
-    const { toPeerAddress } = this.#parts.library;
-    return this.#connections(peer).map(({ remoteAddr }) => toPeerAddress(remoteAddr));
+    return this.#connections(peer).map(({ remoteAddr }) => addressText(remoteAddr));
   }
 
   async dial(addresses: readonly PeerAddress[], signal?: AbortSignal): Promise<PeerKey> {

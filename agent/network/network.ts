@@ -35,9 +35,17 @@ export interface ProtocolLimits {
 /** `accept` passes a gossiped message on, `ignore` drops it, `reject` drops it and counts against its forwarder. */
 export type GossipVerdict = 'accept' | 'ignore' | 'reject';
 
+/**
+ * What a bound made the network drop: a `gossip` message above the forwarder's rate or from one that is not heard any
+ * more, a `stream` above `maxStreams`, a lost peer too many to `redial`.
+ */
+export type NetworkDrop = 'gossip' | 'stream' | 'redial';
+
 export interface NetworkListener {
   connected(peer: PeerKey): void;
   disconnected(peer: PeerKey): void;
+  /** Called for each drop: count, do not log each. */
+  dropped?(what: NetworkDrop, peer: PeerKey): void;
 }
 
 export interface Network {

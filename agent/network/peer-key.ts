@@ -43,6 +43,11 @@ export function peerOf(address: PeerAddress): PeerKey | undefined {
   return address.match(/\/p2p\/([^/]+)$/)?.[1] as PeerKey | undefined;
 }
 
+/** A multiaddr object of libp2p as text. */
+export function addressText(address: { toString(): string }): PeerAddress {
+  return address.toString() as PeerAddress;
+}
+
 const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 
 /** base58btc; a leading zero byte is a leading `1`. */

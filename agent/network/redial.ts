@@ -5,7 +5,7 @@
  * that breaks at once does not, so a peer that refuses us costs one attempt a minute.
  */
 import type { Clock } from '#src/clock';
-import type { PeerAddress, PeerKey } from './network.ts';
+import type { NetworkDrop, PeerAddress, PeerKey } from './network.ts';
 import { peerOf } from './peer-key.ts';
 
 const FIRST_WAIT_MS = 1_000;
@@ -27,6 +27,7 @@ export interface RedialHost {
   ): Promise<PeerKey>;
   isConnected(peer: PeerKey): boolean;
   admits(peer: PeerKey): boolean;
+  dropped(what: NetworkDrop, peer: PeerKey): void;
 }
 
 interface Target {
@@ -109,7 +110,10 @@ export class Redialler {
   #temporary(peer: PeerKey): Target | undefined {
     let count = 0;
     for (const target of this.#targets) if (!target.bootstrap) count += 1;
-    if (count >= MAX_TARGETS) return undefined;
+    if (count >= MAX_TARGETS) {
+      this.#host.dropped('redial', peer);
+      return undefined;
+    }
     return this.#add({ bootstrap: false, peer, addresses: [] });
   }
 

@@ -105,6 +105,16 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
       while (!condition()) await driver.clock.sleep(5);
     }
 
+    function dropsOf(network: Network): string[] {
+      const drops: string[] = [];
+      network.listen({
+        connected: () => undefined,
+        disconnected: () => undefined,
+        dropped: (what, peer) => drops.push(`${what} ${peer}`),
+      });
+      return drops;
+    }
+
     /** The first stream that `network` is asked for, left open until the network closes. */
     function accepted(network: Network, limits = LIMITS): Promise<MessageStream> {
       const { promise, resolve } = Promise.withResolvers<MessageStream>();
@@ -405,9 +415,9 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
       });
 
       test('a stream that is silent is reset', async () => {
-        const { near, far } = await streams({ idleStreamMs: 400 });
-        for (let i = 0; i < 6; i++) {
-          await driver.clock.sleep(100);
+        const { near, far } = await streams({ idleStreamMs: 1000 });
+        for (let i = 0; i < 3; i++) {
+          await driver.clock.sleep(400);
           await near.send(Uint8Array.of(i));
           assert.deepEqual(await far.receive(), Uint8Array.of(i));
         }
@@ -430,8 +440,9 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
         await assert.rejects(fails.receive(), { code: 'NETWORK_STREAM_CLOSED' });
       });
 
-      test('streams above maxStreams are reset, and there is room when one ends', async () => {
+      test('streams above maxStreams are reset and told, and there is room when one ends', async () => {
         const [a, b] = await pair();
+        const drops = dropsOf(b);
         b.handle(PROTOCOL, LIMITS, async (stream) => {
           for (let message = await stream.receive(); message; message = await stream.receive()) {
             await stream.send(message);
@@ -450,6 +461,7 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
         assert.deepEqual([await echoes(first), await echoes(second)], [true, true]);
         const third = await a.open(b.self, PROTOCOL, LIMITS);
         assert.equal(await echoes(third), false);
+        assert.deepEqual(drops, [`stream ${a.self}`]);
         await first.close();
         assert.equal(await first.receive(), undefined);
         const fourth = await a.open(b.self, PROTOCOL, LIMITS);
@@ -538,8 +550,9 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
         });
       }
 
-      test('a peer whose messages are rejected is no longer heard', async () => {
+      test('a peer whose messages are rejected is no longer heard, and this is told', async () => {
         const [a, b] = await pair();
+        const drops = dropsOf(a);
         let judged = 0;
         a.subscribe(TOPIC, async () => {
           judged += 1;
@@ -551,6 +564,9 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
         for (let i = 0; i < 10; i++) await b.publish(TOPIC, Buffer.from('more'));
         await driver.clock.sleep(200);
         assert.equal(judged, heard);
+        // gossipsub may stop listening to the peer before the guard has anything to drop.
+        if (driver.name === 'simulated') assert.equal(drops.length, 10);
+        assert.ok(drops.every((drop) => drop === `gossip ${b.self}`));
       });
 
       test('a handler that fails drops the message alone', async () => {

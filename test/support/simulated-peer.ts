@@ -6,6 +6,7 @@ import {
   MAX_GOSSIP_MESSAGE,
   type MessageStream,
   type Network,
+  type NetworkDrop,
   type NetworkListener,
   type PeerAddress,
   type PeerKey,
@@ -78,6 +79,7 @@ export class SimulatedPeer implements Network {
       dial: (peer, addresses, signal) => this.#redial(peer, addresses, signal),
       isConnected: (peer) => this.#connections.has(peer),
       admits: (peer) => this.#admits(peer),
+      dropped: (what, peer) => this.#dropped(what, peer),
     });
     this.#redialler.keep(options.bootstrap ?? []);
   }
@@ -250,6 +252,10 @@ export class SimulatedPeer implements Network {
     connection.other.#drop(this.self, why);
   }
 
+  #dropped(what: NetworkDrop, peer: PeerKey): void {
+    for (const listener of this.#listeners) listener.dropped?.(what, peer);
+  }
+
   #admits(peer: PeerKey): boolean {
     try {
       return this.#gate(peer);
@@ -275,6 +281,7 @@ export class SimulatedPeer implements Network {
     const slot = `${protocol} ${stream.peer}`;
     const count = this.#inbound.get(slot) ?? 0;
     if (!connection || count >= limits.maxStreams) {
+      this.#dropped('stream', stream.peer);
       stream.abort(new Error(`more than ${limits.maxStreams} streams of ${protocol}`));
       return;
     }
@@ -310,7 +317,11 @@ export class SimulatedPeer implements Network {
 
   async #onGossip(gossip: Gossip, forwarder: PeerKey): Promise<void> {
     const handler = this.#topics.get(gossip.topic);
-    if (!handler || !this.#firstSeen(gossip.id) || !this.#guard.admit(forwarder)) return;
+    if (!handler || !this.#firstSeen(gossip.id)) return;
+    if (!this.#guard.admit(forwarder)) {
+      this.#dropped('gossip', forwarder);
+      return;
+    }
     let verdict: GossipVerdict;
     try {
       verdict = await handler(gossip.message.slice(), gossip.author);

@@ -16,6 +16,7 @@ describe('re-dialling', () => {
   let connected: Set<PeerKey>;
   let admitted: boolean;
   let answers: boolean;
+  let dropped: number;
   let subject: Redialler;
 
   beforeEach(() => {
@@ -25,10 +26,14 @@ describe('re-dialling', () => {
     connected = new Set();
     admitted = true;
     answers = false;
+    dropped = 0;
     subject = new Redialler({
       clock,
       isConnected: (key) => connected.has(key),
       admits: () => admitted,
+      dropped: () => {
+        dropped += 1;
+      },
       dial: async (_, addresses) => {
         dials.push({ second: (clock.now() - start) / 1000, addresses });
         if (!answers) throw new Error('no answer');
@@ -142,13 +147,14 @@ describe('re-dialling', () => {
     ]);
   });
 
-  it('dials a bounded number of lost peers', async () => {
+  it('dials a bounded number of lost peers, and tells of the rest', async () => {
     for (let i = 0; i < 1100; i++) {
       subject.connected(`peer ${i}` as PeerKey);
       subject.lost(`peer ${i}` as PeerKey);
     }
     await clock.advance(1_000);
     assert.equal(dials.length, 1024);
+    assert.equal(dropped, 1100 - 1024);
   });
 
   it('does nothing after close', async () => {
