@@ -7,8 +7,21 @@
  *                       ── message 3 ──▶       receive3()
  *
  * Each runs once. Anything out of order, malformed, or not confirmed throws and wipes every secret of the
- * session; nothing derived leaves a machine before the other end is confirmed. The steps follow the Verifpal
- * model line by line: Alice is the initiator (x, dke, ss_b, siga), Bob the responder (y, ss_a, ss_e, sigb).
+ * session; nothing derived leaves a machine before the other end is confirmed.
+ *
+ * The steps are those of the Verifpal model, where Alice initiates and Bob responds:
+ *
+ *   model                              here
+ *   x, gx · y, gy                      x25519 of either end
+ *   dke, eke                           ephemeralSeed, ephemeralKem
+ *   ssb, ctb (decapsulated: ssb_b)     responderSecret, ctResponder; contribution ml-kem-1024-responder
+ *   ssa, cta (ssa_a)                   initiatorSecret, ctInitiator; contribution ml-kem-1024-initiator
+ *   sse, cte (sse_a)                   ephemeralSecret, ctEphemeral; contribution ml-kem-1024-ephemeral
+ *   dh_a, dh_b                         contribution x25519
+ *   th_a, th_b · root, kc              transcriptHash · Session.derive
+ *   sigb, macb · siga, maca            Session.confirm in receive1 · in receive2
+ *   SIGNVERIF and ASSERT of each end   Session.check in receive2 · in receive3
+ *   chain0                             Session.conclude
  */
 
 import { ML_KEM_1024_SEED_LENGTH } from '#src/crypto/lengths';

@@ -5,8 +5,8 @@
  * acknowledgement: when message 3 is lost neither end changes its key. When only the acknowledgement is lost, the
  * responder is ahead until the initiator's next run; established WireGuard sessions go on meanwhile.
  *
- * Caution: on a machine without hardware for it a run costs milliseconds, and a signature by the token. Whoever
- * answers `view` first checks that the stream's peer is bound to the AID in the greeting.
+ * Caution: answering a message 1 costs milliseconds of CPU and a signature by the token. Whoever provides
+ * `view` first checks that the stream's peer is bound to the AID in the greeting.
  */
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
@@ -56,7 +56,7 @@ export interface ResponderDeps extends AgreementDeps {
     terms: PairTerms,
     peer: PeerKey,
   ): Promise<{ readonly view: AgreementView; readonly policy: PairPolicy } | undefined>;
-  /** Makes the agreement durable; it is acknowledged afterwards. Disposes of its chain. */
+  /** Makes the agreement durable; it is acknowledged afterwards. Disposes of its chain when it resolves. */
   accept(agreement: Agreement): Promise<void>;
 }
 
@@ -112,7 +112,12 @@ export async function runResponder(
     const responder = secrets.use(prepared);
     await stream.send(await responder.receive1(await receive(stream, options)));
     const agreement = await responder.receive3(await receive(stream, options));
-    await deps.accept(agreement);
+    try {
+      await deps.accept(agreement);
+    } catch (error) {
+      agreement.chain[Symbol.dispose]();
+      throw error;
+    }
     await stream.send(acknowledgement);
     await stream.close();
     return { kind: 'agreed', agreement };

@@ -13,6 +13,7 @@ import {
   runResponder,
 } from '#agent/agreement/runner';
 import type { Said } from '#kel/identifiers';
+import type { Secret } from '#src/secret';
 import { SimulatedClock } from '../../support/simulated-clock.ts';
 import {
   a,
@@ -121,10 +122,17 @@ describe('agreement over a stream', () => {
 
   it('gives no agreement when the responder cannot store it', async () => {
     const failure = new Error('disk full');
-    const run = start({ accept: () => Promise.reject(failure) });
+    let chain: Secret | undefined;
+    const run = start({
+      accept: async (agreement) => {
+        chain = agreement.chain;
+        throw failure;
+      },
+    });
     await assert.rejects(run.responder, failure);
     await assert.rejects(run.initiator);
     assert.equal(run.streams[1].aborted, failure);
+    assert.ok(chain?.expose().every((byte) => byte === 0));
   });
 
   it('gives neither end an agreement when message 3 is lost', async () => {

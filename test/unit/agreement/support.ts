@@ -20,7 +20,7 @@ export const suites: readonly CryptoSuite[] = [
   await loadCryptoSuite('fast'),
   await loadCryptoSuite('portable'),
 ];
-export const suite = suites[0] as CryptoSuite;
+const suite = suites[0] as CryptoSuite;
 
 export const mesh = `E${'m'.repeat(43)}`;
 export const policy: AgreementPolicy = {
