@@ -154,7 +154,7 @@ function keepsEndpoint(
   if (actual.endpoint === undefined) return false;
   const last = memory.get(actual.publicKey);
   if (last !== undefined) return last === desired;
-  return now - actual.lastHandshake < LIVE_SESSION_MS;
+  return actual.lastHandshake > 0 && now - actual.lastHandshake < LIVE_SESSION_MS;
 }
 
 /**

@@ -6,7 +6,7 @@ import { expectSuccess, type RunCommand, runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
 import type { DeviceChange, PeerChange } from './diff.ts';
 import { WireGuardError } from './errors.ts';
-import { Links } from './link.ts';
+import { SystemLinks } from './link.ts';
 import { openSecretFile } from './secret-file.ts';
 import type { InterfaceName, TunnelDriver, WireGuardKey } from './tunnel-driver.ts';
 import type { UapiDevice } from './uapi.ts';
@@ -31,7 +31,7 @@ export interface KernelDriverOptions {
 
 export function createKernelDriver(options: KernelDriverOptions): TunnelDriver {
   const { stateDir, namespace, now = Date.now, run = runCommand } = options;
-  const links = new Links(run, namespace);
+  const links = new SystemLinks(run, namespace);
   return new DeviceDriver(new KernelBackend(run, links, stateDir, namespace), links, now);
 }
 
@@ -52,11 +52,16 @@ export async function kernelHasWireGuard(run: RunCommand = runCommand): Promise<
 class KernelBackend implements DeviceBackend {
   readonly description = `kernel ${release()}`;
   readonly #run: RunCommand;
-  readonly #links: Links;
+  readonly #links: SystemLinks;
   readonly #stateDir: string;
   readonly #enter: readonly string[];
 
-  constructor(run: RunCommand, links: Links, stateDir: string, namespace: string | undefined) {
+  constructor(
+    run: RunCommand,
+    links: SystemLinks,
+    stateDir: string,
+    namespace: string | undefined,
+  ) {
     this.#run = run;
     this.#links = links;
     this.#stateDir = stateDir;

@@ -58,7 +58,18 @@ export function describeLinkChange(change: LinkChange): string[] {
 }
 
 /** The links of one network namespace. */
-export class Links {
+export interface Links {
+  exists(name: InterfaceName): Promise<boolean>;
+  /** @returns undefined when there is no such device */
+  read(name: InterfaceName): Promise<LinkState | undefined>;
+  /** Those of `prefixes` that go into some other device now. */
+  takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<ReadonlySet<Cidr>>;
+  /** Addresses, MTU, state, then routes: an added route is taken from whoever has it, a removed one only when it is still here. */
+  apply(name: InterfaceName, change: LinkChange): Promise<void>;
+}
+
+/** {@link Links} through iproute2. @throws WIREGUARD_PORT_IN_USE, WIREGUARD_NO_PRIVILEGE, WIREGUARD_COMMAND_FAILED */
+export class SystemLinks implements Links {
   readonly #run: RunCommand;
   readonly #prefix: readonly string[];
 
@@ -73,7 +84,6 @@ export class Links {
     return !isMissing(await this.ip(args));
   }
 
-  /** @returns undefined when there is no such device */
   async read(name: InterfaceName): Promise<LinkState | undefined> {
     const show = ['-j', 'addr', 'show', 'dev', name];
     const [link, v4, v6] = await Promise.all([
@@ -86,8 +96,7 @@ export class Links {
     return { ...state, routes: [...v4, ...v6].map((route) => route.prefix) };
   }
 
-  /** Those of `prefixes` that go into some other device now. */
-  async takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<Set<Cidr>> {
+  async takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<ReadonlySet<Cidr>> {
     if (prefixes.length === 0) return new Set();
     const tables = await Promise.all([this.#routes('-4'), this.#routes('-6')]);
     const foreign = tables.flat().filter((route) => route.device !== name);
@@ -95,7 +104,6 @@ export class Links {
     return new Set(prefixes.filter((prefix) => elsewhere.has(prefix)));
   }
 
-  /** Applies addresses, MTU, state, routes in this order. @throws WIREGUARD_PORT_IN_USE, WIREGUARD_NO_PRIVILEGE, WIREGUARD_COMMAND_FAILED */
   async apply(name: InterfaceName, change: LinkChange): Promise<void> {
     const route = (verb: string, prefix: Cidr) =>
       `route ${verb} ${prefix} dev ${name} proto ${ROUTE_PROTOCOL}`;

@@ -3,7 +3,7 @@ import { runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
 import type { DeviceChange } from './diff.ts';
 import { WireGuardError } from './errors.ts';
-import { Links } from './link.ts';
+import { SystemLinks } from './link.ts';
 import { TunnelProgram } from './program.ts';
 import type { InterfaceName, TunnelDriver } from './tunnel-driver.ts';
 import { encodeGet, encodeSet, parseGetReply, parseSetReply, type UapiDevice } from './uapi.ts';
@@ -34,7 +34,7 @@ export function createUserspaceDriver(options: UserspaceDriverOptions): TunnelDr
   const program = new TunnelProgram({ path, stateDir, socketDir, ...place });
   const description = `wireguard-go ${options.version} (${path})`;
   const backend = new UserspaceBackend(program, description);
-  return new DeviceDriver(backend, new Links(runCommand, namespace), options.now ?? Date.now);
+  return new DeviceDriver(backend, new SystemLinks(runCommand, namespace), options.now ?? Date.now);
 }
 
 class UserspaceBackend implements DeviceBackend {

@@ -67,7 +67,7 @@ export function parseUdpEndpoint(text: string): UdpEndpoint {
   if (!match) throw fail();
   const { v4, v6, zone, port } = match;
   const bytes = parseIpAddress(v4 ?? v6 ?? '');
-  if (!bytes || Number(port) > 65_535) throw fail();
+  if (!bytes || Number(port) > 65_535 || (v6 !== undefined) !== (bytes.length === 16)) throw fail();
   if (zone !== undefined && !isLinkLocal(bytes)) throw fail();
   const plain = unmapIpv4(bytes) ?? bytes;
   const address = formatIpAddress(plain);

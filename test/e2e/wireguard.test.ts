@@ -79,7 +79,9 @@ describe('two nodes over a real WireGuard tunnel', () => {
     for (const address of ['10.99.0.2', 'fd99::2']) {
       const echo = spaces.get('bob').spawnScript(PROBE, 'serve', address, '7000');
       await echo.line();
-      const rtt = JSON.parse(await spaces.get('alice').runScript(PROBE, 'rtt', address, '7000', '5', '20'));
+      const rtt = JSON.parse(
+        await spaces.get('alice').runScript(PROBE, 'rtt', address, '7000', '5', '20'),
+      );
       assert.equal(rtt.received, 5);
       await echo.stop();
     }
@@ -97,7 +99,9 @@ describe('two nodes over a real WireGuard tunnel', () => {
   it('changes a preshared key in place without losing a datagram', async () => {
     const echo = spaces.get('bob').spawnScript(PROBE, 'serve', '10.99.0.2', '7001');
     await echo.line();
-    const stream = spaces.get('alice').spawnScript(PROBE, 'stream', '10.99.0.2', '7001', '200', '2');
+    const stream = spaces
+      .get('alice')
+      .spawnScript(PROBE, 'stream', '10.99.0.2', '7001', '200', '2');
     await stream.line((line) => line === 'streaming');
     assert.deepEqual(await alice.apply(aliceDevice('two')), ['1 preshared keys changed']);
     assert.deepEqual(await bob.apply(bobDevice('two')), ['1 preshared keys changed']);

@@ -117,7 +117,21 @@ export async function createNamespaces(
 
 async function plug(hub: string, space: string, leg: string, address: string): Promise<void> {
   const ip = (...args: string[]) => execute('ip', args);
-  await ip('-n', hub, 'link', 'add', 'name', leg, 'type', 'veth', 'peer', 'name', 'net0', 'netns', space);
+  await ip(
+    '-n',
+    hub,
+    'link',
+    'add',
+    'name',
+    leg,
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'net0',
+    'netns',
+    space,
+  );
   await ip('-n', hub, 'link', 'set', leg, 'master', 'hub0', 'up');
   await ip('-n', space, 'addr', 'add', `${address}/${PREFIX_LENGTH}`, 'dev', 'net0');
   await ip('-n', space, 'link', 'set', 'net0', 'up');
