@@ -46,9 +46,9 @@ async function ensureEverything(verb) {
   return [...modules, ...system, ...checkTunDevice()];
 }
 
-/** The whole suite unless a file is named: `npm test -- test/unit/secret.test.ts`. */
+/** The whole suite unless files are named: `npm test -- test/unit/secret.test.ts`, or a pattern with `*`. */
 function mocha(args) {
-  const named = args.some((arg) => !arg.startsWith('-') && existsSync(arg));
+  const named = args.some((arg) => !arg.startsWith('-') && (arg.includes('*') || existsSync(arg)));
   return ['node_modules/mocha/bin/mocha.js', ...args, ...(named ? [] : ['test/**/*.test.ts'])];
 }
 
