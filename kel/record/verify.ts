@@ -51,9 +51,9 @@ function expectSigner(record: AnyRecord, at: number, got: Signer): void {
 async function expectThreshold(
   { record, bytes }: ParsedRecord,
   { aid, sn, said, signatures }: SignatureGroup,
-  { establishment, verifySignature }: RecordVerification,
+  verification: RecordVerification,
 ): Promise<void> {
-  const established = await establishment(aid, sn, said);
+  const established = await verification.establishment(aid, sn, said);
   if (established === undefined) {
     throw new RecordError(
       'RECORD_UNKNOWN_ESTABLISHMENT',
@@ -63,7 +63,7 @@ async function expectThreshold(
   }
   const { keys, signingThreshold } = established;
   const { valid, isSatisfied } = verifyKeySignatures(
-    verifySignature,
+    verification.verifySignature,
     keys,
     signingThreshold,
     bytes,

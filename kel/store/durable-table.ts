@@ -66,11 +66,12 @@ export class DurableTable {
   }
 
   /**
-   * Writes everything pending as one atomic batch, synced to disk.
+   * Writes everything pending as one atomic batch, synced to disk unless `isLosable`: then a loss of power,
+   * though not of the process, may take it.
    * @throws STORE_WRITE_FAILED; pending writes are dropped then, and the disk holds all of them or none
    */
-  async commit(): Promise<void> {
-    if (this.#pending.size === 0) return;
+  async commit({ isLosable = false } = {}): Promise<void> {
+    if (!this.hasPending) return;
     const operations = [...this.#pending].map(([key, value]) =>
       value === undefined
         ? { type: 'del' as const, key }
@@ -78,7 +79,7 @@ export class DurableTable {
     );
     try {
       // `sync` is an option of classic-level that its in-memory twin ignores.
-      await this.#table.batch(operations, { sync: true } as object);
+      await this.#table.batch(operations, { sync: !isLosable } as object);
     } catch (cause) {
       throw new StoreError(
         'STORE_WRITE_FAILED',
@@ -88,6 +89,10 @@ export class DurableTable {
     } finally {
       this.#pending.clear();
     }
+  }
+
+  get hasPending(): boolean {
+    return this.#pending.size > 0;
   }
 
   discard(): void {

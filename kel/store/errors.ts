@@ -4,10 +4,9 @@ export const storeErrors = {
   STORE_CORRUPT:
     'Stop the agent, move the store directory aside, start again and let the peers send the logs; for your own log restore the newest backup',
   STORE_WRITE_FAILED:
-    'Check free space and permissions of the store directory; nothing was announced, and the next call reads the store again first',
+    'Check free space and permissions of the store directory; nothing was announced, and the next call reads the disk again first',
   STORE_CLOSED:
     'Open the store again; this is a programming error unless the agent is shutting down',
-  STORE_UNKNOWN_AID: 'Fetch the key event log of this AID from a peer first',
 } as const satisfies ErrorTable;
 
 export class StoreError extends MeshError<keyof typeof storeErrors> {

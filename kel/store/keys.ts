@@ -2,46 +2,52 @@
  * Keys of the store's table. Ordinals have a fixed width, so byte order is numeric order.
  *
  * ```
- * event.AID.sn.SAID            signed message: body and its -V group
- * chain.AID.sn                 SAID of the event that stands at sn
- * first.AID.ordinal            first-seen log: what was accepted, in order, superseded events included
- * head.AID                     key state and length of the first-seen log
+ * event.AID.sn.SAID            signed message: body and attachments; superseded events stay
+ * first.ordinal                first-seen log: what was accepted, in order over all AIDs
+ * chain.AID.sn                 the event that stands at sn
+ * state.AID.sn                 key state after the establishment event that stands at sn
+ * head.AID                     key state after the last event
  * seal.AID.SAID                events of AID that carry the seal {d: SAID}
- * delegation.AID.AID.sn.SAID   events of the first AID that carry the seal {i, s, d}
+ * approval.AID.AID.sn.SAID     events of the first AID that carry the seal {i, s, d}
  * escrow.ordinal               a message that waits
  * conflict.AID.sn.SAID         duplicity: a validly signed event that lost to the one first seen
  * ```
  */
 import type { Aid, Said } from '#kel/identifiers';
 
+export const FIRST_SEEN = 'first.';
+export const HEAD = 'head.';
+export const ESCROW = 'escrow.';
+export const CONFLICT = 'conflict.';
+
+/** What follows from the first-seen log and the events alone. */
+export const DERIVED = ['chain.', 'state.', HEAD, 'seal.', 'approval.'] as const;
+
 export const eventKey = (aid: Aid, sn: number, said: Said): string =>
   `event.${aid}.${ordinal(sn)}.${said}`;
 
+export const firstSeenKey = (at: number): string => FIRST_SEEN + ordinal(at);
+
 export const chainKey = (aid: Aid, sn: number): string => `chain.${aid}.${ordinal(sn)}`;
 
-export const firstSeenPrefix = (aid: Aid): string => `first.${aid}.`;
+export const stateKey = (aid: Aid, sn: number): string => `state.${aid}.${ordinal(sn)}`;
 
-export const firstSeenKey = (aid: Aid, at: number): string => `first.${aid}.${ordinal(at)}`;
+export const headKey = (aid: Aid): string => HEAD + aid;
 
-export const headPrefix = 'head.';
+export const sealKey = (aid: Aid, said: string): string => `seal.${aid}.${said}`;
 
-export const headKey = (aid: Aid): string => `head.${aid}`;
+/** @param sn as the seal has it: lower-case hex without leading zeros */
+export const approvalKey = (delegator: Aid, aid: string, sn: string, said: string): string =>
+  `approval.${delegator}.${aid}.${sn.padStart(ORDINAL_LENGTH, '0')}.${said}`;
 
-export const sealKey = (aid: Aid, said: Said): string => `seal.${aid}.${said}`;
-
-export const delegationKey = (aid: Aid, delegate: Aid, sn: number, said: Said): string =>
-  `delegation.${aid}.${delegate}.${ordinal(sn)}.${said}`;
-
-export const escrowPrefix = 'escrow.';
-
-export const escrowKey = (at: number): string => `escrow.${ordinal(at)}`;
-
-export const conflictPrefix = 'conflict.';
+export const escrowKey = (at: number): string => ESCROW + ordinal(at);
 
 export const conflictKey = (aid: Aid, sn: number, said: Said): string =>
-  `conflict.${aid}.${ordinal(sn)}.${said}`;
+  `${CONFLICT}${aid}.${ordinal(sn)}.${said}`;
 
-/** 14 hexadecimal digits: every safe integer. */
+/** Hexadecimal digits of 2^53. */
+const ORDINAL_LENGTH = 14;
+
 function ordinal(value: number): string {
-  return value.toString(16).padStart(14, '0');
+  return value.toString(16).padStart(ORDINAL_LENGTH, '0');
 }

@@ -18,8 +18,6 @@ export interface EscrowedMessage {
   readonly said: Said;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;
-  /** Another AID whose log may bring the missing piece: the delegator. */
-  readonly awaits: Aid | undefined;
   readonly message: Uint8Array;
 }
 
@@ -44,10 +42,10 @@ export const defaultEscrowLimits: EscrowLimits = {
   timeoutMs: 3_600_000,
 };
 
-export class Escrow {
+export class TimedEscrow {
   readonly #limits: EscrowLimits;
-  readonly #unverified = new Room();
-  readonly #verified = new Room();
+  #unverified = new Room();
+  #verified = new Room();
 
   constructor(limits: EscrowLimits) {
     this.#limits = limits;
@@ -60,22 +58,21 @@ export class Escrow {
     );
   }
 
-  find(aid: Aid, said: Said): EscrowedMessage | undefined {
-    return [...this.#unverified.of(aid), ...this.#verified.of(aid)].find(
-      (entry) => entry.said === said,
-    );
+  /** The event that a known key has signed, of which there is one entry. */
+  verified(aid: Aid, said: Said): EscrowedMessage | undefined {
+    return this.#verified.of(aid).find((entry) => entry.said === said);
   }
 
-  /**
-   * What the acceptance of the event of `aid` at `sn` may release: events of `aid` up to the next sequence
-   * number, and events of others that wait for `aid`.
-   */
-  releasable(aid: Aid, sn: number): readonly EscrowedMessage[] {
-    const own = [...this.#unverified.of(aid), ...this.#verified.of(aid)];
-    return [
-      ...own.filter((entry) => entry.sn <= sn + 1).sort((a, b) => a.sn - b.sn),
-      ...this.#verified.awaiting(aid),
-    ];
+  /** Events and receipts that came too early; of one event there may be several entries. */
+  unverified(aid: Aid, said: Said): readonly EscrowedMessage[] {
+    return this.#unverified.of(aid).filter((entry) => entry.said === said);
+  }
+
+  /** What waits of `aid` up to sequence number `sn`, lowest first. */
+  upTo(aid: Aid, sn: number): readonly EscrowedMessage[] {
+    return [...this.#unverified.of(aid), ...this.#verified.of(aid)]
+      .filter((entry) => entry.sn <= sn)
+      .sort((a, b) => a.sn - b.sn || a.ordinal - b.ordinal);
   }
 
   /** @returns the messages that had to go for `entry` */
@@ -99,10 +96,20 @@ export class Escrow {
     return gone;
   }
 
+  has(entry: EscrowedMessage): boolean {
+    return this.#roomOf(entry).has(entry);
+  }
+
   remove(entry: EscrowedMessage): void {
     this.#roomOf(entry).remove(entry);
   }
 
+  clear(): void {
+    this.#unverified = new Room();
+    this.#verified = new Room();
+  }
+
+  /** What has waited too long. */
   expired(now: number): readonly EscrowedMessage[] {
     const { priorTimeoutMs, timeoutMs } = this.#limits;
     return [
@@ -121,7 +128,6 @@ class Room {
   bytes = 0;
   readonly #entries = new Map<number, EscrowedMessage>();
   readonly #byAid = new Map<Aid, Map<number, EscrowedMessage>>();
-  readonly #byAwaited = new Map<Aid, Map<number, EscrowedMessage>>();
 
   get count(): number {
     return this.#entries.size;
@@ -135,51 +141,26 @@ class Room {
     return [...(this.#byAid.get(aid)?.values() ?? [])];
   }
 
-  awaiting(aid: Aid): readonly EscrowedMessage[] {
-    return [...(this.#byAwaited.get(aid)?.values() ?? [])];
+  before(time: number): readonly EscrowedMessage[] {
+    return [...this.#entries.values()].filter((entry) => entry.since < time);
   }
 
-  /** Entries are in the order of their arrival, so the first one that is young enough ends the search. */
-  before(time: number): readonly EscrowedMessage[] {
-    const old: EscrowedMessage[] = [];
-    for (const entry of this.#entries.values()) {
-      if (entry.since >= time) break;
-      old.push(entry);
-    }
-    return old;
+  has({ ordinal }: EscrowedMessage): boolean {
+    return this.#entries.has(ordinal);
   }
 
   add(entry: EscrowedMessage): void {
     this.#entries.set(entry.ordinal, entry);
     this.bytes += entry.message.length;
-    addTo(this.#byAid, entry.aid, entry);
-    if (entry.awaits !== undefined) addTo(this.#byAwaited, entry.awaits, entry);
+    const ofAid = this.#byAid.get(entry.aid) ?? new Map<number, EscrowedMessage>();
+    this.#byAid.set(entry.aid, ofAid.set(entry.ordinal, entry));
   }
 
   remove(entry: EscrowedMessage): void {
     if (!this.#entries.delete(entry.ordinal)) return;
     this.bytes -= entry.message.length;
-    removeFrom(this.#byAid, entry.aid, entry);
-    if (entry.awaits !== undefined) removeFrom(this.#byAwaited, entry.awaits, entry);
+    const ofAid = this.#byAid.get(entry.aid);
+    ofAid?.delete(entry.ordinal);
+    if (ofAid?.size === 0) this.#byAid.delete(entry.aid);
   }
-}
-
-function addTo(
-  index: Map<Aid, Map<number, EscrowedMessage>>,
-  aid: Aid,
-  entry: EscrowedMessage,
-): void {
-  const entries = index.get(aid) ?? new Map<number, EscrowedMessage>();
-  entries.set(entry.ordinal, entry);
-  index.set(aid, entries);
-}
-
-function removeFrom(
-  index: Map<Aid, Map<number, EscrowedMessage>>,
-  aid: Aid,
-  entry: EscrowedMessage,
-): void {
-  const entries = index.get(aid);
-  entries?.delete(entry.ordinal);
-  if (entries?.size === 0) index.delete(aid);
 }

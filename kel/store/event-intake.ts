@@ -1,0 +1,392 @@
+/**
+ * What becomes of one message: accepted, put in escrow, added to what is known, or refused; and what its
+ * acceptance releases. Writes go to the table and count when the store has committed it.
+ */
+import { type Attachments, emptyAttachments } from '#kel/cesr/attachments';
+import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
+import { sealedEvent } from '#kel/event/seal';
+import type { Aid, Said } from '#kel/identifiers';
+import type { Decision } from '#kel/state/decision';
+import { type VerifySignature, validSignatures } from '#kel/state/key-signatures';
+import type { KeyState } from '#kel/state/key-state';
+import { verifyWitnessSignatures } from '#kel/state/witness-signatures';
+import { equalBytes } from '#src/bytes';
+import type { Clock } from '#src/clock';
+import type { AcceptedLogs } from './accepted-logs.ts';
+import type { DuplicityEvidence } from './duplicity-evidence.ts';
+import type { DurableTable } from './durable-table.ts';
+import { StoreError } from './errors.ts';
+import { decodeEscrowed, encodeEscrowed } from './escrow-entry.ts';
+import type { MessageOutcome } from './kel-store.ts';
+import { ESCROW, escrowKey, eventKey } from './keys.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  type ReceiptMessage,
+  type StoredAttachments,
+  type StoreMessage,
+} from './stored-message.ts';
+import type { EscrowedMessage, TimedEscrow } from './timed-escrow.ts';
+
+export type Verdict = Omit<MessageOutcome, 'offset'>;
+
+export interface IntakeCounters {
+  readonly accepted: number;
+  readonly duplicate: number;
+  readonly waiting: number;
+  /** By code. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Messages that left the escrow because it was full. */
+  readonly dropped: number;
+  /** Messages that left the escrow because their time was up. */
+  readonly expired: number;
+}
+
+export interface EventIntakeParts {
+  readonly table: DurableTable;
+  readonly logs: AcceptedLogs;
+  readonly escrow: TimedEscrow;
+  readonly evidence: DuplicityEvidence;
+  readonly verifySignature: VerifySignature;
+  readonly clock: Pick<Clock, 'now'>;
+}
+
+interface AcceptedEvent {
+  readonly state: KeyState;
+  readonly message: Uint8Array;
+}
+
+type Escrowing = Extract<Decision, { kind: 'escrow' }>;
+type Rejection = Extract<Decision, { kind: 'reject' }>;
+
+/** Longest message that waits, in bytes: larger ones come in order or not at all. */
+const MAX_WAITING_BYTES = 64 * 1024;
+/** Copies of one event, with different attachments, that nobody can verify yet. */
+const MAX_COPIES = 4;
+/** Between two looks at what has waited too long. */
+const EXPIRY_INTERVAL_MS = 10_000;
+
+export class EventIntake {
+  readonly #parts: EventIntakeParts;
+  /** Accepted since the last commit, in order. */
+  #accepted: AcceptedEvent[] = [];
+  /** Accepted events whose followers have not been looked at. */
+  #unreleased: KeyEvent[] = [];
+  #mustSync = false;
+  #nextOrdinal = 0;
+  #nextExpiry = 0;
+  readonly #counts = { accepted: 0, duplicate: 0, waiting: 0, dropped: 0, expired: 0 };
+  readonly #refused = new Map<string, number>();
+
+  constructor(parts: EventIntakeParts) {
+    this.#parts = parts;
+  }
+
+  get accepted(): readonly AcceptedEvent[] {
+    return this.#accepted;
+  }
+
+  /** Something verified is pending besides accepted events. */
+  get mustSync(): boolean {
+    return this.#mustSync;
+  }
+
+  counters(): IntakeCounters {
+    return { ...this.#counts, refused: Object.fromEntries(this.#refused) };
+  }
+
+  /** Reads what waits from the table, in place of what is in memory. */
+  async load(): Promise<void> {
+    this.settle();
+    this.#unreleased = [];
+    this.#nextOrdinal = 0;
+    const { table, escrow } = this.#parts;
+    escrow.clear();
+    for await (const [key, value] of table.entries(ESCROW)) {
+      const entry = decodeEscrowed(Number.parseInt(key.slice(ESCROW.length), 16), value);
+      escrow.add(entry);
+      this.#nextOrdinal = entry.ordinal + 1;
+    }
+  }
+
+  /** The table is committed. */
+  settle(): void {
+    this.#accepted = [];
+    this.#mustSync = false;
+  }
+
+  refuse(code: string, reason: string): Verdict {
+    this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
+    return { verdict: 'refused', code, reason };
+  }
+
+  /** @param message attacker-controlled, well formed */
+  offer(message: StoreMessage): Verdict {
+    const verdict = this.#settle(message, this.#parts.clock.now());
+    for (let event = this.#unreleased.shift(); event; event = this.#unreleased.shift()) {
+      this.#release(event);
+    }
+    return verdict;
+  }
+
+  /** Takes out of the escrow what has waited too long. */
+  expire(): void {
+    const now = this.#parts.clock.now();
+    if (now < this.#nextExpiry) return;
+    this.#nextExpiry = now + EXPIRY_INTERVAL_MS;
+    for (const entry of this.#parts.escrow.expired(now)) {
+      this.#counts.expired += 1;
+      this.#take(entry);
+    }
+  }
+
+  #settle(message: StoreMessage, since: number): Verdict {
+    const { aid, sn, said } = 'event' in message ? message.event : message.receipt;
+    const verdict =
+      'event' in message ? this.#settleEvent(message, since) : this.#settleReceipt(message, since);
+    if (verdict.verdict !== 'refused') this.#counts[verdict.verdict] += 1;
+    return { ...verdict, aid, sn, said };
+  }
+
+  #settleEvent(message: KeyEventMessage, since: number): Verdict {
+    const { logs, escrow } = this.#parts;
+    const { aid, said } = message.event;
+    const earlier = escrow.verified(aid, said);
+    const whole = earlier === undefined ? message : this.#joined(message, earlier);
+    const decision = logs.evaluate(whole);
+    switch (decision.kind) {
+      case 'accept':
+        if (earlier !== undefined) this.#take(earlier);
+        return this.#accept(whole, decision);
+      case 'duplicate':
+        return this.#addSignatures(whole);
+      case 'escrow':
+        return this.#wait(whole, decision, earlier, since);
+      case 'reject':
+        if (earlier !== undefined) this.#take(earlier);
+        return this.#reject(whole, decision);
+    }
+  }
+
+  #accept(message: KeyEventMessage, decision: Extract<Decision, { kind: 'accept' }>): Verdict {
+    const stored = this.#parts.logs.apply(message, decision, this.#parts.clock.now());
+    this.#accepted.push({ state: decision.state, message: stored });
+    this.#unreleased.push(message.event);
+    return { verdict: 'accepted' };
+  }
+
+  #reject(message: KeyEventMessage, { code, reason, contradicts }: Rejection): Verdict {
+    if (code === 'KEL_DUPLICITOUS' && contradicts !== undefined) {
+      const { clock, evidence } = this.#parts;
+      if (evidence.add(message, contradicts, clock.now())) this.#mustSync = true;
+    }
+    return this.refuse(code, reason);
+  }
+
+  /** An accepted event again: its message may bring signatures that the stored one lacks. */
+  #addSignatures(message: KeyEventMessage): Verdict {
+    const { aid, sn, said } = message.event;
+    const stored = this.#stored(aid, sn, said);
+    if (equalBytes(stored, encodeMessage(message.bytes, message.attachments))) {
+      return { verdict: 'duplicate' };
+    }
+    this.#addTo(stored, this.#verified(message));
+    return { verdict: 'duplicate' };
+  }
+
+  /** @returns true when `more` holds something new, which is then written */
+  #addTo(stored: Uint8Array, more: StoredAttachments): boolean {
+    const message = decodeMessage(stored);
+    if (!('event' in message)) throw new TypeError('a receipt stands where an event belongs');
+    const { event, bytes, attachments } = message;
+    const joined = encodeMessage(bytes, union(attachments, more));
+    if (equalBytes(joined, stored)) return false;
+    this.#parts.table.put(eventKey(event.aid, event.sn, event.said), joined);
+    this.#mustSync = true;
+    return true;
+  }
+
+  #settleReceipt(message: ReceiptMessage, since: number): Verdict {
+    const { logs, escrow, verifySignature } = this.#parts;
+    const { aid, sn, said } = message.receipt;
+    const accepted = logs.saidAt(aid, sn);
+    if (accepted === said) {
+      const stored = this.#stored(aid, sn, said);
+      const witnesses = logs.stateAt(aid, sn)?.witnesses ?? [];
+      const body = decodeMessage(stored).bytes;
+      const valid = verifyWitnessSignatures(verifySignature, witnesses, body, message.attachments);
+      if (valid.length === 0) {
+        return this.refuse(
+          'KEL_BAD_SIGNATURE',
+          `receipt of event ${sn} of ${aid}: no witness has signed it`,
+        );
+      }
+      const isNew = this.#addTo(stored, { ...emptyAttachments(), witnessSignatures: valid });
+      return { verdict: isNew ? 'accepted' : 'duplicate' };
+    }
+    if (accepted !== undefined) {
+      return this.refuse(
+        'KEL_CONFLICT_UNVERIFIED',
+        `receipt of event ${sn} of ${aid}: accepted is ${accepted}, receipted ${said}`,
+      );
+    }
+    const waiting = escrow.verified(aid, said);
+    if (waiting === undefined) {
+      const reason = `event ${sn} of ${aid}, which is receipted, has not arrived`;
+      return this.#waitUnverified(message, { aid, sn, said }, reason, since);
+    }
+    const { bytes, ...event } = decodeMessage(waiting.message) as KeyEventMessage;
+    return this.#settleEvent({ ...event, bytes, attachments: message.attachments }, since);
+  }
+
+  #wait(
+    message: KeyEventMessage,
+    { code, reason }: Escrowing,
+    earlier: EscrowedMessage | undefined,
+    since: number,
+  ): Verdict {
+    const { aid, sn, said } = message.event;
+    if (code === 'KEL_AWAITS_PRIOR') {
+      return this.#waitUnverified(message, { aid, sn, said }, reason, since);
+    }
+    const encoded = encodeMessage(message.bytes, this.#verified(message));
+    if (earlier === undefined || !equalBytes(encoded, earlier.message)) {
+      if (encoded.length > MAX_WAITING_BYTES) return this.#tooLarge(encoded);
+      if (earlier !== undefined) this.#take(earlier);
+      this.#put({ code, aid, sn, said, since: earlier?.since ?? since, message: encoded });
+      for (const copy of this.#parts.escrow.unverified(aid, said)) this.#reconsider(copy);
+    }
+    return { verdict: 'waiting', code, reason };
+  }
+
+  #waitUnverified(
+    { bytes, attachments }: StoreMessage,
+    event: { readonly aid: Aid; readonly sn: number; readonly said: Said },
+    reason: string,
+    since: number,
+  ): Verdict {
+    const code = 'KEL_AWAITS_PRIOR';
+    const encoded = encodeMessage(bytes, attachments);
+    if (encoded.length > MAX_WAITING_BYTES) return this.#tooLarge(encoded);
+    const copies = this.#parts.escrow.unverified(event.aid, event.said);
+    if (!copies.some(({ message }) => equalBytes(message, encoded))) {
+      if (copies.length >= MAX_COPIES) this.#drop(copies[0] as EscrowedMessage);
+      this.#put({ code, ...event, since, message: encoded });
+    }
+    return { verdict: 'waiting', code, reason };
+  }
+
+  #tooLarge({ length }: Uint8Array): Verdict {
+    return this.refuse(
+      'KEL_LIMIT',
+      `a message of ${length} bytes cannot wait, the bound is ${MAX_WAITING_BYTES}: send what comes before it first`,
+    );
+  }
+
+  /** Looks again at what waited for `event`. */
+  #release(event: KeyEvent): void {
+    const { escrow } = this.#parts;
+    for (const entry of escrow.upTo(event.aid, event.sn + 1)) this.#reconsider(entry);
+    for (const anchor of event.anchors) {
+      const seal = sealedEvent(anchor);
+      const entry = seal && escrow.verified(seal.aid as Aid, seal.said as Said);
+      if (entry !== undefined) this.#reconsider(entry);
+    }
+  }
+
+  #reconsider(entry: EscrowedMessage): void {
+    if (!this.#parts.escrow.has(entry)) return;
+    this.#take(entry);
+    this.#settle(decodeMessage(entry.message), entry.since);
+  }
+
+  #put(entry: Omit<EscrowedMessage, 'ordinal'>): void {
+    const { table, escrow } = this.#parts;
+    const numbered = { ...entry, ordinal: this.#nextOrdinal };
+    this.#nextOrdinal += 1;
+    for (const gone of escrow.add(numbered)) {
+      this.#counts.dropped += 1;
+      table.delete(escrowKey(gone.ordinal));
+    }
+    table.put(escrowKey(numbered.ordinal), encodeEscrowed(numbered));
+  }
+
+  #drop(entry: EscrowedMessage): void {
+    this.#counts.dropped += 1;
+    this.#take(entry);
+  }
+
+  #take(entry: EscrowedMessage): void {
+    this.#parts.escrow.remove(entry);
+    this.#parts.table.delete(escrowKey(entry.ordinal));
+  }
+
+  /** The new copy of a waiting event with what is verified of both. */
+  #joined(message: KeyEventMessage, earlier: EscrowedMessage): KeyEventMessage {
+    const { attachments } = decodeMessage(earlier.message);
+    const joined = union(attachments, this.#verified(message));
+    return { ...message, attachments: { ...message.attachments, ...joined } };
+  }
+
+  /**
+   * The attachments that verify: an event that waits keeps no others, or noise under the index of a key
+   * would stand in the way of that key's signature.
+   */
+  #verified({ event, bytes, attachments }: KeyEventMessage): StoredAttachments {
+    const { logs, verifySignature } = this.#parts;
+    const before = logs.stateBefore(event.aid, event.sn);
+    const keys = event.type === 'ixn' ? (before?.keys ?? []) : event.keys;
+    const witnesses = witnessesAfter(before, event);
+    return {
+      signatures: validSignatures(verifySignature, keys, bytes, attachments.signatures),
+      witnessSignatures: verifyWitnessSignatures(verifySignature, witnesses, bytes, attachments),
+      receiptCouples: [],
+      sealSources: attachments.sealSources.slice(0, 1),
+    };
+  }
+
+  #stored(aid: Aid, sn: number, said: Said): Uint8Array {
+    const stored = this.#parts.table.getPending(eventKey(aid, sn, said));
+    if (stored !== undefined) return stored;
+    throw new StoreError(
+      'STORE_CORRUPT',
+      `log of ${aid}: expected event ${said} at ${sn}, got nothing`,
+      { fields: { aid, sn } },
+    );
+  }
+}
+
+/** Lists of both, each signature once per place. */
+function union(first: StoredAttachments, second: StoredAttachments): StoredAttachments {
+  return {
+    signatures: distinct(first.signatures, second.signatures),
+    witnessSignatures: distinct(first.witnessSignatures, second.witnessSignatures),
+    receiptCouples: [],
+    sealSources: [...first.sealSources, ...second.sealSources].slice(0, 1),
+  };
+}
+
+function distinct(
+  first: Attachments['signatures'],
+  second: Attachments['signatures'],
+): Attachments['signatures'] {
+  const places = new Map(first.map((signature) => [placeOf(signature), signature]));
+  for (const signature of second) {
+    if (!places.has(placeOf(signature))) places.set(placeOf(signature), signature);
+  }
+  return [...places.values()];
+}
+
+function placeOf({ index, ondex }: Attachments['signatures'][number]): string {
+  return `${index} ${ondex}`;
+}
+
+function witnessesAfter(before: KeyState | undefined, event: KeyEvent): readonly Aid[] {
+  if ('witnesses' in event) return event.witnesses;
+  const witnesses = before?.witnesses ?? [];
+  if (event.type === 'ixn') return witnesses;
+  return [
+    ...witnesses.filter((witness) => !event.witnessCuts.includes(witness)),
+    ...event.witnessAdds,
+  ];
+}

@@ -1,0 +1,263 @@
+/**
+ * The key event logs on LevelDB. Every accepted event, with its signatures, seals and heads, is in one
+ * atomic and synced batch before anybody hears of it; a long stream is written in groups.
+ */
+import { type ParsedMessage, parseStream, type StreamItem } from '#kel/cesr/stream';
+import { KelError } from '#kel/errors';
+import type { Aid, Said } from '#kel/identifiers';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import type { KeyState } from '#kel/state/key-state';
+import { concatBytes } from '#src/bytes';
+import type { Clock } from '#src/clock';
+import { SerialQueue } from '#src/serial-queue';
+import { AcceptedLogs, decodeChain, decodeSources, decodeState } from './accepted-logs.ts';
+import { type Duplicity, DuplicityEvidence } from './duplicity-evidence.ts';
+import { type Database, DurableTable } from './durable-table.ts';
+import { StoreError } from './errors.ts';
+import { EventIntake, type IntakeCounters, type Verdict } from './event-intake.ts';
+import type {
+  EstablishedKeys,
+  KelStore,
+  MessageOutcome,
+  ProcessOptions,
+  SealSource,
+} from './kel-store.ts';
+import { chainKey, eventKey, sealKey, stateKey } from './keys.ts';
+import { loadLogs, type ReplayResult, replayLogs } from './store-check.ts';
+import { toMessage } from './stored-message.ts';
+import {
+  defaultEscrowLimits,
+  type EscrowedMessage,
+  type EscrowLimits,
+  TimedEscrow,
+} from './timed-escrow.ts';
+
+export interface LevelKelStoreOptions {
+  readonly verifySignature: VerifySignature;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly limits?: Partial<EscrowLimits>;
+}
+
+type Listener = (state: KeyState, message: Uint8Array) => void;
+
+/** Accepted events per batch: enough to hide the flush, few enough to keep other work waiting for milliseconds only. */
+const GROUP_SIZE = 256;
+
+export class LevelKelStore implements KelStore {
+  readonly #table: DurableTable;
+  readonly #options: LevelKelStoreOptions;
+  readonly #logs: AcceptedLogs;
+  readonly #escrow: TimedEscrow;
+  readonly #evidence: DuplicityEvidence;
+  readonly #intake: EventIntake;
+  readonly #queue = new SerialQueue();
+  readonly #listeners = new Set<Listener>();
+  /** A write failed, and the disk holds all of it or none: it is read again before the next one. */
+  #isStale = false;
+  #isClosed = false;
+
+  private constructor(table: DurableTable, options: LevelKelStoreOptions) {
+    const { verifySignature, clock, limits } = options;
+    this.#table = table;
+    this.#options = options;
+    this.#logs = new AcceptedLogs(table, verifySignature);
+    this.#escrow = new TimedEscrow({ ...defaultEscrowLimits, ...limits });
+    this.#evidence = new DuplicityEvidence(table);
+    this.#intake = new EventIntake({
+      table,
+      logs: this.#logs,
+      escrow: this.#escrow,
+      evidence: this.#evidence,
+      verifySignature,
+      clock,
+    });
+  }
+
+  /** Reads the heads and checks them against the events. @throws STORE_CORRUPT, which names what does not fit */
+  static async open(db: Database, options: LevelKelStoreOptions): Promise<LevelKelStore> {
+    const store = new LevelKelStore(await DurableTable.open(db, 'kel'), options);
+    await store.#load();
+    return store;
+  }
+
+  process(
+    stream: Uint8Array,
+    { accepts = () => true }: ProcessOptions = {},
+  ): Promise<readonly MessageOutcome[]> {
+    return this.#exclusive(async () => {
+      const outcomes: MessageOutcome[] = [];
+      this.#intake.expire();
+      for (const item of parseStream(stream)) {
+        outcomes.push({ ...this.#take(item, accepts), offset: item.offset });
+        if (this.#intake.accepted.length >= GROUP_SIZE) await this.#commit();
+      }
+      await this.#commit();
+      return outcomes;
+    });
+  }
+
+  state(aid: Aid): KeyState | undefined {
+    return this.#logs.state(aid);
+  }
+
+  aids(): readonly Aid[] {
+    return this.#logs.aids();
+  }
+
+  async establishment(aid: Aid, sn: number, said: Said): Promise<EstablishedKeys | undefined> {
+    const current = this.#logs.state(aid);
+    const isCurrent = current?.establishment.sn === sn;
+    const entry = isCurrent ? undefined : this.#table.get(stateKey(aid, sn));
+    const state = isCurrent ? current : entry === undefined ? undefined : decodeState(entry);
+    if (state === undefined || state.establishment.said !== said) return undefined;
+    return { aid, sn, said, keys: state.keys, signingThreshold: state.signingThreshold };
+  }
+
+  async sealOf(aid: Aid, said: Said): Promise<SealSource | undefined> {
+    const [source] = decodeSources(this.#table.get(sealKey(aid, said)));
+    return source === undefined ? undefined : { aid, event: { sn: source.sn, said: source.said } };
+  }
+
+  /** The events that stand in the log now; those that a recovery has superseded are left out. */
+  async export(aid: Aid, from = 0, maxBytes = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
+    const messages: Uint8Array[] = [];
+    let size = 0;
+    // Without a pause, so that no recovery changes the log half-way.
+    for (let sn = from; ; sn++) {
+      const message = this.#signedEvent(aid, sn);
+      if (message === undefined) break;
+      size += message.length;
+      if (messages.length > 0 && size > maxBytes) break;
+      messages.push(message);
+    }
+    return concatBytes(...messages);
+  }
+
+  /** The event that stands at `sn`, with its signatures. */
+  async signedEvent(aid: Aid, sn: number): Promise<Uint8Array | undefined> {
+    return this.#signedEvent(aid, sn);
+  }
+
+  /** Messages that wait, oldest first, each with what it waits for. */
+  escrowed(): readonly EscrowedMessage[] {
+    return this.#escrow.list();
+  }
+
+  /** Every known case of two validly signed events at one place of a log. */
+  duplicities(): Promise<readonly Duplicity[]> {
+    return this.#evidence.list();
+  }
+
+  /** Since the store was opened. */
+  counters(): IntakeCounters {
+    return this.#intake.counters();
+  }
+
+  /**
+   * Evaluates every accepted event again, from disk, in the order of acceptance.
+   * @throws STORE_CORRUPT when that does not give the same state, seals and logs
+   */
+  replay(): Promise<ReplayResult> {
+    return this.#exclusive(() => replayLogs(this.#table, this.#options.verifySignature));
+  }
+
+  subscribe(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#queue.idle();
+    await this.#table.close();
+  }
+
+  #exclusive<T>(task: () => Promise<T>): Promise<T> {
+    return this.#queue.run(async () => {
+      if (this.#isClosed) {
+        throw new StoreError(
+          'STORE_CLOSED',
+          'key event logs: expected an open store, got a closed one',
+        );
+      }
+      if (this.#isStale) await this.#reload();
+      try {
+        return await task();
+      } catch (error) {
+        this.#isStale = true;
+        throw error;
+      }
+    });
+  }
+
+  #take(item: StreamItem, accepts: (aid: Aid) => boolean): Verdict {
+    if (item.type === 'fault') return this.#intake.refuse(item.code, item.reason);
+    try {
+      return this.#takeMessage(item, accepts);
+    } catch (error) {
+      if (error instanceof KelError) return this.#intake.refuse(error.code, error.message);
+      throw error;
+    }
+  }
+
+  #takeMessage({ body, attachments }: ParsedMessage, accepts: (aid: Aid) => boolean): Verdict {
+    const message = toMessage(body, attachments);
+    const { aid, sn, said } = 'event' in message ? message.event : message.receipt;
+    if (!accepts(aid)) {
+      const verdict = this.#intake.refuse('KEL_NOT_WANTED', `no log of ${aid} is wanted here`);
+      return { ...verdict, aid, sn, said };
+    }
+    return this.#intake.offer(message);
+  }
+
+  /** Makes everything durable, and then tells. */
+  async #commit(): Promise<void> {
+    const { accepted } = this.#intake;
+    if (!this.#table.hasPending) return;
+    this.#logs.putHeads();
+    // What only waits can be sent again: a stranger shall not have a flush for each of his messages.
+    await this.#table.commit({ isLosable: accepted.length === 0 && !this.#intake.mustSync });
+    this.#logs.settle();
+    this.#intake.settle();
+    for (const { state, message } of accepted) this.#announce(state, message);
+  }
+
+  #announce(state: KeyState, message: Uint8Array): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(state, message);
+      } catch (error) {
+        // The log is right whatever its reader does: others are told, and the error goes where errors go.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  async #load(): Promise<void> {
+    this.#table.discard();
+    await loadLogs(this.#table, this.#logs);
+    await this.#intake.load();
+    await this.#evidence.load();
+    this.#isStale = false;
+  }
+
+  /** After a failed write: what reached the disk all the same is told now. */
+  async #reload(): Promise<void> {
+    const known = this.#logs.length;
+    await this.#load();
+    for (let at = known; at < this.#logs.length; at++) {
+      const { aid, sn, said } = this.#logs.firstSeen(at);
+      const state = this.#logs.stateAt(aid, sn);
+      const message = this.#table.get(eventKey(aid, sn, said));
+      if (state?.said === said && message !== undefined) this.#announce(state, message);
+    }
+  }
+
+  #signedEvent(aid: Aid, sn: number): Uint8Array | undefined {
+    const entry = this.#table.get(chainKey(aid, sn));
+    if (entry === undefined) return undefined;
+    return this.#table.get(eventKey(aid, sn, decodeChain(entry).said));
+  }
+}
