@@ -1,0 +1,311 @@
+/**
+ * A running organisation: wires identity, sync, agreements, tunnels and proofs to each other.
+ * It holds no policy of its own; each arrow of `docs/architecture.md` is one subscription below.
+ */
+import type { Aid } from '#kel/identifiers';
+import type { KeyState } from '#kel/state/key-state';
+import { algorithmOfKey, verifyKeySignatures } from '#kel/state/key-signatures';
+import { label } from '#src/crypto/labels';
+import { sha256 } from '#src/crypto/hash';
+import { formatDateTime } from '#src/clock';
+import { Secret } from '#src/secret';
+import { AgreementStore } from './agreement/agreement-store.ts';
+import type { RunningDrivers } from './drivers.ts';
+import type { Charter } from './membership/charter.ts';
+import { overlayAddress } from './membership/overlay-address.ts';
+import type { Network } from './network/network.ts';
+import { type Organisation, recordOwnEvents } from './organisation.ts';
+import { TunnelProofs } from './proof/tunnel-proofs.ts';
+import { StateTable } from './state-table.ts';
+import { Dialler } from './sync/dialler.ts';
+import { Gossip } from './sync/gossip.ts';
+import { issuerOf } from './sync/issuer-of.ts';
+import { OwnEndpoints } from './sync/own-endpoints.ts';
+import { PeerDirectory } from './sync/peer-directory.ts';
+import { Sync } from './sync/sync.ts';
+import { TunnelError } from './tunnel/errors.ts';
+import { OwnTunnelKeys } from './tunnel/own-tunnel-keys.ts';
+import { PairAgreements } from './tunnel/pair-agreements.ts';
+import { Tunnels, type TunnelSettings } from './tunnel/tunnels.ts';
+
+/** Number of the storage key that seals agreements. */
+const AGREEMENT_KEK = 1;
+/** Number of the storage key from which the network identity derives. */
+const NETWORK_KEK = 3;
+
+export interface AgentSettings {
+  readonly tunnel: TunnelSettings;
+  /** Addresses under which UDP reaches this node; empty: those of the network. */
+  readonly endpointHosts: readonly string[];
+}
+
+export class Agent {
+  readonly organisation: Organisation;
+  readonly network: Network;
+  readonly sync: Sync;
+  readonly gossip: Gossip;
+  readonly agreements: PairAgreements;
+  readonly tunnels: Tunnels;
+  readonly proofs: TunnelProofs;
+  readonly ownKeys: OwnTunnelKeys;
+  readonly directory: PeerDirectory;
+  /** Which WireGuard carries the tunnels. */
+  readonly driverDescription: string;
+  readonly #endpoints: OwnEndpoints;
+  readonly #dialler: Dialler;
+  readonly #progress: StateTable;
+  readonly #stop = new AbortController();
+  #entered: Promise<void> | undefined;
+  #lastCharter: Charter | undefined;
+
+  private constructor(organisation: Organisation, network: Network, parts: { store: AgreementStore; table: StateTable; pairTable: StateTable; proofTable: StateTable; progress: StateTable; agreements: PairAgreements; ownKeys: OwnTunnelKeys; drivers: RunningDrivers; directory: PeerDirectory }, settings: AgentSettings) {
+    const { identity, kel, records, intake, issuer, membership, keeper, verifySignature } = organisation;
+    const { clock, rng, journal } = organisation.drivers;
+    this.organisation = organisation;
+    this.network = network;
+    this.directory = parts.directory;
+    this.driverDescription = parts.drivers.tunnels.description;
+    this.agreements = parts.agreements;
+    this.ownKeys = parts.ownKeys;
+    this.#progress = parts.progress;
+    const { directory } = this;
+    this.tunnels = new Tunnels(
+      { identity, membership, records, kel, ownKeys: this.ownKeys, pairKeys: this.agreements, driver: parts.drivers.tunnels, network, directory, clock, rng, table: parts.pairTable, journal },
+      settings.tunnel,
+    );
+    this.#endpoints = new OwnEndpoints({ identity, network, issuer, clock, ports: () => this.tunnels.devices, hosts: settings.endpointHosts });
+    this.sync = new Sync({ network, identity, kel, records, intake, membership, directory, clock, rng, verifySignature, endpoints: () => this.#endpoints.current(), journal });
+    this.gossip = new Gossip({
+      network,
+      issuerOf,
+      known: () => membership.known(),
+      process: (message) => kel.process(message),
+      behind: (peer) => this.sync.request(peer),
+      refused: (outcome, from) => journal.warn('event.refused', { code: outcome.code, said: outcome.said, aid: outcome.aid, from }),
+    });
+    this.proofs = new TunnelProofs({
+      identity, membership, kel, records, keeper, pairKeys: this.agreements, overlay: parts.drivers.overlay,
+      tunnels: () => this.tunnels.status(), verifySignature, clock, rng, table: parts.proofTable, journal,
+    });
+    this.#dialler = new Dialler({ network, membership, directory, records, clock, rng, self: identity.aid });
+  }
+
+  /** Opens everything and starts to serve. Devices that an earlier run left are taken over as they are. */
+  static async start(organisation: Organisation, drivers: RunningDrivers, settings: AgentSettings): Promise<Agent> {
+    const { identity, membership, kel, records, issuer, keeper, verifySignature } = organisation;
+    const { clock, rng, db, suite, journal } = organisation.drivers;
+    using seed = await identity.storageKey(NETWORK_KEK);
+    const network = await drivers.network(new Secret(sha256(label('libp2p', seed.expose()))));
+    const directory = new PeerDirectory();
+    const store = await AgreementStore.open(db, await identity.storageKey(AGREEMENT_KEK), rng);
+    const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
+    const pending: { sync?: Sync } = {};
+    const agreements = await PairAgreements.open({
+      identity, membership, kel, records, ownKeys, store, network, directory, clock, journal,
+      table: await StateTable.open(db, 'agreed'),
+      agreement: {
+        suite,
+        rng,
+        verifySignature: (keys, threshold, message, signatures) => {
+          const indexed = signatures.flatMap(({ index, raw }) => {
+            const algorithm = algorithmOfKey(keys[index] ?? '');
+            return algorithm === undefined ? [] : [{ code: '', algorithm, index, ondex: undefined, raw }];
+          });
+          return verifyKeySignatures(verifySignature, keys, threshold, message, indexed).isSatisfied;
+        },
+      },
+      recorded: (peer, th, epoch) => keeper.record('psk-agreed', { peer, th, epoch }),
+      stale: (peer) => pending.sync?.request(peer),
+    });
+    const agent = new Agent(
+      organisation,
+      network,
+      {
+        store, agreements, ownKeys, drivers, directory,
+        table: await StateTable.open(db, 'agent'),
+        pairTable: await StateTable.open(db, 'tunnel'),
+        proofTable: await StateTable.open(db, 'proof'),
+        progress: await StateTable.open(db, 'progress'),
+      },
+      settings,
+    );
+    pending.sync = agent.sync;
+    await agent.#start();
+    return agent;
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  async #start(): Promise<void> {
+    const { signal } = this.#stop;
+    const { membership, intake, kel, identity, keeper } = this.organisation;
+    this.#lastCharter = membership.charter;
+    this.#subscribe();
+    if (membership.mesh !== undefined) this.gossip.join(membership.mesh);
+    keeper.start(signal);
+    this.agreements.start();
+    this.proofs.start(signal);
+    if (membership.isIn) await this.#enter();
+    await this.#endpoints.current();
+    this.sync.start(signal);
+    void this.#dialler.run(signal);
+    this.organisation.drivers.journal.info('agent.started', { aid: identity.aid, sn: identity.state.sn, logs: kel.aids().length, refused: intake.refused });
+  }
+
+  #subscribe(): void {
+    const { membership, intake, kel, identity } = this.organisation;
+    const { signal } = this.#stop;
+    const unsubscribe = [
+      kel.subscribe((state, message) => this.#eventAccepted(state, message)),
+      intake.subscribe((record) => {
+        if (record.t === 'chr' || record.t === 'rvk') this.#later(membership.refresh());
+        if (record.i === identity.aid) this.sync.push();
+        else if (record.t === 'tun' || record.t === 'end') {
+          if (record.t === 'end') this.#dialler.reset(record.i);
+          this.tunnels.poke(record.i);
+        }
+      }),
+      membership.subscribe(() => this.#later(this.#membershipChanged())),
+    ];
+    this.sync.onBound((aid) => this.tunnels.poke(aid));
+    this.tunnels.listen({
+      established: (aid) => this.proofs.prove(aid),
+      removed: (aid, reason) => this.#later(this.#tunnelRemoved(aid, reason)),
+    });
+    signal.addEventListener('abort', () => {
+      for (const off of unsubscribe) off();
+    });
+  }
+
+  #eventAccepted(state: KeyState, message: Uint8Array): void {
+    const { identity, membership } = this.organisation;
+    if (state.aid === identity.aid) {
+      this.#later(this.gossip.publish(message));
+      return;
+    }
+    if (membership.charter?.governors.includes(state.aid) === true) this.#later(membership.refresh());
+    this.tunnels.poke(state.aid);
+  }
+
+  async #membershipChanged(): Promise<void> {
+    const { membership, keeper, intake, kel } = this.organisation;
+    const { charter } = membership;
+    if (membership.mesh !== undefined) this.gossip.join(membership.mesh);
+    if (charter !== undefined && charter.said !== this.#lastCharter?.said) {
+      await keeper.record('membership', { charter: charter.said, version: charter.version, change: describeChange(this.#lastCharter, charter) });
+    }
+    for (const aid of this.#lastCharter?.members.keys() ?? []) {
+      const peer = this.directory.peerOf(aid);
+      if (peer !== undefined && !membership.maySync(aid)) {
+        this.directory.unbind(peer);
+        this.#later(this.network.disconnect(peer));
+      }
+    }
+    this.#lastCharter = charter;
+    for (const knock of this.sync.knocks.list()) {
+      if (!membership.maySync(knock.aid)) continue;
+      await kel.process(knock.log);
+      await intake.take(knock.endpoints, (type, issuer) => type === 'end' && issuer === knock.aid);
+    }
+    if (membership.isIn) await this.#enter();
+    else await this.tunnels.reconcile();
+    this.sync.push();
+    this.tunnels.pokeAll();
+  }
+
+  /** Being a member: own tunnel keys sealed, device up, endpoints published, proofs answered. */
+  async #enter(): Promise<void> {
+    if (this.#entered !== undefined) {
+      await this.#entered;
+      return this.tunnels.reconcile();
+    }
+    this.#entered = this.#enterOnce().catch((error: unknown) => {
+      this.#entered = undefined;
+      throw error;
+    });
+    return this.#entered;
+  }
+
+  async #enterOnce(): Promise<void> {
+    await this.#ensureTunnelKeys();
+    await this.#announceNode();
+    await this.tunnels.start(this.#stop.signal);
+    await this.#endpoints.current();
+    await this.proofs.listen();
+    for (const { aid, view } of await this.tunnels.status()) if (view !== undefined) this.proofs.prove(aid);
+  }
+
+  async #ensureTunnelKeys(): Promise<void> {
+    const { records, identity, keeper } = this.organisation;
+    const before = records.list('tun', identity.aid).at(-1)?.record.d;
+    const { record } = await this.ownKeys.ensureCurrent();
+    if (record.d === before) return;
+    const message = records.get(record.d)?.message;
+    if (message !== undefined) await keeper.record('tunnel-key', { record: record.d, digest: sha256(message) });
+  }
+
+  async #announceNode(): Promise<void> {
+    const { records, identity, issuer, membership } = this.organisation;
+    const { mesh, charter } = membership;
+    const member = charter?.members.get(identity.aid);
+    if (mesh === undefined || member === undefined) return;
+    const address = overlayAddress(mesh, identity.aid);
+    const last = records.latest('nod', identity.aid)?.record;
+    if (last?.role === member.role && last.region === member.region && last.ov[0] === address) return;
+    await issuer.issueSealed([
+      { type: 'nod', fields: { o: identity.aid, role: member.role, region: member.region, of: ['A'], rq: ['A'], ov: [address] } },
+    ]);
+  }
+
+  /**
+   * Rotates the own log to its pre-rotated keys; the tunnels follow one by one without losing packets.
+   * Audit log anchored before, new tunnel keys sealed after, known to the peers next, in use last.
+   */
+  async rotate(): Promise<KeyState> {
+    const { identity, keeper, membership } = this.organisation;
+    if (this.tunnels.isRotating) throw new TunnelError('TUNNEL_BUSY', 'the tunnels still change over from the last rotation');
+    await keeper.anchor();
+    await identity.rotate();
+    await recordOwnEvents(identity, keeper, this.#progress);
+    if (membership.isIn) {
+      await this.#ensureTunnelKeys();
+      await this.tunnels.reconcile();
+      await this.#endpoints.current();
+      this.tunnels.pokeAll();
+    }
+    this.sync.push();
+    return identity.state;
+  }
+
+  /** Stops serving and anchors the audit log. Tunnels stay up unless `removeTunnels`. */
+  async stop({ removeTunnels }: { readonly removeTunnels: boolean }): Promise<void> {
+    const { keeper, drivers } = this.organisation;
+    this.#stop.abort();
+    await this.proofs.stop();
+    if (removeTunnels) await this.tunnels.removeAll();
+    await this.network.close();
+    await keeper.anchor().catch((error: unknown) => drivers.journal.error('audit.anchor-failed', { message: (error as Error).message }));
+    await this.organisation.close();
+  }
+
+  async #tunnelRemoved(aid: Aid, reason: string): Promise<void> {
+    const { keeper, drivers } = this.organisation;
+    await keeper.record('tunnel-down', { peer: aid, reason, time: formatDateTime(drivers.clock.now()) });
+  }
+
+  #later(task: Promise<unknown>): void {
+    task.catch((error: unknown) => {
+      if (this.#stop.signal.aborted) return;
+      const { code, message } = error as { code?: string; message: string };
+      this.organisation.drivers.journal.error('agent.failed', { code: code ?? 'none', message });
+    });
+  }
+}
+
+function describeChange(before: Charter | undefined, after: Charter): string {
+  const added = [...after.members.keys()].filter((aid) => before?.members.has(aid) !== true);
+  const gone = [...(before?.members.keys() ?? [])].filter((aid) => !after.members.has(aid));
+  return [...added.map((aid) => `+${aid}`), ...gone.map((aid) => `-${aid}`)].join(' ').slice(0, 4_096) || 'terms';
+}

@@ -1,0 +1,39 @@
+/** All commands, in the order of the overview. */
+import type { Command } from './command.ts';
+import { auditExport, auditVerify } from './commands/audit.ts';
+import { caExport, caInit, caIssue, caShow, caTrust } from './commands/ca.ts';
+import { configCheck } from './commands/config.ts';
+import { down } from './commands/down.ts';
+import { idExport, idRotate, idShow } from './commands/id.ts';
+import { idVerify } from './commands/id-verify.ts';
+import { init } from './commands/init.ts';
+import { meshAdmit, meshCreate, meshInvite, meshJoin, meshRemove, meshShow } from './commands/mesh.ts';
+import { peerList } from './commands/peer.ts';
+import { status } from './commands/status.ts';
+import { up } from './commands/up.ts';
+
+export const commands: readonly Command[] = [
+  init,
+  up,
+  down,
+  status,
+  idShow,
+  idRotate,
+  idExport,
+  idVerify,
+  meshCreate,
+  meshInvite,
+  meshJoin,
+  meshAdmit,
+  meshRemove,
+  meshShow,
+  peerList,
+  auditExport,
+  auditVerify,
+  caInit,
+  caIssue,
+  caExport,
+  caTrust,
+  caShow,
+  configCheck,
+];

@@ -1,0 +1,54 @@
+import { ask } from '../ask.ts';
+import type { Command } from '../command.ts';
+import { exitCodes, print, printJson, table } from '../io.ts';
+import { type PeerRow, peerTable } from './peer.ts';
+
+interface Status {
+  readonly aid: string;
+  readonly sn: number;
+  readonly driver: string;
+  readonly interface: string | null;
+  readonly port: number | null;
+  readonly overlay: readonly string[];
+  readonly rotating: boolean;
+  readonly peersUp: number;
+  readonly peers: readonly PeerRow[];
+  readonly knocks: readonly { readonly aid: string; readonly at: string }[];
+  readonly auditLeaves: number;
+  readonly nextEpoch: string;
+  readonly mesh: { readonly name: string | null; readonly isMember: boolean; readonly version: number | null; readonly revoked: { readonly reason: string } | null } | null;
+}
+
+export const status: Command = {
+  name: 'status',
+  summary: 'what is up, what is not, and why',
+  async run(invocation) {
+    const result = await ask(invocation, 'status', {}, { atRest: false });
+    if (invocation.json) {
+      printJson(invocation.io, result);
+      return exitCodes.ok;
+    }
+    const s = result as unknown as Status;
+    print(
+      invocation.io,
+      table([
+        ['identity', `${s.aid}, event ${s.sn}${s.rotating ? ', tunnels change over' : ''}`],
+        ['mesh', meshLine(s.mesh)],
+        ['overlay', s.overlay.join(', ') || '-'],
+        ['interface', s.interface === null ? '-' : `${s.interface}, UDP port ${s.port}, ${s.driver}`],
+        ['peers', `${s.peersUp} of ${s.peers.length} up, next key epoch ${s.nextEpoch}`],
+        ['audit log', `${s.auditLeaves} leaves`],
+      ]),
+    );
+    if (s.peers.length > 0) print(invocation.io, `\n${peerTable(s.peers)}`);
+    for (const { aid, at } of s.knocks) print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);
+    return exitCodes.ok;
+  },
+};
+
+function meshLine(mesh: Status['mesh']): string {
+  if (mesh === null) return 'none: `kelmesh mesh create NAME`, or `kelmesh mesh join LINE`';
+  if (mesh.revoked !== null) return `removed by the governor: ${mesh.revoked.reason || 'no reason given'}`;
+  if (!mesh.isMember) return 'waiting to be admitted by the governor';
+  return `${mesh.name}, charter version ${mesh.version}`;
+}

@@ -1,0 +1,109 @@
+import { fork } from 'node:child_process';
+import { mkdirSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Config, readConfig } from '../../config/config.ts';
+import { askAgent, RemoteError } from '../../control/client.ts';
+import { ControlError } from '../../control/errors.ts';
+import { errorResponse } from '../../control/protocol.ts';
+import { Secret } from '#src/secret';
+import { runDaemon } from '../../daemon.ts';
+import { keyStoreSecret, requireState } from '../ask.ts';
+import type { Command } from '../command.ts';
+import { exitCodes, type Io, note, print, printJson } from '../io.ts';
+
+/** What the parent and the agent in the background say to each other, once, over the fork's channel. */
+type ToAgent = { readonly secret: string };
+type FromAgent = { readonly ready: true } | ReturnType<typeof errorResponse>;
+
+/** Starting takes seconds; a token or a slow disk may take more. */
+const START_MS = 60_000;
+
+export const up: Command = {
+  name: 'up',
+  summary: 'start the agent: connect to the peers and bring up the tunnels',
+  details: `Returns when the agent serves. It writes to agent.log in the state directory; with --foreground it stays
+in the terminal (or under systemd) and writes to stderr. Tunnels that run already are taken over untouched.`,
+  options: { foreground: { type: 'boolean', does: 'stay in the foreground until SIGINT or SIGTERM' } },
+  async run(invocation) {
+    const { io } = invocation;
+    const config = readConfig(invocation.config);
+    requireState(config);
+    if (process.send !== undefined && invocation.options['foreground'] === true) return serveForParent(config, io);
+    using secret = await keyStoreSecret(config, io);
+    if (invocation.options['foreground'] === true) {
+      await runDaemon(config, secret, { write: (line) => io.stderr.write(line), ready: () => undefined });
+      return exitCodes.ok;
+    }
+    await startInBackground(config, secret);
+    const status = await askAgent(config.socket, { verb: 'status', args: {} }, () => undefined);
+    if (invocation.json) printJson(io, status);
+    else {
+      print(io, `the agent of ${config.name} is up`);
+      note(io, 'next: `kelmesh status`');
+    }
+    return exitCodes.ok;
+  },
+};
+
+async function startInBackground(config: Config, secret: Secret): Promise<void> {
+  await refuseSecond(config);
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  const log = openSync(join(config.stateDir, 'agent.log'), 'a', 0o600);
+  const main = fileURLToPath(new URL('../../main.ts', import.meta.url));
+  const child = fork(main, ['up', '--foreground', '--config', config.file], { detached: true, stdio: ['ignore', log, log, 'ipc'] });
+  const message: ToAgent = { secret: Buffer.from(secret.expose()).toString('base64') };
+  child.send(message);
+  const answer = await new Promise<FromAgent>((resolve) => {
+    const timer = setTimeout(() => resolve(errorResponse(new ControlError('CONTROL_START_FAILED', `the agent was not ready after ${START_MS / 1_000} s`))), START_MS);
+    const end = (result: FromAgent) => {
+      clearTimeout(timer);
+      resolve(result);
+    };
+    child.once('message', (text) => end(text as FromAgent));
+    child.once('exit', (code, signal) => end(errorResponse(new ControlError('CONTROL_START_FAILED', `the agent ended with ${signal ?? code}`))));
+  });
+  if ('error' in answer) {
+    child.kill();
+    throw new RemoteError(answer.error);
+  }
+  child.disconnect();
+  child.unref();
+}
+
+async function refuseSecond(config: Config): Promise<void> {
+  try {
+    await askAgent(config.socket, { verb: 'ping', args: {} }, () => undefined);
+  } catch (error) {
+    if (error instanceof ControlError && error.code === 'CONTROL_NOT_RUNNING') return;
+    if (!(error instanceof RemoteError)) throw error;
+  }
+  throw new ControlError('CONTROL_ALREADY_RUNNING', `an agent answers at ${config.socket}`);
+}
+
+/** The agent in the background: the secret comes over the channel, so it stands neither in argv nor in the environment. */
+async function serveForParent(config: Config, io: Io): Promise<number> {
+  const secret = await new Promise<Secret>((resolve) => {
+    process.once('message', (message) => resolve(Secret.take(Buffer.from((message as ToAgent).secret, 'base64'))));
+  });
+  let isReady = false;
+  const tell = (message: FromAgent) => new Promise<void>((resolve) => (process.send === undefined || !process.connected ? resolve() : process.send(message, () => resolve())));
+  try {
+    await runDaemon(config, secret, {
+      write: (line) => io.stderr.write(line),
+      ready: () => {
+        isReady = true;
+        void tell({ ready: true }).then(() => {
+          process.disconnect?.();
+        });
+      },
+    });
+    return exitCodes.ok;
+  } catch (error) {
+    if (!isReady) await tell(errorResponse(error));
+    process.disconnect?.();
+    throw error;
+  } finally {
+    secret[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,117 @@
+/** `kelmesh`: finds the command, parses its options, reports errors in one form. */
+import { parseArgs } from 'node:util';
+import { MeshError } from '#src/errors';
+import type { Command, Invocation, Option } from './command.ts';
+import { commands } from './commands.ts';
+import { helpOf, overview } from './help.ts';
+import { exitCodes, type Io, note, print, printJson, UsageError } from './io.ts';
+import { version } from './version.ts';
+
+export const DEFAULT_CONFIG = '/etc/kelmesh/kelmesh.toml';
+
+const common: Readonly<Record<string, Option>> = {
+  config: { type: 'string', value: 'FILE', does: `configuration file; default ${DEFAULT_CONFIG}` },
+  json: { type: 'boolean', does: 'result as JSON on stdout' },
+  help: { type: 'boolean', short: 'h', does: 'this text' },
+};
+
+/** @returns exit code; never throws */
+export async function runCli(argv: readonly string[], io: Io): Promise<number> {
+  const json = argv.includes('--json');
+  try {
+    return await dispatch(argv, io);
+  } catch (error) {
+    return report(error, io, json);
+  }
+}
+
+async function dispatch(argv: readonly string[], io: Io): Promise<number> {
+  const { leading, words } = splitLeading(argv);
+  if (words.length === 0 || words[0] === 'help') {
+    if (argv.includes('--version')) {
+      print(io, version());
+      return exitCodes.ok;
+    }
+    const asked = findCommand(words.slice(1));
+    print(io, asked === undefined ? overview(commands) : helpOf(asked.command, common));
+    return words.length === 0 && !argv.includes('--help') && !argv.includes('-h') ? exitCodes.usage : exitCodes.ok;
+  }
+  const found = findCommand(words);
+  if (found === undefined) {
+    const group = commands.filter((command) => command.name.startsWith(`${words[0]} `));
+    if (group.length > 0 && (words.length === 1 || words[1]?.startsWith('-') === true)) {
+      print(io, overview(group));
+      return words.includes('--help') || words.includes('-h') ? exitCodes.ok : exitCodes.usage;
+    }
+    throw new UsageError(`unknown command: ${words.slice(0, 2).join(' ')}`);
+  }
+  const invocation = parse(found.command, [...leading, ...found.rest], io);
+  if (invocation === undefined) {
+    print(io, helpOf(found.command, common));
+    return exitCodes.ok;
+  }
+  return found.command.run(invocation);
+}
+
+/** `kelmesh --config FILE status`: options may stand before the command. */
+function splitLeading(argv: readonly string[]): { leading: readonly string[]; words: readonly string[] } {
+  let at = 0;
+  while (at < argv.length && argv[at]?.startsWith('-') === true) at += argv[at] === '--config' ? 2 : 1;
+  return { leading: argv.slice(0, at), words: argv.slice(at) };
+}
+
+function findCommand(words: readonly string[]): { command: Command; rest: readonly string[] } | undefined {
+  for (const length of [2, 1]) {
+    const command = commands.find(({ name }) => name === words.slice(0, length).join(' '));
+    if (command !== undefined && words.length >= length) return { command, rest: words.slice(length) };
+  }
+  return undefined;
+}
+
+/** Undefined when help was asked for. */
+function parse(command: Command, args: readonly string[], io: Io): Invocation | undefined {
+  const known = { ...common, ...command.options };
+  let parsed: ReturnType<typeof parseArgs>;
+  try {
+    parsed = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: Object.fromEntries(
+        Object.entries(known).map(([name, { type, short, multiple }]) => [
+          name,
+          { type, ...(short === undefined ? {} : { short }), ...(multiple === undefined ? {} : { multiple }) },
+        ]),
+      ),
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  const { values, positionals } = parsed;
+  if (values['help'] === true) return undefined;
+  const { minPositionals = 0, maxPositionals = minPositionals } = command;
+  if (positionals.length < minPositionals || positionals.length > maxPositionals) {
+    throw new UsageError(`kelmesh ${command.name} ${command.usage ?? ''}: got ${positionals.length} arguments`);
+  }
+  const options = values as Invocation['options'];
+  return { positionals, options, json: values['json'] === true, config: (values['config'] as string | undefined) ?? DEFAULT_CONFIG, io };
+}
+
+function report(error: unknown, io: Io, json: boolean): number {
+  if (error instanceof UsageError) {
+    if (json) printJson(io, { schema: 'kelmesh.error/1', error: { code: 'CLI_USAGE', message: error.message, hint: 'kelmesh --help' } });
+    note(io, `kelmesh: error: ${error.message}`);
+    note(io, 'kelmesh: hint: `kelmesh --help` lists the commands, `kelmesh COMMAND --help` explains one');
+    return exitCodes.usage;
+  }
+  if (error instanceof MeshError) {
+    if (json) printJson(io, { schema: 'kelmesh.error/1', error: { code: error.code, message: error.message, hint: error.hint } });
+    note(io, `kelmesh: error: ${error.message} (${error.code})`);
+    if (error.hint !== '') note(io, `kelmesh: hint: ${error.hint}`);
+    if (error.code === 'CONTROL_NOT_RUNNING') return exitCodes.notRunning;
+    return error.code === 'CONTROL_NO_ACCESS' ? exitCodes.noAccess : exitCodes.failed;
+  }
+  if (json) printJson(io, { schema: 'kelmesh.error/1', error: { code: 'INTERNAL', message: (error as Error).message, hint: '' } });
+  note(io, `kelmesh: error: ${(error as Error).stack ?? String(error)}`);
+  note(io, 'kelmesh: hint: this is a defect of kelmesh; report it with the lines above');
+  return exitCodes.failed;
+}

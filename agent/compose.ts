@@ -1,0 +1,126 @@
+/**
+ * The composition root: the one file that names concrete drivers. Clock, randomness, disk, network and token
+ * enter the program here and nowhere else.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Level } from 'level';
+import type { Database } from '#kel/store/durable-table';
+import { NodeLogFiles } from '#src/audit/log-files';
+import type { Clock } from '#src/clock';
+import { loadCryptoSuite } from '#src/crypto/suites';
+import type { KeyStore } from '#src/keystore/key-store';
+import { Pkcs11KeyStore } from '#src/keystore/pkcs11/pkcs11-key-store';
+import { findSoftHsmModule, provisionSoftHsm, softHsmEnvironment } from '#src/keystore/pkcs11/softhsm';
+import { SealedFileKeyStore } from '#src/keystore/sealed-file';
+import type { Rng } from '#src/rng';
+import { Secret } from '#src/secret';
+import { chooseTunnelDriver } from '#src/wireguard/detect';
+import type { AgentSettings } from './agent.ts';
+import type { Config } from './config/config.ts';
+import { ControlError } from './control/errors.ts';
+import type { LocalDrivers, RunningDrivers } from './drivers.ts';
+import { createJournal } from './journal.ts';
+import { createLibp2pNetwork } from './network/libp2p.ts';
+import type { PeerAddress } from './network/network.ts';
+import { TcpOverlay } from './proof/tcp-overlay.ts';
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
+};
+
+export const systemRng: Rng = { bytes: (length) => new Uint8Array(randomBytes(length)) };
+
+/** Programs that set-up builds. */
+const toolsDir = fileURLToPath(new URL('../.tools', import.meta.url));
+
+/** Makes the empty state directory and a new key store in it. Throws KEYSTORE_… */
+export async function createKeyStore(config: Config, secret: Secret): Promise<KeyStore> {
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  if (config.keyStore.tier === 'sealed-file') return SealedFileKeyStore.create(keyFile(config), secret, systemRng);
+  if (config.keyStore.tier === 'softhsm') {
+    using securityOfficerPin = Secret.take(Buffer.from(randomBytes(16).toString('hex')));
+    await provisionSoftHsm(tokenDir(config), config.keyStore.token, securityOfficerPin, secret, config.keyStore.module);
+  }
+  return openKeyStore(config, secret);
+}
+
+/** Throws KEYSTORE_…: wrong passphrase or PIN, missing module or token. */
+export async function openKeyStore(config: Config, secret: Secret): Promise<KeyStore> {
+  const { tier, token } = config.keyStore;
+  if (tier === 'sealed-file') return SealedFileKeyStore.open(keyFile(config), secret, systemRng);
+  const module = config.keyStore.module ?? (await findSoftHsmModule());
+  const environment = tier === 'softhsm' ? { environment: softHsmEnvironment(tokenDir(config)) } : {};
+  return Pkcs11KeyStore.open({ module, tokenLabel: token, pin: secret, ...environment });
+}
+
+/** Opens disk and key store. Throws CONTROL_STATE_LOCKED while another process holds them. */
+export async function composeLocal(config: Config, keyStore: KeyStore, write: (line: string) => void): Promise<LocalDrivers> {
+  return {
+    clock: systemClock,
+    rng: systemRng,
+    suite: await loadCryptoSuite(),
+    db: await openDatabase(config),
+    keyStore,
+    logFiles: new NodeLogFiles(join(config.stateDir, 'audit')),
+    journal: createJournal(systemClock, config.log.level, write),
+  };
+}
+
+/** Throws WIREGUARD_… when this machine cannot carry tunnels. */
+export async function composeRunning(config: Config): Promise<RunningDrivers> {
+  const { driver, program, proofPort } = config.tunnel;
+  const stateDir = join(config.stateDir, 'wireguard');
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  return {
+    network: (seed) =>
+      createLibp2pNetwork({
+        privateKey: seed,
+        listen: config.network.listen as readonly PeerAddress[],
+        announce: config.network.announce as readonly PeerAddress[],
+        bootstrap: config.network.bootstrap as readonly PeerAddress[],
+        mdns: config.network.mdns,
+        clock: systemClock,
+      }),
+    tunnels: await chooseTunnelDriver({ preference: driver, stateDir, toolsDir, ...(program === undefined ? {} : { program }) }),
+    overlay: new TcpOverlay(proofPort),
+  };
+}
+
+export function agentSettings(config: Config): AgentSettings {
+  const { tunnel } = config;
+  return {
+    tunnel: { prefix: tunnel.interface, port: tunnel.port, mtu: tunnel.mtu, keepalive: tunnel.keepaliveSeconds, drainMs: tunnel.drainSeconds * 1_000 },
+    endpointHosts: tunnel.endpoints,
+  };
+}
+
+/** Whether `kelmesh init` was run with this configuration. */
+export function hasState(config: Config): boolean {
+  return existsSync(join(config.stateDir, 'store'));
+}
+
+function keyFile(config: Config): string {
+  return join(config.stateDir, 'keys.sealed');
+}
+
+function tokenDir(config: Config): string {
+  return join(config.stateDir, 'softhsm');
+}
+
+async function openDatabase(config: Config): Promise<Database> {
+  const path = join(config.stateDir, 'store');
+  const db = new Level<string, Uint8Array>(path, { valueEncoding: 'view' });
+  try {
+    await db.open();
+  } catch (error) {
+    const { cause } = error as { cause?: { code?: string } };
+    if (cause?.code === 'LEVEL_LOCKED') throw new ControlError('CONTROL_STATE_LOCKED', `${path} is open in another process`, { cause: error });
+    throw error;
+  }
+  return db as unknown as Database;
+}

@@ -1,0 +1,169 @@
+/**
+ * The configuration file: TOML, every key known, every value checked, frozen. No secret stands in it,
+ * only the names of files that hold one.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { parse, TomlError } from 'smol-toml';
+import { type ConfigKey, type ConfigKeyName, configKeys, type KeyKind } from './keys.ts';
+import { ConfigError } from './errors.ts';
+
+export interface Config {
+  /** Absolute path of the file. */
+  readonly file: string;
+  readonly name: string;
+  readonly stateDir: string;
+  readonly socket: string;
+  readonly keyStore: {
+    readonly tier: 'sealed-file' | 'softhsm' | 'pkcs11';
+    readonly secretFile: string | undefined;
+    readonly module: string | undefined;
+    readonly token: string;
+    readonly algorithm: 'ed25519' | 'p256';
+  };
+  readonly log: { readonly kind: 'CBOR' | 'JSON'; readonly level: 'debug' | 'info' | 'warn' | 'error' };
+  readonly network: {
+    readonly listen: readonly string[];
+    readonly announce: readonly string[];
+    readonly bootstrap: readonly string[];
+    readonly mdns: boolean;
+  };
+  readonly tunnel: {
+    readonly driver: 'auto' | 'kernel' | 'userspace';
+    readonly program: string | undefined;
+    readonly interface: string;
+    readonly port: number;
+    readonly endpoints: readonly string[];
+    readonly mtu: number;
+    readonly keepaliveSeconds: number;
+    readonly drainSeconds: number;
+    readonly proofPort: number;
+  };
+}
+
+type Values = Readonly<Record<string, unknown>>;
+
+/** Throws CONFIG_NOT_FOUND, CONFIG_UNREADABLE and the errors of {@link parseConfig}. */
+export function readConfig(file: string): Config {
+  const path = resolve(file);
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    throw new ConfigError(isMissing ? 'CONFIG_NOT_FOUND' : 'CONFIG_UNREADABLE', `cannot read ${path}`, { cause: error });
+  }
+  return parseConfig(text, path);
+}
+
+/** @param file absolute; relative paths in the file are relative to its directory. Throws CONFIG_… */
+export function parseConfig(text: string, file: string): Config {
+  const values = flatten(parseToml(text, file), file);
+  const get = <T>(name: ConfigKeyName) => valueOf(name, values[name], file) as T;
+  const path = (name: ConfigKeyName) => {
+    const value = get<string | undefined>(name);
+    return value === undefined || isAbsolute(value) ? value : join(dirname(file), value);
+  };
+  const stateDir = path('state') as string;
+  return {
+    file,
+    name: get('name'),
+    stateDir,
+    socket: path('control.socket') ?? join(stateDir, 'control.sock'),
+    keyStore: {
+      tier: get('keystore.tier'),
+      secretFile: path('keystore.secret-file'),
+      module: path('keystore.module'),
+      token: get('keystore.token'),
+      algorithm: get('keystore.algorithm'),
+    },
+    log: { kind: get('log.kind'), level: get('log.level') },
+    network: {
+      listen: get('network.listen'),
+      announce: get('network.announce'),
+      bootstrap: get('network.bootstrap'),
+      mdns: get('network.mdns'),
+    },
+    tunnel: {
+      driver: get('tunnel.driver'),
+      program: path('tunnel.program'),
+      interface: get('tunnel.interface'),
+      port: get('tunnel.port'),
+      endpoints: get('tunnel.endpoints'),
+      mtu: get('tunnel.mtu'),
+      keepaliveSeconds: get('tunnel.keepalive'),
+      drainSeconds: get('tunnel.drain'),
+      proofPort: get('tunnel.proof-port'),
+    },
+  };
+}
+
+function parseToml(text: string, file: string): Values {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    throw new ConfigError('CONFIG_SYNTAX', `${file} line ${error.line}: ${error.message.split('\n')[0]}`);
+  }
+}
+
+/** `section.key` to value. Throws CONFIG_UNKNOWN_KEY. */
+function flatten(document: Values, file: string): Values {
+  const flat: Record<string, unknown> = Object.create(null);
+  const sections = new Set(Object.keys(configKeys).filter((name) => name.includes('.')).map((name) => name.split('.')[0]));
+  for (const [key, value] of Object.entries(document)) {
+    const isSection = sections.has(key) && typeof value === 'object' && value !== null && !Array.isArray(value);
+    for (const [name, inner] of isSection ? Object.entries(value).map(([k, v]) => [`${key}.${k}`, v] as const) : [[key, value] as const]) {
+      if (!Object.hasOwn(configKeys, name)) throw new ConfigError('CONFIG_UNKNOWN_KEY', `${file}: ${name} is not a key`);
+      flat[name] = inner;
+    }
+  }
+  return flat;
+}
+
+function valueOf(name: ConfigKeyName, value: unknown, file: string): unknown {
+  const key: ConfigKey = configKeys[name];
+  if (value === undefined) {
+    if (key.required === true) throw new ConfigError('CONFIG_MISSING_KEY', `${file}: ${name} is missing`);
+    return key.fallback;
+  }
+  const problem = problemOf(key.kind, value);
+  if (problem !== undefined) throw new ConfigError('CONFIG_BAD_VALUE', `${file}: ${name} takes ${problem}, got ${JSON.stringify(value)?.slice(0, 80)}`);
+  return typeof value === 'bigint' ? Number(value) : value;
+}
+
+/** What the key takes, when `value` is not that. */
+function problemOf(kind: KeyKind, value: unknown): string | undefined {
+  const what = describeKind(kind);
+  switch (kind.type) {
+    case 'text':
+      return typeof value === 'string' && kind.pattern?.test(value) !== false ? undefined : what;
+    case 'path':
+      return typeof value === 'string' && value.length > 0 && !value.includes('\0') ? undefined : what;
+    case 'choice':
+      return kind.of.includes(value as string) ? undefined : what;
+    case 'integer':
+      return typeof value === 'number' && Number.isInteger(value) && value >= kind.min && value <= kind.max ? undefined : what;
+    case 'boolean':
+      return typeof value === 'boolean' ? undefined : what;
+    case 'list':
+      return Array.isArray(value) && value.length <= kind.max && value.every((item) => typeof item === 'string' && kind.pattern.test(item)) ? undefined : what;
+  }
+}
+
+export function describeKind(kind: KeyKind): string {
+  switch (kind.type) {
+    case 'text':
+      return kind.what;
+    case 'path':
+      return 'a path';
+    case 'choice':
+      return `one of ${kind.of.join(', ')}`;
+    case 'integer':
+      return `${kind.unit}, ${kind.min} to ${kind.max}`;
+    case 'boolean':
+      return 'true or false';
+    case 'list':
+      return `a list of at most ${kind.max} ${kind.what}`;
+  }
+}

@@ -1,0 +1,57 @@
+/** Passphrases and PINs: from a file that only its owner can read, or from the terminal. Never from argv or the environment. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import type { ReadStream } from 'node:tty';
+import { Secret } from '#src/secret';
+import { ConfigError } from './errors.ts';
+
+/** Bytes of a passphrase. */
+const MAX_SECRET = 1_024;
+
+/** The first line of the file. Throws CONFIG_SECRET_MISSING, CONFIG_SECRET_EXPOSED. */
+export function readSecretFile(path: string): Secret {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch (error) {
+    throw new ConfigError('CONFIG_SECRET_MISSING', `cannot read ${path}`, { cause: error });
+  }
+  try {
+    const { mode } = fstatSync(file);
+    if ((mode & 0o077) !== 0) throw new ConfigError('CONFIG_SECRET_EXPOSED', `${path} has mode ${(mode & 0o777).toString(8)}, wanted 600`);
+    const buffer = Buffer.allocUnsafeSlow(MAX_SECRET + 1);
+    const length = readSync(file, buffer);
+    const end = buffer.subarray(0, length).indexOf(0x0a);
+    const line = buffer.subarray(0, end === -1 ? length : end);
+    if (line.length === 0 || line.length > MAX_SECRET) throw new ConfigError('CONFIG_SECRET_MISSING', `${path}: expected a first line of 1 to ${MAX_SECRET} bytes, got ${line.length}`);
+    const secret = new Secret(line);
+    buffer.fill(0);
+    return secret;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Asks on the terminal without echo. Throws CONFIG_SECRET_MISSING when there is none. */
+export async function askSecret(prompt: string, input: ReadStream, output: NodeJS.WritableStream): Promise<Secret> {
+  if (!input.isTTY) throw new ConfigError('CONFIG_SECRET_MISSING', `there is no terminal to ask for: ${prompt}`);
+  output.write(`${prompt}: `);
+  input.setRawMode(true);
+  input.resume();
+  const typed: number[] = [];
+  try {
+    for await (const chunk of input.iterator({ destroyOnReturn: false })) {
+      for (const byte of chunk as Buffer) {
+        if (byte === 0x03) throw new ConfigError('CONFIG_SECRET_MISSING', 'interrupted');
+        if (byte === 0x0d || byte === 0x0a) return Secret.take(Buffer.from(typed));
+        if (byte === 0x7f || byte === 0x08) typed.pop();
+        else if (typed.length < MAX_SECRET) typed.push(byte);
+      }
+    }
+    throw new ConfigError('CONFIG_SECRET_MISSING', 'the terminal was closed');
+  } finally {
+    typed.fill(0);
+    input.setRawMode(false);
+    input.pause();
+    output.write('\n');
+  }
+}

@@ -1,0 +1,123 @@
+/** What `status`, `peer list` and `mesh show` tell: plain data, the same for people and for scripts. */
+import type { Aid } from '#kel/identifiers';
+import type { Agent } from '../agent.ts';
+import { overlayAddress } from '../membership/overlay-address.ts';
+import type { Organisation } from '../organisation.ts';
+import type { TunnelStatus } from '../tunnel/tunnels.ts';
+import type { Json } from './protocol.ts';
+
+/** WireGuard rejects a session older than this (REJECT_AFTER_TIME), so a handshake older than it carries nothing. */
+const REJECT_AFTER_MS = 180_000;
+
+export function identityJson(organisation: Organisation): { readonly [key: string]: Json } {
+  const { state } = organisation.identity;
+  return {
+    aid: state.aid,
+    sn: state.sn,
+    said: state.said,
+    kind: state.kind,
+    establishment: { sn: state.establishment.sn, said: state.establishment.said },
+    keys: state.keys,
+    nextDigests: state.nextDigests,
+    signingThreshold: state.signingThreshold,
+    nextThreshold: state.nextThreshold,
+    witnesses: state.witnesses,
+    witnessThreshold: state.witnessThreshold,
+    delegator: state.delegator ?? null,
+    keyStore: { driver: organisation.drivers.keyStore.description.driver, location: organisation.drivers.keyStore.description.location },
+  };
+}
+
+export function meshJson(organisation: Organisation): Json {
+  const { membership, identity } = organisation;
+  const { charter, mesh } = membership;
+  if (mesh === undefined) return null;
+  return {
+    mesh,
+    name: charter?.name ?? null,
+    version: charter?.version ?? null,
+    charter: charter?.said ?? null,
+    governors: charter?.governors ?? [membership.governor as Aid],
+    isMember: membership.isIn,
+    isGovernor: charter?.governors.includes(identity.aid) === true,
+    revoked: membership.ownRevocation === undefined ? null : { from: membership.ownRevocation.from, reason: membership.ownRevocation.why },
+    epochSeconds: charter?.epochs.lengthSeconds ?? null,
+    minimumLevel: charter?.minimumLevel ?? null,
+    members: [...(charter?.members.values() ?? [])].map(({ aid, name, role, region }) => ({ aid, name, role, region, overlay: [overlayAddress(mesh, aid)] })),
+  };
+}
+
+export async function peersJson(agent: Agent): Promise<readonly { readonly [key: string]: Json }[]> {
+  const { organisation } = agent;
+  const { membership, kel, drivers } = organisation;
+  const statuses = await agent.tunnels.status();
+  const now = drivers.clock.now();
+  return statuses.map((status) => {
+    const member = membership.charter?.members.get(status.aid);
+    const state = kel.state(status.aid);
+    const { state: word, reason } = stateOf(agent, status, now);
+    const proof = status.view === undefined ? undefined : agent.proofs.proofOf(status.aid, status.view.own, status.view.peer);
+    return {
+      aid: status.aid,
+      name: member?.name ?? '',
+      overlay: membership.mesh === undefined ? [] : [overlayAddress(membership.mesh, status.aid)],
+      state: word,
+      reason,
+      sn: state?.sn ?? null,
+      said: state?.said ?? null,
+      level: status.view === undefined || status.agreed === undefined ? null : 'A',
+      epoch: status.agreed === undefined ? null : agent.agreements.epoch(),
+      agreement: status.agreed === undefined ? null : Buffer.from(status.agreed.th).toString('hex').slice(0, 16),
+      agreedAt: status.agreed === undefined ? null : new Date(status.agreed.at).toISOString(),
+      generation: status.view?.generation ?? 0,
+      proof: proof?.d ?? null,
+      interface: status.device?.name ?? null,
+      endpoint: status.peer?.endpoint ?? null,
+      lastHandshake: (status.peer?.lastHandshake ?? 0) === 0 ? null : new Date(status.peer?.lastHandshake ?? 0).toISOString(),
+      rxBytes: Number(status.peer?.rxBytes ?? 0n),
+      txBytes: Number(status.peer?.txBytes ?? 0n),
+      connected: agent.directory.peerOf(status.aid) !== undefined,
+      clockSkewMs: agent.sync.skewOf(status.aid) ?? null,
+    };
+  });
+}
+
+/** The state word, and why it is not `up`. */
+function stateOf(agent: Agent, { aid, view, agreed, peer }: TunnelStatus, now: number): { state: string; reason: string | null } {
+  const connected = agent.directory.peerOf(aid) !== undefined;
+  const age = peer === undefined || peer.lastHandshake === 0 ? undefined : now - peer.lastHandshake;
+  if (age !== undefined && age < REJECT_AFTER_MS) return { state: 'up', reason: null };
+  if (agent.organisation.kel.state(aid) === undefined) return { state: 'waiting', reason: 'its log has not arrived yet' };
+  if (agent.organisation.records.latest('tun', aid) === undefined) return { state: 'waiting', reason: 'its tunnel keys have not arrived yet' };
+  if (agreed === undefined) return { state: 'waiting', reason: connected ? 'no key is agreed yet' : 'it is not connected, so no key is agreed' };
+  if (view === undefined) return { state: 'waiting', reason: 'the tunnel is being set up' };
+  if (age === undefined) return { state: 'down', reason: 'no handshake yet: UDP may not reach its endpoint' };
+  return { state: 'down', reason: `last handshake ${Math.round(age / 1_000)} s ago${connected ? '' : ', and it is not connected'}` };
+}
+
+export async function statusJson(agent: Agent): Promise<Json> {
+  const { organisation } = agent;
+  const peers = await peersJson(agent);
+  const { membership, identity, intake } = organisation;
+  const current = organisation.membership.isIn ? agent.tunnels.devices.get(agent.ownKeys.current.record.d) : undefined;
+  return {
+    schema: 'kelmesh.status/1',
+    aid: identity.aid,
+    sn: identity.state.sn,
+    said: identity.state.said,
+    mesh: meshJson(organisation),
+    driver: agent.driverDescription,
+    interface: current?.name ?? null,
+    port: current?.port ?? null,
+    overlay: membership.mesh === undefined ? [] : [overlayAddress(membership.mesh, identity.aid)],
+    addresses: agent.network.addresses(),
+    rotating: agent.tunnels.isRotating,
+    agreements: agent.agreements.runs,
+    peersUp: peers.filter(({ state }) => state === 'up').length,
+    peers,
+    knocks: agent.sync.knocks.list().map(({ aid, at, addresses }) => ({ aid, at: new Date(at).toISOString(), addresses })),
+    auditLeaves: organisation.provenance.log.size,
+    counters: { gossip: { ...agent.gossip.counters }, recordsRefused: intake.refused, knocksDropped: agent.sync.knocks.dropped, sessions: agent.sync.sessions },
+    nextEpoch: new Date(agent.agreements.nextEpochAt()).toISOString(),
+  };
+}

@@ -1,0 +1,80 @@
+/** The agent as a process: starts, serves the control socket, ends on SIGINT, SIGTERM or `down`. */
+import type { Secret } from '#src/secret';
+import { parseDateTime } from '#src/clock';
+import { Agent } from './agent.ts';
+import { agentSettings, composeLocal, composeRunning, openKeyStore } from './compose.ts';
+import type { Config } from './config/config.ts';
+import { ControlError } from './control/errors.ts';
+import type { Json, Request } from './control/protocol.ts';
+import { serveControl } from './control/server.ts';
+import { verbs } from './control/verbs.ts';
+import { type Organisation, openOrganisation } from './organisation.ts';
+
+export interface DaemonHooks {
+  readonly write: (line: string) => void;
+  readonly ready: () => void;
+}
+
+/** How far the own clock may stand behind the newest own record before the agent refuses to run. */
+const CLOCK_TOLERANCE_MS = 5 * 60_000;
+
+/** Resolves after a graceful stop. SIGTERM leaves the tunnels up, so that a restart or upgrade drops nothing; `down` removes them. */
+export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHooks): Promise<void> {
+  const stopping = Promise.withResolvers<{ readonly removeTunnels: boolean }>();
+  const onSignal = () => stopping.resolve({ removeTunnels: false });
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  try {
+    const running = await composeRunning(config);
+    const keyStore = await openKeyStore(config, secret);
+    const organisation = await openOrganisation(await composeLocal(config, keyStore, hooks.write));
+    const agent = await startOrClose(organisation, () => Agent.start(organisation, running, agentSettings(config)));
+    const stopped = Promise.withResolvers<void>();
+    const control = await serveControl(config.socket, (request, progress) => answer(config, agent, request, progress, stopping.resolve, stopped.promise));
+    hooks.ready();
+    const how = await stopping.promise;
+    await agent.stop(how);
+    stopped.resolve();
+    await control[Symbol.asyncDispose]();
+  } finally {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  }
+}
+
+async function startOrClose(organisation: Organisation, start: () => Promise<Agent>): Promise<Agent> {
+  try {
+    refuseClockBehind(organisation);
+    return await start();
+  } catch (error) {
+    await organisation.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Records and handshakes order themselves by time: an agent that lives in the past would be ignored without a word. */
+function refuseClockBehind({ identity, records, drivers }: Organisation): void {
+  const last = records.latest('end', identity.aid)?.record.dt;
+  const ahead = last === undefined ? 0 : (parseDateTime(last) ?? 0) - drivers.clock.now();
+  if (ahead > CLOCK_TOLERANCE_MS) throw new ControlError('CONTROL_CLOCK_OFF', `this host's clock is ${Math.round(ahead / 1_000)} s behind the newest own record of ${last}`);
+}
+
+async function answer(
+  config: Config,
+  agent: Agent,
+  request: Request,
+  progress: (text: string) => void,
+  stop: (how: { readonly removeTunnels: boolean }) => void,
+  stopped: Promise<void>,
+): Promise<Json> {
+  if (request.verb === 'ping') return 'pong';
+  if (request.verb === 'down') {
+    stop({ removeTunnels: request.args['keepTunnels'] !== true });
+    progress(request.args['keepTunnels'] === true ? 'stopping the agent' : 'removing the tunnels and stopping the agent');
+    await stopped;
+    return { schema: 'kelmesh.down/1', stopped: true };
+  }
+  const run = Object.hasOwn(verbs, request.verb) ? verbs[request.verb] : undefined;
+  if (run === undefined) throw new ControlError('CONTROL_BAD_REQUEST', `unknown verb ${request.verb.slice(0, 64)}`);
+  return run({ organisation: agent.organisation, agent, name: config.name, args: request.args, progress });
+}

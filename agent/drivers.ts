@@ -1,0 +1,31 @@
+/** What of the world an agent touches: real in `compose.ts`, simulated in `test/support/`. */
+import type { Database } from '#kel/store/durable-table';
+import type { LogFiles } from '#src/audit/log-files';
+import type { Clock } from '#src/clock';
+import type { CryptoSuite } from '#src/crypto/suite';
+import type { KeyStore } from '#src/keystore/key-store';
+import type { Rng } from '#src/rng';
+import type { Secret } from '#src/secret';
+import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { Journal } from './journal.ts';
+import type { Network } from './network/network.ts';
+import type { Overlay } from './proof/overlay.ts';
+
+/** What an organisation needs to speak for itself: no network, no privileges. */
+export interface LocalDrivers {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly suite: CryptoSuite;
+  readonly db: Database;
+  readonly keyStore: KeyStore;
+  readonly logFiles: LogFiles;
+  readonly journal: Journal;
+}
+
+/** What a running agent needs beyond that. */
+export interface RunningDrivers {
+  /** @param seed 32-byte Ed25519 seed of the peer's network identity */
+  network(seed: Secret): Promise<Network>;
+  readonly tunnels: TunnelDriver;
+  readonly overlay: Overlay;
+}

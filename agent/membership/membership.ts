@@ -1,0 +1,282 @@
+/**
+ * Which mesh this organisation is in, who else is, and the changes that a governor makes to it.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { CharterFields, RecordType, RvkRecord, Verified } from '#kel/record/record';
+import type { RecordStore } from '#kel/record/record-store';
+import { type Clock, formatDateTime } from '#src/clock';
+import { SerialQueue } from '#src/serial-queue';
+import type { Identity } from '../identity/identity.ts';
+import type { PeerAddress } from '../network/network.ts';
+import type { RecordIntake } from '../records/record-intake.ts';
+import type { Draft, RecordIssuer } from '../records/record-issuer.ts';
+import type { StateTable } from '../state-table.ts';
+import { type Charter, charterChain, type Member, type SealedCharter } from './charter.ts';
+import { MembershipError } from './errors.ts';
+import { formatInvite, type Invite } from './invite.ts';
+
+const MESH = 'mesh';
+const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** What is remembered of the mesh that was created or joined. */
+interface MeshChoice {
+  readonly mesh: Said;
+  readonly governor: Aid;
+  readonly addresses: readonly PeerAddress[];
+}
+
+export interface MembershipDeps {
+  readonly identity: Identity;
+  readonly records: RecordStore;
+  readonly intake: RecordIntake;
+  readonly issuer: RecordIssuer;
+  readonly table: StateTable;
+  readonly clock: Clock;
+}
+
+export interface CreateOptions {
+  readonly name: string;
+  /** The governing organisation's own name in the charter. */
+  readonly memberName: string;
+  readonly epochSeconds: number;
+  readonly region?: string;
+}
+
+export class Membership {
+  readonly #deps: MembershipDeps;
+  readonly #queue = new SerialQueue();
+  readonly #listeners = new Set<() => void>();
+  #choice: MeshChoice | undefined;
+  #chain: readonly Charter[] = [];
+  #revocations = new Map<Aid, Verified<RvkRecord>>();
+  /** A governor's sealed revocation of this organisation, until a later charter takes it back. */
+  #ownRevocation: Verified<RvkRecord> | undefined;
+
+  private constructor(deps: MembershipDeps) {
+    this.#deps = deps;
+  }
+
+  static async open(deps: MembershipDeps): Promise<Membership> {
+    const membership = new Membership(deps);
+    membership.#choice = deps.table.get<MeshChoice>(MESH);
+    await membership.refresh();
+    return membership;
+  }
+
+  /** The charter in force, undefined before one was received. */
+  get charter(): Charter | undefined {
+    return this.#chain.at(-1);
+  }
+
+  /** All versions up to the one in force, oldest first. */
+  get charters(): readonly Charter[] {
+    return this.#chain;
+  }
+
+  get mesh(): Said | undefined {
+    return this.#choice?.mesh;
+  }
+
+  /** Where the invite said that the governor is reached. */
+  get inviteAddresses(): readonly PeerAddress[] {
+    return this.#choice?.addresses ?? [];
+  }
+
+  get governor(): Aid | undefined {
+    return this.charter?.governors[0] ?? this.#choice?.governor;
+  }
+
+  /** Whether this organisation itself is in the charter in force and was not revoked. */
+  get isIn(): boolean {
+    return this.#ownRevocation === undefined && this.charter?.members.has(this.#deps.identity.aid) === true;
+  }
+
+  get ownRevocation(): Verified<RvkRecord> | undefined {
+    return this.#ownRevocation;
+  }
+
+  /** Other members, in AID order; none while this organisation is out. */
+  others(): readonly Member[] {
+    if (!this.isIn) return [];
+    const { aid } = this.#deps.identity;
+    return [...(this.charter?.members.values() ?? [])].filter((member) => member.aid !== aid).sort((a, b) => (a.aid < b.aid ? -1 : 1));
+  }
+
+  /** Whether `aid` may sync: a member, or the governor of the invite while no charter is held. */
+  maySync(aid: Aid): boolean {
+    const { charter } = this;
+    if (charter === undefined) return aid === this.#choice?.governor;
+    return charter.members.has(aid) || charter.governors.includes(aid);
+  }
+
+  mayIssue(type: RecordType, issuer: Aid): boolean {
+    if (type === 'chr') return issuer === this.#choice?.governor || this.#chain.some((charter) => charter.governors.includes(issuer));
+    if (type === 'tup') return false;
+    return this.maySync(issuer);
+  }
+
+  /** Every AID that a version of the charter has named: whose logs are kept. */
+  known(): ReadonlySet<Aid> {
+    const aids = new Set<Aid>([this.#deps.identity.aid]);
+    if (this.#choice !== undefined) aids.add(this.#choice.governor);
+    for (const charter of this.#chain) {
+      for (const aid of charter.members.keys()) aids.add(aid);
+      for (const aid of charter.governors) aids.add(aid);
+    }
+    return aids;
+  }
+
+  revocationOf(aid: Aid): Verified<RvkRecord> | undefined {
+    return this.charter?.members.has(aid) === true ? undefined : this.#revocations.get(aid);
+  }
+
+  /** Called after the charter in force or the own standing has changed. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  create(options: CreateOptions): Promise<Charter> {
+    return this.#queue.run(async () => {
+      if (this.#choice !== undefined) throw new MembershipError('MESH_EXISTS', `already in mesh ${this.#choice.mesh}`);
+      checkName(options.memberName);
+      const { identity, clock } = this.#deps;
+      const fields: CharterFields = {
+        m: '',
+        p: '',
+        n: 0,
+        name: options.name,
+        gov: [identity.aid],
+        mem: [{ i: identity.aid, n: options.memberName, role: 'server', region: options.region ?? '' }],
+        edge: { min: 'A' },
+        ep: {
+          len: options.epochSeconds,
+          base: Math.floor(clock.now() / 1000 / options.epochSeconds) * options.epochSeconds,
+        },
+      };
+      const [said] = await this.#deps.issuer.issueSealed([{ type: 'chr', fields }]);
+      if (said === undefined) throw new MembershipError('MESH_NONE', 'the charter was not issued');
+      await this.#choose({ mesh: said, governor: identity.aid, addresses: [] });
+      return this.#inForce();
+    });
+  }
+
+  join(invite: Invite): Promise<void> {
+    return this.#queue.run(async () => {
+      if (this.#choice !== undefined && this.#choice.mesh !== invite.mesh) {
+        throw new MembershipError('MESH_EXISTS', `already in mesh ${this.#choice.mesh}, the line is for ${invite.mesh}`);
+      }
+      await this.#choose(invite);
+    });
+  }
+
+  /** Throws MESH_NONE. @param addresses the governor's own dialable addresses */
+  invite(addresses: readonly PeerAddress[]): string {
+    const { mesh, governor } = this;
+    if (mesh === undefined || governor === undefined) throw new MembershipError('MESH_NONE', 'there is no mesh to invite to');
+    return formatInvite({ mesh, governor, addresses });
+  }
+
+  admit(aid: Aid, name: string, region = ''): Promise<Charter> {
+    return this.#queue.run(async () => {
+      checkName(name);
+      const charter = this.#governed();
+      if (charter.members.has(aid)) throw new MembershipError('MESH_ALREADY_MEMBER', `${aid} is ${charter.members.get(aid)?.name}`);
+      if ([...charter.members.values()].some((member) => member.name === name)) throw new MembershipError('MESH_NAME_TAKEN', `a member is called ${name}`);
+      return this.#nextVersion(charter, [...charter.members.values(), { aid, name, role: 'server', region }]);
+    });
+  }
+
+  /** The member is out as of now: a charter without it, and a revocation that it may see itself. */
+  remove(who: string, reason: string): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const charter = this.#governed();
+      const member = this.find(who);
+      if (charter.governors.includes(member.aid)) throw new MembershipError('MESH_GOVERNOR_STAYS', `${member.name} governs the mesh`);
+      const from = formatDateTime(this.#deps.clock.now());
+      const staying = [...charter.members.values()].filter(({ aid }) => aid !== member.aid);
+      // One event seals both: there is no moment at which one holds without the other.
+      return this.#nextVersion(charter, staying, [{ type: 'rvk', fields: { k: 'organisation', who: member.aid, from, why: reason } }]);
+    });
+  }
+
+  /** By AID or by name. Throws MESH_NOT_A_MEMBER. */
+  find(who: string): Member {
+    for (const member of this.charter?.members.values() ?? []) if (member.aid === who || member.name === who) return member;
+    throw new MembershipError('MESH_NOT_A_MEMBER', `${who} is not in the charter`);
+  }
+
+  /** Computes the charter in force again, after records or logs have arrived. */
+  async refresh(): Promise<void> {
+    const before = { charter: this.charter?.said, isIn: this.isIn };
+    if (this.#choice !== undefined) this.#chain = charterChain(this.#choice.mesh, await this.#sealedCharters());
+    await this.#refreshRevocations();
+    if (before.charter !== this.charter?.said || before.isIn !== this.isIn) for (const listener of this.#listeners) listener();
+  }
+
+  async #sealedCharters(): Promise<readonly SealedCharter[]> {
+    const { records, intake } = this.#deps;
+    const sealed: SealedCharter[] = [];
+    for (const { record } of records.list('chr')) {
+      const sealedIn = await intake.sealedIn(record.i, record.d);
+      if (sealedIn !== undefined) sealed.push({ record, sealedIn });
+    }
+    return sealed;
+  }
+
+  /** A revocation counts when a governor sealed it after the charter that last named the member. */
+  async #refreshRevocations(): Promise<void> {
+    const { records, intake, identity } = this.#deps;
+    this.#revocations = new Map();
+    this.#ownRevocation = undefined;
+    for (const { record } of records.list('rvk')) {
+      if (record.k !== 'organisation' || this.charter?.governors.includes(record.i) !== true) continue;
+      const who = record.who as Aid;
+      this.#revocations.set(who, record);
+      const sealedIn = await intake.sealedIn(record.i, record.d);
+      if (who === identity.aid && (sealedIn?.sn ?? 0) > this.charter.sealedIn.sn) this.#ownRevocation = record;
+    }
+  }
+
+  #governed(): Charter {
+    const { charter } = this;
+    if (charter === undefined) throw new MembershipError('MESH_NONE', 'there is no charter yet');
+    if (!charter.governors.includes(this.#deps.identity.aid)) {
+      throw new MembershipError('MESH_NOT_GOVERNOR', `the charter is governed by ${charter.governors.join(', ')}`);
+    }
+    return charter;
+  }
+
+  async #nextVersion(charter: Charter, members: readonly Member[], beside: readonly Draft[] = []): Promise<Charter> {
+    const fields: CharterFields = {
+      m: charter.mesh,
+      p: charter.said,
+      n: charter.version + 1,
+      name: charter.name,
+      gov: [...charter.governors],
+      mem: members.map(({ aid, name, role, region }) => ({ i: aid, n: name, role, region })),
+      edge: { min: charter.minimumLevel },
+      ep: { len: charter.epochs.lengthSeconds, base: charter.epochs.baseSeconds },
+    };
+    await this.#deps.issuer.issueSealed([...beside, { type: 'chr', fields }]);
+    await this.refresh();
+    return this.#inForce();
+  }
+
+  async #choose(choice: MeshChoice): Promise<void> {
+    const { mesh, governor, addresses } = choice;
+    await this.#deps.table.put({ [MESH]: { mesh, governor, addresses } });
+    this.#choice = choice;
+    await this.refresh();
+  }
+
+  #inForce(): Charter {
+    const { charter } = this;
+    if (charter === undefined) throw new MembershipError('MESH_NONE', 'the charter is not in force');
+    return charter;
+  }
+}
+
+function checkName(name: string): void {
+  if (!NAME.test(name)) throw new MembershipError('MESH_BAD_NAME', `${name.slice(0, 80)} is not a name`);
+}

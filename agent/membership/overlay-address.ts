@@ -1,0 +1,35 @@
+/**
+ * Overlay addresses: nobody assigns them, and an address says whose it is (DESIGN section 5).
+ *
+ * The mesh's /48 is `fd` and the first 40 bits of a hash of the mesh (RFC 4193 section 3.1); a node's
+ * 80 bits within it are a hash of its AID.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import { lengthPrefixed, utf8 } from '#src/bytes';
+import { sha256 } from '#src/crypto/hash';
+import type { Cidr } from '#src/wireguard/tunnel-driver';
+import { formatIpAddress } from '#src/wireguard/ip-address';
+
+const meshHash = (mesh: Said): Uint8Array => sha256(lengthPrefixed(utf8('kelmesh/1/mesh-prefix'), utf8(mesh)));
+
+/** The mesh's prefix: `fdxx:xxxx:xxxx::/48`. */
+export function meshPrefix(mesh: Said): Cidr {
+  const address = new Uint8Array(16);
+  address[0] = 0xfd;
+  address.set(meshHash(mesh).subarray(0, 5), 1);
+  return `${formatIpAddress(address)}/48` as Cidr;
+}
+
+/** The node's address, without prefix length. */
+export function overlayAddress(mesh: Said, aid: Aid): string {
+  const address = new Uint8Array(16);
+  address[0] = 0xfd;
+  address.set(meshHash(mesh).subarray(0, 5), 1);
+  address.set(sha256(lengthPrefixed(utf8('kelmesh/1/overlay'), utf8(mesh), utf8(aid))).subarray(0, 10), 6);
+  return formatIpAddress(address);
+}
+
+/** The node's address as a host route. */
+export function overlayRoute(mesh: Said, aid: Aid): Cidr {
+  return `${overlayAddress(mesh, aid)}/128` as Cidr;
+}

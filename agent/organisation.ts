@@ -1,0 +1,88 @@
+/**
+ * An organisation at rest: its identity, its logs and records, its mesh, its audit log. Everything that needs
+ * neither network nor privileges; commands use it alone, the running agent builds on it.
+ */
+import type { SerializationKind } from '#kel/state/key-state';
+import { RecordStore } from '#kel/record/record-store';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import { LevelKelStore } from '#kel/store/level-kel-store';
+import { createSignatureVerifier } from '#kel/verify/signature-verifier';
+import { AuditLog } from '#src/audit/log';
+import type { SigningAlgorithm } from '#src/keystore/key-store';
+import type { LocalDrivers } from './drivers.ts';
+import { Identity, type IdentityDeps } from './identity/identity.ts';
+import { Membership } from './membership/membership.ts';
+import { AuditKeeper } from './provenance/audit-keeper.ts';
+import { ProvenanceLog } from './provenance/provenance-log.ts';
+import { RecordIntake } from './records/record-intake.ts';
+import { RecordIssuer } from './records/record-issuer.ts';
+import { StateTable } from './state-table.ts';
+
+export interface Organisation {
+  readonly drivers: LocalDrivers;
+  readonly identity: Identity;
+  readonly kel: LevelKelStore;
+  readonly records: RecordStore;
+  readonly intake: RecordIntake;
+  readonly issuer: RecordIssuer;
+  readonly membership: Membership;
+  readonly provenance: ProvenanceLog;
+  readonly keeper: AuditKeeper;
+  readonly verifySignature: VerifySignature;
+  /** Closes everything that opening has opened, drivers included. */
+  close(): Promise<void>;
+}
+
+export interface InitOptions {
+  readonly algorithm: SigningAlgorithm;
+  readonly kind: SerializationKind;
+}
+
+/** Incepts a new organisation in an empty state directory, with its audit log. Throws IDENTITY_EXISTS. */
+export async function createOrganisation(drivers: LocalDrivers, options: InitOptions): Promise<Organisation> {
+  return open(drivers, (deps) => Identity.create(deps, options));
+}
+
+/** Throws IDENTITY_MISSING, IDENTITY_KEYS_LOST, STORE_CORRUPT and what the drivers throw. */
+export async function openOrganisation(drivers: LocalDrivers): Promise<Organisation> {
+  return open(drivers, (deps) => Identity.open(deps));
+}
+
+async function open(drivers: LocalDrivers, identify: (deps: IdentityDeps) => Promise<Identity>): Promise<Organisation> {
+  const { clock, rng, db, keyStore, suite, journal, logFiles } = drivers;
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => keyStore.close());
+  stack.defer(() => db.close());
+  const verifySignature = createSignatureVerifier(suite.ed25519);
+  const kel = await LevelKelStore.open(db, { verifySignature, clock });
+  const records = await RecordStore.open(db);
+  const identity = await identify({ keyStore, kel, table: await StateTable.open(db, 'identity'), clock, rng });
+  const intake = new RecordIntake({ kel, records, clock, verifySignature });
+  const issuer = await RecordIssuer.open({ identity, intake, table: await StateTable.open(db, 'issuer') });
+  const membership = await Membership.open({ identity, records, intake, issuer, table: await StateTable.open(db, 'mesh'), clock });
+  const log = await AuditLog.open(AuditKeeper.originOf(identity.aid), logFiles);
+  stack.use(log);
+  const provenance = await ProvenanceLog.open(identity.aid, { log, db, rng, clock });
+  const keeper = await AuditKeeper.open({
+    identity,
+    issuer,
+    records,
+    provenance,
+    table: await StateTable.open(db, 'audit'),
+    clock,
+    rng,
+    ed25519: suite.ed25519,
+    journal,
+  });
+  await recordOwnEvents(identity, keeper, await StateTable.open(db, 'progress'));
+  const owned = stack.move();
+  return { drivers, identity, kel, records, intake, issuer, membership, provenance, keeper, verifySignature, close: () => owned.disposeAsync() };
+}
+
+/** The audit log names every establishment event of the own log; one that a crash left out is added now. */
+export async function recordOwnEvents(identity: Identity, keeper: AuditKeeper, progress: StateTable): Promise<void> {
+  const { sn, said } = identity.state.establishment;
+  if (progress.get<string>('establishment') === said) return;
+  await keeper.record('kel-event', { sn, said });
+  await progress.put({ establishment: said });
+}

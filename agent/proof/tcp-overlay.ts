@@ -1,0 +1,112 @@
+/** The overlay on TCP: 4-byte big-endian length and message, one port, bounded. */
+import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
+import { concatBytes, uint32be } from '#src/bytes';
+import { ProofError } from './errors.ts';
+import { MAX_OVERLAY_MESSAGE, type Overlay, type OverlayStream } from './overlay.ts';
+
+/** Connections at a time, and how long each may stay silent. */
+const MAX_CONNECTIONS = 64;
+const IDLE_MS = 15_000;
+const CONNECT_MS = 5_000;
+
+export class TcpOverlay implements Overlay {
+  readonly #port: number;
+
+  /** @param port the same at every node of a mesh, 1 to 65,535 */
+  constructor(port: number) {
+    this.#port = port;
+  }
+
+  async listen(address: string, handler: (stream: OverlayStream) => Promise<void>): Promise<AsyncDisposable> {
+    const sockets = new Set<Socket>();
+    const server = createServer((socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      const stream = new TcpOverlayStream(socket);
+      handler(stream).catch(() => socket.destroy());
+    });
+    server.maxConnections = MAX_CONNECTIONS;
+    await listening(server, address, this.#port);
+    return {
+      [Symbol.asyncDispose]: async () => {
+        for (const socket of sockets) socket.destroy();
+        await new Promise<void>((resolve) => server.close(() => resolve()));
+      },
+    };
+  }
+
+  async connect(from: string, to: string): Promise<OverlayStream> {
+    const socket = netConnect({ host: to, port: this.#port, localAddress: from });
+    socket.setTimeout(CONNECT_MS);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once('connect', resolve);
+        socket.once('error', reject);
+        socket.once('timeout', () => reject(new Error(`no connection within ${CONNECT_MS} ms`)));
+      });
+    } catch (error) {
+      socket.destroy();
+      throw new ProofError('PROOF_UNREACHABLE', `${to} port ${this.#port}: ${(error as Error).message}`, { cause: error });
+    }
+    return new TcpOverlayStream(socket);
+  }
+}
+
+async function listening(server: Server, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+class TcpOverlayStream implements OverlayStream {
+  readonly remote: string;
+  readonly #socket: Socket;
+  #buffer: Uint8Array = new Uint8Array(0);
+  readonly #chunks: AsyncIterator<Uint8Array>;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    this.remote = socket.remoteAddress ?? '';
+    socket.setTimeout(IDLE_MS, () => socket.destroy());
+    socket.on('error', () => socket.destroy());
+    this.#chunks = socket[Symbol.asyncIterator]();
+  }
+
+  async send(message: Uint8Array): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.write(concatBytes(uint32be(message.length), message), (error) => (error == null ? resolve() : reject(error)));
+    });
+  }
+
+  async receive(): Promise<Uint8Array | undefined> {
+    while (true) {
+      const message = this.#take();
+      if (message !== undefined) return message;
+      const { done, value } = await this.#chunks.next();
+      if (done === true) return undefined;
+      this.#buffer = concatBytes(this.#buffer, value);
+    }
+  }
+
+  close(): void {
+    this.#socket.end();
+  }
+
+  #take(): Uint8Array | undefined {
+    if (this.#buffer.length < 4) return undefined;
+    // attacker-controlled: checked before anything is kept for it
+    const length = new DataView(this.#buffer.buffer, this.#buffer.byteOffset).getUint32(0);
+    if (length > MAX_OVERLAY_MESSAGE) {
+      this.#socket.destroy();
+      throw new ProofError('PROOF_BAD_MESSAGE', `message of ${length} bytes, at most ${MAX_OVERLAY_MESSAGE} are read`);
+    }
+    if (this.#buffer.length < 4 + length) return undefined;
+    const message = this.#buffer.slice(4, 4 + length);
+    this.#buffer = this.#buffer.slice(4 + length);
+    return message;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Keeps the own audit log: its signing key, the `log` record that announces it, and the anchors by which the
+ * key event log commits to it.
+ */
+import { digestSeal, rootSeal } from '#kel/event/seal';
+import type { Said } from '#kel/identifiers';
+import type { RecordStore } from '#kel/record/record-store';
+import { type Checkpoint, checkpointOfNote } from '#src/audit/checkpoint';
+import {
+  ed25519NoteSigner,
+  formatVerifierKey,
+  type NoteSigner,
+  verifierKey,
+} from '#src/audit/note';
+import { utf8 } from '#src/bytes';
+import type { Clock } from '#src/clock';
+import { open, seal } from '#src/crypto/aead';
+import type { Ed25519 } from '#src/crypto/suite';
+import type { Rng } from '#src/rng';
+import { Secret } from '#src/secret';
+import { SerialQueue } from '#src/serial-queue';
+import type { Identity } from '../identity/identity.ts';
+import type { Journal } from '../journal.ts';
+import type { RecordIssuer } from '../records/record-issuer.ts';
+import type { StateTable } from '../state-table.ts';
+import { checkpointSeals } from './anchor.ts';
+import type { LeafType, LeafValues } from './leaf.ts';
+import type { ProvenanceLog } from './provenance-log.ts';
+
+/** An anchor at the latest after so many leaves or so much time (DESIGN section 7). */
+export const ANCHOR_LEAVES = 256;
+export const ANCHOR_SECONDS = 15 * 60;
+const RETENTION_SECONDS = 10 * 365 * 24 * 3_600 + 2 * 24 * 3_600;
+
+/** Number of the storage key that seals the log key. */
+const LOG_KEK = 2;
+const LOG_KEY = 'log-key';
+const ANCHORED = 'anchored';
+const AD = utf8('kelmesh/1/log-key-at-rest');
+
+export interface AuditKeeperDeps {
+  readonly identity: Identity;
+  readonly issuer: RecordIssuer;
+  readonly records: RecordStore;
+  readonly provenance: ProvenanceLog;
+  readonly table: StateTable;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly ed25519: Ed25519;
+  readonly journal: Journal;
+}
+
+export class AuditKeeper {
+  readonly #deps: AuditKeeperDeps;
+  readonly #signer: NoteSigner;
+  readonly #queue = new SerialQueue();
+  /** Size at the last anchor, and when it was made. */
+  #anchored: { readonly size: number; readonly at: number };
+
+  private constructor(deps: AuditKeeperDeps, signer: NoteSigner) {
+    this.#deps = deps;
+    this.#signer = signer;
+    this.#anchored = deps.table.get(ANCHORED) ?? { size: 0, at: deps.clock.now() };
+  }
+
+  static originOf(aid: string): string {
+    return `kelmesh/${aid}`;
+  }
+
+  /** Makes key and announcement on the first start. */
+  static async open(deps: AuditKeeperDeps): Promise<AuditKeeper> {
+    const origin = AuditKeeper.originOf(deps.identity.aid);
+    // Lives as long as the signer, which keeps no copy of its own.
+    const seed = await logKeySeed(deps);
+    const keeper = new AuditKeeper(deps, ed25519NoteSigner(deps.ed25519, origin, seed.expose()));
+    if (deps.records.latest('log', deps.identity.aid) === undefined) {
+      const key = formatVerifierKey(verifierKey(origin, deps.ed25519.publicKey(seed.expose())));
+      await deps.issuer.issueSealed([
+        {
+          type: 'log',
+          fields: {
+            o: origin,
+            vk: [key],
+            cad: { n: ANCHOR_LEAVES, s: ANCHOR_SECONDS },
+            ret: RETENTION_SECONDS,
+          },
+        },
+      ]);
+    }
+    return keeper;
+  }
+
+  /** Anchors at the cadence that the `log` record promises, until `signal` aborts. */
+  start(signal: AbortSignal): void {
+    void this.#cadence(signal);
+  }
+
+  /** Durable when it resolves. */
+  async record<T extends LeafType>(type: T, values: LeafValues[T]): Promise<void> {
+    const index = await this.#deps.provenance.record(type, values);
+    if (index + 1 - this.#anchored.size >= ANCHOR_LEAVES) await this.anchor();
+  }
+
+  /** The own log as it stands now, signed: what a peer names in a tunnel proof. */
+  async checkpoint(): Promise<Checkpoint> {
+    return checkpointOfNote(await this.#deps.provenance.checkpoint([this.#signer]));
+  }
+
+  /** Commits the key event log to every leaf so far. @returns false when nothing is new */
+  anchor(): Promise<boolean> {
+    return this.#queue.run(async () => {
+      const { provenance, identity, table, clock, journal } = this.#deps;
+      if (provenance.log.size === this.#anchored.size) return false;
+      const checkpoint = await this.checkpoint();
+      const [{ rd }, { d }] = checkpointSeals(checkpoint);
+      const event = await identity.anchor([rootSeal(rd), digestSeal(d as Said)]);
+      this.#anchored = { size: checkpoint.size, at: clock.now() };
+      await table.put({ [ANCHORED]: this.#anchored });
+      journal.info('audit.anchored', { size: checkpoint.size, sn: event.sn });
+      return true;
+    });
+  }
+
+  async #cadence(signal: AbortSignal): Promise<void> {
+    const { clock, journal } = this.#deps;
+    while (!signal.aborted) {
+      const due = this.#anchored.at + ANCHOR_SECONDS * 1_000;
+      await clock.sleep(Math.max(1_000, due - clock.now()), signal).catch(() => undefined);
+      if (signal.aborted) return;
+      if (clock.now() < this.#anchored.at + ANCHOR_SECONDS * 1_000) continue;
+      try {
+        if (!(await this.anchor())) this.#anchored = { ...this.#anchored, at: clock.now() };
+      } catch (error) {
+        journal.error('audit.anchor-failed', {
+          code: (error as { code?: string }).code ?? 'none',
+          message: (error as Error).message,
+        });
+        this.#anchored = { ...this.#anchored, at: clock.now() };
+      }
+    }
+  }
+}
+
+async function logKeySeed({ identity, table, rng }: AuditKeeperDeps): Promise<Secret> {
+  using kek = await identity.storageKey(LOG_KEK);
+  const sealed = table.get<string>(LOG_KEY);
+  if (sealed !== undefined) return Secret.take(open(kek, Buffer.from(sealed, 'base64'), AD));
+  const seed = Secret.take(rng.bytes(32));
+  await table.put({ [LOG_KEY]: Buffer.from(seal(kek, seed.expose(), AD, rng)).toString('base64') });
+  return seed;
+}

@@ -1,0 +1,97 @@
+/**
+ * The one door through which records enter, own and foreign: parse, verify, check the seal and the clock,
+ * store, then tell. Nothing before it has passed everything is kept or believed.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { AnyRecord, RecordOf, RecordType, Verified } from '#kel/record/record';
+import { parseRecord } from '#kel/record/parse';
+import type { RecordStore } from '#kel/record/record-store';
+import { verifyRecord } from '#kel/record/verify';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import type { EventReference } from '#kel/state/key-state';
+import type { KelStore } from '#kel/store/kel-store';
+import { type Clock, parseDateTime } from '#src/clock';
+
+/** Record types that count only when their issuer's log seals them (DESIGN section 3). */
+const SEALED: ReadonlySet<RecordType> = new Set<RecordType>(['nod', 'tun', 'chr', 'rvk', 'log']);
+
+/** How far ahead of the own clock a record may be dated before it is put off: a far future would win for ever. */
+const FUTURE_MS = 5 * 60_000;
+
+export type IntakeVerdict =
+  | { readonly kind: 'stored'; readonly record: Verified<AnyRecord> }
+  | { readonly kind: 'known' }
+  | { readonly kind: 'refused'; readonly code: string };
+
+export interface RecordListener {
+  (record: Verified<AnyRecord>): void;
+}
+
+export class RecordIntake {
+  readonly #kel: KelStore;
+  readonly #store: RecordStore;
+  readonly #clock: Clock;
+  readonly #verifySignature: VerifySignature;
+  readonly #listeners = new Set<RecordListener>();
+  #refused = 0;
+
+  constructor(deps: { kel: KelStore; records: RecordStore; clock: Clock; verifySignature: VerifySignature }) {
+    this.#kel = deps.kel;
+    this.#store = deps.records;
+    this.#clock = deps.clock;
+    this.#verifySignature = deps.verifySignature;
+  }
+
+  /** Records refused since the start: shown in `status`. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  subscribe(listener: RecordListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** @param message attacker-controlled: a record with its signature groups */
+  async take(message: Uint8Array, mayIssue: (type: RecordType, issuer: Aid) => boolean): Promise<IntakeVerdict> {
+    const verdict = await this.#examine(message, mayIssue);
+    if (verdict.kind === 'refused') this.#refused += 1;
+    if (verdict.kind === 'stored') for (const listener of this.#listeners) listener(verdict.record);
+    return verdict;
+  }
+
+  /** The event that seals `said`, for records that were stored. */
+  async sealedIn(issuer: Aid, said: Said): Promise<EventReference | undefined> {
+    return (await this.#kel.sealOf(issuer, said))?.event;
+  }
+
+  async #examine(message: Uint8Array, mayIssue: (type: RecordType, issuer: Aid) => boolean): Promise<IntakeVerdict> {
+    try {
+      const parsed = parseRecord(message);
+      const { record } = parsed;
+      if (this.#store.get(record.d) !== undefined) return { kind: 'known' };
+      if (!mayIssue(record.t, record.i)) return { kind: 'refused', code: 'RECORD_WRONG_SIGNER' };
+      if ((parseDateTime(record.dt) ?? Number.POSITIVE_INFINITY) > this.#clock.now() + FUTURE_MS) return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
+      const verified = await verifyRecord(parsed, {
+        establishment: (aid, sn, said) => this.#kel.establishment(aid, sn, said),
+        verifySignature: this.#verifySignature,
+      });
+      if (SEALED.has(record.t) && (await this.sealedIn(record.i, record.d)) === undefined) return { kind: 'refused', code: 'RECORD_NOT_SEALED' };
+      const outcome = await this.#store.put(verified, message);
+      return outcome === 'stored' ? { kind: 'stored', record: verified } : { kind: 'known' };
+    } catch (error) {
+      return { kind: 'refused', code: codeOf(error) };
+    }
+  }
+}
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown }).code;
+  if (typeof code === 'string' && code.startsWith('RECORD_')) return code;
+  throw error;
+}
+
+/** Narrowing for listeners and lookups. */
+export function isType<T extends RecordType>(record: Verified<AnyRecord>, type: T): record is Verified<RecordOf<T>> & Verified<AnyRecord> {
+  return record.t === type;
+}

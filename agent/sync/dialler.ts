@@ -1,0 +1,84 @@
+/**
+ * Keeps connections to the members: dials those that are not bound, at the addresses of their `end` records
+ * and of the invite, each with a growing pause.
+ */
+import type { Aid } from '#kel/identifiers';
+import type { RecordStore } from '#kel/record/record-store';
+import type { Clock } from '#src/clock';
+import type { Rng } from '#src/rng';
+import type { Membership } from '../membership/membership.ts';
+import { type Network, type PeerAddress, parsePeerAddress } from '../network/network.ts';
+import type { PeerDirectory } from './peer-directory.ts';
+
+const ROUND_MS = 1_000;
+const FIRST_PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 60_000;
+
+export interface DiallerDeps {
+  readonly network: Network;
+  readonly membership: Membership;
+  readonly directory: PeerDirectory;
+  readonly records: RecordStore;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly self: Aid;
+}
+
+interface Attempt {
+  pauseMs: number;
+  next: number;
+}
+
+export class Dialler {
+  readonly #deps: DiallerDeps;
+  readonly #attempts = new Map<Aid, Attempt>();
+
+  constructor(deps: DiallerDeps) {
+    this.#deps = deps;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    while (!signal.aborted) {
+      await this.#round(signal);
+      await clock.sleep(ROUND_MS, signal).catch(() => undefined);
+    }
+  }
+
+  /** The member has new addresses: no pause any more. */
+  reset(aid: Aid): void {
+    this.#attempts.delete(aid);
+  }
+
+  async #round(signal: AbortSignal): Promise<void> {
+    const { clock, directory, rng } = this.#deps;
+    const now = clock.now();
+    await Promise.all(
+      this.#wanted().map(async (aid) => {
+        if (directory.peerOf(aid) !== undefined) return this.#attempts.delete(aid);
+        const attempt = this.#attempts.get(aid) ?? { pauseMs: FIRST_PAUSE_MS, next: now };
+        this.#attempts.set(aid, attempt);
+        const addresses = this.#addressesOf(aid);
+        if (attempt.next > now || addresses.length === 0) return undefined;
+        const [jitter = 0] = rng.bytes(1);
+        attempt.next = now + attempt.pauseMs * (1 + jitter / 512);
+        attempt.pauseMs = Math.min(attempt.pauseMs * 2, MAX_PAUSE_MS);
+        return this.#deps.network.dial(addresses, signal).catch(() => undefined);
+      }),
+    );
+  }
+
+  #wanted(): readonly Aid[] {
+    const { membership, self } = this.#deps;
+    const aids = membership.others().map(({ aid }) => aid);
+    // Who is not in yet, or not any more, keeps asking the governor.
+    const { governor } = membership;
+    return aids.length > 0 || governor === undefined || governor === self ? aids : [governor];
+  }
+
+  #addressesOf(aid: Aid): readonly PeerAddress[] {
+    const { records, membership } = this.#deps;
+    const recorded = records.latest('end', aid)?.record.la.map(parsePeerAddress).filter((address) => address !== undefined) ?? [];
+    return aid === membership.governor ? [...new Set([...recorded, ...membership.inviteAddresses])] : recorded;
+  }
+}

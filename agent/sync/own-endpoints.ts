@@ -1,0 +1,66 @@
+/** The own `end` record: where this node is reached now. Issued again when that changes, and twice a day. */
+import type { Said } from '#kel/identifiers';
+import type { EndpointFields } from '#kel/record/record';
+import type { Clock } from '#src/clock';
+import { SerialQueue } from '#src/serial-queue';
+import type { Identity } from '../identity/identity.ts';
+import type { Network } from '../network/network.ts';
+import type { RecordIssuer } from '../records/record-issuer.ts';
+
+const RENEW_MS = 12 * 3_600_000;
+const MAX_ADDRESSES = 16;
+const MAX_HOSTS = 8;
+
+export interface OwnEndpointsDeps {
+  readonly identity: Identity;
+  readonly network: Network;
+  readonly issuer: RecordIssuer;
+  readonly clock: Clock;
+  /** UDP port per own `tun` record. */
+  readonly ports: () => ReadonlyMap<Said, { readonly port: number }>;
+  /** Configured addresses under which UDP reaches this node; empty: those of the network. */
+  readonly hosts: readonly string[];
+}
+
+export class OwnEndpoints {
+  readonly #deps: OwnEndpointsDeps;
+  readonly #queue = new SerialQueue();
+  #issued: { readonly content: string; readonly at: number; readonly message: Uint8Array } | undefined;
+
+  constructor(deps: OwnEndpointsDeps) {
+    this.#deps = deps;
+  }
+
+  /** The signed record as it is now. */
+  current(): Promise<Uint8Array> {
+    return this.#queue.run(async () => {
+      const fields = this.#fields();
+      const content = JSON.stringify(fields);
+      const now = this.#deps.clock.now();
+      if (this.#issued?.content === content && now - this.#issued.at < RENEW_MS) return this.#issued.message;
+      const { message } = await this.#deps.issuer.issue({ type: 'end', fields });
+      this.#issued = { content, at: now, message };
+      return message;
+    });
+  }
+
+  #fields(): EndpointFields {
+    const { identity, network, ports } = this.#deps;
+    const { sn, said } = identity.state.establishment;
+    const addresses = network.addresses();
+    const hosts = this.#hosts(addresses);
+    return {
+      es: { s: sn, d: said },
+      p: network.self,
+      la: addresses.slice(0, MAX_ADDRESSES),
+      ue: [...ports()].map(([t, { port }]) => ({ t, a: hosts.map((host) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)) })),
+    };
+  }
+
+  #hosts(addresses: readonly string[]): readonly string[] {
+    if (this.#deps.hosts.length > 0) return this.#deps.hosts.slice(0, MAX_HOSTS);
+    const hosts = addresses.map((address) => /^\/ip[46]\/([^/]+)\//.exec(address)?.[1]).filter((host) => host !== undefined);
+    const reachable = hosts.filter((host) => !host.startsWith('127.') && host !== '::1');
+    return [...new Set(reachable.length > 0 ? reachable : hosts)].slice(0, MAX_HOSTS);
+  }
+}

@@ -1,0 +1,301 @@
+/**
+ * Keeps logs and records of all members equal: sessions on connection, on change, and now and then with
+ * one peer at random, so that whatever was lost on the way arrives in the end.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { RecordType } from '#kel/record/record';
+import type { RecordStore } from '#kel/record/record-store';
+import type { KelStore } from '#kel/store/kel-store';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import type { Clock } from '#src/clock';
+import { withDeadline } from '#src/deadline';
+import type { Rng } from '#src/rng';
+import type { Identity } from '../identity/identity.ts';
+import type { Journal } from '../journal.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { MessageStream, Network, PeerKey } from '../network/network.ts';
+import type { RecordIntake } from '../records/record-intake.ts';
+import { verifyEndpoints, verifyStranger } from './binding.ts';
+import { SyncError } from './errors.ts';
+import { type Knock, Knocks, MAX_STRANGER_LOG } from './knocks.ts';
+import { type LogHead, syncLimits, syncProtocol } from './messages.ts';
+import type { PeerDirectory } from './peer-directory.ts';
+import { answerSession, openSession, type SyncContext } from './session.ts';
+
+/** A session that takes longer is given up and tried again. */
+const SESSION_MS = 30_000;
+/** A change is pushed this long after it was made, together with what else changed meanwhile. */
+const PUSH_DELAY_MS = 20;
+/** Anti-entropy: every agent opens a session with one bound peer about this often. */
+const EXCHANGE_MS = 20_000;
+/** A connected peer that is not bound yet is tried again after this. */
+const RETRY_MS = 2_000;
+/** Log bytes of one AID in one frame. */
+const LOG_PAGE = 256 * 1024;
+
+export interface SyncDeps {
+  readonly network: Network;
+  readonly identity: Identity;
+  readonly kel: KelStore;
+  readonly records: RecordStore;
+  readonly intake: RecordIntake;
+  readonly membership: Membership;
+  readonly directory: PeerDirectory;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly verifySignature: VerifySignature;
+  /** The own signed `end` record as it is now. */
+  readonly endpoints: () => Promise<Uint8Array>;
+  readonly journal: Journal;
+}
+
+interface PeerSync {
+  running: boolean;
+  again: boolean;
+  failures: number;
+}
+
+const OFFERED: readonly RecordType[] = ['chr', 'rvk', 'nod', 'log', 'tun', 'end'];
+
+export class Sync {
+  readonly knocks = new Knocks();
+  readonly #deps: SyncDeps;
+  readonly #context: SyncContext;
+  readonly #peers = new Map<PeerKey, PeerSync>();
+  /** Milliseconds that each AID's clock was ahead when it last said hello. */
+  readonly #skew = new Map<Aid, number>();
+  readonly #boundListeners = new Set<(aid: Aid) => void>();
+  #signal: AbortSignal = AbortSignal.abort();
+  #pushing = false;
+  #sessions = 0;
+
+  constructor(deps: SyncDeps) {
+    this.#deps = deps;
+    this.#context = this.#makeContext();
+  }
+
+  /** Sessions ended well since the start. */
+  get sessions(): number {
+    return this.#sessions;
+  }
+
+  skewOf(aid: Aid): number | undefined {
+    return this.#skew.get(aid);
+  }
+
+  onBound(listener: (aid: Aid) => void): void {
+    this.#boundListeners.add(listener);
+  }
+
+  start(signal: AbortSignal): void {
+    this.#signal = signal;
+    const { network } = this.#deps;
+    network.handle(syncProtocol, syncLimits, (stream) => this.#answer(stream));
+    network.listen({
+      connected: (peer) => this.#connected(peer),
+      disconnected: (peer) => {
+        this.#peers.delete(peer);
+        this.#deps.directory.unbind(peer);
+      },
+    });
+    for (const peer of network.peers()) this.#connected(peer);
+    void this.#exchangeLoop(signal);
+  }
+
+  /** Something changed that members should hold: a session with every connected one. */
+  push(): void {
+    if (this.#pushing || this.#signal.aborted) return;
+    this.#pushing = true;
+    void this.#deps.clock.sleep(PUSH_DELAY_MS, this.#signal).then(
+      () => {
+        this.#pushing = false;
+        for (const peer of this.#deps.network.peers()) if (this.#concerns(peer)) this.request(peer);
+      },
+      () => {
+        this.#pushing = false;
+      },
+    );
+  }
+
+  /** A session with `peer`, now or right after the one that runs. */
+  request(peer: PeerKey): void {
+    if (this.#signal.aborted) return;
+    const state = this.#peers.get(peer) ?? { running: false, again: false, failures: 0 };
+    this.#peers.set(peer, state);
+    if (state.running) {
+      state.again = true;
+      return;
+    }
+    state.running = true;
+    void this.#run(peer, state);
+  }
+
+  #concerns(peer: PeerKey): boolean {
+    const { directory, membership } = this.#deps;
+    const aid = directory.aidOf(peer);
+    if (aid !== undefined) return membership.maySync(aid);
+    return this.knocks.list().some((knock) => knock.peer === peer && membership.maySync(knock.aid));
+  }
+
+  /** The end with the lower peer key opens; the other only if that did not lead to a binding. */
+  #connected(peer: PeerKey): void {
+    const { network, clock, directory } = this.#deps;
+    if (network.self < peer) return this.request(peer);
+    void clock.sleep(RETRY_MS, this.#signal).then(
+      () => {
+        if (directory.aidOf(peer) === undefined && network.peers().includes(peer)) this.request(peer);
+      },
+      () => undefined,
+    );
+  }
+
+  async #run(peer: PeerKey, state: PeerSync): Promise<void> {
+    const { network, clock, directory } = this.#deps;
+    do {
+      state.again = false;
+      try {
+        const stream = await network.open(peer, syncProtocol, syncLimits);
+        await this.#bounded(stream, openSession(stream, this.#context));
+        state.failures = 0;
+        this.#sessions += 1;
+      } catch (error) {
+        this.#failed(peer, error);
+        state.failures += 1;
+        if (this.#signal.aborted || !network.peers().includes(peer)) break;
+        await clock.sleep(Math.min(RETRY_MS * 2 ** Math.min(state.failures, 4), EXCHANGE_MS), this.#signal).catch(() => undefined);
+        state.again = !this.#signal.aborted && network.peers().includes(peer) && (state.again || directory.aidOf(peer) === undefined || state.failures < 3);
+      }
+    } while (state.again);
+    state.running = false;
+  }
+
+  async #answer(stream: MessageStream): Promise<void> {
+    try {
+      await this.#bounded(stream, answerSession(stream, this.#context));
+      this.#sessions += 1;
+    } catch (error) {
+      this.#failed(stream.peer, error);
+    }
+  }
+
+  async #bounded(stream: MessageStream, session: Promise<void>): Promise<void> {
+    try {
+      await withDeadline(this.#deps.clock, SESSION_MS, session, () => {
+        throw new SyncError('SYNC_TIMEOUT', `no end of the session within ${SESSION_MS} ms`);
+      });
+    } catch (error) {
+      stream.abort(error as Error);
+      throw error;
+    }
+  }
+
+  #failed(peer: PeerKey, error: unknown): void {
+    if (this.#signal.aborted) return;
+    this.#deps.journal.debug('sync.failed', { peer, code: (error as { code?: string }).code ?? 'none', message: (error as Error).message });
+  }
+
+  async #exchangeLoop(signal: AbortSignal): Promise<void> {
+    const { clock, rng, network, membership } = this.#deps;
+    while (!signal.aborted) {
+      const [jitter = 0, choice = 0] = rng.bytes(2);
+      await clock.sleep(EXCHANGE_MS * (0.75 + jitter / 512), signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const candidates = membership.isIn ? network.peers().filter((peer) => this.#concerns(peer)) : network.peers();
+      const peer = candidates[choice % Math.max(1, candidates.length)];
+      if (peer !== undefined) this.request(peer);
+    }
+  }
+
+  #makeContext(): SyncContext {
+    const { identity, kel, membership, clock, intake, records, journal } = this.#deps;
+    return {
+      ownHead: () => headOf(identity.state),
+      mesh: () => membership.mesh ?? '',
+      now: () => clock.now(),
+      want: (head) => (kel.state(head.aid)?.sn ?? -1) + 1,
+      ownLog: (from) => kel.export(identity.aid, from, LOG_PAGE),
+      ownEndpoints: () => this.#deps.endpoints(),
+      bind: (stream, head, log, endpoints) => this.#bind(stream.peer, head, log, endpoints),
+      revocationOf: async (aid) => {
+        const revocation = membership.revocationOf(aid);
+        const message = revocation === undefined ? undefined : records.get(revocation.d)?.message;
+        if (revocation === undefined || message === undefined) return { revocation: new Uint8Array(0), log: new Uint8Array(0) };
+        return { revocation: message, log: await kel.export(revocation.i, 0, LOG_PAGE) };
+      },
+      refused: async (by, code, revocation, log) => {
+        journal.debug('sync.refused', { by, code });
+        if (revocation.length === 0 || by !== membership.governor) return;
+        await this.#receiveLog(log);
+        await intake.take(revocation, (type, issuer) => type === 'rvk' && membership.mayIssue(type, issuer));
+      },
+      heads: () => [...membership.known()].map((aid) => kel.state(aid)).filter((state) => state !== undefined).map(headOf),
+      records: () => this.#offered(),
+      log: (aid, from) => kel.export(aid, from, LOG_PAGE),
+      record: async (said) => records.get(said)?.message,
+      receiveLogs: async (_from, logs) => {
+        for (const log of logs) await this.#receiveLog(log);
+      },
+      receiveRecords: async (from, messages) => {
+        for (const message of messages) {
+          const verdict = await intake.take(message, (type, issuer) => membership.mayIssue(type, issuer));
+          if (verdict.kind === 'refused') journal.debug('record.refused', { from, code: verdict.code });
+        }
+      },
+      clockSeen: (aid, skewMs) => {
+        this.#skew.set(aid, skewMs);
+      },
+    };
+  }
+
+  /** Logs of AIDs that the charter names; the rest is dropped unread. */
+  async #receiveLog(log: Uint8Array): Promise<void> {
+    const known = this.#deps.membership.known();
+    await this.#deps.kel.process(log, { accepts: (aid) => known.has(aid) });
+  }
+
+  #offered(): readonly Said[] {
+    const { records, membership } = this.#deps;
+    const saids: Said[] = [];
+    for (const type of OFFERED) {
+      for (const { record } of records.list(type)) {
+        if (type === 'chr' || type === 'rvk' || membership.maySync(record.i)) saids.push(record.d);
+      }
+    }
+    return saids;
+  }
+
+  async #bind(peer: PeerKey, head: LogHead, log: Uint8Array, endpoints: Uint8Array): Promise<boolean> {
+    const { membership, kel, directory, intake, identity, clock, journal } = this.#deps;
+    if (head.aid === identity.aid) throw new SyncError('SYNC_NOT_BOUND', 'the peer claims the own AID');
+    if (!membership.maySync(head.aid)) {
+      await this.#knock(peer, head, log, endpoints);
+      return false;
+    }
+    await kel.process(log, { accepts: (aid) => aid === head.aid });
+    const record = await verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) => kel.establishment(aid, sn, said));
+    await intake.take(endpoints, (type, issuer) => type === 'end' && issuer === head.aid);
+    const isNew = directory.aidOf(peer) !== head.aid;
+    directory.bind(peer, head.aid);
+    this.knocks.delete(head.aid);
+    if (isNew) {
+      journal.info('peer.bound', { aid: head.aid, peer, sn: record.es.s, at: clock.now() });
+      for (const listener of this.#boundListeners) listener(head.aid);
+    }
+    return true;
+  }
+
+  async #knock(peer: PeerKey, head: LogHead, log: Uint8Array, endpoints: Uint8Array): Promise<void> {
+    const { clock, journal } = this.#deps;
+    if (log.length > MAX_STRANGER_LOG) throw new SyncError('SYNC_NOT_A_MEMBER', `a stranger's log of ${log.length} bytes, at most ${MAX_STRANGER_LOG} are read`);
+    const former = this.knocks.get(head.aid);
+    if (log.length === 0 && former?.peer === peer) return;
+    const record = await verifyStranger(this.#deps, head, peer, log, endpoints);
+    const knock: Knock = { aid: head.aid, peer, addresses: record.la, log, endpoints, at: clock.now() };
+    this.knocks.add(knock);
+    if (former === undefined) journal.info('peer.knocks', { aid: head.aid, peer });
+  }
+}
+
+function headOf(state: { aid: Aid; sn: number; said: Said }): LogHead {
+  return { aid: state.aid, sn: state.sn, said: state.said };
+}

@@ -1,0 +1,254 @@
+/**
+ * Agreements of all pairs: runs one whenever a pair has none for its newest keys or the last is a day old,
+ * answers those of others, keeps them sealed, and hands out the preshared key of the epoch.
+ */
+import type { Aid } from '#kel/identifiers';
+import type { TunRecord, Verified } from '#kel/record/record';
+import type { RecordStore } from '#kel/record/record-store';
+import type { KelStore } from '#kel/store/kel-store';
+import type { Clock } from '#src/clock';
+import type { Secret } from '#src/secret';
+import type { Agreement, AgreementDeps, AgreementView, LocalEnd, PeerEnd } from '../agreement/agreement.ts';
+import { type AgreementStore, pairKey } from '../agreement/agreement-store.ts';
+import { epochAt, epochStart } from '../agreement/epoch.ts';
+import { AgreementError } from '../agreement/errors.ts';
+import { Initiator } from '../agreement/machine.ts';
+import { type PairPolicy, requiredContributions } from '../agreement/policy.ts';
+import { agreementLimits, agreementProtocol, type ResponderDeps, runInitiator, runResponder } from '../agreement/runner.ts';
+import { type Pair, pairOf, roleOf } from '../agreement/terms.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { Journal } from '../journal.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { Network, PeerKey } from '../network/network.ts';
+import type { StateTable } from '../state-table.ts';
+import type { PeerDirectory } from '../sync/peer-directory.ts';
+import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
+import type { Agreed, PairKeys } from './pair-keys.ts';
+import { type TunnelView, viewKey } from './view.ts';
+
+/** A fresh agreement at the latest after this. */
+const RENEW_MS = 24 * 3_600_000;
+
+export interface PairAgreementsDeps {
+  readonly identity: Identity;
+  readonly membership: Membership;
+  readonly kel: KelStore;
+  readonly records: RecordStore;
+  readonly ownKeys: OwnTunnelKeys;
+  readonly store: AgreementStore;
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  readonly clock: Clock;
+  readonly table: StateTable;
+  readonly journal: Journal;
+  readonly agreement: AgreementDeps;
+  /** Makes the agreement's leaf durable: before any device is configured with it. */
+  readonly recorded: (peer: Aid, th: Uint8Array, epoch: number) => Promise<void>;
+  /** Asks for a sync session: the two ends hold different views. */
+  readonly stale: (peer: PeerKey) => void;
+}
+
+/** What is remembered of a confirmed agreement beside its sealed chain. */
+interface Remembered {
+  /** Hex. */
+  readonly th: string;
+  readonly at: number;
+  readonly peer: Aid;
+}
+
+export class PairAgreements implements PairKeys {
+  readonly #deps: PairAgreementsDeps;
+  readonly #agreed = new Map<string, Agreed & { readonly peer: Aid }>();
+  readonly #running = new Map<string, Promise<Agreed | undefined>>();
+  readonly #listeners = new Set<(aid: Aid, view: TunnelView) => void>();
+  #runs = 0;
+
+  private constructor(deps: PairAgreementsDeps) {
+    this.#deps = deps;
+  }
+
+  static async open(deps: PairAgreementsDeps): Promise<PairAgreements> {
+    const agreements = new PairAgreements(deps);
+    for await (const [key, { th, at, peer }] of deps.table.entries<Remembered>('agreed.')) {
+      agreements.#agreed.set(key.slice('agreed.'.length), { th: Buffer.from(th, 'hex'), at, peer });
+    }
+    return agreements;
+  }
+
+  /** Agreements made since the start, as either end: none after a restart that found everything. */
+  get runs(): number {
+    return this.#runs;
+  }
+
+  start(): void {
+    this.#deps.network.handle(agreementProtocol, agreementLimits, async (stream) => {
+      try {
+        await runResponder(stream, this.#responder());
+      } catch (error) {
+        this.#failed(this.#deps.directory.aidOf(stream.peer), error);
+      }
+    });
+  }
+
+  onAgreed(listener: (aid: Aid, view: TunnelView) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  agreed(aid: Aid, view: TunnelView): Agreed | undefined {
+    return this.#agreed.get(viewKey(this.#deps.identity.aid, aid, view));
+  }
+
+  async ensure(aid: Aid, view: TunnelView): Promise<Agreed | undefined> {
+    const { identity, clock } = this.#deps;
+    const held = this.agreed(aid, view);
+    const isFresh = held !== undefined && clock.now() - held.at < RENEW_MS;
+    if (isFresh || roleOf(identity.aid, aid) === 'responder') return held;
+    const key = viewKey(identity.aid, aid, view);
+    const running = this.#running.get(key) ?? this.#initiate(aid, view).finally(() => this.#running.delete(key));
+    this.#running.set(key, running);
+    return running;
+  }
+
+  async presharedKey(aid: Aid, view: TunnelView): Promise<Secret> {
+    const key = pairKey(this.#pair(aid, view));
+    const held = await this.#deps.store.current(key);
+    if (held === undefined) throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
+    // An end whose clock is behind stays at the epoch that the agreement began with.
+    if (held.epoch >= this.epoch()) return held.psk;
+    held.psk[Symbol.dispose]();
+    return (await this.#deps.store.advance(key, this.epoch())).psk;
+  }
+
+  epoch(): number {
+    return epochAt(this.#deps.clock.now(), this.#epochSeconds());
+  }
+
+  nextEpochAt(): number {
+    return epochStart(this.epoch() + 1, this.#epochSeconds());
+  }
+
+  async retire(aid: Aid, keep: readonly TunnelView[]): Promise<void> {
+    const { identity, table, store } = this.#deps;
+    const kept = new Set(keep.map((view) => viewKey(identity.aid, aid, view)));
+    for (const [key, { peer }] of this.#agreed) {
+      if (peer !== aid || kept.has(key)) continue;
+      this.#agreed.delete(key);
+      const [lower, higher] = key.split('.') as [TunnelView['own'], TunnelView['own']];
+      const view = identity.aid < aid ? { own: lower, peer: higher } : { own: higher, peer: lower };
+      await store.remove(pairKey(this.#pair(aid, view)));
+      await table.put({ [`agreed.${key}`]: undefined });
+    }
+  }
+
+  async #initiate(aid: Aid, view: TunnelView): Promise<Agreed | undefined> {
+    const { directory, network, clock, agreement, store } = this.#deps;
+    const peer = directory.peerOf(aid);
+    const terms = await this.#view(aid, view);
+    if (peer === undefined || terms === undefined) return undefined;
+    const policy = { ...this.#policy(), baseEpoch: this.epoch() };
+    using initiator = new Initiator(agreement, terms, policy);
+    const stream = await network.open(peer, agreementProtocol, agreementLimits);
+    const outcome = await runInitiator(stream, initiator, clock);
+    if (outcome.kind === 'refused') {
+      if (outcome.refusal.code === 'AGREEMENT_STALE_VIEW') this.#deps.stale(peer);
+      throw new AgreementError(outcome.refusal.code, `${aid} refused`);
+    }
+    await this.#keep(aid, view, outcome.agreement, (kept) => store.put(kept));
+    return this.agreed(aid, view);
+  }
+
+  #responder(): ResponderDeps {
+    const { agreement, clock, directory, identity, membership, store } = this.#deps;
+    return {
+      ...agreement,
+      clock,
+      view: async (terms, peer) => {
+        const aid = directory.aidOf(peer);
+        if (aid === undefined || aid !== terms.initiator.aid || !membership.others().some((member) => member.aid === aid)) return undefined;
+        const newest = this.#newestView(aid);
+        const view = newest === undefined ? undefined : await this.#view(aid, newest);
+        if (view === undefined) return undefined;
+        if (terms.initiator.tunnelRecord !== newest?.peer || terms.responder.tunnelRecord !== newest.own) this.#deps.stale(peer);
+        return { view, policy: this.#policy() };
+      },
+      accept: async (made) => {
+        const view = { own: made.pair.responder.tunnelRecord, peer: made.pair.initiator.tunnelRecord };
+        if (made.pair.responder.aid !== identity.aid) throw new AgreementError('AGREEMENT_WRONG_ROLE', 'the agreement is not of this end');
+        await this.#keep(made.pair.initiator.aid, view, made, (kept) => store.put(kept));
+      },
+    };
+  }
+
+  /** Leaf first, then the sealed chain, then the memory of it, then use. */
+  async #keep(aid: Aid, view: TunnelView, agreement: Agreement, put: (agreement: Agreement) => Promise<void>): Promise<void> {
+    const { clock, table, identity, recorded, journal } = this.#deps;
+    await recorded(aid, agreement.th, agreement.baseEpoch);
+    await put(agreement);
+    const key = viewKey(identity.aid, aid, view);
+    const at = clock.now();
+    const remembered: Remembered = { th: Buffer.from(agreement.th).toString('hex'), at, peer: aid };
+    await table.put({ [`agreed.${key}`]: remembered });
+    this.#agreed.set(key, { th: agreement.th, at, peer: aid });
+    this.#runs += 1;
+    journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: remembered.th.slice(0, 16) });
+    for (const listener of this.#listeners) listener(aid, view);
+  }
+
+  #newestView(aid: Aid): TunnelView | undefined {
+    const peer = this.#deps.records.list('tun', aid).at(-1)?.record;
+    return peer === undefined ? undefined : { own: this.#deps.ownKeys.current.record.d, peer: peer.d };
+  }
+
+  #pair(aid: Aid, view: TunnelView): Pair {
+    const { membership, identity, records } = this.#deps;
+    const end = (who: Aid, said: TunnelView['own']) => {
+      const record = records.get(said)?.record;
+      const establishment = record?.t === 'tun' ? { sn: record.es.s, said: record.es.d } : { sn: 0, said };
+      return { aid: who, establishment, tunnelRecord: said };
+    };
+    return pairOf(membership.mesh ?? '', end(identity.aid, view.own), end(aid, view.peer));
+  }
+
+  /** Undefined while one of the two is not on the keys that its log now has. */
+  async #view(aid: Aid, view: TunnelView): Promise<AgreementView | undefined> {
+    const { membership, identity, kel, records, ownKeys } = this.#deps;
+    const { state } = identity;
+    const peerState = kel.state(aid);
+    const own = await ownKeys.load(view.own);
+    const record = records.get(view.peer)?.record as Verified<TunRecord> | undefined;
+    if (peerState === undefined || record?.t !== 'tun') return undefined;
+    if (own.record.es.d !== state.establishment.said || record.es.d !== peerState.establishment.said) return undefined;
+    const local: LocalEnd = {
+      aid: identity.aid,
+      establishment: state.establishment,
+      tunnelRecord: view.own,
+      keys: state.keys,
+      signingThreshold: state.signingThreshold,
+      mlKemSeed: own.mlKemSeed,
+      sign: (message) => identity.sign(message),
+    };
+    const peer: PeerEnd = {
+      aid,
+      establishment: peerState.establishment,
+      tunnelRecord: view.peer,
+      keys: peerState.keys,
+      signingThreshold: peerState.signingThreshold,
+      mlKemPublicKey: record.kem['ml-kem-1024'],
+    };
+    return { mesh: membership.mesh ?? '', local, peer };
+  }
+
+  #policy(): PairPolicy {
+    return { contributions: requiredContributions, epochSeconds: this.#epochSeconds() };
+  }
+
+  #epochSeconds(): number {
+    return this.#deps.membership.charter?.epochs.lengthSeconds ?? 3_600;
+  }
+
+  #failed(aid: Aid | undefined, error: unknown): void {
+    const { code, message } = error as { code?: string; message: string };
+    this.#deps.journal.warn('psk.failed', { aid: aid ?? 'unknown', code: code ?? 'none', message });
+  }
+}
+

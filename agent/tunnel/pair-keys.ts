@@ -1,0 +1,26 @@
+/** What tunnels need of agreements: preshared keys per pair and view. */
+import type { Aid } from '#kel/identifiers';
+import type { Secret } from '#src/secret';
+import type { TunnelView } from './view.ts';
+
+export interface Agreed {
+  /** Agreement id, 32 bytes: the transcript hash. */
+  readonly th: Uint8Array;
+  /** Milliseconds since the Unix epoch. */
+  readonly at: number;
+}
+
+export interface PairKeys {
+  /** The confirmed agreement of a view; the end that initiates runs one first. Undefined: the other end has to begin. */
+  ensure(aid: Aid, view: TunnelView): Promise<Agreed | undefined>;
+  agreed(aid: Aid, view: TunnelView): Agreed | undefined;
+  /** Of the current epoch, 32 bytes. Throws when nothing is agreed. */
+  presharedKey(aid: Aid, view: TunnelView): Promise<Secret>;
+  /** Number of the current epoch. */
+  epoch(): number;
+  /** Milliseconds since the Unix epoch at which the next epoch begins. */
+  nextEpochAt(): number;
+  /** Drops the keys of every view of the pair except `keep`. */
+  retire(aid: Aid, keep: readonly TunnelView[]): Promise<void>;
+  onAgreed(listener: (aid: Aid, view: TunnelView) => void): void;
+}

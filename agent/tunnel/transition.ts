@@ -1,0 +1,120 @@
+/**
+ * One tunnel moves from one view to the next without losing a packet (DESIGN section 6, hold and flip).
+ *
+ * ```
+ * parking end (its key is new)            moving end
+ * prepare(view, agreement)           →    stages the new key, without the prefix
+ *                                    ←    prepared
+ * routes the peer to its new device,
+ * where packets wait for a session
+ * parked                             →    moves the prefix to the new key and starts the handshake
+ *                                    ←    moved
+ * sees the handshake
+ * confirmed                          →    retires the former key
+ *                                    ←    done
+ * ```
+ * Only the moving end starts the handshake: two that start at once cost five seconds. What goes wrong before
+ * `parked` changes nothing; without a handshake the parking end routes back to the former device.
+ */
+import { parseSaid, type Said } from '#kel/identifiers';
+import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
+import type { Clock } from '#src/clock';
+import { withDeadline } from '#src/deadline';
+import type { MessageStream, ProtocolId, ProtocolLimits } from '../network/network.ts';
+import { TunnelError } from './errors.ts';
+
+export const transitionProtocol = '/kelmesh/1/tunnel' as ProtocolId;
+export const transitionLimits: ProtocolLimits = { maxMessage: 1_024, maxStreams: 2 };
+
+/** Each answer of the other end, and the handshake. */
+const ANSWER_MS = 10_000;
+export const HANDSHAKE_MS = 15_000;
+/** Time that packets sent on the former device just before `parked` have to arrive before the prefix moves. */
+const SETTLE_MS = 50;
+
+/** Named from the parking end's side. */
+export interface Prepare {
+  readonly parking: Said;
+  readonly moving: Said;
+  /** Agreement id, 32 bytes: both ends must mean the same one. */
+  readonly th: Uint8Array;
+}
+
+export interface ParkingSteps {
+  park(): Promise<void>;
+  /** Resolves when the new device has seen a handshake; rejects with TUNNEL_NO_HANDSHAKE. */
+  handshake(): Promise<void>;
+  activate(): Promise<void>;
+  unpark(): Promise<void>;
+}
+
+export interface MovingSteps {
+  /** Throws TUNNEL_REFUSED when view or agreement is not the own one. */
+  stage(prepare: Prepare): Promise<void>;
+  move(): Promise<void>;
+  settle(): Promise<void>;
+}
+
+export async function runParking(stream: MessageStream, clock: Clock, prepare: Prepare, steps: ParkingSteps): Promise<void> {
+  await stream.send(encodeCbor(['prepare', prepare.parking, prepare.moving, prepare.th]));
+  await expect(stream, clock, 'prepared');
+  await steps.park();
+  try {
+    await stream.send(encodeCbor(['parked']));
+    // The other end's word is not needed: the handshake itself says that it moved.
+    const moved = expect(stream, clock, 'moved').catch(() => undefined);
+    await steps.handshake();
+    await moved;
+  } catch (error) {
+    await steps.unpark();
+    throw error;
+  }
+  await steps.activate();
+  await stream.send(encodeCbor(['confirmed']));
+  await expect(stream, clock, 'done');
+  await stream.close();
+}
+
+export async function runMoving(stream: MessageStream, clock: Clock, steps: MovingSteps): Promise<void> {
+  const prepare = decodePrepare(await receive(stream, clock));
+  try {
+    await steps.stage(prepare);
+  } catch (error) {
+    await stream.send(encodeCbor(['refused', (error as { code?: string }).code ?? 'TUNNEL_REFUSED']));
+    await stream.close();
+    throw error;
+  }
+  await stream.send(encodeCbor(['prepared']));
+  await expect(stream, clock, 'parked');
+  await clock.sleep(SETTLE_MS);
+  await steps.move();
+  await stream.send(encodeCbor(['moved']));
+  await expect(stream, clock, 'confirmed', HANDSHAKE_MS + ANSWER_MS);
+  await steps.settle();
+  await stream.send(encodeCbor(['done']));
+  await stream.close();
+}
+
+function decodePrepare(fields: readonly CborValue[]): Prepare {
+  const [kind, parking, moving, th] = fields;
+  if (kind !== 'prepare' || fields.length !== 4 || typeof parking !== 'string' || typeof moving !== 'string' || !(th instanceof Uint8Array) || th.length !== 32) {
+    throw new TunnelError('TUNNEL_BAD_MESSAGE', 'expected prepare with two records and an agreement id');
+  }
+  return { parking: parseSaid(parking), moving: parseSaid(moving), th };
+}
+
+async function expect(stream: MessageStream, clock: Clock, kind: string, withinMs = ANSWER_MS): Promise<void> {
+  const fields = await receive(stream, clock, withinMs);
+  if (fields[0] === 'refused' && typeof fields[1] === 'string') throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`);
+  if (fields[0] !== kind || fields.length !== 1) throw new TunnelError('TUNNEL_BAD_MESSAGE', `expected ${kind}, got ${String(fields[0]).slice(0, 16)}`);
+}
+
+async function receive(stream: MessageStream, clock: Clock, withinMs = ANSWER_MS): Promise<readonly CborValue[]> {
+  const bytes = await withDeadline(clock, withinMs, stream.receive(), () => {
+    throw new TunnelError('TUNNEL_REFUSED', `no answer within ${withinMs} ms`);
+  });
+  if (bytes === undefined) throw new TunnelError('TUNNEL_REFUSED', 'the peer ended the exchange');
+  const value = decodeCbor(bytes);
+  if (!Array.isArray(value)) throw new TunnelError('TUNNEL_BAD_MESSAGE', 'expected a list');
+  return value;
+}

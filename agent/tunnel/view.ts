@@ -1,0 +1,20 @@
+/**
+ * A view of a tunnel: which tunnel keys of the two ends it uses. A tunnel moves from one view to the next
+ * when an end rotates; each view has an agreement of its own.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+
+export interface TunnelView {
+  /** SAIDs of the `tun` records in use. */
+  readonly own: Said;
+  readonly peer: Said;
+}
+
+export function sameView(a: TunnelView | undefined, b: TunnelView | undefined): boolean {
+  return a?.own === b?.own && a?.peer === b?.peer;
+}
+
+/** The same at both ends: the lower AID's record first. */
+export function viewKey(own: Aid, peer: Aid, view: TunnelView): string {
+  return own < peer ? `${view.own}.${view.peer}` : `${view.peer}.${view.own}`;
+}
