@@ -3,10 +3,11 @@
  * the next one finds it by its pid file or, where a crash came before that was written, by its command line.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { once } from 'node:events';
 import {
   access,
   mkdir,
+  open,
   readdir,
   readFile,
   readlink,
@@ -89,13 +90,14 @@ export class TunnelProgram {
         `${name}: expected no program at ${this.socketPath(name)}, got one that answers`,
       );
     await mkdir(this.#options.stateDir, { recursive: true, mode: 0o700 });
-    const process = this.#spawn(name);
+    const started = await this.#spawn(name);
     try {
-      await this.#waitForSocket(name, process);
-      await this.#writePid(name, process.pid);
+      await this.#waitForSocket(name, started);
+      await this.#writePid(name, started.pid);
     } catch (error) {
-      await endProcess(process.pid, () => Promise.resolve(process.outcome === undefined));
-      await this.#removeFiles(name);
+      await endProcess(started.pid, () => Promise.resolve(started.outcome === undefined));
+      // The log stays: the message refers to it.
+      await rm(this.#pidPath(name), { force: true });
       throw error;
     }
   }
@@ -121,40 +123,34 @@ export class TunnelProgram {
     if (size > MAX_LOG_BYTES) await truncate(path);
   }
 
-  #spawn(name: InterfaceName): { pid: number; outcome: string | undefined } {
+  async #spawn(name: InterfaceName): Promise<Started> {
     const { path, namespace } = this.#options;
     const enter = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
     const [file = path, ...args] = [...enter, path, '-f', name];
-    const log = openSync(this.#logPath(name), 'w', 0o600);
-    closeSync(log);
-    const append = openSync(this.#logPath(name), 'a', 0o600);
-    try {
-      const child = spawn(file, args, {
-        detached: true,
-        cwd: '/',
-        stdio: ['ignore', append, append],
-        env: { PATH: searchPath(), WG_PROCESS_FOREGROUND: '1', LOG_LEVEL: 'error' },
-      });
-      const process = { pid: child.pid ?? 0, outcome: undefined as string | undefined };
-      child.on('error', (error) => {
-        process.outcome = error.message;
-      });
-      child.on('exit', (status, signal) => {
-        process.outcome ??= signal ?? `status ${status}`;
-      });
-      child.unref();
-      return process;
-    } finally {
-      closeSync(append);
+    await writeFile(this.#logPath(name), '', { mode: 0o600 });
+    await using log = await open(this.#logPath(name), 'a');
+    const child = spawn(file, args, {
+      detached: true,
+      cwd: '/',
+      stdio: ['ignore', log.fd, log.fd],
+      env: { PATH: searchPath(), WG_PROCESS_FOREGROUND: '1', LOG_LEVEL: 'error' },
+    });
+    if (child.pid === undefined) {
+      const [cause] = await once(child, 'error');
+      const message = `${file}: expected a program, got ${cause.code}`;
+      throw new WireGuardError('WIREGUARD_NO_PROGRAM', message, { cause });
     }
+    const started: Started = { pid: child.pid, outcome: undefined };
+    child.on('exit', (status, signal) => {
+      started.outcome = signal ?? `status ${status}`;
+    });
+    child.unref();
+    return started;
   }
 
-  async #waitForSocket(
-    name: InterfaceName,
-    process: { outcome: string | undefined },
-  ): Promise<void> {
+  async #waitForSocket(name: InterfaceName, started: Started): Promise<void> {
     for (let waited = 0; waited < START_TIMEOUT_MS; waited += POLL_MS) {
-      if (process.outcome !== undefined) throw await this.#died(name, process.outcome);
+      if (started.outcome !== undefined) throw await this.#died(name, started.outcome);
       if (await isListening(this.socketPath(name))) return;
       await sleep(POLL_MS);
     }
@@ -164,9 +160,12 @@ export class TunnelProgram {
   /** The reason stands in the log, in the words of the system. */
   async #died(name: InterfaceName, outcome: string): Promise<WireGuardError> {
     const log = await readFile(this.#logPath(name), 'utf8').catch(() => '');
-    const lines = log.split('\n').filter((line) => line.startsWith('ERROR'));
-    const said = (lines.at(-1) ?? '').slice(0, 300);
-    const code = causes.find(([pattern]) => pattern.test(`${said} ${outcome}`))?.[1];
+    const lines = log.split('\n').filter((line) => line !== '');
+    const said = (lines.findLast((line) => line.startsWith('ERROR')) ?? lines.at(-1) ?? '').slice(
+      0,
+      300,
+    );
+    const code = causes.find(([pattern]) => pattern.test(said))?.[1];
     return new WireGuardError(
       code ?? 'WIREGUARD_PROGRAM_DIED',
       `${this.#options.path} for ${name}: expected a device, got ${outcome}: "${said}" (log ${this.#logPath(name)})`,
@@ -226,10 +225,16 @@ export class TunnelProgram {
   }
 }
 
+interface Started {
+  readonly pid: number;
+  /** Undefined while it runs. */
+  outcome: string | undefined;
+}
+
 const causes: readonly [RegExp, WireGuardErrorCode][] = [
-  [/ENOENT|no such file or directory.*netns|exec of .* failed/, 'WIREGUARD_NO_PROGRAM'],
+  [/^exec of .* failed/, 'WIREGUARD_NO_PROGRAM'],
   [/\/dev\/net\/tun does not exist/, 'WIREGUARD_NO_TUN'],
-  [/operation not permitted|permission denied|EACCES|EPERM/i, 'WIREGUARD_NO_PRIVILEGE'],
+  [/operation not permitted|permission denied/i, 'WIREGUARD_NO_PRIVILEGE'],
   [/unix socket in use|device or resource busy/i, 'WIREGUARD_NAME_TAKEN'],
 ];
 
