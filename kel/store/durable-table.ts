@@ -104,7 +104,8 @@ export class DurableTable {
   }
 
   #open(key: string, stored: Uint8Array): Uint8Array {
-    const value = stored.subarray(CHECKSUM_LENGTH);
+    // A copy: what a database hands out may be its own memory.
+    const value = new Uint8Array(stored.subarray(CHECKSUM_LENGTH));
     const expected = checksum(key, value);
     const got = stored.length < CHECKSUM_LENGTH ? undefined : view(stored).getUint32(0);
     if (got !== expected) {
