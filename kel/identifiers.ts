@@ -1,7 +1,7 @@
 /** Identifiers as they stand in events: qualified Base64 (CESR text domain), branded so that they do not mix. */
 
 import { isDigestCode } from '#kel/cesr/digest';
-import { decodeMatter } from '#kel/cesr/matter';
+import { checkMatter } from '#kel/cesr/matter';
 import { KelError } from '#kel/errors';
 import type { Brand } from '#src/brand';
 
@@ -52,7 +52,7 @@ function codeOf(what: string, text: unknown): string {
     throw new KelError('KEL_BAD_IDENTIFIER', `${what}: expected text, got ${typeof text}`);
   }
   try {
-    return decodeMatter(text).code;
+    return checkMatter(text);
   } catch (cause) {
     throw new KelError(
       'KEL_BAD_IDENTIFIER',

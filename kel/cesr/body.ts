@@ -9,7 +9,7 @@ import type { BodyMap, BodyValue } from './body-value.ts';
 import { decodeCbor, encodeCbor } from './cbor-body.ts';
 import { decodeJson, encodeJson } from './json-body.ts';
 import { decodeMgpk, encodeMgpk } from './mgpk-body.ts';
-import { type BodyKind, formatVersion, sniffVersion } from './version.ts';
+import { type BodyKind, formatVersion, sniffVersion, type Version } from './version.ts';
 
 export interface Body {
   readonly kind: BodyKind;
@@ -22,13 +22,17 @@ export const MAX_BODY_BYTES = 256 * 1024;
 
 /**
  * @param bytes exactly one body
+ * @param version of these bytes, where a stream has read it already
  * @throws KEL_BAD_VERSION, KEL_BAD_BODY, KEL_LIMIT
  */
-export function parseBody(bytes: Uint8Array, protocol: string): Body {
+export function parseBody(
+  bytes: Uint8Array,
+  protocol: string,
+  version: Version = sniffVersion(bytes),
+): Body {
   if (bytes.length > MAX_BODY_BYTES) {
     throw new KelError('KEL_LIMIT', `a body of ${bytes.length} bytes is above ${MAX_BODY_BYTES}`);
   }
-  const version = sniffVersion(bytes);
   if (version.protocol !== protocol) {
     throw new KelError('KEL_BAD_VERSION', `expected protocol ${protocol}, got ${version.protocol}`);
   }

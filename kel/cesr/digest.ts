@@ -2,14 +2,14 @@
 import { createHash } from 'node:crypto';
 import { blake2b, blake2s } from '@noble/hashes/blake2.js';
 import { blake3 as blake3Of } from '@noble/hashes/blake3.js';
-import { blake3 } from '#src/crypto/hash';
 import { decodeMatter, encodeMatter } from './matter.ts';
 import { BLAKE3_256 } from './matter-codes.ts';
+import { shortBlake3 } from './short-blake3.ts';
 
 type Hash = (bytes: Uint8Array) => Uint8Array;
 
 const HASHES: ReadonlyMap<string, Hash> = new Map<string, Hash>([
-  ['E', blake3],
+  ['E', shortBlake3],
   ['F', (bytes) => blake2b(bytes, { dkLen: 32 })],
   ['G', (bytes) => blake2s(bytes, { dkLen: 32 })],
   ['H', (bytes) => createHash('sha3-256').update(bytes).digest()],
@@ -26,7 +26,7 @@ export function isDigestCode(code: string): boolean {
 
 /** @returns 44 characters, `E…` */
 export function blake3Digest(bytes: Uint8Array): string {
-  return encodeMatter(BLAKE3_256, blake3(bytes));
+  return encodeMatter(BLAKE3_256, shortBlake3(bytes));
 }
 
 /** True when `qb64` is the digest of `bytes` under its own code. @throws KEL_BAD_CODE when `qb64` is no primitive */

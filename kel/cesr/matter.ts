@@ -59,6 +59,18 @@ export function encodeVariableMatter(type: string, raw: Uint8Array): string {
   return encodeMatter(small ? `${4 + lead}${type}` : `${7 + lead}AA${type}`, raw);
 }
 
+/**
+ * Code of a primitive that is checked as {@link decodeMatter} does, without its raw bytes.
+ * @throws KEL_BAD_CODE
+ */
+export function checkMatter(qb64: string): string {
+  // The common case: 32 bytes under a code of one character. Two pad bits follow the code.
+  if (qb64.length === 44 && MATTER_CODES.get(qb64.charAt(0))?.rawLength === 32) {
+    if (isBase64(qb64) && (base64ToInteger(qb64.charAt(1)) ?? 64) < 16) return qb64.charAt(0);
+  }
+  return decodeMatter(qb64).code;
+}
+
 /** @throws KEL_BAD_CODE */
 export function decodeMatter(qb64: string): Matter {
   const length = matterLength(qb64);

@@ -1,11 +1,11 @@
 /** Self-addressing identifiers: the digest of a body in which the digest itself is written as 44 `#`. */
 import { KelError } from '#kel/errors';
-import { blake3 } from '#src/crypto/hash';
 import { encodeBody } from './body.ts';
 import type { BodyMap, BodyValue } from './body-value.ts';
 import { blake3Digest, verifyDigest } from './digest.ts';
 import { decodeMatter, encodeMatter } from './matter.ts';
 import { BLAKE3_256 } from './matter-codes.ts';
+import { shortBlake3 } from './short-blake3.ts';
 import type { BodyKind } from './version.ts';
 
 const SAID_LENGTH = 44;
@@ -50,7 +50,7 @@ export function verifySaid(bytes: Uint8Array, fields: BodyMap, alsoIdentifier = 
 }
 
 function matches(said: string, blanked: Uint8Array): boolean {
-  if (said.startsWith(BLAKE3_256)) return encodeMatter(BLAKE3_256, blake3(blanked)) === said;
+  if (said.startsWith(BLAKE3_256)) return encodeMatter(BLAKE3_256, shortBlake3(blanked)) === said;
   try {
     return said === DUMMY
       ? false

@@ -63,6 +63,10 @@ export class Escrow<Origin> {
     return true;
   }
 
+  get size(): number {
+    return this.#bySaid.size;
+  }
+
   get(said: Said): Waiting<Origin> | undefined {
     return this.#bySaid.get(said);
   }

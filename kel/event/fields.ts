@@ -1,7 +1,7 @@
 /** The wire labels of key events and the checks of single fields. Labels appear in this folder and nowhere else. */
 import { type BodyMap, type BodyValue, isBodyList } from '#kel/cesr/body-value';
 import { isDigestCode } from '#kel/cesr/digest';
-import { decodeMatter } from '#kel/cesr/matter';
+import { checkMatter } from '#kel/cesr/matter';
 import { KelError } from '#kel/errors';
 import {
   type Aid,
@@ -120,7 +120,7 @@ function distinct<T extends string>(label: string, list: readonly T[]): readonly
 function digestOf(value: BodyValue): string {
   if (typeof value === 'string') {
     try {
-      if (isDigestCode(decodeMatter(value).code)) return value;
+      if (isDigestCode(checkMatter(value))) return value;
     } catch {
       // Reported below with the value.
     }

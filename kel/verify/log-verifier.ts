@@ -116,7 +116,7 @@ export class LogVerifier {
   #takeMessage(item: ParsedMessage, origin: Origin): void {
     let body: Body | undefined;
     try {
-      body = parseBody(item.body, 'KERI');
+      body = parseBody(item.body, 'KERI', item.version);
       const type = body.fields.get('t');
       if (OTHER_TYPES.has(type)) return;
       if (type === 'rct') this.#takeReceipt(body, item.attachments);
@@ -133,11 +133,15 @@ export class LogVerifier {
 
   #takeEvent(message: KeyEventMessage, origin: Origin): void {
     const { said } = message.event;
-    const receipts = this.#earlyReceipts.get(said);
-    this.#earlyReceipts.delete(said);
     const earlier = this.#escrow.remove(said);
-    const more = [earlier?.message.attachments, receipts].filter((each) => each !== undefined);
-    const attachments = more.reduce(mergeAttachments, message.attachments);
+    const receipts = this.#earlyReceipts.get(said);
+    let { attachments } = message;
+    if (earlier !== undefined)
+      attachments = mergeAttachments(earlier.message.attachments, attachments);
+    if (receipts !== undefined) {
+      this.#earlyReceipts.delete(said);
+      attachments = mergeAttachments(attachments, receipts);
+    }
     this.#settle({ ...message, attachments }, earlier?.origin ?? origin);
   }
 
@@ -206,6 +210,7 @@ export class LogVerifier {
 
   /** Successors, rotations that may supersede the event, and the delegated events that it seals. */
   #freedBy({ event }: KeyEventMessage): Waiting<Origin>[] {
+    if (this.#escrow.size === 0) return [];
     const siblings = this.#escrow.at(event.aid, event.sn).filter((other) => {
       const sibling = other.message.event;
       return 'prior' in event && 'prior' in sibling && sibling.prior === event.prior;
