@@ -1,5 +1,6 @@
 /** Export: what one organisation puts on the table, signed with the keys of its key event log. */
 
+import { encodeIndexedSignature, type IndexedSignatureInput } from '#kel/cesr/indexer';
 import type { Aid } from '#kel/identifiers';
 import type { EventReference } from '#kel/state/key-state';
 import { checkpointOfNote } from '#src/audit/checkpoint';
@@ -43,11 +44,11 @@ export interface DossierSources {
 
 /**
  * A bundle with one dossier.
- * @param sign indexed signatures (qb64) over the message, by the keys of `sources.establishment`
+ * @param sign signatures over the message, by the keys of `sources.establishment`
  */
 export async function buildDossier(
   sources: DossierSources,
-  sign: (message: Uint8Array) => Promise<readonly string[]>,
+  sign: (message: Uint8Array) => Promise<readonly IndexedSignatureInput[]>,
 ): Promise<Uint8Array> {
   const sections = encodeSections(await gather(sources));
   const { aid, establishment, latest } = sources;
@@ -60,7 +61,7 @@ export async function buildDossier(
     digests: sectionDigests(sections),
   });
   const statement = { headerDigest: sha256(header), aid, establishment };
-  const signatures = await sign(signedBytes(statement));
+  const signatures = (await sign(signedBytes(statement))).map(encodeIndexedSignature);
   const signature = encodeSignature({ ...statement, signatures });
   return encodeBundle([encodeDossier({ header, sections, signature })]);
 }

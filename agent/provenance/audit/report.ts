@@ -25,14 +25,31 @@ export interface TunnelRow {
   readonly mesh: Said;
   readonly charter: Said;
   readonly interval: TunnelInterval;
-  /** What follows from signatures, digests and the order of the logs. */
+  /**
+   * What follows from signatures, digests and the order of the logs: `identities` (both signed), `membership`,
+   * `psk-epoch`; per end `tunnel-key-a` (sealed in time), `log-a` (a leaf holds the proof), `anchor-a` (the key
+   * event log commits to the leaf), `history-a` (the log extends what was shown to the peer).
+   */
   readonly proven: readonly string[];
   /** What the signers say and nobody else can know. */
   readonly claimed: readonly string[];
-  /** What would have to be in the bundle to prove more. */
+  /** What is not in the bundle: the words of `proven`, `dossier-a`, `charter`. */
   readonly missing: readonly string[];
   /** Whether the log of that end shows the tunnel; false also when its dossier is not in the bundle. */
   readonly logged: { readonly a: boolean; readonly b: boolean };
+  /** Where the evidence stands. */
+  readonly evidence: { readonly a: EndEvidence; readonly b: EndEvidence };
+}
+
+export interface EndEvidence {
+  /** SAID of the `tun` record. */
+  readonly tunnelKey: Said;
+  /** Sequence number of the key event that seals it. */
+  readonly sealedAt: number | null;
+  /** Index of the leaf in the audit log of this end. */
+  readonly leaf: number | null;
+  /** Sequence number of the first key event that commits to the leaf. */
+  readonly anchoredAt: number | null;
 }
 
 export interface TunnelEnd {
@@ -48,9 +65,9 @@ export interface TunnelEnd {
  */
 export interface TunnelInterval {
   /** Date-time of the latest thing that the proof refers to. */
-  readonly from: string;
+  readonly from: string | null;
   /** What that is. */
-  readonly after: string;
+  readonly after: string | null;
   /** Date-time of the earliest thing that follows from the proof; null while no log shows it. */
   readonly to: string | null;
   readonly before: string | null;

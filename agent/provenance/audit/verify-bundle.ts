@@ -12,11 +12,12 @@ import type { Ed25519 } from '#src/crypto/suite';
 import { decodeBundle } from '../bundle.ts';
 import { type LeafValues, openedValues } from '../leaf.ts';
 import { isSigned, type ReadDossier, readDossier } from './dossier-evidence.ts';
+import type { CheckedDossier, Evidence } from './evidence.ts';
 import { KelEvidence } from './kel-evidence.ts';
 import { type CheckedLeaf, checkLog } from './log-evidence.ts';
 import { RecordEvidence } from './record-evidence.ts';
 import { type AuditReport, type OrganisationRow, Problems, type TunnelRow } from './report.ts';
-import { type CheckedDossier, checkTunnel, type Evidence } from './tunnel-evidence.ts';
+import { checkTunnel } from './tunnel-evidence.ts';
 
 export interface VerifyBundleDeps {
   /** `createSignatureVerifier` of `kel/verify`. */
@@ -82,29 +83,32 @@ function readDossiers(
   return [...byExporter.values()];
 }
 
-/** Whether the keys of the exporter signed, and its log goes as far as the header says. */
+/** Whether the keys of the exporter signed, those in force at the event up to which it exports. */
 function checkExporter(
   { header, signature, problems }: ReadDossier,
   kels: KelEvidence,
   { verifySignature }: VerifyBundleDeps,
 ): boolean {
+  const { aid, establishment, latest } = header;
   if (!isSigned(signature, kels, verifySignature)) {
-    problems.add(
-      'BUNDLE_SIGNATURE',
-      'signature',
-      `no valid signature under event ${header.establishment.sn} of ${header.aid}`,
-    );
+    const message = `no valid signature under event ${establishment.sn} of ${aid}`;
+    problems.add('BUNDLE_SIGNATURE', 'signature', message);
     return false;
   }
-  const latest = kels.events(header.aid).find(({ said }) => said === header.latest.said);
-  if (latest?.sn !== header.latest.sn) {
+  const events = kels.events(aid).filter(({ sn }) => sn <= latest.sn);
+  if (events.at(-1)?.said !== latest.said) {
     problems.add(
       'BUNDLE_KEL',
       'kels',
-      `the log of ${header.aid} has no event ${header.latest.sn} ${header.latest.said}`,
+      `the log of ${aid} has no event ${latest.sn} ${latest.said}`,
     );
+    return false;
   }
-  return true;
+  const inForce = events.findLast((event) => event.type !== 'ixn');
+  if (inForce?.said === establishment.said) return true;
+  const message = `signed with the keys of event ${establishment.sn}, event ${inForce?.sn} was in force`;
+  problems.add('BUNDLE_SIGNATURE', 'signature', message);
+  return false;
 }
 
 function checkDossier(

@@ -1,0 +1,218 @@
+/** One end of a tunnel proof: its tunnel keys, its leaf, and the checkpoint of its log that it gave away. */
+import { isInception, isRotation } from '#kel/event/key-event';
+import type { TunnelEndFields } from '#kel/record/record';
+import type { EventReference } from '#kel/state/key-state';
+import { equalBytes } from '#src/bytes';
+import type { Charter } from '../../membership/charter.ts';
+import { openedValues } from '../leaf.ts';
+import {
+  type CheckedDossier,
+  type Evidence,
+  isMember,
+  type TunnelProof,
+  type Words,
+} from './evidence.ts';
+import type { KelEvidence } from './kel-evidence.ts';
+import type { LogEvidence } from './log-evidence.ts';
+import type { FoundRecord } from './record-evidence.ts';
+import type { EndEvidence, Problems } from './report.ts';
+
+export type Side = 'a' | 'b';
+
+export function checkEnd(
+  side: Side,
+  proof: TunnelProof,
+  evidence: Evidence,
+  words: Words,
+  problems: Problems,
+): EndEvidence {
+  const end = proof.record[side];
+  const index = proof.leaves.get(end.i)?.index;
+  const log = evidence.dossiers.get(end.i)?.log;
+  const anchor = index === undefined ? undefined : log?.anchorAfter(index)?.anchor;
+  const key = evidence.records.get(end.t);
+  checkTunnelKey(side, end, key, anchor, evidence.kels, words, problems);
+  checkLog(side, proof, evidence, words);
+  if (index !== undefined) checkOrder(end, proof, evidence, problems);
+  return {
+    tunnelKey: end.t,
+    sealedAt: key?.sealedIn?.sn ?? null,
+    leaf: index ?? null,
+    anchoredAt: anchor?.sn ?? null,
+  };
+}
+
+function checkTunnelKey(
+  side: Side,
+  end: TunnelEndFields,
+  key: FoundRecord | undefined,
+  anchor: EventReference | undefined,
+  kels: KelEvidence,
+  words: Words,
+  problems: Problems,
+): void {
+  if (key === undefined) {
+    words.missing.push(`tunnel-key-${side}`);
+    problems.add(
+      'BUNDLE_RECORD_MISSING',
+      'records',
+      `tunnel key record ${end.t} of ${end.i} is not here`,
+    );
+    return;
+  }
+  const fault = keyFault(end, key, anchor, kels);
+  if (fault === undefined) words.proven.push(`tunnel-key-${side}`);
+  else problems.add('BUNDLE_TUNNEL_KEY', 'records', `tunnel key record ${end.t}: ${fault}`);
+}
+
+/** Announced by this end, derived from one of its establishment events, sealed no later than the tunnel. */
+function keyFault(
+  end: TunnelEndFields,
+  { record, sealedIn }: FoundRecord,
+  anchor: EventReference | undefined,
+  kels: KelEvidence,
+): string | undefined {
+  if (record.t !== 'tun' || record.i !== end.i) return `not a tun record of ${end.i}`;
+  if (sealedIn === undefined) return `no key event of ${end.i} seals it`;
+  const { s, d } = record.es;
+  if (s > end.s || kels.establishment(end.i, s, d) === undefined) {
+    return `derives from event ${s} ${d}, which is none of ${end.i} up to ${end.s}`;
+  }
+  if (sealedIn.sn >= s && sealedIn.sn <= (anchor?.sn ?? sealedIn.sn)) return undefined;
+  return `sealed in event ${sealedIn.sn}, needed from ${s} to ${anchor?.sn}`;
+}
+
+/** What the log of this end says about the tunnel, and what the tunnel says about that log. */
+function checkLog(
+  side: Side,
+  { record, leaves }: TunnelProof,
+  { dossiers }: Evidence,
+  words: Words,
+): void {
+  const end = record[side];
+  const dossier = dossiers.get(end.i);
+  if (dossier === undefined) {
+    words.missing.push(`dossier-${side}`);
+    return;
+  }
+  const isLater = dossier.time > record.dt;
+  const index = leaves.get(end.i)?.index;
+  if (index === undefined) {
+    words.missing.push(`log-${side}`);
+    // A leaf that stays closed may be the one, which is reported where it stands.
+    if (!hasClosedTunnel(dossier.log)) {
+      const code = isLater ? 'BUNDLE_UNLOGGED' : 'BUNDLE_NOT_YET_LOGGED';
+      const message = `no leaf holds tunnel proof ${record.d}, which ${end.i} signed`;
+      dossier.problems.add(code, 'leaves', message);
+    }
+  } else {
+    words.proven.push(`log-${side}`);
+    const isAnchored = dossier.log.anchorAfter(index) !== undefined;
+    (isAnchored ? words.proven : words.missing).push(`anchor-${side}`);
+  }
+  checkShownCheckpoint(side, end, dossier, isLater, words);
+}
+
+function hasClosedTunnel(log: LogEvidence): boolean {
+  return log.leaves.some(
+    ({ leaf, openings }) =>
+      leaf.type === 'tunnel-up' && openedValues('tunnel-up', openings) === undefined,
+  );
+}
+
+/** The checkpoint that `end` gave to the other must be one of the log that it shows now. */
+function checkShownCheckpoint(
+  side: Side,
+  end: TunnelEndFields,
+  { log, problems }: CheckedDossier,
+  isLater: boolean,
+  words: Words,
+): void {
+  const { o, n, r } = end.c;
+  const origin = log.checkpoints.at(-1)?.origin ?? o;
+  const root = log.rootAt(n);
+  if (n > log.size && isLater) {
+    problems.add(
+      'BUNDLE_TRUNCATED_LOG',
+      'checkpoints',
+      `a peer holds size ${n} of this log, the dossier shows ${log.size}`,
+    );
+  } else if (root === undefined) {
+    words.missing.push(`history-${side}`);
+  } else if (o !== origin || !equalBytes(root, r)) {
+    problems.add(
+      'BUNDLE_FORK',
+      'checkpoints',
+      `a peer holds another root at size ${n} of log ${o}`,
+    );
+  } else words.proven.push(`history-${side}`);
+}
+
+/** Where the leaf stands in the log of `end`: among its key states, its checkpoints and the charters. */
+function checkOrder(
+  end: TunnelEndFields,
+  { record, leaves }: TunnelProof,
+  { kels, records, dossiers }: Evidence,
+  problems: Problems,
+): void {
+  const index = leaves.get(end.i)?.index ?? 0;
+  const log = dossiers.get(end.i)?.log;
+  if (log === undefined) return;
+  const after = log.anchorAfter(index)?.anchor;
+  const before = log.anchorBefore(index)?.anchor;
+  if (!isInForce(end, before, after, kels)) {
+    const bounds = `between key events ${before?.sn ?? 0} and ${after?.sn ?? 'the last'}`;
+    problems.add(
+      'BUNDLE_TUNNEL',
+      'leaves',
+      `${end.i} signed with the keys of event ${end.s}, logged ${bounds}`,
+    );
+  }
+  if (end.c.n > index) {
+    problems.add(
+      'BUNDLE_FORK',
+      'leaves',
+      `leaf ${index} of ${end.i} holds a proof that names size ${end.c.n} of the same log`,
+    );
+  }
+  const charters = records.charters(record.m);
+  const named = charters.find(({ said }) => said === record.ch);
+  const known = latestCharter(log, index, charters);
+  if (known === undefined || known.version <= (named?.version ?? 0)) return;
+  const outside = [record.a.i, record.b.i].find((aid) => !isMember(known, aid, kels));
+  if (outside !== undefined) {
+    const since = `since charter version ${known.version}, which the log of ${end.i} shows before leaf ${index}`;
+    problems.add('BUNDLE_MEMBERSHIP', 'leaves', `${outside} was out ${since}`);
+  }
+}
+
+/** The establishment event of `end` had come by `after`, and its successor had not come by `before`. */
+function isInForce(
+  end: TunnelEndFields,
+  before: EventReference | undefined,
+  after: EventReference | undefined,
+  kels: KelEvidence,
+): boolean {
+  if (after !== undefined && after.sn < end.s) return false;
+  const successor = kels
+    .events(end.i)
+    .find((event) => event.sn > end.s && (isInception(event) || isRotation(event)));
+  return successor === undefined || before === undefined || successor.sn > before.sn;
+}
+
+/** The newest charter that the log had recorded before leaf `index`. */
+function latestCharter(
+  log: LogEvidence,
+  index: number,
+  charters: readonly Charter[],
+): Charter | undefined {
+  let latest: Charter | undefined;
+  for (const item of log.leaves) {
+    if (item.index >= index) break;
+    const values =
+      item.leaf.type === 'membership' ? openedValues('membership', item.openings) : undefined;
+    const charter = charters.find(({ said }) => said === values?.charter);
+    if (charter !== undefined && charter.version >= (latest?.version ?? 0)) latest = charter;
+  }
+  return latest;
+}
