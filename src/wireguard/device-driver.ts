@@ -20,7 +20,7 @@ import type {
   TunnelDriver,
 } from './tunnel-driver.ts';
 import type { UapiDevice } from './uapi.ts';
-import { ZERO_KEY } from './values.ts';
+import { parseInterfaceName, ZERO_KEY } from './values.ts';
 
 /** One way of making, reading and configuring a WireGuard device. */
 export interface DeviceBackend {
@@ -71,7 +71,7 @@ export class DeviceDriver implements TunnelDriver {
   }
 
   async apply(desired: DesiredDevice): Promise<readonly string[]> {
-    checkDesiredDevice(desired);
+    parseInterfaceName(desired.name);
     return this.#inOrder(desired.name, () => this.#apply(desired));
   }
 
@@ -91,6 +91,7 @@ export class DeviceDriver implements TunnelDriver {
     const { name } = desired;
     const actual = await this.#read(name);
     if (actual) return this.#change(desired, actual);
+    checkDesiredDevice(desired);
     this.#memory.delete(name);
     if (await this.#links.exists(name))
       throw new WireGuardError(

@@ -6,6 +6,7 @@ const MAX_LINE = 128;
 const SECRET_LENGTH = 32;
 const NEWLINE = 0x0a;
 const EQUALS = 0x3d;
+const ZERO = 0x30;
 
 export class UapiLines {
   readonly #bytes: Buffer;
@@ -25,11 +26,13 @@ export class UapiLines {
   /** Moves to the next `key=value` line. @throws WIREGUARD_UAPI_MALFORMED when there is none */
   advance(): void {
     this.#number++;
-    const end = this.#bytes.indexOf(NEWLINE, this.#next);
-    const equals = this.#bytes.indexOf(EQUALS, this.#next);
-    if (end < 0 || equals < 0 || equals > end) throw this.malformed('key=value');
-    if (end - this.#next > MAX_LINE) throw this.malformed(`at most ${MAX_LINE} characters`);
-    this.key = this.#bytes.toString('latin1', this.#next, equals);
+    const start = this.#next;
+    const end = this.#bytes.indexOf(NEWLINE, start);
+    if (end - start > MAX_LINE) throw this.malformed(`at most ${MAX_LINE} characters`);
+    let equals = start;
+    while (equals < end && this.#bytes[equals] !== EQUALS) equals++;
+    if (equals >= end) throw this.malformed('key=value');
+    this.key = this.#bytes.toString('latin1', start, equals);
     this.#valueStart = equals + 1;
     this.#valueEnd = end;
     this.#next = end + 1;
@@ -57,16 +60,24 @@ export class UapiLines {
     return Secret.take(bytes);
   }
 
-  /** Decimal without leading zeros, at most `most`. */
+  /** Decimal without leading zeros, at most `most`, which is less than 10^15. */
   integer(most: number): number {
-    const value = this.#decimal();
-    if (value > BigInt(most)) throw this.malformed(`at most ${most}`);
-    return Number(value);
+    const length = this.#valueEnd - this.#valueStart;
+    let value = 0;
+    for (let at = this.#valueStart; at < this.#valueEnd; at++)
+      value = 10 * value + this.#decimal(at);
+    if (length === 0 || length > 15) throw this.malformed('a decimal number');
+    if (length > 1 && this.#bytes[this.#valueStart] === ZERO)
+      throw this.malformed('a number without leading zeros');
+    if (value > most) throw this.malformed(`at most ${most}`);
+    return value;
   }
 
   /** Unsigned 64 bits. */
   counter(): bigint {
-    const value = this.#decimal();
+    const text = this.text();
+    if (!/^(0|[1-9]\d{0,19})$/.test(text)) throw this.malformed('a decimal number');
+    const value = BigInt(text);
     if (value >= 1n << 64n) throw this.malformed('64 bits');
     return value;
   }
@@ -80,15 +91,15 @@ export class UapiLines {
     );
   }
 
-  #decimal(): bigint {
-    const text = this.text();
-    if (!/^(0|[1-9]\d{0,19})$/.test(text)) throw this.malformed('a decimal number');
-    return BigInt(text);
+  #decimal(at: number): number {
+    const digit = (this.#bytes[at] as number) - ZERO;
+    if (digit < 0 || digit > 9) throw this.malformed('a decimal number');
+    return digit;
   }
 
   #digit(at: number): number {
     const code = this.#bytes[at] as number;
-    if (code >= 0x30 && code <= 0x39) return code - 0x30;
+    if (code >= ZERO && code <= 0x39) return code - ZERO;
     if (code >= 0x61 && code <= 0x66) return code - 0x57;
     throw this.malformed('lower-case hex digits');
   }

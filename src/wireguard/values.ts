@@ -79,9 +79,8 @@ export function parseUdpEndpoint(text: string): UdpEndpoint {
 /** @returns canonical text  @throws WIREGUARD_BAD_VALUE, also when a bit outside the prefix is set */
 export function parseCidr(text: string): Cidr {
   const { bytes, length } = splitPrefix('CIDR', text);
-  for (let bit = length; bit < 8 * bytes.length; bit++)
-    if (((bytes[bit >> 3] ?? 0) >> (7 - (bit & 7))) & 1)
-      throw bad('CIDR', `zero bits after the first ${length}`, text);
+  for (let i = length >> 3, mask = 0xff >> (length & 7); i < bytes.length; i++, mask = 0xff)
+    if ((bytes[i] as number) & mask) throw bad('CIDR', `zero bits after the first ${length}`, text);
   return `${formatIpAddress(bytes)}/${length}` as Cidr;
 }
 
