@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { MemoryLevel } from 'memory-level';
+import { describe, it } from 'mocha';
+import type { AnyRecord, RecordType, Verified } from '#kel/record/record';
+import { RecordStore } from '#kel/record/record-store';
+import { formatDateTime } from '#src/clock';
+import { Organisation } from '../kel/organisation.ts';
+import { FailingLevel } from '../kel-store/failing-level.ts';
+import { recordOf, verified } from './signed-record.ts';
+
+interface Item {
+  readonly record: Verified<AnyRecord>;
+  readonly message: Uint8Array;
+}
+
+function organisation(name = 'one'): Organisation {
+  const org = new Organisation(name);
+  org.incept();
+  return org;
+}
+
+/** A record of `org` dated `second` seconds after 2026 began. */
+async function item(type: RecordType, org: Organisation, second: number): Promise<Item> {
+  const dt = formatDateTime(Date.UTC(2026, 0, 1) + second * 1000);
+  const message = recordOf(type, org, { dt });
+  return { record: await verified(message, org), message };
+}
+
+async function items(type: RecordType, org: Organisation, count: number): Promise<Item[]> {
+  return Promise.all(Array.from({ length: count }, (_, second) => item(type, org, second)));
+}
+
+function saids(found: readonly { readonly record: { readonly d: string } }[]): readonly string[] {
+  return found.map(({ record }) => record.d);
+}
+
+describe('RecordStore', () => {
+  it('gives back the record and its message, also after reopening', async () => {
+    const db = new MemoryLevel();
+    const store = await RecordStore.open(db);
+    const { record, message } = await item('nod', organisation(), 0);
+    assert.equal(await store.put(record, message), 'stored');
+    assert.equal(await store.put(record, message), 'known');
+    for (const each of [store, await RecordStore.open(db)]) {
+      assert.deepEqual(each.get(record.d), { record, message });
+      assert.deepEqual(each.latest('nod', record.i), { record, message });
+      assert.equal(each.latest('tun', record.i), undefined);
+      assert.deepEqual(each.saids(), [record.d]);
+      assert.deepEqual(each.counters(), { records: 1, dropped: 0 });
+    }
+  });
+
+  it('takes the latest by establishment event first and date second, in any order of arrival', async () => {
+    const org = organisation();
+    const late = await item('end', org, 900);
+    org.rotate();
+    const early = await item('end', org, 1);
+    const later = await item('end', org, 2);
+    for (const order of [
+      [late, early, later],
+      [later, early, late],
+      [early, late, later],
+    ]) {
+      const store = await RecordStore.open(new MemoryLevel());
+      for (const { record, message } of order) await store.put(record, message);
+      assert.equal(store.latest('end', org.aid)?.record.d, later.record.d);
+      assert.deepEqual(saids(store.list('end', org.aid)), saids([early, later]));
+    }
+  });
+
+  it('keeps the latest 16 tunnel keys and 2 endpoints of an AID', async () => {
+    const org = organisation();
+    const db = new MemoryLevel();
+    const store = await RecordStore.open(db);
+    for (const [type, keep] of [
+      ['tun', 16],
+      ['end', 2],
+    ] as const) {
+      const all = await items(type, org, keep + 3);
+      for (const { record, message } of all.slice(1)) await store.put(record, message);
+      const [oldest] = all as [Item];
+      assert.equal(await store.put(oldest.record, oldest.message), 'superseded');
+      assert.deepEqual(saids(store.list(type, org.aid)), saids(all.slice(3)));
+      assert.equal(store.get((all[1] as Item).record.d), undefined);
+    }
+    const again = await RecordStore.open(db);
+    assert.deepEqual(again.saids().toSorted(), store.saids().toSorted());
+    assert.equal(again.counters().records, 18);
+  });
+
+  it('forgets no charter and no revocation for a newer one', async () => {
+    const org = organisation();
+    const store = await RecordStore.open(new MemoryLevel());
+    for (const type of ['chr', 'rvk'] as const) {
+      const all = await items(type, org, 20);
+      for (const { record, message } of all) await store.put(record, message);
+      assert.deepEqual(saids(store.list(type)), saids(all));
+    }
+  });
+
+  it('has a bound in all and says when it drops', async () => {
+    const store = await RecordStore.open(new MemoryLevel(), { maxRecords: 2 });
+    const outcomes: string[] = [];
+    for (const name of ['one', 'two', 'three']) {
+      const { record, message } = await item('nod', organisation(name), 0);
+      outcomes.push(await store.put(record, message));
+    }
+    assert.deepEqual(outcomes, ['stored', 'stored', 'dropped']);
+    assert.equal(store.counters().dropped, 1);
+  });
+
+  it('lists by type over all AIDs', async () => {
+    const store = await RecordStore.open(new MemoryLevel());
+    const one = await item('nod', organisation('one'), 0);
+    const two = await item('nod', organisation('two'), 0);
+    const other = await item('log', organisation('two'), 0);
+    for (const { record, message } of [one, two, other]) await store.put(record, message);
+    assert.deepEqual(saids(store.list('nod')).toSorted(), saids([one, two]).toSorted());
+    assert.deepEqual(saids(store.list('nod', one.record.i)), [one.record.d]);
+  });
+
+  it('refuses a message that is not that of the record', async () => {
+    const store = await RecordStore.open(new MemoryLevel());
+    const [first, second] = (await items('nod', organisation(), 2)) as [Item, Item];
+    await assert.rejects(store.put(first.record, second.message), { code: 'RECORD_WRONG_SAID' });
+    assert.deepEqual(store.saids(), []);
+  });
+
+  it('names a damaged entry when it opens', async () => {
+    const db = new MemoryLevel<string, string>();
+    const store = await RecordStore.open(db);
+    const { record, message } = await item('nod', organisation(), 0);
+    await store.put(record, message);
+    const raw = { keyEncoding: 'utf8', valueEncoding: 'view' } as const;
+    const table = db.sublevel<string, Uint8Array>('record', raw);
+    const value = new Uint8Array((await table.get(`record.${record.d}`)) as Uint8Array);
+    value[200] = (value[200] as number) ^ 1;
+    await table.put(`record.${record.d}`, value);
+    await assert.rejects(RecordStore.open(db), { code: 'STORE_CORRUPT' });
+  });
+
+  for (const kind of ['lost', 'persisted'] as const) {
+    it(`goes on from the disk after any write that fails (${kind})`, async () => {
+      const org = organisation();
+      const all = await items('end', org, 4);
+      const expected = saids(all.slice(2));
+      for (let write = 1; write <= all.length; write++) {
+        const db = new FailingLevel();
+        const store = await RecordStore.open(db);
+        const putAll = async (into: RecordStore) => {
+          for (const { record, message } of all) await into.put(record, message);
+        };
+        db.failAt(write, kind);
+        await assert.rejects(putAll(store), { code: 'STORE_WRITE_FAILED' });
+        for (const { record } of store.list('end', org.aid)) assert.equal(record.i, org.aid);
+        db.heal();
+        const other = await RecordStore.open(db);
+        await putAll(other);
+        assert.deepEqual(saids(other.list('end', org.aid)), expected);
+        await putAll(store);
+        assert.deepEqual(saids(store.list('end', org.aid)), expected);
+        assert.deepEqual(store.counters().records, 2);
+      }
+    });
+  }
+});
