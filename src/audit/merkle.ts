@@ -176,6 +176,37 @@ export function verifyConsistency(
   return sn === 0 && equalBytes(olderHash, olderRoot) && equalBytes(newerHash, newerRoot);
 }
 
+/** A growing tree in memory that keeps the root of every complete subtree: two hashes per leaf. */
+export class MerkleTree {
+  /** `#rows[level][index]` is the root of that complete subtree. */
+  readonly #rows: Uint8Array[][] = [[]];
+
+  get size(): number {
+    return this.#rows[0]?.length ?? 0;
+  }
+
+  /** @param leaf 32-byte leaf hash */
+  append(leaf: Uint8Array): void {
+    let hash = leaf;
+    for (let level = 0; ; level++) {
+      const row = this.#rows[level] ?? [];
+      this.#rows[level] = row;
+      row.push(hash);
+      if (row.length % 2 === 1) return;
+      hash = nodeHash(row.at(-2) as Uint8Array, hash);
+    }
+  }
+
+  /** Root of the first `size` leaves; undefined when there are fewer. */
+  root(size: number): Uint8Array | undefined {
+    if (!isSize(size) || size > this.size) return undefined;
+    const subtrees = completeSubtrees({ start: 0, end: size });
+    return foldSubtrees(
+      subtrees.map(({ level, index }) => this.#rows[level]?.[index] as Uint8Array),
+    );
+  }
+}
+
 /** The largest power of two strictly below `n`; `n` is at least 2. */
 function largestPower(n: number): number {
   let power = 1;

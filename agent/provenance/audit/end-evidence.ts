@@ -1,10 +1,8 @@
 /** One end of a tunnel proof: its tunnel keys, its leaf, and the checkpoint of its log that it gave away. */
-import { isInception, isRotation } from '#kel/event/key-event';
 import type { TunnelEndFields } from '#kel/record/record';
 import type { EventReference } from '#kel/state/key-state';
 import { equalBytes } from '#src/bytes';
 import type { Charter } from '../../membership/charter.ts';
-import { openedValues } from '../leaf.ts';
 import {
   type CheckedDossier,
   type Evidence,
@@ -13,7 +11,7 @@ import {
   type Words,
 } from './evidence.ts';
 import type { KelEvidence } from './kel-evidence.ts';
-import type { LogEvidence } from './log-evidence.ts';
+import { type LogEvidence, valuesOf } from './log-evidence.ts';
 import type { FoundRecord } from './record-evidence.ts';
 import type { EndEvidence, Problems } from './report.ts';
 
@@ -115,8 +113,7 @@ function checkLog(
 
 function hasClosedTunnel(log: LogEvidence): boolean {
   return log.leaves.some(
-    ({ leaf, openings }) =>
-      leaf.type === 'tunnel-up' && openedValues('tunnel-up', openings) === undefined,
+    (item) => item.leaf.type === 'tunnel-up' && valuesOf('tunnel-up', item) === undefined,
   );
 }
 
@@ -194,9 +191,7 @@ function isInForce(
   kels: KelEvidence,
 ): boolean {
   if (after !== undefined && after.sn < end.s) return false;
-  const successor = kels
-    .events(end.i)
-    .find((event) => event.sn > end.s && (isInception(event) || isRotation(event)));
+  const successor = kels.establishments(end.i).find(({ sn }) => sn > end.s);
   return successor === undefined || before === undefined || successor.sn > before.sn;
 }
 
@@ -206,13 +201,8 @@ function latestCharter(
   index: number,
   charters: readonly Charter[],
 ): Charter | undefined {
-  let latest: Charter | undefined;
-  for (const item of log.leaves) {
-    if (item.index >= index) break;
-    const values =
-      item.leaf.type === 'membership' ? openedValues('membership', item.openings) : undefined;
-    const charter = charters.find(({ said }) => said === values?.charter);
-    if (charter !== undefined && charter.version >= (latest?.version ?? 0)) latest = charter;
-  }
-  return latest;
+  const known = new Set(
+    log.memberships.filter((item) => item.index < index).map(({ charter }) => charter),
+  );
+  return charters.findLast(({ said }) => known.has(said));
 }

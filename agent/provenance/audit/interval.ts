@@ -1,5 +1,4 @@
 /** When a tunnel proof was made: after everything that it refers to, before everything that refers to it. */
-import { openedValues } from '../leaf.ts';
 import type { CheckedDossier, Evidence, TunnelProof } from './evidence.ts';
 import type { TunnelInterval } from './report.ts';
 
@@ -51,9 +50,5 @@ function upperBound(
   if (dossier === undefined || checkpoint?.anchor === undefined) return [];
   const { sn, said } = checkpoint.anchor;
   const what = `key event ${sn} of ${dossier.aid}, which anchors ${checkpoint.size} leaves`;
-  const note = dossier.log.leaves.find(
-    ({ leaf, openings }) =>
-      leaf.type === 'kel-event' && openedValues('kel-event', openings)?.said === said,
-  );
-  return [{ time: note?.leaf.time ?? dossier.time, what }];
+  return [{ time: dossier.log.timeOfKeyEvent(said) ?? dossier.time, what }];
 }

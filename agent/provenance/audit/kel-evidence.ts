@@ -22,6 +22,7 @@ export class KelEvidence {
   readonly #verifier: LogVerifier;
   readonly #parsed = new Map<Said, KeyEvent>();
   readonly #chains = new Map<Aid, readonly KeyEvent[]>();
+  readonly #establishments = new Map<Aid, readonly KeyEvent[]>();
 
   constructor(sources: readonly KelSource[], verifySignature: VerifySignature) {
     this.#verifier = new LogVerifier(verifySignature);
@@ -62,6 +63,15 @@ export class KelEvidence {
     chain.reverse();
     this.#chains.set(aid, chain);
     return chain;
+  }
+
+  /** Those among them that set keys. */
+  establishments(aid: Aid): readonly KeyEvent[] {
+    const known = this.#establishments.get(aid);
+    if (known !== undefined) return known;
+    const found = this.events(aid).filter(({ type }) => type !== 'ixn');
+    this.#establishments.set(aid, found);
+    return found;
   }
 
   #report(byFile: ReadonlyMap<string, Problems>): void {

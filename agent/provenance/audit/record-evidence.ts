@@ -6,6 +6,7 @@ import type { AnyRecord, ChrRecord, LogRecord, TupRecord, Verified } from '#kel/
 import { verifyRecord } from '#kel/record/verify';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { EventReference } from '#kel/state/key-state';
+import { sha256 } from '#src/crypto/hash';
 import { type Charter, charterChain, type SealedCharter } from '../../membership/charter.ts';
 import type { KelEvidence } from './kel-evidence.ts';
 import type { ProblemSection, Problems } from './report.ts';
@@ -19,6 +20,8 @@ export interface FoundRecord {
 export class RecordEvidence {
   readonly #kels: KelEvidence;
   readonly #verifySignature: VerifySignature;
+  /** Both ends of a tunnel log the same proof: it is verified once. */
+  readonly #byDigest = new Map<string, Verified<AnyRecord>>();
   readonly #bySaid = new Map<Said, FoundRecord>();
   readonly #chains = new Map<Said, readonly Charter[]>();
 
@@ -34,12 +37,16 @@ export class RecordEvidence {
     where: string,
     problems: Problems,
   ): Promise<Verified<AnyRecord> | undefined> {
+    const digest = Buffer.from(sha256(message)).toString('latin1');
+    const known = this.#byDigest.get(digest);
+    if (known !== undefined) return known;
     try {
       const record = await verifyRecord(parseRecord(message), {
         establishment: async (aid, sn, said) => this.#kels.establishment(aid, sn, said),
         verifySignature: this.#verifySignature,
       });
       this.#bySaid.set(record.d, { record, sealedIn: this.#kels.sealOf(record.i, record.d) });
+      this.#byDigest.set(digest, record);
       this.#chains.clear();
       return record;
     } catch (error) {

@@ -10,11 +10,12 @@ import type { TupRecord, Verified } from '#kel/record/record';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { Ed25519 } from '#src/crypto/suite';
 import { decodeBundle } from '../bundle.ts';
-import { type LeafValues, openedValues } from '../leaf.ts';
+import type { LeafValues } from '../leaf.ts';
+import { checkLog } from './check-log.ts';
 import { isSigned, type ReadDossier, readDossier } from './dossier-evidence.ts';
 import type { CheckedDossier, Evidence } from './evidence.ts';
 import { KelEvidence } from './kel-evidence.ts';
-import { type CheckedLeaf, checkLog } from './log-evidence.ts';
+import { type CheckedLeaf, valuesOf } from './log-evidence.ts';
 import { RecordEvidence } from './record-evidence.ts';
 import { type AuditReport, type OrganisationRow, Problems, type TunnelRow } from './report.ts';
 import { checkTunnel } from './tunnel-evidence.ts';
@@ -160,11 +161,12 @@ async function checkTunnels(evidence: Evidence, problems: Problems): Promise<rea
 
 /** The proof in a `tunnel-up` leaf, when the leaf is open, the proof verifies, and both say the same. */
 async function readTunnelLeaf(
-  { index, openings }: CheckedLeaf,
+  leaf: CheckedLeaf,
   { aid, problems }: CheckedDossier,
   { records }: Evidence,
 ): Promise<Verified<TupRecord> | undefined> {
-  const values = openedValues('tunnel-up', openings);
+  const { index } = leaf;
+  const values = valuesOf('tunnel-up', leaf);
   if (values === undefined) {
     problems.add('BUNDLE_NOT_OPENED', 'leaves', `leaf ${index} records a tunnel and is not opened`);
     return undefined;
