@@ -9,7 +9,7 @@ import { DurableTable } from '#kel/store/durable-table';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
 import { SerialQueue } from '#src/serial-queue';
 import type { Opening, Openings } from './leaf.ts';
-import { asBytes, asList, asText } from './shape.ts';
+import { asBytes, asList, asText, ShapeError } from './shape.ts';
 
 export interface IndexedOpenings {
   readonly index: number;
@@ -61,10 +61,9 @@ export function decodeOpenings(value: CborValue | undefined): Openings {
   const openings = new Map<string, Opening>();
   for (const item of asList(value, 'openings')) {
     const [name, salt, encoded] = asList(item, 'opening', 3);
-    openings.set(asText(name, 'field'), {
-      salt: asBytes(salt, 'salt', 32),
-      value: asBytes(encoded, 'value'),
-    });
+    const field = asText(name, 'field');
+    if (openings.has(field)) throw new ShapeError(`openings: field ${field} stands twice`);
+    openings.set(field, { salt: asBytes(salt, 'salt', 32), value: asBytes(encoded, 'value') });
   }
   return openings;
 }

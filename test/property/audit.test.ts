@@ -4,7 +4,13 @@ import { describe, it } from 'mocha';
 import { formatCheckpoint, parseCheckpoint } from '#src/audit/checkpoint';
 import { AuditError } from '#src/audit/errors';
 import { AuditLog } from '#src/audit/log';
-import { leafHash, verifyConsistency, verifyInclusion } from '#src/audit/merkle';
+import {
+  emptyRoot,
+  leafHash,
+  MerkleTree,
+  verifyConsistency,
+  verifyInclusion,
+} from '#src/audit/merkle';
 import {
   formatNote,
   formatVerifierKey,
@@ -122,6 +128,21 @@ describe('tail file', () => {
         },
       ),
     );
+  });
+});
+
+describe('Merkle tree in memory', () => {
+  it('has the root of the log at every size', async () => {
+    const log = await AuditLog.open('o', new MemoryLogFiles());
+    const tree = new MerkleTree();
+    assert.deepEqual(tree.root(0), emptyRoot());
+    for (let size = 1; size <= 130; size++) {
+      await log.append(Uint8Array.of(size));
+      tree.append(leafHash(Uint8Array.of(size)));
+    }
+    for (let size = 0; size <= 130; size++) assert.deepEqual(tree.root(size), await log.root(size));
+    assert.equal(tree.root(131), undefined);
+    assert.equal(tree.root(-1), undefined);
   });
 });
 
