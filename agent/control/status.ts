@@ -99,7 +99,8 @@ export async function statusJson(agent: Agent): Promise<Json> {
   const { organisation } = agent;
   const peers = await peersJson(agent);
   const { membership, identity, intake } = organisation;
-  const current = organisation.membership.isIn ? agent.tunnels.devices.get(agent.ownKeys.current.record.d) : undefined;
+  const { currentRecord } = agent.ownKeys;
+  const current = membership.isIn && currentRecord !== undefined ? agent.tunnels.devices.get(currentRecord) : undefined;
   return {
     schema: 'kelmesh.status/1',
     aid: identity.aid,

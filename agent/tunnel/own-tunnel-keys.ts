@@ -50,6 +50,11 @@ export class OwnTunnelKeys {
     return this.#use(await this.#issue(establishment, last === undefined ? 0 : last.e + 1));
   }
 
+  /** SAID of the current record, undefined before {@link ensureCurrent}. */
+  get currentRecord(): Said | undefined {
+    return this.#current?.record.d;
+  }
+
   /** Throws TUNNEL_NO_KEYS before {@link ensureCurrent}. */
   get current(): TunnelKeys {
     if (this.#current === undefined) throw new TunnelError('TUNNEL_NO_KEYS', 'tunnel keys are not loaded');

@@ -1,0 +1,156 @@
+/** One organisation of the demonstration: its configuration, its process, and the commands that its operator would type. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { askAgent } from '../control/client.ts';
+import type { Json } from '../control/protocol.ts';
+import { type Place, World } from './world.ts';
+
+const main = fileURLToPath(new URL('../main.ts', import.meta.url));
+
+export interface PeerView {
+  readonly aid: string;
+  readonly name: string;
+  readonly state: string;
+  readonly level: string | null;
+  readonly epoch: number | null;
+  readonly sn: number | null;
+  readonly said: string | null;
+  readonly generation: number;
+  readonly agreement: string | null;
+  readonly proof: string | null;
+  readonly overlay: readonly string[];
+}
+
+export interface Status {
+  readonly aid: string;
+  readonly sn: number;
+  readonly said: string;
+  readonly interface: string | null;
+  readonly driver: string;
+  readonly overlay: readonly string[];
+  readonly addresses: readonly string[];
+  readonly rotating: boolean;
+  readonly agreements: number;
+  readonly peers: readonly PeerView[];
+  readonly knocks: readonly { readonly aid: string }[];
+  readonly counters: { readonly gossip: Readonly<Record<string, number>> };
+  readonly mesh: { readonly isMember: boolean; readonly version: number | null; readonly revoked: { readonly reason: string } | null } | null;
+}
+
+export class DemoOrganisation {
+  readonly name: string;
+  readonly place: Place;
+  readonly dir: string;
+  readonly config: string;
+  readonly socket: string;
+  aid = '';
+  #process: ChildProcess | undefined;
+
+  constructor(name: string, place: Place, root: string, options: { readonly tier: 'sealed-file' | 'softhsm'; readonly interface: string }) {
+    this.name = name;
+    this.place = place;
+    this.dir = join(root, name);
+    this.config = join(this.dir, 'kelmesh.toml');
+    this.socket = join(this.dir, 'control.sock');
+    mkdirSync(this.dir, { recursive: true, mode: 0o700 });
+    writeFileSync(
+      this.config,
+      [
+        `name = "${name}"`,
+        'state = "state"',
+        '[control]',
+        'socket = "control.sock"',
+        '[keystore]',
+        `tier = "${options.tier}"`,
+        'secret-file = "secret"',
+        '[network]',
+        `listen = ["/ip4/${place.address}/tcp/7400"]`,
+        'mdns = true',
+        '[tunnel]',
+        `interface = "${options.interface}"`,
+        // Short, so that the former key's device can be seen to go; the default is 180 s.
+        'drain = 3',
+        '',
+      ].join('\n'),
+    );
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** Runs `kelmesh ARGS --json` in the organisation's namespace. */
+  async kelmesh(...args: readonly string[]): Promise<Readonly<Record<string, Json>>> {
+    const { stdout } = await this.run([process.execPath, main, ...args, '--config', this.config, '--json']);
+    return JSON.parse(stdout) as Readonly<Record<string, Json>>;
+  }
+
+  /** Asks the running agent over its control socket. */
+  async ask(verb: string, args: Readonly<Record<string, Json>> = {}): Promise<Readonly<Record<string, Json>>> {
+    return (await askAgent(this.socket, { verb, args }, () => undefined)) as Readonly<Record<string, Json>>;
+  }
+
+  async status(): Promise<Status> {
+    return (await this.ask('status')) as unknown as Status;
+  }
+
+  async run(command: readonly string[], options: { readonly cwd?: string } = {}): Promise<{ readonly stdout: string; readonly stderr: string }> {
+    const [program, ...args] = World.enter(this.place, command);
+    return new Promise((resolve, reject) => {
+      execFile(program, args, { maxBuffer: 64 << 20, ...options }, (error, stdout, stderr) => {
+        if (error === null) resolve({ stdout, stderr });
+        else reject(new Error(`${this.name}: ${command.slice(2).join(' ')}: ${stderr.trim() || error.message}`, { cause: error }));
+      });
+    });
+  }
+
+  /** A process in the namespace that this object ends again. */
+  spawn(command: readonly string[], stdio: 'pipe' | 'log'): ChildProcess {
+    const [program, ...args] = World.enter(this.place, command);
+    if (stdio === 'pipe') return spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const log = openSync(join(this.dir, 'agent.log'), 'a', 0o600);
+    const child = spawn(program, args, { stdio: ['ignore', log, log] });
+    closeSync(log);
+    return child;
+  }
+
+  /** Starts the agent in the foreground of its namespace and waits until it serves. */
+  async start(): Promise<void> {
+    const child = this.spawn([process.execPath, main, 'up', '--foreground', '--config', this.config], 'log');
+    this.#process = child;
+    const ended = new Promise<never>((_, reject) => {
+      child.once('exit', (code) => reject(new Error(`the agent of ${this.name} ended with ${code}; see ${join(this.dir, 'agent.log')}`)));
+    });
+    ended.catch(() => undefined);
+    const ready = waitUntil(30_000, `the agent of ${this.name} serves`, () =>
+      this.ask('ping').then(
+        () => true,
+        () => false,
+      ),
+    );
+    await Promise.race([ready, ended]);
+  }
+
+  /** `kelmesh down`, then, if that did not do, the process by its id. */
+  async stop(): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (child === undefined || child.exitCode !== null) return;
+    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    await this.ask('down').catch(() => child.kill('SIGTERM'));
+    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    await exited;
+    clearTimeout(timer);
+  }
+}
+
+/** Polls until `condition` holds; rejects after `ms` with what was waited for. */
+export async function waitUntil(ms: number, what: string, condition: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + ms;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`not within ${ms / 1_000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+}
