@@ -83,5 +83,11 @@ function collect(stream: NodeJS.ReadableStream, tooMuch: () => void): () => stri
     if (size > MAX_OUTPUT_BYTES) tooMuch();
     else chunks.push(chunk);
   });
-  return () => Buffer.concat(chunks).toString('utf8');
+  return () => {
+    const whole = Buffer.concat(chunks);
+    const text = whole.toString('utf8');
+    // `wg show` prints keys.
+    for (const bytes of [whole, ...chunks]) bytes.fill(0);
+    return text;
+  };
 }

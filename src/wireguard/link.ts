@@ -2,7 +2,7 @@
 import { type CommandResult, expectSuccess, type RunCommand } from './command.ts';
 import { WireGuardError } from './errors.ts';
 import type { Cidr, DesiredDevice, InterfaceName } from './tunnel-driver.ts';
-import { isIpv6Prefix, parseCidr, parseInterfaceAddress } from './values.ts';
+import { isIpv6Prefix, parseCidr, parseInterfaceAddress, parseInterfaceName } from './values.ts';
 
 /** Marks the routes of the mesh in the routing table (rtnetlink `rtm_protocol`; the number is nobody's in `rt_protos`). */
 const ROUTE_PROTOCOL = 75;
@@ -82,6 +82,15 @@ export class SystemLinks implements Links {
   async exists(name: InterfaceName): Promise<boolean> {
     const args = ['-j', 'link', 'show', 'dev', name];
     return !isMissing(await this.ip(args));
+  }
+
+  /** Names of the links of one type, as `ip` calls it. */
+  async list(type: string): Promise<InterfaceName[]> {
+    const command = ['-j', 'link', 'show', 'type', type];
+    const output = expectSuccess(`ip ${command.join(' ')}`, await this.ip(command));
+    return parseJsonArray(output, 'link show').flatMap(({ ifname }) =>
+      typeof ifname === 'string' ? [parseInterfaceName(ifname)] : [],
+    );
   }
 
   async read(name: InterfaceName): Promise<LinkState | undefined> {
@@ -189,10 +198,11 @@ function parseLink(json: string): Omit<LinkState, 'routes'> {
 
 /** `default`, and host routes without a length, are how `ip` prints them. */
 function parseRoutes(json: string, family: '-4' | '-6'): Route[] {
-  const [zero, host] = family === '-4' ? ['0.0.0.0/0', 32] : ['::/0', 128];
+  const zero = family === '-4' ? '0.0.0.0/0' : '::/0';
   return parseJsonArray(json, 'route show').flatMap(({ dst, dev }) => {
     if (typeof dst !== 'string') throw malformed('route show');
-    const text = dst === 'default' ? zero : dst.includes('/') ? dst : `${dst}/${host}`;
+    const text =
+      dst === 'default' ? zero : dst.includes('/') ? dst : `${dst}/${isIpv6Prefix(dst) ? 128 : 32}`;
     return [{ prefix: parseCidr(text), device: typeof dev === 'string' ? dev : '' }];
   });
 }
@@ -200,7 +210,7 @@ function parseRoutes(json: string, family: '-4' | '-6'): Route[] {
 function parseJsonArray(json: string, command: string): Record<string, unknown>[] {
   let value: unknown;
   try {
-    // `ip` prints nothing at all for an empty table.
+    // `ip` prints nothing at all where there is nothing.
     value = json.trim() === '' ? [] : JSON.parse(json);
   } catch (cause) {
     throw malformed(command, cause);

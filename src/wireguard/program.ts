@@ -68,9 +68,10 @@ export class TunnelProgram {
   /** Names with a running program and a pid file in the state directory. */
   async list(): Promise<InterfaceName[]> {
     const files = await readdir(this.#options.stateDir).catch(() => []);
-    const names = files.filter((file) => file.endsWith('.pid')).map((file) => file.slice(0, -4));
     const running: InterfaceName[] = [];
-    for (const text of names) {
+    for (const file of files) {
+      const text = /^([A-Za-z0-9_][A-Za-z0-9_.-]{0,14})\.pid$/.exec(file)?.[1];
+      if (text === undefined) continue;
       const name = parseInterfaceName(text);
       const pid = await this.#readPid(name);
       if (pid !== undefined && (await this.#isProgram(pid, name))) running.push(name);

@@ -55,6 +55,7 @@ export interface PeerState {
 
 export interface DeviceState {
   readonly name: InterfaceName;
+  /** All zero when the device has no private key. */
   readonly publicKey: WireGuardKey;
   readonly listenPort: number;
   readonly peers: ReadonlyMap<WireGuardKey, PeerState>;

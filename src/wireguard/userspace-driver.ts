@@ -58,8 +58,11 @@ class UserspaceBackend implements DeviceBackend {
   async set(name: InterfaceName, change: DeviceChange, listenPort: number): Promise<void> {
     await this.#program.boundLog(name);
     const { listenPort: port, ...rest } = change;
-    if (port !== undefined) await this.#setPort(name, port, listenPort);
+    if (port === undefined) return this.#send(name, rest);
+    const failure = await this.#setPort(name, port, listenPort).catch((error: unknown) => error);
+    // A port that is taken does not hold up the rest: a peer may have to go at once.
     await this.#send(name, rest);
+    if (failure !== undefined) throw failure;
   }
 
   async destroy(name: InterfaceName): Promise<void> {

@@ -285,9 +285,11 @@ for (const [label, make, isReal] of drivers)
 
     it('comes back from a port that is in use', async () => {
       await driver.apply(deviceOf({ name: other, key: 'other', listenPort: 40002 }));
-      await assert.rejects(driver.apply({ ...full, listenPort: 40002 }), {
+      await assert.rejects(driver.apply({ ...full, peers: [b], listenPort: 40002 }), {
         code: 'WIREGUARD_PORT_IN_USE',
       });
+      // The port did not hold up the removal of a peer.
+      assert.deepEqual([...((await driver.read(name))?.peers.keys() ?? [])], [b.publicKey]);
       await driver.apply(full);
       assert.equal((await driver.read(name))?.listenPort, 40001);
       await driver.remove(other);

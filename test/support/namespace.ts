@@ -76,7 +76,10 @@ export class Namespaces implements AsyncDisposable {
   async destroy(): Promise<void> {
     process.off('exit', this.#onExit);
     for (const space of this.#spaces.values()) await space.stopAll();
-    for (const name of this.#all.splice(0)) await execute('ip', ['netns', 'del', name]);
+    for (const name of this.#all.splice(0)) {
+      endProcessesIn(name);
+      await execute('ip', ['netns', 'del', name]);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -85,8 +88,22 @@ export class Namespaces implements AsyncDisposable {
 
   #destroySync(): void {
     for (const space of this.#spaces.values()) space.killAll();
-    for (const name of this.#all) spawnSync('ip', ['netns', 'del', name]);
+    for (const name of this.#all) {
+      endProcessesIn(name);
+      spawnSync('ip', ['netns', 'del', name]);
+    }
   }
+}
+
+/** The namespace is ours, and so is every process in it: a program that outlives its test is ended with it. */
+function endProcessesIn(name: string): void {
+  const { stdout } = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' });
+  for (const pid of stdout.split('\n').filter((line) => /^[1-9]\d*$/.test(line)))
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It ended by itself meanwhile.
+    }
 }
 
 /** @param bridge whether they see each other, over 10.77.0.0/24 */

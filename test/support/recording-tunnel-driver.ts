@@ -47,14 +47,14 @@ export class RecordingTunnelDriver implements TunnelDriver {
       create: async (name: InterfaceName) => system.create(name),
       async set(name: InterfaceName, change: Parameters<typeof encodeSet>[0], listenPort: number) {
         const device = existing(devices.get(name));
-        try {
-          parseSetReply(device.exchange(encodeSet(change)));
-        } catch (cause) {
-          if (!(cause instanceof WireGuardError) || cause.fields['errno'] !== -98) throw cause;
-          device.exchange(encodeSet({ listenPort, peers: [], removedPeers: [] }));
-          const message = `${name}: expected UDP port ${change.listenPort} to be free, got one in use`;
-          throw new WireGuardError('WIREGUARD_PORT_IN_USE', message, { cause });
-        }
+        const { listenPort: port, ...rest } = change;
+        const only = (n: number) => encodeSet({ listenPort: n, peers: [], removedPeers: [] });
+        const reply = port === undefined ? undefined : device.exchange(only(port));
+        parseSetReply(device.exchange(encodeSet(rest)));
+        if (!reply || Buffer.from(reply).toString() === 'errno=0\n\n') return;
+        device.exchange(only(listenPort));
+        const message = `${name}: expected UDP port ${port} to be free, got one in use`;
+        throw new WireGuardError('WIREGUARD_PORT_IN_USE', message);
       },
       async destroy(name: InterfaceName) {
         devices.delete(name);
