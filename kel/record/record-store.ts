@@ -42,6 +42,9 @@ const retention: {
   tup: { keep: 1024, evict: true },
 };
 
+/** Records in memory. */
+const MAX_CACHED = 8192;
+
 const recordPrefix = 'record.';
 
 interface Entry {
@@ -50,13 +53,17 @@ interface Entry {
   readonly rank: string;
 }
 
+type Index = Map<RecordType, Map<Aid, Entry[]>>;
+
 export class RecordStore {
   readonly #table: DurableTable;
   readonly #limits: RecordLimits;
   readonly #queue = new SerialQueue();
   /** Every record kept, per type and AID, oldest first. Rebuilt from the table when opened. */
-  readonly #index = new Map<RecordType, Map<Aid, Entry[]>>();
-  #size = 0;
+  #index: Index = new Map();
+  #saids = new Set<Said>();
+  /** Records that were read, so that a look at every member does not parse every record again. */
+  readonly #cache = new Map<Said, StoredRecord>();
   /** A write failed, and the disk holds all of it or none: it is read again before the next one. */
   #stale = false;
   #dropped = 0;
@@ -80,7 +87,8 @@ export class RecordStore {
    * @throws RECORD_WRONG_SAID when `message` is another record, STORE_WRITE_FAILED
    */
   async put(record: Verified<AnyRecord>, message: Uint8Array): Promise<PutOutcome> {
-    const parsed = parseRecord(message);
+    const copy = message.slice();
+    const parsed = parseRecord(copy);
     if (parsed.record.d !== record.d) {
       throw new RecordError(
         'RECORD_WRONG_SAID',
@@ -88,12 +96,19 @@ export class RecordStore {
       );
     }
     const entry = { said: record.d, rank: rankOf(parsed.record, parsed.signers[0].sn) };
-    return this.#queue.run(() => this.#put(record, entry, message));
+    return this.#queue.run(() => this.#put(record, entry, copy));
   }
 
   get(said: Said): StoredRecord | undefined {
+    if (!this.#saids.has(said)) return undefined;
+    const cached = this.#cache.get(said);
+    if (cached !== undefined) return cached;
     const message = this.#table.get(recordPrefix + said);
-    return message === undefined ? undefined : read(said, message);
+    if (message === undefined) return undefined;
+    const stored = read(said, message);
+    if (this.#cache.size >= MAX_CACHED) this.#cache.clear();
+    this.#cache.set(said, stored);
+    return stored;
   }
 
   latest<T extends RecordType>(type: T, aid: Aid): StoredRecord<RecordOf<T>> | undefined {
@@ -109,14 +124,12 @@ export class RecordStore {
   }
 
   saids(): readonly Said[] {
-    return [...this.#index.values()]
-      .flatMap((byAid) => [...byAid.values()].flat())
-      .map((entry) => entry.said);
+    return [...this.#saids];
   }
 
   /** Since the store was opened. */
   counters(): { readonly records: number; readonly dropped: number } {
-    return { records: this.#size, dropped: this.#dropped };
+    return { records: this.#saids.size, dropped: this.#dropped };
   }
 
   async close(): Promise<void> {
@@ -127,8 +140,8 @@ export class RecordStore {
   async #put(record: AnyRecord, entry: Entry, message: Uint8Array): Promise<PutOutcome> {
     if (this.#stale) await this.#load();
     const { keep, evict } = retention[record.t];
-    const entries = this.#entries(record.t, record.i);
-    if (entries.some((known) => known.said === entry.said)) return 'known';
+    if (this.#saids.has(entry.said)) return 'known';
+    const entries = this.#index.get(record.t)?.get(record.i) ?? [];
     const oldest = entries.length < keep ? undefined : (entries[0] as Entry);
     if (oldest !== undefined && evict && entry.rank < oldest.rank) return 'superseded';
     if ((oldest !== undefined && !evict) || (oldest === undefined && this.#isFull())) {
@@ -138,50 +151,35 @@ export class RecordStore {
     this.#table.put(recordPrefix + entry.said, message);
     if (oldest !== undefined) {
       this.#table.delete(recordPrefix + oldest.said);
-      this.#remove(entries, oldest);
+      this.#cache.delete(oldest.said);
+      this.#saids.delete(oldest.said);
+      entries.shift();
     }
     this.#stale = true;
     await this.#table.commit();
     this.#stale = false;
-    this.#add(entries, entry);
+    this.#saids.add(entry.said);
+    insert(entriesOf(this.#index, record.t, record.i), entry);
     return 'stored';
   }
 
   #isFull(): boolean {
-    return this.#size >= this.#limits.maxRecords;
+    return this.#saids.size >= this.#limits.maxRecords;
   }
 
   async #load(): Promise<void> {
-    this.#index.clear();
-    this.#size = 0;
+    const index: Index = new Map();
+    const saids = new Set<Said>();
     for await (const [key, message] of this.#table.entries(recordPrefix)) {
       const said = key.slice(recordPrefix.length) as Said;
       const { record, signers } = parseStored(said, message);
-      this.#add(this.#entries(record.t, record.i), {
-        said,
-        rank: rankOf(record, signers[0].sn),
-      });
+      insert(entriesOf(index, record.t, record.i), { said, rank: rankOf(record, signers[0].sn) });
+      saids.add(said);
     }
+    this.#index = index;
+    this.#saids = saids;
+    this.#cache.clear();
     this.#stale = false;
-  }
-
-  #entries(type: RecordType, aid: Aid): Entry[] {
-    const byAid = this.#index.get(type) ?? new Map<Aid, Entry[]>();
-    this.#index.set(type, byAid);
-    const entries = byAid.get(aid) ?? [];
-    byAid.set(aid, entries);
-    return entries;
-  }
-
-  #add(entries: Entry[], entry: Entry): void {
-    const after = entries.findIndex((known) => known.rank > entry.rank);
-    entries.splice(after === -1 ? entries.length : after, 0, entry);
-    this.#size += 1;
-  }
-
-  #remove(entries: Entry[], entry: Entry): void {
-    entries.splice(entries.indexOf(entry), 1);
-    this.#size -= 1;
   }
 
   #read<T extends RecordType>(type: T, entry: Entry): StoredRecord<RecordOf<T>> {
@@ -194,6 +192,19 @@ export class RecordStore {
     }
     return stored as StoredRecord<unknown> as StoredRecord<RecordOf<T>>;
   }
+}
+
+function entriesOf(index: Index, type: RecordType, aid: Aid): Entry[] {
+  const byAid = index.get(type) ?? new Map<Aid, Entry[]>();
+  index.set(type, byAid);
+  const entries = byAid.get(aid) ?? [];
+  byAid.set(aid, entries);
+  return entries;
+}
+
+function insert(entries: Entry[], entry: Entry): void {
+  const after = entries.findIndex((known) => known.rank > entry.rank);
+  entries.splice(after === -1 ? entries.length : after, 0, entry);
 }
 
 /** Sequence number with fixed width, date-time, SAID: text order is latest-wins order. */

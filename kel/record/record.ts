@@ -195,7 +195,7 @@ export type RecordOf<T extends RecordType> = {
   readonly dt: string;
 } & RecordFields[T];
 
-export type NodeRecord = RecordOf<'nod'>;
+export type NodRecord = RecordOf<'nod'>;
 export type TunRecord = RecordOf<'tun'>;
 export type EndRecord = RecordOf<'end'>;
 export type ChrRecord = RecordOf<'chr'>;

@@ -16,7 +16,7 @@ export interface Schema<T> {
 export type WireMap = ReadonlyMap<string, unknown>;
 
 /** Largest integer of a record: what CBOR encoders agree on as an integer of at most 4 bytes. */
-export const MAX_INTEGER = 0xffff_ffff;
+const MAX_INTEGER = 0xffff_ffff;
 
 export function integer(min = 0, max = MAX_INTEGER): Schema<number> {
   return leaf((value, at) => {

@@ -122,13 +122,13 @@ export class AcceptedLogs {
     const { event } = message;
     const { state, approval, supersedesFrom } = accepted;
     const { aid, sn, said } = state;
-    if (supersedesFrom !== undefined) this.#supersede(aid, supersedesFrom);
     const stored = encodeMessage(message.bytes, {
       signatures: accepted.signatures,
       witnessSignatures: accepted.witnessSignatures,
       sealSources: approval === undefined ? [] : [approval],
       receiptCouples: [],
     });
+    if (supersedesFrom !== undefined) this.#supersede(aid, supersedesFrom);
     this.#table.put(eventKey(aid, sn, said), stored);
     this.#table.put(firstSeenKey(this.#length), encodeJson([aid, sn, said, at]));
     this.#putChain(state);

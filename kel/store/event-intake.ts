@@ -123,6 +123,7 @@ export class EventIntake {
   /** @param message attacker-controlled, well formed */
   offer(message: StoreMessage): Verdict {
     const verdict = this.#settle(message, this.#parts.clock.now());
+    if (verdict.verdict !== 'refused') this.#counts[verdict.verdict] += 1;
     for (let event = this.#unreleased.shift(); event; event = this.#unreleased.shift()) {
       this.#release(event);
     }
@@ -144,7 +145,6 @@ export class EventIntake {
     const { aid, sn, said } = 'event' in message ? message.event : message.receipt;
     const verdict =
       'event' in message ? this.#settleEvent(message, since) : this.#settleReceipt(message, since);
-    if (verdict.verdict !== 'refused') this.#counts[verdict.verdict] += 1;
     return { ...verdict, aid, sn, said };
   }
 
@@ -297,7 +297,8 @@ export class EventIntake {
   #reconsider(entry: EscrowedMessage): void {
     if (!this.#parts.escrow.has(entry)) return;
     this.#take(entry);
-    this.#settle(decodeMessage(entry.message), entry.since);
+    const { verdict } = this.#settle(decodeMessage(entry.message), entry.since);
+    if (verdict === 'accepted') this.#counts.accepted += 1;
   }
 
   #put(entry: Omit<EscrowedMessage, 'ordinal'>): void {

@@ -71,7 +71,7 @@ export async function replayLogs(
   table: DurableTable,
   verifySignature: VerifySignature,
 ): Promise<ReplayResult> {
-  const copy = new MemoryTable();
+  const copy = new ReplayTable(table);
   const logs = new AcceptedLogs(copy, verifySignature);
   let events = 0;
   for await (const [key, value] of table.entries(FIRST_SEEN)) {
@@ -94,10 +94,8 @@ export async function replayLogs(
   return { aids: logs.aids().length, events };
 }
 
-async function compareDerived(table: DurableTable, copy: MemoryTable): Promise<void> {
-  const left = new Set(
-    [...copy.entries.keys()].filter((key) => DERIVED.some((prefix) => key.startsWith(prefix))),
-  );
+async function compareDerived(table: DurableTable, copy: ReplayTable): Promise<void> {
+  const left = new Set(copy.entries.keys());
   for (const prefix of DERIVED) {
     for await (const [key, value] of table.entries(prefix)) {
       const replayed = copy.entries.get(key);
@@ -111,20 +109,30 @@ async function compareDerived(table: DurableTable, copy: MemoryTable): Promise<v
   if (missing !== undefined) throw corrupt(`entry ${missing}`, 'a value, after replay', 'nothing');
 }
 
-class MemoryTable {
+/** What follows from the events, in memory; the events themselves stay on disk. */
+class ReplayTable {
   readonly entries = new Map<string, Uint8Array>();
+  readonly #events: DurableTable;
+
+  constructor(events: DurableTable) {
+    this.#events = events;
+  }
 
   getPending(key: string): Uint8Array | undefined {
-    return this.entries.get(key);
+    return this.entries.get(key) ?? (isDerived(key) ? undefined : this.#events.get(key));
   }
 
   put(key: string, value: Uint8Array): void {
-    this.entries.set(key, value);
+    if (isDerived(key)) this.entries.set(key, value);
   }
 
   delete(key: string): void {
     this.entries.delete(key);
   }
+}
+
+function isDerived(key: string): boolean {
+  return DERIVED.some((prefix) => key.startsWith(prefix));
 }
 
 function readEvent(

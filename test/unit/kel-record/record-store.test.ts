@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { MemoryLevel } from 'memory-level';
 import { describe, it } from 'mocha';
-import type { AnyRecord, RecordType, Verified } from '#kel/record/record';
+import type { AnyRecord, NodRecord, RecordType, Verified } from '#kel/record/record';
 import { RecordStore } from '#kel/record/record-store';
 import { formatDateTime } from '#src/clock';
 import { Organisation } from '../kel/organisation.ts';
@@ -43,7 +43,8 @@ describe('RecordStore', () => {
     assert.equal(await store.put(record, message), 'known');
     for (const each of [store, await RecordStore.open(db)]) {
       assert.deepEqual(each.get(record.d), { record, message });
-      assert.deepEqual(each.latest('nod', record.i), { record, message });
+      const latest: NodRecord | undefined = each.latest('nod', record.i)?.record;
+      assert.deepEqual(latest, record);
       assert.equal(each.latest('tun', record.i), undefined);
       assert.deepEqual(each.saids(), [record.d]);
       assert.deepEqual(each.counters(), { records: 1, dropped: 0 });
