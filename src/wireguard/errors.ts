@@ -20,7 +20,7 @@ export const wireGuardErrors = {
   WIREGUARD_NO_PRIVILEGE:
     'Run with CAP_NET_ADMIN: as root, under the systemd unit, or inside a user namespace',
   WIREGUARD_NO_PROGRAM:
-    'Install wireguard-go and wireguard-tools, or give its path in the configuration',
+    'Install iproute2, wireguard-tools and wireguard-go, or give its path in the configuration',
   WIREGUARD_UNSUITABLE_PROGRAM:
     'Use wireguard-go: the agent needs a program that changes a preshared key without touching the session',
   WIREGUARD_NO_KERNEL_MODULE:

@@ -116,9 +116,9 @@ export class SystemLinks implements Links {
   async apply(name: InterfaceName, change: LinkChange): Promise<void> {
     const route = (verb: string, prefix: Cidr) =>
       `route ${verb} ${prefix} dev ${name} proto ${ROUTE_PROTOCOL}`;
+    // No link-local address: its neighbour traffic would enter the tunnel by itself. A kernel without IPv6 refuses, and has none.
+    if (change.bringUp) await this.ip(['link', 'set', 'dev', name, 'addrgenmode', 'none']);
     await this.#batch([
-      // No link-local address: its neighbour traffic would enter the tunnel by itself.
-      ...(change.bringUp ? [`link set dev ${name} addrgenmode none`] : []),
       ...(change.mtu === undefined ? [] : [`link set dev ${name} mtu ${change.mtu}`]),
       ...change.removeAddresses.map((address) => `addr del ${address} dev ${name}`),
       ...change.addAddresses.map((address) => addAddress(address, name)),

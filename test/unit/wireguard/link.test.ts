@@ -51,8 +51,8 @@ describe('link', () => {
       removeRoutes: [here],
     });
     assert.deepEqual(asked.join('\n').trim().split('\n'), [
-      '-n space -batch - link set dev km-test0 addrgenmode none',
-      'link set dev km-test0 mtu 1280',
+      '-n space link set dev km-test0 addrgenmode none',
+      '-n space -batch - link set dev km-test0 mtu 1280',
       'addr del 10.0.0.1/32 dev km-test0',
       'addr replace fd00::1/128 dev km-test0 noprefixroute nodad',
       'addr replace 10.0.0.2/32 dev km-test0 noprefixroute',
