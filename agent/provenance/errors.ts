@@ -4,8 +4,6 @@ export const provenanceErrors = {
   PROVENANCE_BAD_LEAF:
     'The leaf is not one of this log; compare the log with a checkpoint that peers hold',
   PROVENANCE_BAD_VALUE: 'Give every field of the leaf type, each of the kind that the type says',
-  PROVENANCE_ERASED:
-    'The opening of this leaf was erased; its commitment stays in the log and can be opened no more',
 } as const satisfies ErrorTable;
 
 /** The evidence contradicts itself: verdict `failed`. */

@@ -28,7 +28,7 @@ export function leafHash(leaf: Uint8Array): Uint8Array {
 }
 
 /** SHA-256(0x01 ‖ left ‖ right), 32 bytes. */
-export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
+function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
   return createHash('sha256').update(nodePrefix).update(left).update(right).digest();
 }
 
@@ -181,8 +181,14 @@ export class MerkleTree {
   /** `#rows[level][index]` is the root of that complete subtree. */
   readonly #rows: Uint8Array[][] = [[]];
 
+  static of(leaves: Iterable<Uint8Array>): MerkleTree {
+    const tree = new MerkleTree();
+    for (const leaf of leaves) tree.append(leaf);
+    return tree;
+  }
+
   get size(): number {
-    return this.#rows[0]?.length ?? 0;
+    return this.leaves.length;
   }
 
   /** @param leaf 32-byte leaf hash */
@@ -197,13 +203,21 @@ export class MerkleTree {
     }
   }
 
+  /** The leaf hashes, in order: a view that grows with the tree. */
+  get leaves(): readonly Uint8Array[] {
+    return this.#rows[0] ?? [];
+  }
+
+  /** Root of a complete subtree; undefined when it is not complete yet. */
+  subtree({ level, index }: Subtree): Uint8Array | undefined {
+    return this.#rows[level]?.[index];
+  }
+
   /** Root of the first `size` leaves; undefined when there are fewer. */
   root(size: number): Uint8Array | undefined {
     if (!isSize(size) || size > this.size) return undefined;
     const subtrees = completeSubtrees({ start: 0, end: size });
-    return foldSubtrees(
-      subtrees.map(({ level, index }) => this.#rows[level]?.[index] as Uint8Array),
-    );
+    return foldSubtrees(subtrees.map((subtree) => this.subtree(subtree) as Uint8Array));
   }
 }
 

@@ -9,6 +9,7 @@ import {
   foldSubtrees,
   type LeafRange,
   leafHash,
+  MerkleTree,
   type Subtree,
   subtreeRoot,
 } from './merkle.ts';
@@ -26,9 +27,9 @@ export interface FullTile {
 export class TileTree {
   readonly #files: LogFiles;
   /** The unfinished tile of each level. Replaced, never emptied, when it is full: a reader may hold it. */
-  #partial: Uint8Array[][] = [[]];
+  #partial: MerkleTree[] = [new MerkleTree()];
   #full: number[] = [0];
-  readonly #cache = new Map<string, readonly Uint8Array[]>();
+  readonly #cache = new Map<string, MerkleTree>();
 
   constructor(files: LogFiles) {
     this.#files = files;
@@ -36,16 +37,16 @@ export class TileTree {
 
   /** Leaves in full tiles and in the unfinished one. */
   get size(): number {
-    return (this.#full[0] ?? 0) * tileWidth + (this.#partial[0]?.length ?? 0);
+    return (this.#full[0] ?? 0) * tileWidth + (this.#partial[0]?.size ?? 0);
   }
 
   /** Room in the unfinished leaf tile, 1 to 256; 0 when it is full and {@link fullTiles} is due. */
   get room(): number {
-    return tileWidth - (this.#partial[0]?.length ?? 0);
+    return tileWidth - (this.#partial[0]?.size ?? 0);
   }
 
   add(leaf: Uint8Array): void {
-    this.#partial[0]?.push(leafHash(leaf));
+    this.#partial[0]?.append(leafHash(leaf));
   }
 
   /** The tiles that the full leaf tile completes, lowest level first; nothing changes until {@link retire}. */
@@ -53,7 +54,7 @@ export class TileTree {
     const tiles: FullTile[] = [];
     for (let level = 0; ; level++) {
       const below = tiles.at(-1);
-      const hashes = [...(this.#partial[level] ?? [])];
+      const hashes = [...(this.#partial[level]?.leaves ?? [])];
       if (below !== undefined) hashes.push(subtreeRoot(below.hashes));
       if (hashes.length < tileWidth) return tiles;
       tiles.push({ level, index: this.#full[level] ?? 0, hashes });
@@ -63,11 +64,11 @@ export class TileTree {
   /** Takes tiles that now stand in files out of memory. */
   retire(tiles: readonly FullTile[]): void {
     for (const { level, hashes } of tiles) {
-      this.#partial[level] = [];
+      this.#partial[level] = new MerkleTree();
       this.#full[level] = (this.#full[level] ?? 0) + 1;
-      this.#partial[level + 1] ??= [];
+      this.#partial[level + 1] ??= new MerkleTree();
       this.#full[level + 1] ??= 0;
-      if (tiles.length === level + 1) this.#partial[level + 1]?.push(subtreeRoot(hashes));
+      if (tiles.length === level + 1) this.#partial[level + 1]?.append(subtreeRoot(hashes));
     }
   }
 
@@ -85,30 +86,34 @@ export class TileTree {
 
   async #subtreeRoot({ level, index }: Subtree): Promise<Uint8Array> {
     const tileLevel = Math.floor(level / 8);
-    const width = 2 ** (level % 8);
-    const start = index * width;
-    const tile = await this.#tile(tileLevel, Math.floor(start / tileWidth));
-    const hashes = tile.slice(start % tileWidth, (start % tileWidth) + width);
-    if (hashes.length === width) return subtreeRoot(hashes);
+    const perTile = tileWidth / 2 ** (level % 8);
+    const tile = await this.#tile(tileLevel, Math.floor(index / perTile));
+    const root = tile.subtree({ level: level % 8, index: index % perTile });
+    if (root !== undefined) return root;
     if (level === 0) throw new AuditError('AUDIT_CORRUPT', `no hash of leaf ${index}`);
     // While a full tile is being written, its root is not in the level above yet.
     const [left, right] = [2 * index, 2 * index + 1].map((child) =>
       this.#subtreeRoot({ level: level - 1, index: child }),
     );
-    return subtreeRoot(await Promise.all([left, right] as Promise<Uint8Array>[]));
+    return foldSubtrees(await Promise.all([left, right] as Promise<Uint8Array>[]));
   }
 
-  async #tile(level: number, index: number): Promise<readonly Uint8Array[]> {
-    if (index === (this.#full[level] ?? 0)) return this.#partial[level] ?? [];
+  async #tile(level: number, index: number): Promise<MerkleTree> {
+    if (index === (this.#full[level] ?? 0)) return this.#partial[level] ?? new MerkleTree();
     const path = tilePath(level, index);
-    const hashes =
-      this.#cache.get(path) ?? decodeTile((await this.#files.read(path)) ?? new Uint8Array());
-    if (hashes === undefined)
-      throw new AuditError('AUDIT_CORRUPT', `${path} is missing or not 256 hashes`);
+    const tile = this.#cache.get(path) ?? (await this.#read(path));
     this.#cache.delete(path);
-    this.#cache.set(path, hashes);
+    this.#cache.set(path, tile);
     const oldest = this.#cache.keys().next().value;
     if (this.#cache.size > cachedTiles && oldest !== undefined) this.#cache.delete(oldest);
-    return hashes;
+    return tile;
+  }
+
+  async #read(path: string): Promise<MerkleTree> {
+    const hashes = decodeTile((await this.#files.read(path)) ?? new Uint8Array());
+    if (hashes === undefined) {
+      throw new AuditError('AUDIT_CORRUPT', `${path} is missing or not ${tileWidth} hashes`);
+    }
+    return MerkleTree.of(hashes);
   }
 }

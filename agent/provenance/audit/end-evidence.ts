@@ -2,6 +2,7 @@
 import type { TunnelEndFields } from '#kel/record/record';
 import type { EventReference } from '#kel/state/key-state';
 import { equalBytes } from '#src/bytes';
+import { parseDateTime } from '#src/clock';
 import type { Charter } from '../../membership/charter.ts';
 import {
   type CheckedDossier,
@@ -14,6 +15,9 @@ import type { KelEvidence } from './kel-evidence.ts';
 import { type LogEvidence, valuesOf } from './log-evidence.ts';
 import type { FoundRecord } from './record-evidence.ts';
 import type { EndEvidence, Problems } from './report.ts';
+
+/** A proof reaches both logs within this time, and clocks differ by less. */
+const deliveryGraceMs = 60_000;
 
 export type Side = 'a' | 'b';
 
@@ -93,7 +97,7 @@ function checkLog(
     words.missing.push(`dossier-${side}`);
     return;
   }
-  const isLater = dossier.time > record.dt;
+  const isLater = isAfter(dossier.time, record.dt);
   const index = leaves.get(end.i)?.index;
   if (index === undefined) {
     words.missing.push(`log-${side}`);
@@ -109,6 +113,11 @@ function checkLog(
     (isAnchored ? words.proven : words.missing).push(`anchor-${side}`);
   }
   checkShownCheckpoint(side, end, dossier, isLater, words);
+}
+
+/** Whether an export at `exported` must show what was signed at `signed`, delivery and clocks allowed for. */
+function isAfter(exported: string, signed: string): boolean {
+  return (parseDateTime(exported) ?? 0) > (parseDateTime(signed) ?? 0) + deliveryGraceMs;
 }
 
 function hasClosedTunnel(log: LogEvidence): boolean {

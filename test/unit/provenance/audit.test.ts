@@ -208,14 +208,20 @@ describe('audit of a tunnel proof', () => {
     assert.ok(report.tunnels[0]?.missing.includes(`log-${sides(report, beta)[0]}`));
   });
 
-  it('is incomplete when the other end exported before the tunnel', async () => {
+  it('is incomplete when the other end exported before the tunnel, or while the proof was on its way', async () => {
     const { world, alpha, beta } = await pair('early');
     await beta.anchor();
     const early = await beta.export();
-    await world.tunnel(alpha, beta);
+    await world.tunnel(alpha, beta, { loggedBy: [alpha] });
     await alpha.anchor();
-    const report = await verify(mergeBundles([await alpha.export(), early]));
-    assert.deepEqual(outcome(report), ['incomplete', 'BUNDLE_NOT_YET_LOGGED']);
+    const own = await alpha.export();
+    for (const other of [early, await beta.export()]) {
+      const report = await verify(mergeBundles([own, other]));
+      assert.deepEqual(outcome(report), ['incomplete', 'BUNDLE_NOT_YET_LOGGED']);
+    }
+    world.clock.ms += 60_000;
+    const late = await verify(mergeBundles([own, await beta.export()]));
+    assert.deepEqual(outcome(late), ['failed', 'BUNDLE_UNLOGGED']);
   });
 
   it('fails for a PSK epoch of another day', async () => {

@@ -58,7 +58,7 @@ import { MemoryLogFiles } from '../audit/audit-log.ts';
 import { ed25519, Organisation, sign, verifySignature } from '../kel/organisation.ts';
 
 /** One second passes with every look. */
-export class StepClock {
+class StepClock {
   ms = Date.UTC(2026, 2, 1);
   now(): number {
     this.ms += 1_000;
@@ -329,8 +329,9 @@ export class World {
   }
 }
 
-/** Audits what the members export, each anchored first. */
+/** Audits what the members export an hour later, each anchored first. */
 export async function audit(...members: readonly Member[]): Promise<AuditReport> {
+  for (const { world } of members.slice(0, 1)) world.clock.ms += 3_600_000;
   for (const member of members) await member.anchor();
   const bundles: Uint8Array[] = [];
   for (const member of members) bundles.push(await member.export());
