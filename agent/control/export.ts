@@ -1,6 +1,7 @@
 /** The evidence of one organisation: its audit log, the logs and records that its leaves name, signed. */
 import type { Aid } from '#kel/identifiers';
 import type { RecordType } from '#kel/record/record';
+import { checkpointOfNote } from '#src/audit/checkpoint';
 import type { Organisation } from '../organisation.ts';
 import { buildDossier } from '../provenance/dossier.ts';
 
@@ -8,8 +9,8 @@ const EXPORTED: readonly RecordType[] = ['log', 'chr', 'tun', 'rvk'];
 
 /** Anchors what is not anchored yet, then exports everything. */
 export async function exportEvidence(organisation: Organisation): Promise<Uint8Array> {
-  const { identity, keeper, kel, records, provenance, membership, drivers } = organisation;
-  await keeper.anchor();
+  const { identity, kel, records, provenance, membership, drivers } = organisation;
+  const checkpoints = await anchoredCheckpoints(organisation);
   const aids = [...membership.known()].filter((aid) => kel.state(aid) !== undefined);
   const { establishment, sn, said } = identity.state;
   return buildDossier(
@@ -20,10 +21,20 @@ export async function exportEvidence(organisation: Organisation): Promise<Uint8A
       now: drivers.clock.now(),
       kels: await Promise.all(aids.map(async (aid: Aid) => ({ aid, stream: await kel.export(aid) }))),
       records: EXPORTED.flatMap((type) => records.list(type).map(({ message }) => message)),
-      checkpoints: await provenance.checkpoints(),
+      checkpoints,
       log: provenance.log,
       openings: (index) => provenance.openings(index),
     },
     (message) => identity.sign(message),
   );
+}
+
+/** A tunnel may be proven while the export runs, which signs a checkpoint: the last one exported is one that is anchored. */
+async function anchoredCheckpoints({ keeper, provenance }: Organisation): Promise<readonly string[]> {
+  while (true) {
+    await keeper.anchor();
+    const notes = await provenance.checkpoints();
+    const last = notes.findLastIndex((note) => checkpointOfNote(note).size === keeper.anchoredSize);
+    if (last !== -1 || notes.length === 0) return notes.slice(0, last + 1);
+  }
 }

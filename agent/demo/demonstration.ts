@@ -1,6 +1,6 @@
 /** The steps of the demonstration, in order, each timed and told in plain words. */
 import { type ChildProcess, execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -64,7 +64,10 @@ export class Demonstration {
     const began = performance.now();
     const succeeded = await this.#all();
     await this.#report();
-    if (!succeeded) return false;
+    if (!succeeded) {
+      this.#keepAgentLogs();
+      return false;
+    }
     say(`\nverdict: ${this.#verdict}, in ${((performance.now() - began) / 1_000).toFixed(1)} s. Report, logs and evidence: ${this.#options.out}`);
     say('\nWhat to try next:');
     say(`  npx kelmesh audit verify ${join(this.#options.out, 'evidence.kmb')}   the same audit, anywhere, offline`);
@@ -72,6 +75,15 @@ export class Demonstration {
     say('  npm start -- --keep   leave the mesh running and look around: ip netns, wg show, kelmesh --config …');
     say('  README.md   join two real machines');
     return true;
+  }
+
+  #keepAgentLogs(): void {
+    const { out, say } = this.#options;
+    for (const { name, dir } of this.#organisations.values()) {
+      const log = join(dir, 'agent.log');
+      if (existsSync(log)) copyFileSync(log, join(out, `${name}.log`));
+    }
+    say(`        what the agents wrote is in ${out}`);
   }
 
   async clean(): Promise<void> {

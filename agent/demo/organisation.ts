@@ -72,6 +72,8 @@ export class DemoOrganisation {
         `interface = "${options.interface}"`,
         // Short, so that the former key's device can be seen to go; the default is 180 s.
         'drain = 3',
+        '[log]',
+        'level = "debug"',
         '',
       ].join('\n'),
     );

@@ -45,10 +45,12 @@ export interface CreateOptions {
 export class Membership {
   readonly #deps: MembershipDeps;
   readonly #queue = new SerialQueue();
+  /** Not `#queue`: a change that a governor makes refreshes before it ends. */
+  readonly #refreshes = new SerialQueue();
   readonly #listeners = new Set<() => void>();
   #choice: MeshChoice | undefined;
   #chain: readonly Charter[] = [];
-  #revocations = new Map<Aid, Verified<RvkRecord>>();
+  #revocations: ReadonlyMap<Aid, Verified<RvkRecord>> = new Map();
   /** A governor's sealed revocation of this organisation, until a later charter takes it back. */
   #ownRevocation: Verified<RvkRecord> | undefined;
 
@@ -140,7 +142,7 @@ export class Membership {
     return this.#queue.run(async () => {
       if (this.#choice !== undefined) throw new MembershipError('MESH_EXISTS', `already in mesh ${this.#choice.mesh}`);
       checkName(options.memberName);
-      const { identity, clock } = this.#deps;
+      const { identity } = this.#deps;
       const fields: CharterFields = {
         m: '',
         p: '',
@@ -149,10 +151,8 @@ export class Membership {
         gov: [identity.aid],
         mem: [{ i: identity.aid, n: options.memberName, role: 'server', region: options.region ?? '' }],
         edge: { min: 'A' },
-        ep: {
-          len: options.epochSeconds,
-          base: Math.floor(clock.now() / 1000 / options.epochSeconds) * options.epochSeconds,
-        },
+        // Epochs count from the Unix epoch, so that nobody's founding time shows in a key.
+        ep: { len: options.epochSeconds, base: 0 },
       };
       const [said] = await this.#deps.issuer.issueSealed([{ type: 'chr', fields }]);
       if (said === undefined) throw new MembershipError('MESH_NONE', 'the charter was not issued');
@@ -207,11 +207,18 @@ export class Membership {
   }
 
   /** Computes the charter in force again, after records or logs have arrived. */
-  async refresh(): Promise<void> {
-    const before = { charter: this.charter?.said, isIn: this.isIn };
-    if (this.#choice !== undefined) this.#chain = charterChain(this.#choice.mesh, await this.#sealedCharters());
-    await this.#refreshRevocations();
-    if (before.charter !== this.charter?.said || before.isIn !== this.isIn) for (const listener of this.#listeners) listener();
+  refresh(): Promise<void> {
+    return this.#refreshes.run(async () => {
+      const before = { charter: this.charter?.said, isIn: this.isIn };
+      const choice = this.#choice;
+      const chain = choice === undefined ? [] : charterChain(choice.mesh, await this.#sealedCharters());
+      const { all, own } = await this.#sealedRevocations(chain.at(-1));
+      // All at once: nobody sees the new charter with the old revocations, or a moment without any.
+      this.#chain = chain;
+      this.#revocations = all;
+      this.#ownRevocation = own;
+      if (before.charter !== this.charter?.said || before.isIn !== this.isIn) for (const listener of this.#listeners) listener();
+    });
   }
 
   async #sealedCharters(): Promise<readonly SealedCharter[]> {
@@ -225,17 +232,18 @@ export class Membership {
   }
 
   /** A revocation counts when a governor sealed it after the charter that last named the member. */
-  async #refreshRevocations(): Promise<void> {
+  async #sealedRevocations(charter: Charter | undefined): Promise<{ all: ReadonlyMap<Aid, Verified<RvkRecord>>; own: Verified<RvkRecord> | undefined }> {
     const { records, intake, identity } = this.#deps;
-    this.#revocations = new Map();
-    this.#ownRevocation = undefined;
+    const all = new Map<Aid, Verified<RvkRecord>>();
+    let own: Verified<RvkRecord> | undefined;
     for (const { record } of records.list('rvk')) {
-      if (record.k !== 'organisation' || this.charter?.governors.includes(record.i) !== true) continue;
+      if (record.k !== 'organisation' || charter?.governors.includes(record.i) !== true) continue;
       const who = record.who as Aid;
-      this.#revocations.set(who, record);
+      all.set(who, record);
       const sealedIn = await intake.sealedIn(record.i, record.d);
-      if (who === identity.aid && (sealedIn?.sn ?? 0) > this.charter.sealedIn.sn) this.#ownRevocation = record;
+      if (who === identity.aid && (sealedIn?.sn ?? 0) > charter.sealedIn.sn) own = record;
     }
+    return { all, own };
   }
 
   #governed(): Charter {

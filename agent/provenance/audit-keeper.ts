@@ -90,6 +90,11 @@ export class AuditKeeper {
     return keeper;
   }
 
+  /** Leaves to which the key event log commits. */
+  get anchoredSize(): number {
+    return this.#anchored.size;
+  }
+
   /** Anchors at the cadence that the `log` record promises, until `signal` aborts. */
   start(signal: AbortSignal): void {
     void this.#cadence(signal);

@@ -3,7 +3,7 @@
  * one peer at random, so that whatever was lost on the way arrives in the end.
  */
 import type { Aid, Said } from '#kel/identifiers';
-import type { RecordType } from '#kel/record/record';
+import type { EndRecord, RecordType, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import type { KelStore } from '#kel/store/kel-store';
 import type { VerifySignature } from '#kel/state/key-signatures';
@@ -284,12 +284,20 @@ export class Sync {
     return true;
   }
 
+  /** A former member's log is kept, so it sent only what is new; a stranger's is checked in memory. */
+  async #verifyOutsider(peer: PeerKey, head: LogHead, log: Uint8Array, endpoints: Uint8Array): Promise<Verified<EndRecord>> {
+    const { kel, membership } = this.#deps;
+    if (!membership.known().has(head.aid)) return verifyStranger(this.#deps, head, peer, log, endpoints);
+    await kel.process(log, { accepts: (aid) => aid === head.aid });
+    return verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) => kel.establishment(aid, sn, said));
+  }
+
   async #knock(peer: PeerKey, head: LogHead, log: Uint8Array, endpoints: Uint8Array): Promise<void> {
     const { clock, journal } = this.#deps;
     if (log.length > MAX_STRANGER_LOG) throw new SyncError('SYNC_NOT_A_MEMBER', `a stranger's log of ${log.length} bytes, at most ${MAX_STRANGER_LOG} are read`);
     const former = this.knocks.get(head.aid);
     if (log.length === 0 && former?.peer === peer) return;
-    const record = await verifyStranger(this.#deps, head, peer, log, endpoints);
+    const record = await this.#verifyOutsider(peer, head, log, endpoints);
     const knock: Knock = { aid: head.aid, peer, addresses: record.la, log, endpoints, at: clock.now() };
     this.knocks.add(knock);
     if (former === undefined) journal.info('peer.knocks', { aid: head.aid, peer });

@@ -29,8 +29,11 @@ export const transitionLimits: ProtocolLimits = { maxMessage: 1_024, maxStreams:
 /** Each answer of the other end, and the handshake. */
 const ANSWER_MS = 10_000;
 export const HANDSHAKE_MS = 15_000;
-/** Time that packets sent on the former device just before `parked` have to arrive before the prefix moves. */
-const SETTLE_MS = 50;
+/**
+ * Time that packets sent on the former device just before `parked` have to arrive before the prefix moves. Short:
+ * the message took the same path, and packets wait meanwhile.
+ */
+const SETTLE_MS = 15;
 
 /** Named from the parking end's side. */
 export interface Prepare {

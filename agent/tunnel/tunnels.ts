@@ -170,16 +170,28 @@ export class Tunnels {
   }
 
   async #reconcile(): Promise<void> {
-    const { membership, driver, journal } = this.#deps;
     await this.#syncPairs();
-    const wanted = membership.isIn ? await this.#ownDevices() : [];
+    const wanted = this.#deps.membership.isIn ? await this.#ownDevices() : [];
+    await this.#apply(wanted);
+    await this.#removeUnwanted(new Set(wanted.map((device) => device.tunnelKey)));
+  }
+
+  /** Only the device of `tunnelKey`: while packets wait for it, every millisecond counts (WireGuard holds 128 of them). */
+  #reconcileDevice(tunnelKey: Said): Promise<void> {
+    return this.#queue.run(async () => {
+      if (!this.#deps.membership.isIn) return;
+      await this.#apply((await this.#ownDevices()).filter((device) => device.tunnelKey === tunnelKey));
+    });
+  }
+
+  async #apply(devices: readonly OwnDevice[]): Promise<void> {
+    const { driver, journal } = this.#deps;
     const states: PairState[] = [];
     for (const pair of this.#pairs.values()) states.push(await this.#pairState(pair));
-    for (const desired of desiredDevices(wanted, states, this.#deviceSettings())) {
+    for (const desired of desiredDevices(devices, states, this.#deviceSettings())) {
       const changes = await driver.apply(desired);
       if (changes.length > 0) journal.debug('device.changed', { device: desired.name, changes: changes.join('; ') });
     }
-    await this.#removeUnwanted(new Set(wanted.map((device) => device.tunnelKey)));
   }
 
   /** Pairs follow the charter: members in, others out at once. */
@@ -352,12 +364,14 @@ export class Tunnels {
       await runParking(stream, clock, { parking: view.own, moving: view.peer, th: agreed.th }, {
         park: async () => {
           parkedAt = clock.now();
-          await this.#setTarget(pair, { ...view, initiates: false, parked: true });
+          pair.target = { ...view, initiates: false, parked: true };
+          await this.#reconcileDevice(view.own);
         },
         handshake: () => this.#handshake(view, parkedAt),
         activate: () => this.#activate(pair, view, false),
         unpark: () => this.#setTarget(pair, { ...view, initiates: false, parked: false }),
       });
+      await this.reconcile();
       this.#established(pair);
     } catch (error) {
       stream?.abort(error as Error);
@@ -420,7 +434,7 @@ export class Tunnels {
   async #activate(pair: Pair, view: TunnelView, initiates: boolean): Promise<void> {
     const now = this.#deps.clock.now();
     await pair.activate(view, initiates, now, now + this.#settings.drainMs);
-    await this.reconcile();
+    await this.#reconcileDevice(view.own);
     this.#drainLater(pair);
   }
 
