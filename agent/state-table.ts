@@ -30,9 +30,11 @@ export class StateTable {
   /** All changes in one atomic write. */
   put(change: StateChange): Promise<void> {
     return this.#queue.run(async () => {
-      for (const [key, value] of Object.entries(change)) {
-        if (value === undefined) this.#table.delete(key);
-        else this.#table.put(key, utf8(JSON.stringify(value)));
+      // All encoded before the first is written: what has no JSON leaves nothing behind for the next write to take along.
+      const writes = Object.entries(change).map(([key, value]) => [key, value === undefined ? undefined : utf8(JSON.stringify(value))] as const);
+      for (const [key, bytes] of writes) {
+        if (bytes === undefined) this.#table.delete(key);
+        else this.#table.put(key, bytes);
       }
       await this.#table.commit();
     });

@@ -34,7 +34,7 @@ const FALSE = 0xf4;
 const TRUE = 0xf5;
 const NULL = 0xf6;
 
-/** Integers must be safe; anything else that does not fit the types is a TypeError. */
+/** Integers must be safe and texts well formed; anything else that does not fit the types is a TypeError. */
 export function encodeCbor(value: CborValue): Uint8Array {
   const parts: Uint8Array[] = [];
   write(value, parts);
@@ -46,6 +46,8 @@ function write(value: CborValue, parts: Uint8Array[]): void {
     if (!Number.isSafeInteger(value)) throw new TypeError(`not a safe integer: ${value}`);
     parts.push(value >= 0 ? head(UNSIGNED, value) : head(NEGATIVE, -1 - value));
   } else if (typeof value === 'string') {
+    // A lone surrogate has no UTF-8: it would become another text without a word.
+    if (!value.isWellFormed()) throw new TypeError('a text with a lone surrogate');
     const bytes = utf8(value);
     parts.push(head(TEXT, bytes.length), bytes);
   } else if (value === null) {
@@ -56,10 +58,11 @@ function write(value: CborValue, parts: Uint8Array[]): void {
     parts.push(head(BYTES, value.length), value);
   } else if (value instanceof Map) {
     writeMap(value, parts);
+  } else if (Array.isArray(value)) {
+    parts.push(head(ARRAY, value.length));
+    for (const item of value) write(item, parts);
   } else {
-    const items = value as readonly CborValue[];
-    parts.push(head(ARRAY, items.length));
-    for (const item of items) write(item, parts);
+    throw new TypeError(`no value of these types: ${typeof value}`);
   }
 }
 
@@ -121,7 +124,8 @@ class Reader {
         if (argument === Number.MAX_SAFE_INTEGER) throw new CborError(`integer out of range at ${this.at}`);
         return -1 - argument;
       case BYTES:
-        return this.#take(argument).slice();
+        // Not `slice`: a Buffer's does not copy.
+        return new Uint8Array(this.#take(argument));
       case TEXT:
         return this.#text(argument);
       case ARRAY:

@@ -65,7 +65,7 @@ export function parseConfig(text: string, file: string): Config {
     return value === undefined || isAbsolute(value) ? value : join(dirname(file), value);
   };
   const stateDir = path('state') as string;
-  return {
+  return deepFreeze({
     file,
     name: get('name'),
     stateDir,
@@ -95,7 +95,12 @@ export function parseConfig(text: string, file: string): Config {
       drainSeconds: get('tunnel.drain'),
       proofPort: get('tunnel.proof-port'),
     },
-  };
+  });
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) deepFreeze(inner);
+  return Object.freeze(value);
 }
 
 function parseToml(text: string, file: string): Values {
@@ -112,7 +117,10 @@ function flatten(document: Values, file: string): Values {
   const flat: Record<string, unknown> = Object.create(null);
   const sections = new Set(Object.keys(configKeys).filter((name) => name.includes('.')).map((name) => name.split('.')[0]));
   for (const [key, value] of Object.entries(document)) {
-    const isSection = sections.has(key) && typeof value === 'object' && value !== null && !Array.isArray(value);
+    // A date is an object too, and an empty one to look at.
+    const isSection = sections.has(key) && typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+    // `"tunnel.port"` in quotes is one name with a dot: not the key of that section.
+    if (!isSection && key.includes('.')) throw new ConfigError('CONFIG_UNKNOWN_KEY', `${file}: "${key}" in quotes is not a key`);
     for (const [name, inner] of isSection ? Object.entries(value).map(([k, v]) => [`${key}.${k}`, v] as const) : [[key, value] as const]) {
       if (!Object.hasOwn(configKeys, name)) throw new ConfigError('CONFIG_UNKNOWN_KEY', `${file}: ${name} is not a key`);
       flat[name] = inner;
@@ -128,8 +136,12 @@ function valueOf(name: ConfigKeyName, value: unknown, file: string): unknown {
     return key.fallback;
   }
   const problem = problemOf(key.kind, value);
-  if (problem !== undefined) throw new ConfigError('CONFIG_BAD_VALUE', `${file}: ${name} takes ${problem}, got ${JSON.stringify(value)?.slice(0, 80)}`);
-  return typeof value === 'bigint' ? Number(value) : value;
+  if (problem !== undefined) throw new ConfigError('CONFIG_BAD_VALUE', `${file}: ${name} takes ${problem}, got ${show(value)}`);
+  return value;
+}
+
+function show(value: unknown): string {
+  return (typeof value === 'number' ? String(value) : JSON.stringify(value)).slice(0, 80);
 }
 
 /** What the key takes, when `value` is not that. */

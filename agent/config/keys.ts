@@ -1,4 +1,5 @@
 /** Every key of the configuration file: what it takes, its default, what it does. The one place that `config check --help` and the parser read. */
+import { isIP } from 'node:net';
 
 export type KeyKind =
   | { readonly type: 'text'; readonly pattern?: RegExp; readonly what: string }
@@ -6,7 +7,7 @@ export type KeyKind =
   | { readonly type: 'choice'; readonly of: readonly string[] }
   | { readonly type: 'integer'; readonly min: number; readonly max: number; readonly unit: string }
   | { readonly type: 'boolean' }
-  | { readonly type: 'list'; readonly pattern: RegExp; readonly what: string; readonly max: number };
+  | { readonly type: 'list'; readonly pattern: Pick<RegExp, 'test'>; readonly what: string; readonly max: number };
 
 export interface ConfigKey {
   readonly kind: KeyKind;
@@ -16,8 +17,9 @@ export interface ConfigKey {
   readonly does: string;
 }
 
-const multiaddr = /^(\/[a-z0-9-]+(\/[^/\s]+)?)+$/;
-const ipAddress = /^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-f:.]*:[0-9a-f:.]*)$/i;
+// A value never looks like a protocol name: there is one way to match, and no backtracking.
+const multiaddr = /^(\/[a-z0-9-]+(\/(?![a-z0-9-]+(\/|$))[^/\s]+)?)+$/;
+const ipAddress = { test: (text: string) => isIP(text) !== 0 && !text.includes('%') };
 
 /** By `section.key`; a key without section stands at the top of the file. */
 export const configKeys = {
@@ -50,7 +52,7 @@ export const configKeys = {
   'tunnel.driver': { kind: { type: 'choice', of: ['auto', 'kernel', 'userspace'] }, fallback: 'auto', does: 'WireGuard in the kernel, or a program; auto: the kernel where it can' },
   'tunnel.program': { kind: { type: 'path' }, does: 'userspace program; default: the fastest found' },
   'tunnel.interface': {
-    kind: { type: 'text', pattern: /^[A-Za-z0-9_.-]{1,14}$/, what: '1 to 14 characters' },
+    kind: { type: 'text', pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,13}$/, what: '1 to 14 of A-Z, a-z, 0-9, _, . and -, beginning with a letter or digit' },
     fallback: 'kelmesh',
     does: 'interface name without its last digit: two alternate when keys rotate',
   },

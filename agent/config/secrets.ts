@@ -18,16 +18,26 @@ export function readSecretFile(path: string): Secret {
   try {
     const { mode } = fstatSync(file);
     if ((mode & 0o077) !== 0) throw new ConfigError('CONFIG_SECRET_EXPOSED', `${path} has mode ${(mode & 0o777).toString(8)}, wanted 600`);
-    const buffer = Buffer.allocUnsafeSlow(MAX_SECRET + 1);
-    const length = readSync(file, buffer);
-    const end = buffer.subarray(0, length).indexOf(0x0a);
-    const line = buffer.subarray(0, end === -1 ? length : end);
-    if (line.length === 0 || line.length > MAX_SECRET) throw new ConfigError('CONFIG_SECRET_MISSING', `${path}: expected a first line of 1 to ${MAX_SECRET} bytes, got ${line.length}`);
-    const secret = new Secret(line);
-    buffer.fill(0);
-    return secret;
+    return readFirstLine(file, path);
   } finally {
     closeSync(file);
+  }
+}
+
+function readFirstLine(file: number, path: string): Secret {
+  // Room for a line end of two bytes: an editor of another system may have written the file.
+  const buffer = Buffer.allocUnsafeSlow(MAX_SECRET + 2);
+  try {
+    const text = buffer.subarray(0, readSync(file, buffer));
+    const end = text.indexOf(0x0a);
+    const line = text.subarray(0, end === -1 ? text.length : end);
+    const secret = line.at(-1) === 0x0d ? line.subarray(0, -1) : line;
+    if (secret.length === 0 || secret.length > MAX_SECRET) throw new ConfigError('CONFIG_SECRET_MISSING', `${path}: expected a first line of 1 to ${MAX_SECRET} bytes, got ${secret.length === 0 ? 'none' : 'more'}`);
+    return new Secret(secret);
+  } catch (error) {
+    throw error instanceof ConfigError ? error : new ConfigError('CONFIG_SECRET_MISSING', `cannot read ${path}`, { cause: error });
+  } finally {
+    buffer.fill(0);
   }
 }
 

@@ -1,5 +1,5 @@
 /** Asks a running agent over its control socket. */
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { MeshError } from '#src/errors';
 import { ControlError } from './errors.ts';
 import { type Json, MAX_RESPONSE, type Request, type Response } from './protocol.ts';
@@ -20,23 +20,47 @@ export async function askAgent(path: string, request: Request, progress: (text: 
   });
   socket.write(`${JSON.stringify(request)}\n`);
   socket.setEncoding('utf8');
-  let text = '';
-  for await (const chunk of socket) {
-    text += chunk;
-    if (text.length > MAX_RESPONSE) throw new ControlError('CONTROL_BAD_REQUEST', `answer of more than ${MAX_RESPONSE} bytes`);
-    const lines = text.split('\n');
-    text = lines.pop() ?? '';
-    for (const line of lines) {
-      const response = JSON.parse(line) as Response;
-      if ('progress' in response) progress(response.progress);
-      else if ('error' in response) throw new RemoteError(response.error);
-      else {
-        socket.destroy();
-        return response.result;
-      }
-    }
+  for await (const line of linesOf(socket)) {
+    const response = parseResponse(line);
+    if ('progress' in response) progress(response.progress);
+    else if ('error' in response) throw new RemoteError(response.error);
+    else return response.result;
   }
   throw new ControlError('CONTROL_NOT_RUNNING', 'the agent ended while it was asked');
+}
+
+/** Ends with the connection, however it ends; leaving the loop closes it. */
+async function* linesOf(socket: Socket): AsyncGenerator<string> {
+  let pieces: string[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of socket as AsyncIterable<string>) {
+      const [first = '', ...others] = chunk.split('\n');
+      pieces.push(first);
+      size += first.length;
+      if (size > MAX_RESPONSE) throw new ControlError('CONTROL_BAD_REQUEST', `answer of more than ${MAX_RESPONSE} bytes`);
+      for (const other of others) {
+        yield pieces.join('');
+        pieces = [other];
+        size = other.length;
+      }
+    }
+  } catch (error) {
+    if (error instanceof MeshError) throw error;
+    throw new ControlError('CONTROL_NOT_RUNNING', 'the agent ended while it was asked', { cause: error });
+  } finally {
+    socket.destroy();
+  }
+}
+
+function parseResponse(line: string): Response {
+  try {
+    const response: unknown = JSON.parse(line);
+    if (typeof response === 'object' && response !== null && ('progress' in response || 'error' in response || 'result' in response)) return response as Response;
+  } catch {
+    // Said below.
+  }
+  throw new ControlError('CONTROL_BAD_REQUEST', 'the answer is not of this protocol');
 }
 
 function connectError(path: string, error: NodeJS.ErrnoException): ControlError {

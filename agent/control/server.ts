@@ -1,17 +1,17 @@
 /** The control socket of a running agent: mode 0600, one request per connection. */
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { ControlError } from './errors.ts';
 import { errorResponse, type Json, MAX_REQUEST, type Request, type Response } from './protocol.ts';
 
 export type Handler = (request: Request, progress: (text: string) => void) => Promise<Json>;
 
-/** Throws CONTROL_ALREADY_RUNNING when someone answers at `path`; a socket that nobody answers is replaced. */
+/** Throws CONTROL_ALREADY_RUNNING when someone answers at `path`, CONTROL_NO_ACCESS, CONTROL_START_FAILED; a socket that nobody answers is replaced. */
 export async function serveControl(path: string, handler: Handler): Promise<AsyncDisposable> {
   await refuseSecond(path);
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  rmSync(path, { force: true });
+  removeSocket(path);
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -19,15 +19,7 @@ export async function serveControl(path: string, handler: Handler): Promise<Asyn
     socket.on('error', () => socket.destroy());
     void answer(socket, handler);
   });
-  const umask = process.umask(0o177);
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(path, () => resolve());
-    });
-  } finally {
-    process.umask(umask);
-  }
+  await listen(server, path);
   chmodSync(path, 0o600);
   return {
     [Symbol.asyncDispose]: async () => {
@@ -36,6 +28,28 @@ export async function serveControl(path: string, handler: Handler): Promise<Asyn
       for (const socket of sockets) socket.end();
     },
   };
+}
+
+/** Refuses to remove what is no socket: the path may be a slip of the pen in the configuration. */
+function removeSocket(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new ControlError('CONTROL_START_FAILED', `${path} is there and is no socket`, { hint: 'set `socket` in the section [control] to a path where nothing else is' });
+  rmSync(path, { force: true });
+}
+
+async function listen(server: Server, path: string): Promise<void> {
+  const listening = Promise.withResolvers<void>();
+  server.once('listening', listening.resolve);
+  server.once('error', (cause) => listening.reject(new ControlError('CONTROL_START_FAILED', `cannot listen at ${path.slice(0, 256)}: ${cause.message}`, { cause, hint: 'set `socket` in the section [control] to a short path in a directory that can be written' })));
+  // The socket is bound before `listen` returns; the mask of the whole process holds for no longer than that.
+  const umask = process.umask(0o177);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(umask);
+  }
+  await listening.promise;
 }
 
 async function answer(socket: Socket, handler: Handler): Promise<void> {
@@ -56,12 +70,12 @@ async function readRequest(socket: Socket): Promise<Request> {
   socket.setEncoding('utf8');
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
     text += chunk;
-    if (text.length > MAX_REQUEST) throw new ControlError('CONTROL_BAD_REQUEST', `request of more than ${MAX_REQUEST} bytes`);
+    if (Buffer.byteLength(text) > MAX_REQUEST) throw new ControlError('CONTROL_BAD_REQUEST', `request of more than ${MAX_REQUEST} bytes`);
     if (text.includes('\n')) break;
   }
   try {
     const { verb, args } = JSON.parse(text) as Partial<Request>;
-    if (typeof verb === 'string' && typeof args === 'object' && args !== null) return { verb, args };
+    if (typeof verb === 'string' && typeof args === 'object' && args !== null && !Array.isArray(args)) return { verb, args };
   } catch {
     // Said below, with the text cut away: it may hold anything.
   }
@@ -69,13 +83,17 @@ async function readRequest(socket: Socket): Promise<Request> {
 }
 
 async function refuseSecond(path: string): Promise<void> {
-  const isAnswered = await new Promise<boolean>((resolve) => {
+  const isAnswered = await new Promise<boolean>((resolve, reject) => {
     const probe = connect(path);
     probe.once('connect', () => {
       probe.destroy();
       resolve(true);
     });
-    probe.once('error', () => resolve(false));
+    probe.once('error', (cause: NodeJS.ErrnoException) => {
+      // Another user's agent may well be alive behind it.
+      if (cause.code === 'EACCES' || cause.code === 'EPERM') reject(new ControlError('CONTROL_NO_ACCESS', `no access to ${path}`, { cause }));
+      else resolve(false);
+    });
   });
   if (isAnswered) throw new ControlError('CONTROL_ALREADY_RUNNING', `an agent answers at ${path}`);
 }

@@ -22,7 +22,7 @@ import type { KelStore } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
 import { formatDateTime } from '#src/clock';
 import { kekLabel, mlKemLabel, wireguardLabel } from '#src/crypto/labels';
-import type { KeyStore, SigningAlgorithm } from '#src/keystore/key-store';
+import type { KeyId, KeyStore, SigningAlgorithm } from '#src/keystore/key-store';
 import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
@@ -58,6 +58,8 @@ export interface OwnSignature {
 
 const LOCAL_KEYS = 'local-keys';
 const INTENT = 'intent';
+/** Keys of the key store that are out of use and not destroyed yet. */
+const RETIRED = 'retired';
 
 export class Identity {
   readonly #deps: IdentityDeps;
@@ -76,25 +78,27 @@ export class Identity {
 
   /** Incepts a new AID: one key, its successor committed to by digest. Throws IDENTITY_EXISTS. */
   static async create(deps: IdentityDeps, options: InceptionOptions): Promise<Identity> {
-    const local = readLocal(deps);
+    const local = await settle(deps, readLocal(deps));
     if (local !== undefined) throw new IdentityError('IDENTITY_EXISTS', `identity ${local.aid} is already here`);
     const { keyStore } = deps;
-    const current = await generateKeySet(keyStore, options.algorithm);
-    const next = await generateKeySet(keyStore, options.algorithm);
-    const inception = buildInception({
-      keys: await verificationKeys(keyStore, current),
-      nextDigests: await nextDigests(keyStore, next),
-      kind: options.kind,
+    const inception = await prepare(deps, async (generate) => {
+      const current = await generate(options.algorithm);
+      const next = await generate(options.algorithm);
+      const event = buildInception({
+        keys: await verificationKeys(keyStore, current),
+        nextDigests: await nextDigests(keyStore, next),
+        kind: options.kind,
+      });
+      return { event, current, next };
     });
-    await writeIntent(deps, { said: inception.said, current, next });
-    await submit(deps, current, inception);
-    return new Identity(deps, await settle(deps, undefined));
+    await submit(deps, inception.current, inception.event);
+    return new Identity(deps, await settled(deps, undefined));
   }
 
   /** Opens the identity and finishes or undoes what a crash interrupted. Throws IDENTITY_MISSING, IDENTITY_KEYS_LOST, IDENTITY_LOG_DIVERGED. */
   static async open(deps: IdentityDeps): Promise<Identity> {
-    const local = await settle(deps, readLocal(deps));
-    const identity = new Identity(deps, local);
+    const identity = new Identity(deps, await settled(deps, readLocal(deps)));
+    await destroyRetired(deps);
     await identity.#checkKeys();
     return identity;
   }
@@ -112,18 +116,21 @@ export class Identity {
   /** Rotates to the pre-rotated keys and commits to fresh ones. @returns the new state, durable */
   rotate(seals: readonly Seal[] = []): Promise<KeyState> {
     return this.#queue.run(async () => {
+      await this.#repair();
       const { keyStore } = this.#deps;
       const prior = this.#local;
-      const next = await generateKeySet(keyStore, await this.#algorithm());
-      const rotation = buildRotation({
-        prior: this.state,
-        keys: await verificationKeys(keyStore, prior.next),
-        nextDigests: await nextDigests(keyStore, next),
-        anchors: seals,
+      const rotation = await prepare(this.#deps, async (generate) => {
+        const next = await generate(await this.#algorithm());
+        const event = buildRotation({
+          prior: this.state,
+          keys: await verificationKeys(keyStore, prior.next),
+          nextDigests: await nextDigests(keyStore, next),
+          anchors: seals,
+        });
+        return { event, current: prior.next, next };
       });
-      await writeIntent(this.#deps, { said: rotation.said, current: prior.next, next });
-      await submit(this.#deps, prior.next, rotation);
-      this.#local = await settle(this.#deps, prior);
+      await submit(this.#deps, prior.next, rotation.event);
+      this.#local = await settled(this.#deps, prior);
       return this.state;
     });
   }
@@ -131,6 +138,7 @@ export class Identity {
   /** Seals `seals` in an interaction event. @returns the event that carries them, durable */
   anchor(seals: readonly Seal[]): Promise<EventReference> {
     return this.#queue.run(async () => {
+      await this.#repair();
       const event = buildInteraction({ prior: this.state, anchors: seals });
       await submit(this.#deps, this.#local.current, event);
       return { sn: event.sn, said: event.said };
@@ -139,7 +147,7 @@ export class Identity {
 
   /** Signs with all current keys, in the order of the log's key list. */
   sign(message: Uint8Array): Promise<readonly OwnSignature[]> {
-    return signWith(this.#deps.keyStore, this.#local.current, message);
+    return this.#queue.run(() => signWith(this.#deps.keyStore, this.#local.current, message));
   }
 
   /** A signed record of the own AID under the current establishment event. */
@@ -155,9 +163,12 @@ export class Identity {
   }
 
   /** The own `-F` group over `bytes`. */
-  async signerGroup(bytes: Uint8Array): Promise<SignatureGroup<IndexedSignatureInput>> {
-    const { establishment } = this.state;
-    return { aid: this.aid, sn: establishment.sn, said: establishment.said, signatures: await this.sign(bytes) };
+  signerGroup(bytes: Uint8Array): Promise<SignatureGroup<IndexedSignatureInput>> {
+    // In the queue: a rotation between the two would name one event and sign with the keys of another.
+    return this.#queue.run(async () => {
+      const { sn, said } = this.state.establishment;
+      return { aid: this.aid, sn, said, signatures: await signWith(this.#deps.keyStore, this.#local.current, bytes) };
+    });
   }
 
   /** Secrets of the tunnel keys of `epoch`, from the root of `establishment` (current or last). */
@@ -183,21 +194,25 @@ export class Identity {
     return first?.algorithm ?? 'ed25519';
   }
 
+  /** What an earlier write that failed has left: the log says what happened, and nothing is built on a guess. */
+  async #repair(): Promise<void> {
+    await refreshLog(this.#deps);
+    this.#local = await settled(this.#deps, this.#local);
+  }
+
   async #checkKeys(): Promise<void> {
-    const expected = this.state.keys;
-    let held: readonly string[];
-    try {
-      held = await verificationKeys(this.#deps.keyStore, this.#local.current);
-      await publicKeys(this.#deps.keyStore, this.#local.next);
-    } catch (error) {
-      throw new IdentityError('IDENTITY_KEYS_LOST', `the key store lacks a key of ${this.aid}`, { cause: error });
-    }
-    if (held.length !== expected.length || held.some((key, i) => key !== expected[i])) {
-      throw new IdentityError(
-        'IDENTITY_LOG_DIVERGED',
-        `the log of ${this.aid} names keys ${expected.join(', ')}, the key store holds ${held.join(', ')}`,
-      );
-    }
+    const { keyStore } = this.#deps;
+    const { current, next, roots, storageRoot } = this.#local;
+    const entries = new Set((await keyStore.list()).map(({ id }) => id));
+    const missing = [...current.signing, ...next.signing, next.root, storageRoot, ...roots.map(({ root }) => root)].filter((id) => !entries.has(id));
+    if (missing.length > 0) throw new IdentityError('IDENTITY_KEYS_LOST', `the key store lacks ${missing.length} keys of ${this.aid}: ${missing.join(', ')}`);
+    this.#expectKeys('keys', this.state.keys, await verificationKeys(keyStore, current));
+    this.#expectKeys('next keys by digest', this.state.nextDigests, await nextDigests(keyStore, next));
+  }
+
+  #expectKeys(what: string, named: readonly string[], held: readonly string[]): void {
+    if (held.length === named.length && held.every((key, i) => key === named[i])) return;
+    throw new IdentityError('IDENTITY_LOG_DIVERGED', `the log of ${this.aid} names ${what} ${named.join(', ')}, the key store holds ${held.join(', ')}`);
   }
 }
 
@@ -232,38 +247,87 @@ function readLocal({ table }: IdentityDeps): LocalKeys | undefined {
   return table.get<LocalKeys>(LOCAL_KEYS);
 }
 
-async function writeIntent({ table }: IdentityDeps, intent: Intent): Promise<void> {
-  await table.put({ [INTENT]: intent });
+interface Prepared {
+  readonly event: { readonly bytes: Uint8Array; readonly said: Said };
+  readonly current: KeySet;
+  readonly next: KeySet;
+}
+
+/** Makes keys and an event of them, and puts the intent on disk. Before that nothing names the new keys: a failure takes them away again. */
+async function prepare(deps: IdentityDeps, build: (generate: (algorithm: SigningAlgorithm) => Promise<KeySet>) => Promise<Prepared>): Promise<Prepared> {
+  const generated: KeySet[] = [];
+  try {
+    const prepared = await build(async (algorithm) => {
+      const keys = await generateKeySet(deps.keyStore, algorithm);
+      generated.push(keys);
+      return keys;
+    });
+    const { event, current, next } = prepared;
+    const intent: Intent = { said: event.said, current, next };
+    await deps.table.put({ [INTENT]: intent });
+    return prepared;
+  } catch (error) {
+    for (const keys of generated) await destroyKeySet(deps.keyStore, keys).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** After a write of the log that failed, its state in memory is that from before; any call brings it to what is on disk. */
+async function refreshLog({ kel }: IdentityDeps): Promise<void> {
+  await kel.process(new Uint8Array(0));
+}
+
+/** As {@link settle}. Throws IDENTITY_MISSING. */
+async function settled(deps: IdentityDeps, local: LocalKeys | undefined): Promise<LocalKeys> {
+  const wasInterrupted = deps.table.get(INTENT) !== undefined;
+  const keys = await settle(deps, local);
+  if (keys !== undefined) return keys;
+  throw new IdentityError('IDENTITY_MISSING', wasInterrupted ? 'an inception was interrupted before its event was written' : 'this state directory holds no identity');
 }
 
 /** Completes an intent whose event is in the log, undoes one whose event is not. @returns the keys as they are now */
-async function settle(deps: IdentityDeps, local: LocalKeys | undefined): Promise<LocalKeys> {
+async function settle(deps: IdentityDeps, remembered: LocalKeys | undefined): Promise<LocalKeys | undefined> {
   const { table, kel, keyStore } = deps;
   const intent = table.get<Intent>(INTENT);
-  if (intent === undefined) {
-    if (local === undefined) throw new IdentityError('IDENTITY_MISSING', 'this state directory holds no identity');
-    return local;
-  }
+  // A write that failed may be on disk all the same.
+  const local = readLocal(deps) ?? remembered;
+  if (intent === undefined) return local;
+  await refreshLog(deps);
   const aid = local?.aid ?? (intent.said as string as Aid);
   const happened = kel.state(aid)?.establishment.said === intent.said;
   if (!happened) {
     if (local === undefined) await destroyKeySet(keyStore, intent.current);
     await destroyKeySet(keyStore, intent.next);
     await table.put({ [INTENT]: undefined });
-    if (local === undefined) throw new IdentityError('IDENTITY_MISSING', 'an inception was interrupted before its event was written');
     return local;
   }
   const roots = [...(local?.roots ?? []), { establishment: intent.said, root: intent.current.root }];
   const storageRoot = local?.storageRoot ?? intent.current.root;
-  const settled: LocalKeys = {
+  const now: LocalKeys = {
     aid,
     current: intent.current,
     next: intent.next,
     roots: roots.slice(-2),
     storageRoot,
   };
-  await table.put({ [LOCAL_KEYS]: settled, [INTENT]: undefined });
-  for (const id of local?.current.signing ?? []) await keyStore.destroy(id);
-  for (const { root } of roots.slice(0, -2)) if (root !== storageRoot) await keyStore.destroy(root);
-  return settled;
+  const retired = [
+    ...(table.get<readonly KeyId[]>(RETIRED) ?? []),
+    ...(local?.current.signing ?? []),
+    ...roots.slice(0, -2).map(({ root }) => root).filter((root) => root !== storageRoot),
+  ];
+  await table.put({ [LOCAL_KEYS]: now, [INTENT]: undefined, [RETIRED]: retired });
+  await destroyRetired(deps);
+  return now;
+}
+
+/** A key that cannot be destroyed now stays on the list: the event that retired it has happened all the same. */
+async function destroyRetired({ table, keyStore }: IdentityDeps): Promise<void> {
+  const retired = table.get<readonly KeyId[]>(RETIRED) ?? [];
+  if (retired.length === 0) return;
+  try {
+    for (const id of retired) await keyStore.destroy(id);
+    await table.put({ [RETIRED]: undefined });
+  } catch {
+    // Tried again at the next rotation and the next start.
+  }
 }

@@ -18,8 +18,15 @@ export interface Invite {
 const MAX_LENGTH = 4_096;
 const MAX_ADDRESSES = 16;
 
+/** A line that {@link parseInvite} reads: addresses that do not fit are left out. Throws MESH_BAD_INVITE when none is left. */
 export function formatInvite({ mesh, governor, addresses }: Invite): string {
-  return `kelmesh:1:${mesh}:${governor}@${addresses.slice(0, MAX_ADDRESSES).join(',')}`;
+  let line = '';
+  for (const address of addresses.filter((address) => !address.includes(',')).slice(0, MAX_ADDRESSES)) {
+    const longer = line === '' ? `kelmesh:1:${mesh}:${governor}@${address}` : `${line},${address}`;
+    if (longer.length <= MAX_LENGTH) line = longer;
+  }
+  if (line === '') throw new MembershipError('MESH_BAD_INVITE', 'there is no address to put into the line', { hint: 'set `listen` or `announce` in the section [network] to an address that others reach' });
+  return line;
 }
 
 /** Throws MESH_BAD_INVITE. */

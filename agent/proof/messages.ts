@@ -67,11 +67,12 @@ export function decodeProofMessage(bytes: Uint8Array): ProofMessage {
     const [kind, ...fields] = list(decodeCbor(bytes));
     if (kind === 'offer' && fields.length === 2) return { kind, end: decodeEnd(list(fields[0], 6)), nonce: octets(fields[1], 32) };
     if (kind === 'sign' && fields.length === 2) {
-      const signatures = list(fields[1]).map((text) => {
-        const { ondex, ...signature } = decodeIndexedSignature(String(text));
+      const texts = list(fields[1]);
+      if (texts.length > MAX_SIGNATURES) throw new TypeError('too many signatures');
+      const signatures = texts.map((item) => {
+        const { ondex, ...signature } = decodeIndexedSignature(text(item));
         return ondex === undefined ? signature : { ...signature, ondex };
       });
-      if (signatures.length > MAX_SIGNATURES) throw new TypeError('too many signatures');
       return { kind, record: octets(fields[0]), signatures };
     }
     if (kind === 'deliver' && fields.length === 1) return { kind, message: octets(fields[0]) };

@@ -33,6 +33,8 @@ export class RecordIntake {
   readonly #clock: Clock;
   readonly #verifySignature: VerifySignature;
   readonly #listeners = new Set<RecordListener>();
+  /** Whose WireGuard key it is, by its bytes in hex: the first that was seen. */
+  #tunnelKeys: Map<string, Aid> | undefined;
   #refused = 0;
 
   constructor(deps: { kel: KelStore; records: RecordStore; clock: Clock; verifySignature: VerifySignature }) {
@@ -77,13 +79,24 @@ export class RecordIntake {
         verifySignature: this.#verifySignature,
       });
       if (SEALED.has(record.t) && (await this.sealedIn(record.i, record.d)) === undefined) return { kind: 'refused', code: 'RECORD_NOT_SEALED' };
+      if (record.t === 'tun' && !this.#claim(record)) return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
       const outcome = await this.#store.put(verified, message);
       return outcome === 'stored' ? { kind: 'stored', record: verified } : { kind: 'known' };
     } catch (error) {
       return { kind: 'refused', code: codeOf(error) };
     }
   }
+
+  /** A WireGuard key belongs to one AID: a member that names another's would take its place on every device. */
+  #claim({ i, wg }: RecordOf<'tun'>): boolean {
+    this.#tunnelKeys ??= new Map(this.#store.list('tun').map(({ record }) => [hex(record.wg), record.i]));
+    const owner = this.#tunnelKeys.get(hex(wg)) ?? i;
+    this.#tunnelKeys.set(hex(wg), owner);
+    return owner === i;
+  }
 }
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 function codeOf(error: unknown): string {
   const code = (error as { code?: unknown }).code;

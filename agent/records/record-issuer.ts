@@ -45,6 +45,8 @@ export class RecordIssuer {
   issueSealed(drafts: readonly Draft[], seals: readonly Seal[] = []): Promise<readonly Said[]> {
     return this.#queue.run(async () => {
       const { identity, table } = this.#deps;
+      // What an earlier write that failed has left: its event may be in the log all the same.
+      await this.#settle();
       const records: SignedRecord[] = [];
       for (const draft of drafts) records.push(await identity.record(draft.type, draft.fields));
       await table.put({ [OUTBOX]: records.map(toEntry) });

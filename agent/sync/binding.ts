@@ -4,10 +4,12 @@
  */
 import type { Aid } from '#kel/identifiers';
 import { parseRecord } from '#kel/record/parse';
+import type { Signer } from '#kel/record/attachment';
 import type { EndRecord, Verified } from '#kel/record/record';
 import { verifyRecord } from '#kel/record/verify';
 import type { VerifySignature } from '#kel/state/key-signatures';
-import type { EstablishedKeys } from '#kel/store/kel-store';
+import type { EventReference } from '#kel/state/key-state';
+import type { EstablishedKeys, KelStore } from '#kel/store/kel-store';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { type Clock, parseDateTime } from '#src/clock';
 import type { PeerKey } from '../network/network.ts';
@@ -23,6 +25,7 @@ type Lookup = (aid: Aid, sn: number, said: EstablishedKeys['said']) => Promise<E
 export interface BindingDeps {
   readonly verifySignature: VerifySignature;
   readonly clock: Clock;
+  readonly kel: Pick<KelStore, 'state'>;
 }
 
 /** Throws SYNC_NOT_BOUND. @param message attacker-controlled `end` record */
@@ -39,6 +42,7 @@ export async function verifyEndpoints(
     if (record.t !== 'end') throw new SyncError('SYNC_NOT_BOUND', `expected an end record, got ${record.t}`);
     if (record.i !== aid) throw new SyncError('SYNC_NOT_BOUND', `the end record is of ${record.i}, the hello of ${aid}`);
     if (record.p !== peer) throw new SyncError('SYNC_NOT_BOUND', `the end record names peer ${record.p}, the connection is of ${peer}`);
+    expectCurrent(deps.kel.state(aid)?.establishment, record.es, parsed.signers[0]);
     const age = deps.clock.now() - (parseDateTime(record.dt) ?? 0);
     if (age > MAX_AGE_MS || age < -MAX_FUTURE_MS) throw new SyncError('SYNC_NOT_BOUND', `the end record is dated ${record.dt}, ${Math.round(age / 1000)} s from here`, { hint: 'set the clocks of both ends: they differ by more than is safe' });
     return (await verifyRecord(parsed, { establishment, verifySignature: deps.verifySignature })) as Verified<EndRecord>;
@@ -48,11 +52,17 @@ export async function verifyEndpoints(
   }
 }
 
+/** A key that was rotated away binds nothing: it may be in other hands, that is what rotation is for. */
+function expectCurrent(current: EventReference | undefined, named: EndRecord['es'], signer: Signer): void {
+  const isCurrent = current !== undefined && named.s === current.sn && named.d === current.said && signer.sn === current.sn && signer.said === current.said;
+  if (!isCurrent) throw new SyncError('SYNC_NOT_BOUND', `the end record is signed under event ${signer.sn} ${signer.said}, the log stands at ${current?.sn} ${current?.said}`);
+}
+
 /** A stranger's binding, checked in memory: nothing of it touches the store. */
-export async function verifyStranger(deps: BindingDeps, head: LogHead, peer: PeerKey, log: Uint8Array, endpoints: Uint8Array): Promise<Verified<EndRecord>> {
+export async function verifyStranger(deps: Omit<BindingDeps, 'kel'>, head: LogHead, peer: PeerKey, log: Uint8Array, endpoints: Uint8Array): Promise<Verified<EndRecord>> {
   const verifier = new LogVerifier(deps.verifySignature);
   verifier.feed(log);
   const { aids } = verifier.finish();
   if (aids.length !== 1 || aids[0]?.aid !== head.aid) throw new SyncError('SYNC_NOT_BOUND', `the log sent is not the log of ${head.aid}`);
-  return verifyEndpoints(deps, head.aid, peer, endpoints, async (aid, sn, said) => verifier.establishment(aid, sn, said));
+  return verifyEndpoints({ ...deps, kel: verifier }, head.aid, peer, endpoints, async (aid, sn, said) => verifier.establishment(aid, sn, said));
 }

@@ -27,6 +27,7 @@ export interface DiallerDeps {
 interface Attempt {
   pauseMs: number;
   next: number;
+  dialling: boolean;
 }
 
 export class Dialler {
@@ -40,7 +41,7 @@ export class Dialler {
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     while (!signal.aborted) {
-      await this.#round(signal);
+      this.#round(signal);
       await clock.sleep(ROUND_MS, signal).catch(() => undefined);
     }
   }
@@ -50,22 +51,30 @@ export class Dialler {
     this.#attempts.delete(aid);
   }
 
-  async #round(signal: AbortSignal): Promise<void> {
-    const { clock, directory, rng } = this.#deps;
+  /** One member whose address swallows packets does not hold up the others: a dial under way is not waited for. */
+  #round(signal: AbortSignal): void {
+    const { clock, directory, rng, network } = this.#deps;
     const now = clock.now();
-    await Promise.all(
-      this.#wanted().map(async (aid) => {
-        if (directory.peerOf(aid) !== undefined) return this.#attempts.delete(aid);
-        const attempt = this.#attempts.get(aid) ?? { pauseMs: FIRST_PAUSE_MS, next: now };
-        this.#attempts.set(aid, attempt);
-        const addresses = this.#addressesOf(aid);
-        if (attempt.next > now || addresses.length === 0) return undefined;
-        const [jitter = 0] = rng.bytes(1);
-        attempt.next = now + attempt.pauseMs * (1 + jitter / 512);
-        attempt.pauseMs = Math.min(attempt.pauseMs * 2, MAX_PAUSE_MS);
-        return this.#deps.network.dial(addresses, signal).catch(() => undefined);
-      }),
-    );
+    const wanted = new Set(this.#wanted());
+    for (const aid of this.#attempts.keys()) if (!wanted.has(aid)) this.#attempts.delete(aid);
+    for (const aid of wanted) {
+      if (directory.peerOf(aid) !== undefined) {
+        this.#attempts.delete(aid);
+        continue;
+      }
+      const attempt = this.#attempts.get(aid) ?? { pauseMs: FIRST_PAUSE_MS, next: now, dialling: false };
+      this.#attempts.set(aid, attempt);
+      const addresses = this.#addressesOf(aid);
+      if (attempt.dialling || attempt.next > now || addresses.length === 0) continue;
+      const [jitter = 0] = rng.bytes(1);
+      attempt.next = now + attempt.pauseMs * (1 + jitter / 512);
+      attempt.pauseMs = Math.min(attempt.pauseMs * 2, MAX_PAUSE_MS);
+      attempt.dialling = true;
+      const ended = () => {
+        attempt.dialling = false;
+      };
+      network.dial(addresses, signal).then(ended, ended);
+    }
   }
 
   #wanted(): readonly Aid[] {

@@ -23,9 +23,12 @@ import { SyncError } from './errors.ts';
 export const syncProtocol = '/kelmesh/1/sync' as ProtocolId;
 export const syncLimits: ProtocolLimits = { maxMessage: 1 << 20, maxStreams: 4 };
 
-/** Entries of a `have`; a mesh that needs more pages through them. */
-const MAX_HEADS = 8_192;
-const MAX_RECORDS = 16_384;
+/**
+ * Entries of a `have`: together they stay below the frame limit. What a sender leaves out is given to it once
+ * more, which costs bytes and changes nothing.
+ */
+export const MAX_HEADS = 4_608;
+export const MAX_RECORDS = 10_240;
 /** Payload of one `give`, in bytes, well below the frame limit. */
 export const GIVE_BYTES = 512 * 1024;
 

@@ -10,8 +10,10 @@ export class PeerDirectory {
   readonly #byPeer = new Map<PeerKey, Aid>();
 
   bind(peer: PeerKey, aid: Aid): void {
+    // One peer, one AID, both ways: what either of the two was bound to before is not bound any more.
     const former = this.#byAid.get(aid);
-    if (former !== undefined && former !== peer) this.#byPeer.delete(former);
+    if (former !== undefined) this.#byPeer.delete(former);
+    this.unbind(peer);
     this.#byAid.set(aid, peer);
     this.#byPeer.set(peer, aid);
   }

@@ -4,6 +4,7 @@
  * Pure of policy: what may be seen, what is accepted and who is a member is asked of {@link SyncContext}.
  */
 import type { Aid, Said } from '#kel/identifiers';
+import { parseStream } from '#kel/cesr/stream';
 import type { MessageStream } from '../network/network.ts';
 import { SyncError } from './errors.ts';
 import {
@@ -14,6 +15,8 @@ import {
   type Have,
   type Hello,
   type LogHead,
+  MAX_HEADS,
+  MAX_RECORDS,
   type Prove,
   type SyncMessage,
 } from './messages.ts';
@@ -37,8 +40,10 @@ export interface SyncContext {
   revocationOf(aid: Aid): Promise<{ revocation: Uint8Array; log: Uint8Array }>;
   /** The other end says that we are out; `revocation` and `log` are unverified. */
   refused(by: Aid, code: string, revocation: Uint8Array, log: Uint8Array): Promise<void>;
-  heads(): readonly LogHead[];
-  records(): readonly Said[];
+  /** What `aid` may have: nothing any more once it is not a member. */
+  heads(aid: Aid): readonly LogHead[];
+  records(aid: Aid): readonly Said[];
+  /** A page of the log from sequence number `from`: whole events, at least one when there is one. */
   log(aid: Aid, from: number): Promise<Uint8Array>;
   record(said: Said): Promise<Uint8Array | undefined>;
   receiveLogs(from: Aid, logs: readonly Uint8Array[]): Promise<void>;
@@ -46,8 +51,9 @@ export interface SyncContext {
   clockSeen(aid: Aid, skewMs: number): void;
 }
 
-/** Payload that one end takes in one session, in bytes; the rest comes with the next. */
+/** Payload that one end takes in one session, in bytes; a giver stops well before, and the rest comes with the next. */
 const MAX_SESSION_BYTES = 64 << 20;
+const MAX_GIVEN_BYTES = MAX_SESSION_BYTES / 2;
 
 export async function openSession(stream: MessageStream, context: SyncContext): Promise<void> {
   const sent = context.now();
@@ -66,10 +72,10 @@ export async function openSession(stream: MessageStream, context: SyncContext): 
     await refuse(stream, context, hello.head.aid);
     return;
   }
-  await send(stream, haveOf(context));
+  await send(stream, haveOf(context, hello.head.aid));
   const have = await expectOrRefusal(stream, context, hello.head.aid, 'have');
   if (have === undefined) return;
-  await give(stream, context, have);
+  await give(stream, context, hello.head.aid, have);
   await take(stream, context, hello.head.aid);
   await stream.close();
 }
@@ -90,9 +96,9 @@ export async function answerSession(stream: MessageStream, context: SyncContext)
   await send(stream, await ownProof(context, prove.want));
   const have = await expectOrRefusal(stream, context, head.aid, 'have');
   if (have === undefined) return;
-  await send(stream, haveOf(context));
+  await send(stream, haveOf(context, head.aid));
   await take(stream, context, head.aid);
-  await give(stream, context, have);
+  await give(stream, context, head.aid, have);
   await stream.close();
 }
 
@@ -100,8 +106,8 @@ async function ownProof(context: SyncContext, from: number): Promise<Prove> {
   return { kind: 'prove', log: await context.ownLog(from), endpoints: await context.ownEndpoints(), want: 0 };
 }
 
-function haveOf(context: SyncContext): Have {
-  return { kind: 'have', heads: context.heads(), records: context.records() };
+function haveOf(context: SyncContext, to: Aid): Have {
+  return { kind: 'have', heads: context.heads(to).slice(0, MAX_HEADS), records: context.records(to).slice(0, MAX_RECORDS) };
 }
 
 function noteClock(context: SyncContext, hello: Hello, at: number): void {
@@ -114,20 +120,36 @@ async function refuse(stream: MessageStream, context: SyncContext, aid: Aid): Pr
 }
 
 /** Sends every log and record that the other end lacks, in frames of at most {@link GIVE_BYTES}. */
-async function give(stream: MessageStream, context: SyncContext, have: Have): Promise<void> {
+async function give(stream: MessageStream, context: SyncContext, to: Aid, have: Have): Promise<void> {
   const held = new Map(have.heads.map((head) => [head.aid, head.sn]));
   const known = new Set(have.records);
   let frame = new Frame();
-  for (const head of context.heads()) {
-    const sn = held.get(head.aid) ?? -1;
-    if (sn < head.sn) frame = await frame.add(stream, 'logs', await context.log(head.aid, sn + 1));
+  let given = 0;
+  const add = async (kind: 'logs' | 'records', bytes: Uint8Array) => {
+    given += bytes.length;
+    frame = await frame.add(stream, kind, bytes);
+  };
+  for (const head of context.heads(to)) {
+    for (let from = (held.get(head.aid) ?? -1) + 1; from <= head.sn && given < MAX_GIVEN_BYTES; ) {
+      const page = await context.log(head.aid, from);
+      if (page.length === 0) break;
+      await add('logs', page);
+      from += eventsIn(page);
+    }
   }
-  for (const said of context.records()) {
-    if (known.has(said)) continue;
+  for (const said of context.records(to)) {
+    if (known.has(said) || given >= MAX_GIVEN_BYTES) continue;
     const record = await context.record(said);
-    if (record !== undefined) frame = await frame.add(stream, 'records', record);
+    if (record !== undefined) await add('records', record);
   }
   await frame.flush(stream, false);
+}
+
+/** Infinity for a page in which there is none, so that the loop over pages ends. */
+function eventsIn(page: Uint8Array): number {
+  let events = 0;
+  for (const item of parseStream(page)) if (item.type === 'message') events += 1;
+  return events === 0 ? Number.POSITIVE_INFINITY : events;
 }
 
 class Frame {
@@ -157,7 +179,9 @@ async function take(stream: MessageStream, context: SyncContext, from: Aid): Pro
   do {
     message = await expectOrRefusal(stream, context, from, 'give');
     if (message === undefined) return;
-    total += [...message.logs, ...message.records].reduce((sum, bytes) => sum + bytes.length, 0);
+    const size = [...message.logs, ...message.records].reduce((sum, bytes) => sum + bytes.length, 0);
+    if (size === 0 && message.more) throw new SyncError('SYNC_BAD_MESSAGE', 'a give of nothing that announces more');
+    total += size;
     if (total > MAX_SESSION_BYTES) throw new SyncError('SYNC_BAD_MESSAGE', `more than ${MAX_SESSION_BYTES} bytes in one session`);
     await context.receiveLogs(from, message.logs);
     await context.receiveRecords(from, message.records);

@@ -228,8 +228,8 @@ export class Sync {
         await this.#receiveLog(log);
         await intake.take(revocation, (type, issuer) => type === 'rvk' && membership.mayIssue(type, issuer));
       },
-      heads: () => [...membership.known()].map((aid) => kel.state(aid)).filter((state) => state !== undefined).map(headOf),
-      records: () => this.#offered(),
+      heads: (to) => (membership.maySync(to) ? [...membership.known()] : []).map((aid) => kel.state(aid)).filter((state) => state !== undefined).map(headOf),
+      records: (to) => (membership.maySync(to) ? this.#offered() : []),
       log: (aid, from) => kel.export(aid, from, LOG_PAGE),
       record: async (said) => records.get(said)?.message,
       receiveLogs: async (_from, logs) => {

@@ -6,6 +6,7 @@
  * the peer's route on its new device, the other end moves the prefix to the new key and starts the handshake.
  */
 import type { Aid, Said } from '#kel/identifiers';
+import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
 import type { Secret } from '#src/secret';
 import type { Cidr, DesiredDevice, DesiredPeer, InterfaceName, UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
 
@@ -57,9 +58,32 @@ export function desiredDevices(devices: readonly OwnDevice[], pairs: readonly Pa
     listenPort: device.listenPort,
     mtu: settings.mtu,
     addresses: settings.addresses,
-    peers: pairs.flatMap((pair) => peersOf(device.tunnelKey, pair, settings.keepalive)),
+    peers: onePerKey(device, pairs.map((pair) => ({ pair, peers: peersOf(device.tunnelKey, pair, settings.keepalive) }))),
     routes: pairs.filter((pair) => routedView(pair)?.own === device.tunnelKey).map((pair) => pair.route),
   }));
+}
+
+interface PairPeers {
+  readonly pair: PairState;
+  readonly peers: readonly DesiredPeer[];
+}
+
+/**
+ * WireGuard knows a peer by its key alone. A key that two pairs name, or that is the device's own, is left to
+ * the pair whose traffic runs under it, else to the lower AID: one member's false claim must cost no other its tunnel.
+ */
+function onePerKey(device: OwnDevice, candidates: readonly PairPeers[]): readonly DesiredPeer[] {
+  const owners = new Map<WireGuardKey, Aid | undefined>([[wireguardPublicKeyHex(device.privateKey), undefined]]);
+  const uses = ({ pair }: PairPeers, key: WireGuardKey) => pair.active?.own === device.tunnelKey && pair.active.peerKey === key;
+  const byAid = candidates.toSorted((a, b) => (a.pair.aid < b.pair.aid ? -1 : 1));
+  for (const wantsActive of [true, false]) {
+    for (const candidate of byAid) {
+      for (const { publicKey } of candidate.peers) {
+        if (uses(candidate, publicKey) === wantsActive && !owners.has(publicKey)) owners.set(publicKey, candidate.pair.aid);
+      }
+    }
+  }
+  return candidates.flatMap(({ pair, peers }) => peers.filter(({ publicKey }) => owners.get(publicKey) === pair.aid));
 }
 
 function routedView(pair: PairState): PairView | undefined {

@@ -15,6 +15,8 @@ import { TunnelError } from './errors.ts';
 /** How long a `tun` record says that its keys may be used: agreement and rotation come long before. */
 const VALIDITY_MS = 400 * 24 * 3_600_000;
 const BACKDATE_MS = 5 * 60_000;
+/** An organisation that did not rotate gets new keys this long before the old ones run out. */
+const RENEW_MS = 30 * 24 * 3_600_000;
 
 export interface TunnelKeys {
   readonly record: Verified<TunRecord>;
@@ -43,10 +45,10 @@ export class OwnTunnelKeys {
 
   /** Keys of the current establishment event; issues and seals their record when there is none yet. */
   async ensureCurrent(): Promise<TunnelKeys> {
-    const { identity, records } = this.#deps;
+    const { identity, records, clock } = this.#deps;
     const { establishment } = identity.state;
     const last = records.list('tun', identity.aid).at(-1)?.record;
-    if (last?.es.d === establishment.said) return this.#use(await this.load(last.d));
+    if (last?.es.d === establishment.said && formatDateTime(clock.now() + RENEW_MS) < last.na) return this.#use(await this.load(last.d));
     return this.#use(await this.#issue(establishment, last === undefined ? 0 : last.e + 1));
   }
 

@@ -1,0 +1,90 @@
+/** An organisation in memory, as far as identity, records and membership go; it can crash and be opened again. */
+import type { Database } from '#kel/store/durable-table';
+import { RecordStore } from '#kel/record/record-store';
+import { LevelKelStore } from '#kel/store/level-kel-store';
+import { createSignatureVerifier } from '#kel/verify/signature-verifier';
+import { Identity, type IdentityDeps } from '#agent/identity/identity';
+import { Membership } from '#agent/membership/membership';
+import { RecordIntake } from '#agent/records/record-intake';
+import { RecordIssuer } from '#agent/records/record-issuer';
+import { StateTable } from '#agent/state-table';
+import { loadCryptoSuite } from '#src/crypto/suites';
+import type { KeyStore } from '#src/keystore/key-store';
+import { FailingLevel } from '../kel-store/failing-level.ts';
+import { seededKeyStore } from '../../support/seeded-key-store.ts';
+import { SeededRng } from '../../support/seeded-rng.ts';
+import { SimulatedClock } from '../../support/simulated-clock.ts';
+
+export const suite = await loadCryptoSuite();
+export const verifySignature = createSignatureVerifier(suite.ed25519);
+
+/** What survives a crash. */
+export interface Disk {
+  readonly db: FailingLevel;
+  readonly keyStore: KeyStore;
+  readonly clock: SimulatedClock;
+  readonly rng: SeededRng;
+}
+
+export function newDisk(name: string, clock = new SimulatedClock()): Disk {
+  const rng = new SeededRng(name);
+  return { db: new FailingLevel(), keyStore: seededKeyStore(rng.fork('keys')), clock, rng };
+}
+
+export async function identityDeps({ db, keyStore, clock, rng }: Disk): Promise<IdentityDeps & { readonly kel: LevelKelStore }> {
+  const kel = await LevelKelStore.open(db as Database, { verifySignature, clock });
+  return { keyStore, kel, table: await StateTable.open(db as Database, 'identity'), clock, rng };
+}
+
+export interface Party {
+  readonly disk: Disk;
+  readonly clock: SimulatedClock;
+  readonly rng: SeededRng;
+  readonly identity: Identity;
+  readonly kel: IdentityDeps['kel'];
+  readonly records: RecordStore;
+  readonly intake: RecordIntake;
+  readonly issuer: RecordIssuer;
+  readonly membership: Membership;
+}
+
+/** A fresh organisation. */
+export async function createParty(name: string, clock?: SimulatedClock): Promise<Party> {
+  const disk = newDisk(name, clock);
+  await Identity.create(await identityDeps(disk), { algorithm: 'ed25519', kind: 'CBOR' });
+  return openParty(disk);
+}
+
+/** As after a start of the program. */
+export async function openParty(disk: Disk): Promise<Party> {
+  const { clock, rng } = disk;
+  const db = disk.db as Database;
+  const deps = await identityDeps(disk);
+  const { kel } = deps;
+  const identity = await Identity.open(deps);
+  const records = await RecordStore.open(db);
+  const intake = new RecordIntake({ kel, records, clock, verifySignature });
+  const issuer = await RecordIssuer.open({
+    identity,
+    intake,
+    table: await StateTable.open(db, 'issuer'),
+  });
+  const table = await StateTable.open(db, 'mesh');
+  const membership = await Membership.open({ identity, records, intake, issuer, table, clock });
+  return { disk, clock, rng, identity, kel, records, intake, issuer, membership };
+}
+
+/** Hands all of `from`'s own log to `to`. */
+export async function giveLog(from: Party, to: Party): Promise<void> {
+  await to.kel.process(await from.kel.export(from.identity.aid));
+}
+
+/** `Promise.allSettled` of one: the code of the error, undefined without one. */
+export async function codeOf(task: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await task;
+    return undefined;
+  } catch (error) {
+    return (error as { code?: string }).code ?? (error as Error).message;
+  }
+}
