@@ -56,7 +56,8 @@ export async function peersJson(agent: Agent): Promise<readonly { readonly [key:
     const member = membership.charter?.members.get(status.aid);
     const state = kel.state(status.aid);
     const { state: word, reason } = stateOf(agent, status, now);
-    const proof = status.view === undefined ? undefined : agent.proofs.proofOf(status.aid, status.view.own, status.view.peer);
+    const { view, agreed } = status;
+    const proof = view === undefined || agreed === undefined ? undefined : agent.proofs.proofOf(status.aid, view.own, view.peer, agreed.th);
     return {
       aid: status.aid,
       name: member?.name ?? '',

@@ -95,15 +95,15 @@ export class TunnelProofs {
     void this.#proveUntilDone(aid).finally(() => this.#running.delete(aid));
   }
 
-  /** The newest proof of the active tunnel to `aid`. */
-  proofOf(aid: Aid, own: Said, peer: Said): Verified<TupRecord> | undefined {
+  /** The newest proof of a tunnel to `aid` with these keys under this agreement. @param th agreement id, 32 bytes */
+  proofOf(aid: Aid, own: Said, peer: Said, th: Uint8Array): Verified<TupRecord> | undefined {
     const lower = this.#deps.identity.aid < aid ? this.#deps.identity.aid : aid;
     return this.#deps.records
       .list('tup', lower)
       .map(({ record }) => record)
       .findLast((record) => {
         const [mine, theirs] = record.a.i === aid ? [record.b, record.a] : [record.a, record.b];
-        return theirs.i === aid && mine.t === own && theirs.t === peer;
+        return theirs.i === aid && mine.t === own && theirs.t === peer && equalBytes(record.th, th);
       });
   }
 
@@ -126,10 +126,11 @@ export class TunnelProofs {
     const { membership, identity, overlay, table } = this.#deps;
     const mesh = membership.mesh;
     const status = await this.#statusOf(aid);
-    if (mesh === undefined || status?.view === undefined) return true;
+    const { view, agreed } = status ?? {};
+    if (mesh === undefined || view === undefined || agreed === undefined) return true;
     const key = `undelivered.${aid}`;
     const undelivered = table.get<Undelivered>(key);
-    if (undelivered === undefined && this.proofOf(aid, status.view.own, status.view.peer) !== undefined) return true;
+    if (undelivered === undefined && this.proofOf(aid, view.own, view.peer, agreed.th) !== undefined) return true;
     const remote = overlayAddress(mesh, aid);
     const stream = await overlay.connect(overlayAddress(mesh, identity.aid), remote);
     try {
