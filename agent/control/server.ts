@@ -25,6 +25,8 @@ export async function serveControl(path: string, handler: Handler): Promise<Asyn
     [Symbol.asyncDispose]: async () => {
       rmSync(path, { force: true });
       server.close();
+      // The answer to `down` is ready and has its turn first.
+      await new Promise(setImmediate);
       for (const socket of sockets) socket.end();
     },
   };
