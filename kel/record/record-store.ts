@@ -87,7 +87,7 @@ export class RecordStore {
    * @throws RECORD_WRONG_SAID when `message` is another record, STORE_WRITE_FAILED
    */
   async put(record: Verified<AnyRecord>, message: Uint8Array): Promise<PutOutcome> {
-    const copy = message.slice();
+    const copy = new Uint8Array(message);
     const parsed = parseRecord(copy);
     if (parsed.record.d !== record.d) {
       throw new RecordError(

@@ -3,6 +3,7 @@
  * acceptance releases. Writes go to the table and count when the store has committed it.
  */
 import { type Attachments, emptyAttachments } from '#kel/cesr/attachments';
+import { KelError } from '#kel/errors';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import { sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
@@ -297,8 +298,14 @@ export class EventIntake {
   #reconsider(entry: EscrowedMessage): void {
     if (!this.#parts.escrow.has(entry)) return;
     this.#take(entry);
-    const { verdict } = this.#settle(decodeMessage(entry.message), entry.since);
-    if (verdict === 'accepted') this.#counts.accepted += 1;
+    try {
+      const { verdict } = this.#settle(decodeMessage(entry.message), entry.since);
+      if (verdict === 'accepted') this.#counts.accepted += 1;
+    } catch (error) {
+      // The fault of the message that waited must not become that of the one which released it.
+      if (!(error instanceof KelError)) throw error;
+      this.refuse(error.code, error.message);
+    }
   }
 
   #put(entry: Omit<EscrowedMessage, 'ordinal'>): void {

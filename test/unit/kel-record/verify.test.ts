@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { blake3Digest } from '#kel/cesr/digest';
 import { digestSeal } from '#kel/event/seal';
 import { buildRecord, encodeSignedRecord } from '#kel/record/build';
 import { parseRecord } from '#kel/record/parse';
@@ -170,6 +171,24 @@ describe('record messages', () => {
     const protocol = Buffer.from(message);
     protocol.write('KERI', message.indexOf('KMSH'), 'latin1');
     assert.throws(() => parseRecord(protocol), { code: 'RECORD_MALFORMED' });
+  });
+
+  it('with a length in more bytes than it needs are refused, whatever SAID they claim', () => {
+    const message = Buffer.from(recordOf('rvk', organisation('one')));
+    const size = Number.parseInt(message.toString('latin1', 14, 20), 16);
+    const at = message.indexOf('stolen') - 1;
+    const body = Buffer.concat([
+      message.subarray(0, at),
+      Buffer.of(0x78, 6),
+      message.subarray(at + 1, size),
+    ]);
+    body.write((size + 1).toString(16).padStart(6, '0'), 14, 'latin1');
+    const said = body.indexOf('adx,E') + 4;
+    body.fill('#', said, said + 44);
+    body.write(blake3Digest(body), said, 'latin1');
+    assert.throws(() => parseRecord(Buffer.concat([body, message.subarray(size)])), {
+      code: 'RECORD_MALFORMED',
+    });
   });
 
   it('with another value under the same SAID are refused', () => {
