@@ -3,11 +3,11 @@
  * It holds no policy of its own; each arrow of `docs/architecture.md` is one subscription below.
  */
 import type { Aid } from '#kel/identifiers';
-import type { KeyState } from '#kel/state/key-state';
 import { algorithmOfKey, verifyKeySignatures } from '#kel/state/key-signatures';
-import { label } from '#src/crypto/labels';
-import { sha256 } from '#src/crypto/hash';
+import type { KeyState } from '#kel/state/key-state';
 import { formatDateTime } from '#src/clock';
+import { sha256 } from '#src/crypto/hash';
+import { label } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
 import { AgreementStore } from './agreement/agreement-store.ts';
 import type { RunningDrivers } from './drivers.ts';
@@ -26,7 +26,7 @@ import { Sync } from './sync/sync.ts';
 import { TunnelError } from './tunnel/errors.ts';
 import { OwnTunnelKeys } from './tunnel/own-tunnel-keys.ts';
 import { PairAgreements } from './tunnel/pair-agreements.ts';
-import { Tunnels, type TunnelSettings } from './tunnel/tunnels.ts';
+import { type TunnelSettings, Tunnels } from './tunnel/tunnels.ts';
 
 /** Number of the storage key that seals agreements. */
 const AGREEMENT_KEK = 1;
@@ -58,8 +58,24 @@ export class Agent {
   #entered: Promise<void> | undefined;
   #lastCharter: Charter | undefined;
 
-  private constructor(organisation: Organisation, network: Network, parts: { store: AgreementStore; table: StateTable; pairTable: StateTable; proofTable: StateTable; progress: StateTable; agreements: PairAgreements; ownKeys: OwnTunnelKeys; drivers: RunningDrivers; directory: PeerDirectory }, settings: AgentSettings) {
-    const { identity, kel, records, intake, issuer, membership, keeper, verifySignature } = organisation;
+  private constructor(
+    organisation: Organisation,
+    network: Network,
+    parts: {
+      store: AgreementStore;
+      table: StateTable;
+      pairTable: StateTable;
+      proofTable: StateTable;
+      progress: StateTable;
+      agreements: PairAgreements;
+      ownKeys: OwnTunnelKeys;
+      drivers: RunningDrivers;
+      directory: PeerDirectory;
+    },
+    settings: AgentSettings,
+  ) {
+    const { identity, kel, records, intake, issuer, membership, keeper, verifySignature } =
+      organisation;
     const { clock, rng, journal } = organisation.drivers;
     this.organisation = organisation;
     this.network = network;
@@ -70,28 +86,91 @@ export class Agent {
     this.#progress = parts.progress;
     const { directory } = this;
     this.tunnels = new Tunnels(
-      { identity, membership, records, kel, ownKeys: this.ownKeys, pairKeys: this.agreements, driver: parts.drivers.tunnels, network, directory, clock, rng, table: parts.pairTable, journal },
+      {
+        identity,
+        membership,
+        records,
+        kel,
+        ownKeys: this.ownKeys,
+        pairKeys: this.agreements,
+        driver: parts.drivers.tunnels,
+        network,
+        directory,
+        clock,
+        rng,
+        table: parts.pairTable,
+        journal,
+      },
       settings.tunnel,
     );
-    this.#endpoints = new OwnEndpoints({ identity, network, issuer, clock, ports: () => this.tunnels.devices, hosts: settings.endpointHosts });
-    this.sync = new Sync({ network, identity, kel, records, intake, membership, directory, clock, rng, verifySignature, endpoints: () => this.#endpoints.current(), journal });
+    this.#endpoints = new OwnEndpoints({
+      identity,
+      network,
+      issuer,
+      clock,
+      ports: () => this.tunnels.devices,
+      hosts: settings.endpointHosts,
+    });
+    this.sync = new Sync({
+      network,
+      identity,
+      kel,
+      records,
+      intake,
+      membership,
+      directory,
+      clock,
+      rng,
+      verifySignature,
+      endpoints: () => this.#endpoints.current(),
+      journal,
+    });
     this.gossip = new Gossip({
       network,
       issuerOf,
       known: () => membership.known(),
       process: (message) => kel.process(message),
       behind: (peer) => this.sync.request(peer),
-      refused: (outcome, from) => journal.warn('event.refused', { code: outcome.code, said: outcome.said, aid: outcome.aid, from }),
+      refused: (outcome, from) =>
+        journal.warn('event.refused', {
+          code: outcome.code,
+          said: outcome.said,
+          aid: outcome.aid,
+          from,
+        }),
     });
     this.proofs = new TunnelProofs({
-      identity, membership, kel, records, keeper, pairKeys: this.agreements, overlay: parts.drivers.overlay,
-      tunnels: () => this.tunnels.status(), verifySignature, clock, rng, table: parts.proofTable, journal,
+      identity,
+      membership,
+      kel,
+      records,
+      keeper,
+      pairKeys: this.agreements,
+      overlay: parts.drivers.overlay,
+      tunnels: () => this.tunnels.status(),
+      verifySignature,
+      clock,
+      rng,
+      table: parts.proofTable,
+      journal,
     });
-    this.#dialler = new Dialler({ network, membership, directory, records, clock, rng, self: identity.aid });
+    this.#dialler = new Dialler({
+      network,
+      membership,
+      directory,
+      records,
+      clock,
+      rng,
+      self: identity.aid,
+    });
   }
 
   /** Opens everything and starts to serve. Devices that an earlier run left are taken over as they are. */
-  static async start(organisation: Organisation, drivers: RunningDrivers, settings: AgentSettings): Promise<Agent> {
+  static async start(
+    organisation: Organisation,
+    drivers: RunningDrivers,
+    settings: AgentSettings,
+  ): Promise<Agent> {
     const { identity, membership, kel, records, issuer, keeper, verifySignature } = organisation;
     const { clock, rng, db, suite, journal } = organisation.drivers;
     using seed = await identity.storageKey(NETWORK_KEK);
@@ -101,7 +180,16 @@ export class Agent {
     const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
     const pending: { sync?: Sync } = {};
     const agreements = await PairAgreements.open({
-      identity, membership, kel, records, ownKeys, store, network, directory, clock, journal,
+      identity,
+      membership,
+      kel,
+      records,
+      ownKeys,
+      store,
+      network,
+      directory,
+      clock,
+      journal,
       table: await StateTable.open(db, 'agreed'),
       agreement: {
         suite,
@@ -109,9 +197,12 @@ export class Agent {
         verifySignature: (keys, threshold, message, signatures) => {
           const indexed = signatures.flatMap(({ index, raw }) => {
             const algorithm = algorithmOfKey(keys[index] ?? '');
-            return algorithm === undefined ? [] : [{ code: '', algorithm, index, ondex: undefined, raw }];
+            return algorithm === undefined
+              ? []
+              : [{ code: '', algorithm, index, ondex: undefined, raw }];
           });
-          return verifyKeySignatures(verifySignature, keys, threshold, message, indexed).isSatisfied;
+          return verifyKeySignatures(verifySignature, keys, threshold, message, indexed)
+            .isSatisfied;
         },
       },
       recorded: (peer, th, epoch) => keeper.record('psk-agreed', { peer, th, epoch }),
@@ -121,7 +212,11 @@ export class Agent {
       organisation,
       network,
       {
-        store, agreements, ownKeys, drivers, directory,
+        store,
+        agreements,
+        ownKeys,
+        drivers,
+        directory,
         table: await StateTable.open(db, 'agent'),
         pairTable: await StateTable.open(db, 'tunnel'),
         proofTable: await StateTable.open(db, 'proof'),
@@ -151,7 +246,12 @@ export class Agent {
     await this.#endpoints.current();
     this.sync.start(signal);
     void this.#dialler.run(signal);
-    this.organisation.drivers.journal.info('agent.started', { aid: identity.aid, sn: identity.state.sn, logs: kel.aids().length, refused: intake.refused });
+    this.organisation.drivers.journal.info('agent.started', {
+      aid: identity.aid,
+      sn: identity.state.sn,
+      logs: kel.aids().length,
+      refused: intake.refused,
+    });
   }
 
   #subscribe(): void {
@@ -185,7 +285,8 @@ export class Agent {
       this.#later(this.gossip.publish(message));
       return;
     }
-    if (membership.charter?.governors.includes(state.aid) === true) this.#later(membership.refresh());
+    if (membership.charter?.governors.includes(state.aid) === true)
+      this.#later(membership.refresh());
     this.tunnels.poke(state.aid);
   }
 
@@ -194,7 +295,11 @@ export class Agent {
     const { charter } = membership;
     if (membership.mesh !== undefined) this.gossip.join(membership.mesh);
     if (charter !== undefined && charter.said !== this.#lastCharter?.said) {
-      await keeper.record('membership', { charter: charter.said, version: charter.version, change: describeChange(this.#lastCharter, charter) });
+      await keeper.record('membership', {
+        charter: charter.said,
+        version: charter.version,
+        change: describeChange(this.#lastCharter, charter),
+      });
     }
     for (const aid of this.#lastCharter?.members.keys() ?? []) {
       const peer = this.directory.peerOf(aid);
@@ -234,7 +339,8 @@ export class Agent {
     await this.tunnels.start(this.#stop.signal);
     await this.#endpoints.current();
     await this.proofs.listen();
-    for (const { aid, view } of await this.tunnels.status()) if (view !== undefined) this.proofs.prove(aid);
+    for (const { aid, view } of await this.tunnels.status())
+      if (view !== undefined) this.proofs.prove(aid);
   }
 
   async #ensureTunnelKeys(): Promise<void> {
@@ -243,7 +349,8 @@ export class Agent {
     const { record } = await this.ownKeys.ensureCurrent();
     if (record.d === before) return;
     const message = records.get(record.d)?.message;
-    if (message !== undefined) await keeper.record('tunnel-key', { record: record.d, digest: sha256(message) });
+    if (message !== undefined)
+      await keeper.record('tunnel-key', { record: record.d, digest: sha256(message) });
   }
 
   async #announceNode(): Promise<void> {
@@ -253,9 +360,20 @@ export class Agent {
     if (mesh === undefined || member === undefined) return;
     const address = overlayAddress(mesh, identity.aid);
     const last = records.latest('nod', identity.aid)?.record;
-    if (last?.role === member.role && last.region === member.region && last.ov[0] === address) return;
+    if (last?.role === member.role && last.region === member.region && last.ov[0] === address)
+      return;
     await issuer.issueSealed([
-      { type: 'nod', fields: { o: identity.aid, role: member.role, region: member.region, of: ['A'], rq: ['A'], ov: [address] } },
+      {
+        type: 'nod',
+        fields: {
+          o: identity.aid,
+          role: member.role,
+          region: member.region,
+          of: ['A'],
+          rq: ['A'],
+          ov: [address],
+        },
+      },
     ]);
   }
 
@@ -265,7 +383,8 @@ export class Agent {
    */
   async rotate(): Promise<KeyState> {
     const { identity, keeper, membership } = this.organisation;
-    if (this.tunnels.isRotating) throw new TunnelError('TUNNEL_BUSY', 'the tunnels still change over from the last rotation');
+    if (this.tunnels.isRotating)
+      throw new TunnelError('TUNNEL_BUSY', 'the tunnels still change over from the last rotation');
     await keeper.anchor();
     await identity.rotate();
     await recordOwnEvents(identity, keeper, this.#progress);
@@ -286,13 +405,21 @@ export class Agent {
     await this.proofs.stop();
     if (removeTunnels) await this.tunnels.removeAll();
     await this.network.close();
-    await keeper.anchor().catch((error: unknown) => drivers.journal.error('audit.anchor-failed', { message: (error as Error).message }));
+    await keeper
+      .anchor()
+      .catch((error: unknown) =>
+        drivers.journal.error('audit.anchor-failed', { message: (error as Error).message }),
+      );
     await this.organisation.close();
   }
 
   async #tunnelRemoved(aid: Aid, reason: string): Promise<void> {
     const { keeper, drivers } = this.organisation;
-    await keeper.record('tunnel-down', { peer: aid, reason, time: formatDateTime(drivers.clock.now()) });
+    await keeper.record('tunnel-down', {
+      peer: aid,
+      reason,
+      time: formatDateTime(drivers.clock.now()),
+    });
   }
 
   #later(task: Promise<unknown>): void {
@@ -307,5 +434,8 @@ export class Agent {
 function describeChange(before: Charter | undefined, after: Charter): string {
   const added = [...after.members.keys()].filter((aid) => before?.members.has(aid) !== true);
   const gone = [...(before?.members.keys() ?? [])].filter((aid) => !after.members.has(aid));
-  return [...added.map((aid) => `+${aid}`), ...gone.map((aid) => `-${aid}`)].join(' ').slice(0, 4_096) || 'terms';
+  return (
+    [...added.map((aid) => `+${aid}`), ...gone.map((aid) => `-${aid}`)].join(' ').slice(0, 4_096) ||
+    'terms'
+  );
 }

@@ -14,7 +14,11 @@ import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import type { KeyStore } from '#src/keystore/key-store';
 import { Pkcs11KeyStore } from '#src/keystore/pkcs11/pkcs11-key-store';
-import { findSoftHsmModule, provisionSoftHsm, softHsmEnvironment } from '#src/keystore/pkcs11/softhsm';
+import {
+  findSoftHsmModule,
+  provisionSoftHsm,
+  softHsmEnvironment,
+} from '#src/keystore/pkcs11/softhsm';
 import { SealedFileKeyStore } from '#src/keystore/sealed-file';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
@@ -41,10 +45,17 @@ const toolsDir = fileURLToPath(new URL('../.tools', import.meta.url));
 /** Makes the empty state directory and a new key store in it. Throws KEYSTORE_… */
 export async function createKeyStore(config: Config, secret: Secret): Promise<KeyStore> {
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
-  if (config.keyStore.tier === 'sealed-file') return SealedFileKeyStore.create(keyFile(config), secret, systemRng);
+  if (config.keyStore.tier === 'sealed-file')
+    return SealedFileKeyStore.create(keyFile(config), secret, systemRng);
   if (config.keyStore.tier === 'softhsm') {
     using securityOfficerPin = Secret.take(Buffer.from(randomBytes(16).toString('hex')));
-    await provisionSoftHsm(tokenDir(config), config.keyStore.token, securityOfficerPin, secret, config.keyStore.module);
+    await provisionSoftHsm(
+      tokenDir(config),
+      config.keyStore.token,
+      securityOfficerPin,
+      secret,
+      config.keyStore.module,
+    );
   }
   return openKeyStore(config, secret);
 }
@@ -54,12 +65,17 @@ export async function openKeyStore(config: Config, secret: Secret): Promise<KeyS
   const { tier, token } = config.keyStore;
   if (tier === 'sealed-file') return SealedFileKeyStore.open(keyFile(config), secret, systemRng);
   const module = config.keyStore.module ?? (await findSoftHsmModule());
-  const environment = tier === 'softhsm' ? { environment: softHsmEnvironment(tokenDir(config)) } : {};
+  const environment =
+    tier === 'softhsm' ? { environment: softHsmEnvironment(tokenDir(config)) } : {};
   return Pkcs11KeyStore.open({ module, tokenLabel: token, pin: secret, ...environment });
 }
 
 /** Opens disk and key store. Throws CONTROL_STATE_LOCKED while another process holds them. */
-export async function composeLocal(config: Config, keyStore: KeyStore, write: (line: string) => void): Promise<LocalDrivers> {
+export async function composeLocal(
+  config: Config,
+  keyStore: KeyStore,
+  write: (line: string) => void,
+): Promise<LocalDrivers> {
   return {
     clock: systemClock,
     rng: systemRng,
@@ -86,7 +102,12 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
         mdns: config.network.mdns,
         clock: systemClock,
       }),
-    tunnels: await chooseTunnelDriver({ preference: driver, stateDir, toolsDir, ...(program === undefined ? {} : { program }) }),
+    tunnels: await chooseTunnelDriver({
+      preference: driver,
+      stateDir,
+      toolsDir,
+      ...(program === undefined ? {} : { program }),
+    }),
     overlay: new TcpOverlay(proofPort),
   };
 }
@@ -94,7 +115,13 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
 export function agentSettings(config: Config): AgentSettings {
   const { tunnel } = config;
   return {
-    tunnel: { prefix: tunnel.interface, port: tunnel.port, mtu: tunnel.mtu, keepalive: tunnel.keepaliveSeconds, drainMs: tunnel.drainSeconds * 1_000 },
+    tunnel: {
+      prefix: tunnel.interface,
+      port: tunnel.port,
+      mtu: tunnel.mtu,
+      keepalive: tunnel.keepaliveSeconds,
+      drainMs: tunnel.drainSeconds * 1_000,
+    },
     endpointHosts: tunnel.endpoints,
   };
 }
@@ -119,7 +146,10 @@ async function openDatabase(config: Config): Promise<Database> {
     await db.open();
   } catch (error) {
     const { cause } = error as { cause?: { code?: string } };
-    if (cause?.code === 'LEVEL_LOCKED') throw new ControlError('CONTROL_STATE_LOCKED', `${path} is open in another process`, { cause: error });
+    if (cause?.code === 'LEVEL_LOCKED')
+      throw new ControlError('CONTROL_STATE_LOCKED', `${path} is open in another process`, {
+        cause: error,
+      });
     throw error;
   }
   return db as unknown as Database;

@@ -1,6 +1,7 @@
 /** The agent as a process: starts, serves the control socket, ends on SIGINT, SIGTERM or `down`. */
-import type { Secret } from '#src/secret';
+
 import { parseDateTime } from '#src/clock';
+import type { Secret } from '#src/secret';
 import { Agent } from './agent.ts';
 import { agentSettings, composeLocal, composeRunning, openKeyStore } from './compose.ts';
 import type { Config } from './config/config.ts';
@@ -28,9 +29,13 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
     const running = await composeRunning(config);
     const keyStore = await openKeyStore(config, secret);
     const organisation = await openOrganisation(await composeLocal(config, keyStore, hooks.write));
-    const agent = await startOrClose(organisation, () => Agent.start(organisation, running, agentSettings(config)));
+    const agent = await startOrClose(organisation, () =>
+      Agent.start(organisation, running, agentSettings(config)),
+    );
     const stopped = Promise.withResolvers<void>();
-    const control = await serveControl(config.socket, (request, progress) => answer(config, agent, request, progress, stopping.resolve, stopped.promise));
+    const control = await serveControl(config.socket, (request, progress) =>
+      answer(config, agent, request, progress, stopping.resolve, stopped.promise),
+    );
     hooks.ready();
     const how = await stopping.promise;
     await agent.stop(how);
@@ -42,7 +47,10 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
   }
 }
 
-async function startOrClose(organisation: Organisation, start: () => Promise<Agent>): Promise<Agent> {
+async function startOrClose(
+  organisation: Organisation,
+  start: () => Promise<Agent>,
+): Promise<Agent> {
   try {
     refuseClockBehind(organisation);
     return await start();
@@ -56,7 +64,11 @@ async function startOrClose(organisation: Organisation, start: () => Promise<Age
 function refuseClockBehind({ identity, records, drivers }: Organisation): void {
   const last = records.latest('end', identity.aid)?.record.dt;
   const ahead = last === undefined ? 0 : (parseDateTime(last) ?? 0) - drivers.clock.now();
-  if (ahead > CLOCK_TOLERANCE_MS) throw new ControlError('CONTROL_CLOCK_OFF', `this host's clock is ${Math.round(ahead / 1_000)} s behind the newest own record of ${last}`);
+  if (ahead > CLOCK_TOLERANCE_MS)
+    throw new ControlError(
+      'CONTROL_CLOCK_OFF',
+      `this host's clock is ${Math.round(ahead / 1_000)} s behind the newest own record of ${last}`,
+    );
 }
 
 async function answer(
@@ -70,11 +82,22 @@ async function answer(
   if (request.verb === 'ping') return 'pong';
   if (request.verb === 'down') {
     stop({ removeTunnels: request.args['keepTunnels'] !== true });
-    progress(request.args['keepTunnels'] === true ? 'stopping the agent' : 'removing the tunnels and stopping the agent');
+    progress(
+      request.args['keepTunnels'] === true
+        ? 'stopping the agent'
+        : 'removing the tunnels and stopping the agent',
+    );
     await stopped;
     return { schema: 'kelmesh.down/1', stopped: true };
   }
   const run = Object.hasOwn(verbs, request.verb) ? verbs[request.verb] : undefined;
-  if (run === undefined) throw new ControlError('CONTROL_BAD_REQUEST', `unknown verb ${request.verb.slice(0, 64)}`);
-  return run({ organisation: agent.organisation, agent, name: config.name, args: request.args, progress });
+  if (run === undefined)
+    throw new ControlError('CONTROL_BAD_REQUEST', `unknown verb ${request.verb.slice(0, 64)}`);
+  return run({
+    organisation: agent.organisation,
+    agent,
+    name: config.name,
+    args: request.args,
+    progress,
+  });
 }

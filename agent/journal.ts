@@ -17,10 +17,18 @@ export interface Journal {
 
 const ORDER: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
-export function createJournal(clock: Clock, level: LogLevel, write: (line: string) => void): Journal {
-  const log = (at: LogLevel) => (event: string, fields: LogFields = {}) => {
-    if (ORDER.indexOf(at) < ORDER.indexOf(level)) return;
-    write(`${JSON.stringify({ time: new Date(clock.now()).toISOString(), level: at.toUpperCase(), event, ...fields })}\n`);
-  };
+export function createJournal(
+  clock: Clock,
+  level: LogLevel,
+  write: (line: string) => void,
+): Journal {
+  const log =
+    (at: LogLevel) =>
+    (event: string, fields: LogFields = {}) => {
+      if (ORDER.indexOf(at) < ORDER.indexOf(level)) return;
+      write(
+        `${JSON.stringify({ time: new Date(clock.now()).toISOString(), level: at.toUpperCase(), event, ...fields })}\n`,
+      );
+    };
   return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
 }

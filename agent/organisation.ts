@@ -2,9 +2,10 @@
  * An organisation at rest: its identity, its logs and records, its mesh, its audit log. Everything that needs
  * neither network nor privileges; commands use it alone, the running agent builds on it.
  */
-import type { SerializationKind } from '#kel/state/key-state';
+
 import { RecordStore } from '#kel/record/record-store';
 import type { VerifySignature } from '#kel/state/key-signatures';
+import type { SerializationKind } from '#kel/state/key-state';
 import { LevelKelStore } from '#kel/store/level-kel-store';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { AuditLog } from '#src/audit/log';
@@ -39,7 +40,10 @@ export interface InitOptions {
 }
 
 /** Incepts a new organisation in an empty state directory, with its audit log. Throws IDENTITY_EXISTS. */
-export async function createOrganisation(drivers: LocalDrivers, options: InitOptions): Promise<Organisation> {
+export async function createOrganisation(
+  drivers: LocalDrivers,
+  options: InitOptions,
+): Promise<Organisation> {
   return open(drivers, (deps) => Identity.create(deps, options));
 }
 
@@ -48,7 +52,10 @@ export async function openOrganisation(drivers: LocalDrivers): Promise<Organisat
   return open(drivers, (deps) => Identity.open(deps));
 }
 
-async function open(drivers: LocalDrivers, identify: (deps: IdentityDeps) => Promise<Identity>): Promise<Organisation> {
+async function open(
+  drivers: LocalDrivers,
+  identify: (deps: IdentityDeps) => Promise<Identity>,
+): Promise<Organisation> {
   const { clock, rng, db, keyStore, suite, journal, logFiles } = drivers;
   await using stack = new AsyncDisposableStack();
   stack.defer(() => keyStore.close());
@@ -56,10 +63,27 @@ async function open(drivers: LocalDrivers, identify: (deps: IdentityDeps) => Pro
   const verifySignature = createSignatureVerifier(suite.ed25519);
   const kel = await LevelKelStore.open(db, { verifySignature, clock });
   const records = await RecordStore.open(db);
-  const identity = await identify({ keyStore, kel, table: await StateTable.open(db, 'identity'), clock, rng });
+  const identity = await identify({
+    keyStore,
+    kel,
+    table: await StateTable.open(db, 'identity'),
+    clock,
+    rng,
+  });
   const intake = new RecordIntake({ kel, records, clock, verifySignature });
-  const issuer = await RecordIssuer.open({ identity, intake, table: await StateTable.open(db, 'issuer') });
-  const membership = await Membership.open({ identity, records, intake, issuer, table: await StateTable.open(db, 'mesh'), clock });
+  const issuer = await RecordIssuer.open({
+    identity,
+    intake,
+    table: await StateTable.open(db, 'issuer'),
+  });
+  const membership = await Membership.open({
+    identity,
+    records,
+    intake,
+    issuer,
+    table: await StateTable.open(db, 'mesh'),
+    clock,
+  });
   const log = await AuditLog.open(AuditKeeper.originOf(identity.aid), logFiles);
   stack.use(log);
   const provenance = await ProvenanceLog.open(identity.aid, { log, db, rng, clock });
@@ -76,11 +100,27 @@ async function open(drivers: LocalDrivers, identify: (deps: IdentityDeps) => Pro
   });
   await recordOwnEvents(identity, keeper, await StateTable.open(db, 'progress'));
   const owned = stack.move();
-  return { drivers, identity, kel, records, intake, issuer, membership, provenance, keeper, verifySignature, close: () => owned.disposeAsync() };
+  return {
+    drivers,
+    identity,
+    kel,
+    records,
+    intake,
+    issuer,
+    membership,
+    provenance,
+    keeper,
+    verifySignature,
+    close: () => owned.disposeAsync(),
+  };
 }
 
 /** The audit log names every establishment event of the own log; one that a crash left out is added now. */
-export async function recordOwnEvents(identity: Identity, keeper: AuditKeeper, progress: StateTable): Promise<void> {
+export async function recordOwnEvents(
+  identity: Identity,
+  keeper: AuditKeeper,
+  progress: StateTable,
+): Promise<void> {
   const { sn, said } = identity.state.establishment;
   if (progress.get<string>('establishment') === said) return;
   await keeper.record('kel-event', { sn, said });

@@ -31,7 +31,10 @@ export class StateTable {
   put(change: StateChange): Promise<void> {
     return this.#queue.run(async () => {
       // All encoded before the first is written: what has no JSON leaves nothing behind for the next write to take along.
-      const writes = Object.entries(change).map(([key, value]) => [key, value === undefined ? undefined : utf8(JSON.stringify(value))] as const);
+      const writes = Object.entries(change).map(
+        ([key, value]) =>
+          [key, value === undefined ? undefined : utf8(JSON.stringify(value))] as const,
+      );
       for (const [key, bytes] of writes) {
         if (bytes === undefined) this.#table.delete(key);
         else this.#table.put(key, bytes);
@@ -41,6 +44,7 @@ export class StateTable {
   }
 
   async *entries<T>(prefix: string): AsyncGenerator<readonly [string, T]> {
-    for await (const [key, bytes] of this.#table.entries(prefix)) yield [key, JSON.parse(decoder.decode(bytes)) as T];
+    for await (const [key, bytes] of this.#table.entries(prefix))
+      yield [key, JSON.parse(decoder.decode(bytes)) as T];
   }
 }

@@ -9,13 +9,21 @@
 import { concatBytes, utf8 } from './bytes.ts';
 import { type ErrorDetails, type ErrorTable, MeshError } from './errors.ts';
 
-export type CborValue = number | string | boolean | null | Uint8Array | readonly CborValue[] | ReadonlyMap<string, CborValue>;
+export type CborValue =
+  | number
+  | string
+  | boolean
+  | null
+  | Uint8Array
+  | readonly CborValue[]
+  | ReadonlyMap<string, CborValue>;
 
 /** Nesting that the decoder follows. */
 const MAX_DEPTH = 16;
 
 export const cborErrors = {
-  CBOR_MALFORMED: 'the bytes are cut short, changed or of another format; get them again from their source',
+  CBOR_MALFORMED:
+    'the bytes are cut short, changed or of another format; get them again from their source',
 } as const satisfies ErrorTable;
 
 export class CborError extends MeshError<keyof typeof cborErrors> {
@@ -94,7 +102,8 @@ function head(major: number, argument: number): Uint8Array {
 export function decodeCbor(bytes: Uint8Array): CborValue {
   const reader = new Reader(bytes);
   const value = reader.read(0);
-  if (reader.at !== bytes.length) throw new CborError(`${bytes.length - reader.at} bytes after the value at ${reader.at}`);
+  if (reader.at !== bytes.length)
+    throw new CborError(`${bytes.length - reader.at} bytes after the value at ${reader.at}`);
   return value;
 }
 
@@ -121,7 +130,8 @@ class Reader {
       case UNSIGNED:
         return argument;
       case NEGATIVE:
-        if (argument === Number.MAX_SAFE_INTEGER) throw new CborError(`integer out of range at ${this.at}`);
+        if (argument === Number.MAX_SAFE_INTEGER)
+          throw new CborError(`integer out of range at ${this.at}`);
         return -1 - argument;
       case BYTES:
         // Not `slice`: a Buffer's does not copy.
@@ -145,7 +155,10 @@ class Reader {
   }
 
   #take(length: number): Uint8Array {
-    if (length > this.#bytes.length - this.at) throw new CborError(`cut short: ${length} bytes wanted at ${this.at}, ${this.#bytes.length - this.at} left`);
+    if (length > this.#bytes.length - this.at)
+      throw new CborError(
+        `cut short: ${length} bytes wanted at ${this.at}, ${this.#bytes.length - this.at} left`,
+      );
     this.at += length;
     return this.#bytes.subarray(this.at - length, this.at);
   }
@@ -157,9 +170,16 @@ class Reader {
     const size = 1 << (info - 24);
     this.#take(size);
     const value =
-      size === 1 ? this.#view.getUint8(at) : size === 2 ? this.#view.getUint16(at) : size === 4 ? this.#view.getUint32(at) : Number(this.#view.getBigUint64(at));
+      size === 1
+        ? this.#view.getUint8(at)
+        : size === 2
+          ? this.#view.getUint16(at)
+          : size === 4
+            ? this.#view.getUint32(at)
+            : Number(this.#view.getBigUint64(at));
     const least = size === 1 ? 24 : size === 2 ? 0x100 : size === 4 ? 0x1_0000 : 0x1_0000_0000;
-    if (value < least || !Number.isSafeInteger(value)) throw new CborError(`number not in its shortest form, or too large, at ${at}`);
+    if (value < least || !Number.isSafeInteger(value))
+      throw new CborError(`number not in its shortest form, or too large, at ${at}`);
     return value;
   }
 
@@ -173,14 +193,16 @@ class Reader {
   }
 
   #array(length: number, depth: number): readonly CborValue[] {
-    if (length > this.#bytes.length - this.at) throw new CborError(`list of ${length} does not fit at ${this.at}`);
+    if (length > this.#bytes.length - this.at)
+      throw new CborError(`list of ${length} does not fit at ${this.at}`);
     const items: CborValue[] = [];
     for (let i = 0; i < length; i++) items.push(this.read(depth + 1));
     return items;
   }
 
   #map(length: number, depth: number): ReadonlyMap<string, CborValue> {
-    if (length > this.#bytes.length - this.at) throw new CborError(`map of ${length} does not fit at ${this.at}`);
+    if (length > this.#bytes.length - this.at)
+      throw new CborError(`map of ${length} does not fit at ${this.at}`);
     const map = new Map<string, CborValue>();
     let last: Uint8Array = new Uint8Array(0);
     for (let i = 0; i < length; i++) {

@@ -1,6 +1,8 @@
 /** Runs a verb at the running agent, or, when none runs and the verb allows it, on the organisation at rest. */
-import { type Config, readConfig } from '../config/config.ts';
+
+import type { Secret } from '#src/secret';
 import { composeLocal, hasState, openKeyStore } from '../compose.ts';
+import { type Config, readConfig } from '../config/config.ts';
 import { askSecret, readSecretFile } from '../config/secrets.ts';
 import { askAgent } from '../control/client.ts';
 import { ControlError } from '../control/errors.ts';
@@ -8,31 +10,51 @@ import type { Json } from '../control/protocol.ts';
 import { verbs } from '../control/verbs.ts';
 import { IdentityError } from '../identity/errors.ts';
 import { openOrganisation } from '../organisation.ts';
-import type { Secret } from '#src/secret';
 import type { Invocation } from './command.ts';
 import { type Io, note } from './io.ts';
 
 export type JsonObject = { readonly [key: string]: Json };
 
-export async function ask(invocation: Invocation, verb: string, args: JsonObject, { atRest }: { readonly atRest: boolean }): Promise<JsonObject> {
+export async function ask(
+  invocation: Invocation,
+  verb: string,
+  args: JsonObject,
+  { atRest }: { readonly atRest: boolean },
+): Promise<JsonObject> {
   const config = readConfig(invocation.config);
   try {
-    return (await askAgent(config.socket, { verb, args }, (text) => note(invocation.io, text))) as JsonObject;
+    return (await askAgent(config.socket, { verb, args }, (text) =>
+      note(invocation.io, text),
+    )) as JsonObject;
   } catch (error) {
-    if (!atRest || !(error instanceof ControlError) || error.code !== 'CONTROL_NOT_RUNNING') throw error;
+    if (!atRest || !(error instanceof ControlError) || error.code !== 'CONTROL_NOT_RUNNING')
+      throw error;
   }
   return askAtRest(config, invocation.io, verb, args);
 }
 
-async function askAtRest(config: Config, io: Io, verb: string, args: JsonObject): Promise<JsonObject> {
+async function askAtRest(
+  config: Config,
+  io: Io,
+  verb: string,
+  args: JsonObject,
+): Promise<JsonObject> {
   requireState(config);
   using secret = await keyStoreSecret(config, io);
   const keyStore = await openKeyStore(config, secret);
-  const organisation = await openOrganisation(await composeLocal(config, keyStore, (line) => io.stderr.write(line)));
+  const organisation = await openOrganisation(
+    await composeLocal(config, keyStore, (line) => io.stderr.write(line)),
+  );
   try {
     const run = verbs[verb];
     if (run === undefined) throw new ControlError('CONTROL_BAD_REQUEST', `unknown verb ${verb}`);
-    return (await run({ organisation, agent: undefined, name: config.name, args, progress: (text) => note(io, text) })) as JsonObject;
+    return (await run({
+      organisation,
+      agent: undefined,
+      name: config.name,
+      args,
+      progress: (text) => note(io, text),
+    })) as JsonObject;
   } finally {
     await organisation.close();
   }
@@ -40,12 +62,17 @@ async function askAtRest(config: Config, io: Io, verb: string, args: JsonObject)
 
 /** Throws IDENTITY_MISSING. */
 export function requireState(config: Config): void {
-  if (!hasState(config)) throw new IdentityError('IDENTITY_MISSING', `${config.stateDir} holds no organisation`);
+  if (!hasState(config))
+    throw new IdentityError('IDENTITY_MISSING', `${config.stateDir} holds no organisation`);
 }
 
 /** The passphrase or PIN of the key store: from the file that the configuration names, or from the terminal. */
 export function keyStoreSecret(config: Config, io: Io): Promise<Secret> {
   const { secretFile, tier } = config.keyStore;
   if (secretFile !== undefined) return Promise.resolve(readSecretFile(secretFile));
-  return askSecret(tier === 'sealed-file' ? 'passphrase of the key store' : 'PIN of the token', io.stdin, io.stderr);
+  return askSecret(
+    tier === 'sealed-file' ? 'passphrase of the key store' : 'PIN of the token',
+    io.stdin,
+    io.stderr,
+  );
 }

@@ -7,7 +7,14 @@ import { down } from './commands/down.ts';
 import { idExport, idRotate, idShow } from './commands/id.ts';
 import { idVerify } from './commands/id-verify.ts';
 import { init } from './commands/init.ts';
-import { meshAdmit, meshCreate, meshInvite, meshJoin, meshRemove, meshShow } from './commands/mesh.ts';
+import {
+  meshAdmit,
+  meshCreate,
+  meshInvite,
+  meshJoin,
+  meshRemove,
+  meshShow,
+} from './commands/mesh.ts';
 import { peerList } from './commands/peer.ts';
 import { status } from './commands/status.ts';
 import { up } from './commands/up.ts';

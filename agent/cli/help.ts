@@ -8,7 +8,12 @@ export function overview(commands: readonly Command[]): string {
     '',
     'usage: kelmesh COMMAND [OPTIONS]',
     '',
-    table(commands.map(({ name, usage, summary }) => [`  ${name}${usage === undefined ? '' : ` ${usage}`}`, summary])),
+    table(
+      commands.map(({ name, usage, summary }) => [
+        `  ${name}${usage === undefined ? '' : ` ${usage}`}`,
+        summary,
+      ]),
+    ),
     '',
     'Each command takes --help, --json and --config FILE.',
   ].join('\n');

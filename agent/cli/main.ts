@@ -34,7 +34,9 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
     }
     const asked = findCommand(words.slice(1));
     print(io, asked === undefined ? overview(commands) : helpOf(asked.command, common));
-    return words.length === 0 && !argv.includes('--help') && !argv.includes('-h') ? exitCodes.usage : exitCodes.ok;
+    return words.length === 0 && !argv.includes('--help') && !argv.includes('-h')
+      ? exitCodes.usage
+      : exitCodes.ok;
   }
   const found = findCommand(words);
   if (found === undefined) {
@@ -54,16 +56,23 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
 }
 
 /** `kelmesh --config FILE status`: options may stand before the command. */
-function splitLeading(argv: readonly string[]): { leading: readonly string[]; words: readonly string[] } {
+function splitLeading(argv: readonly string[]): {
+  leading: readonly string[];
+  words: readonly string[];
+} {
   let at = 0;
-  while (at < argv.length && argv[at]?.startsWith('-') === true) at += argv[at] === '--config' ? 2 : 1;
+  while (at < argv.length && argv[at]?.startsWith('-') === true)
+    at += argv[at] === '--config' ? 2 : 1;
   return { leading: argv.slice(0, at), words: argv.slice(at) };
 }
 
-function findCommand(words: readonly string[]): { command: Command; rest: readonly string[] } | undefined {
+function findCommand(
+  words: readonly string[],
+): { command: Command; rest: readonly string[] } | undefined {
   for (const length of [2, 1]) {
     const command = commands.find(({ name }) => name === words.slice(0, length).join(' '));
-    if (command !== undefined && words.length >= length) return { command, rest: words.slice(length) };
+    if (command !== undefined && words.length >= length)
+      return { command, rest: words.slice(length) };
   }
   return undefined;
 }
@@ -79,7 +88,11 @@ function parse(command: Command, args: readonly string[], io: Io): Invocation | 
       options: Object.fromEntries(
         Object.entries(known).map(([name, { type, short, multiple }]) => [
           name,
-          { type, ...(short === undefined ? {} : { short }), ...(multiple === undefined ? {} : { multiple }) },
+          {
+            type,
+            ...(short === undefined ? {} : { short }),
+            ...(multiple === undefined ? {} : { multiple }),
+          },
         ]),
       ),
     });
@@ -90,27 +103,50 @@ function parse(command: Command, args: readonly string[], io: Io): Invocation | 
   if (values['help'] === true) return undefined;
   const { minPositionals = 0, maxPositionals = minPositionals } = command;
   if (positionals.length < minPositionals || positionals.length > maxPositionals) {
-    throw new UsageError(`kelmesh ${command.name} ${command.usage ?? ''}: got ${positionals.length} arguments`);
+    throw new UsageError(
+      `kelmesh ${command.name} ${command.usage ?? ''}: got ${positionals.length} arguments`,
+    );
   }
   const options = values as Invocation['options'];
-  return { positionals, options, json: values['json'] === true, config: (values['config'] as string | undefined) ?? DEFAULT_CONFIG, io };
+  return {
+    positionals,
+    options,
+    json: values['json'] === true,
+    config: (values['config'] as string | undefined) ?? DEFAULT_CONFIG,
+    io,
+  };
 }
 
 function report(error: unknown, io: Io, json: boolean): number {
   if (error instanceof UsageError) {
-    if (json) printJson(io, { schema: 'kelmesh.error/1', error: { code: 'CLI_USAGE', message: error.message, hint: 'kelmesh --help' } });
+    if (json)
+      printJson(io, {
+        schema: 'kelmesh.error/1',
+        error: { code: 'CLI_USAGE', message: error.message, hint: 'kelmesh --help' },
+      });
     note(io, `kelmesh: error: ${error.message}`);
-    note(io, 'kelmesh: hint: `kelmesh --help` lists the commands, `kelmesh COMMAND --help` explains one');
+    note(
+      io,
+      'kelmesh: hint: `kelmesh --help` lists the commands, `kelmesh COMMAND --help` explains one',
+    );
     return exitCodes.usage;
   }
   if (error instanceof MeshError) {
-    if (json) printJson(io, { schema: 'kelmesh.error/1', error: { code: error.code, message: error.message, hint: error.hint } });
+    if (json)
+      printJson(io, {
+        schema: 'kelmesh.error/1',
+        error: { code: error.code, message: error.message, hint: error.hint },
+      });
     note(io, `kelmesh: error: ${error.message} (${error.code})`);
     if (error.hint !== '') note(io, `kelmesh: hint: ${error.hint}`);
     if (error.code === 'CONTROL_NOT_RUNNING') return exitCodes.notRunning;
     return error.code === 'CONTROL_NO_ACCESS' ? exitCodes.noAccess : exitCodes.failed;
   }
-  if (json) printJson(io, { schema: 'kelmesh.error/1', error: { code: 'INTERNAL', message: (error as Error).message, hint: '' } });
+  if (json)
+    printJson(io, {
+      schema: 'kelmesh.error/1',
+      error: { code: 'INTERNAL', message: (error as Error).message, hint: '' },
+    });
   note(io, `kelmesh: error: ${(error as Error).stack ?? String(error)}`);
   note(io, 'kelmesh: hint: this is a defect of kelmesh; report it with the lines above');
   return exitCodes.failed;

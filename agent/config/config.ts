@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
-import { type ConfigKey, type ConfigKeyName, configKeys, type KeyKind } from './keys.ts';
 import { ConfigError } from './errors.ts';
+import { type ConfigKey, type ConfigKeyName, configKeys, type KeyKind } from './keys.ts';
 
 export interface Config {
   /** Absolute path of the file. */
@@ -21,7 +21,10 @@ export interface Config {
     readonly token: string;
     readonly algorithm: 'ed25519' | 'p256';
   };
-  readonly log: { readonly kind: 'CBOR' | 'JSON'; readonly level: 'debug' | 'info' | 'warn' | 'error' };
+  readonly log: {
+    readonly kind: 'CBOR' | 'JSON';
+    readonly level: 'debug' | 'info' | 'warn' | 'error';
+  };
   readonly network: {
     readonly listen: readonly string[];
     readonly announce: readonly string[];
@@ -51,7 +54,11 @@ export function readConfig(file: string): Config {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new ConfigError(isMissing ? 'CONFIG_NOT_FOUND' : 'CONFIG_UNREADABLE', `cannot read ${path}`, { cause: error });
+    throw new ConfigError(
+      isMissing ? 'CONFIG_NOT_FOUND' : 'CONFIG_UNREADABLE',
+      `cannot read ${path}`,
+      { cause: error },
+    );
   }
   return parseConfig(text, path);
 }
@@ -59,7 +66,7 @@ export function readConfig(file: string): Config {
 /** @param file absolute; relative paths in the file are relative to its directory. Throws CONFIG_… */
 export function parseConfig(text: string, file: string): Config {
   const values = flatten(parseToml(text, file), file);
-  const get = <T>(name: ConfigKeyName) => valueOf(name, values[name], file) as T;
+  const get = <T>(name: ConfigKeyName) => configured(name, values[name], file) as T;
   const path = (name: ConfigKeyName) => {
     const value = get<string | undefined>(name);
     return value === undefined || isAbsolute(value) ? value : join(dirname(file), value);
@@ -99,7 +106,8 @@ export function parseConfig(text: string, file: string): Config {
 }
 
 function deepFreeze<T extends object>(value: T): T {
-  for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) deepFreeze(inner);
+  for (const inner of Object.values(value))
+    if (typeof inner === 'object' && inner !== null) deepFreeze(inner);
   return Object.freeze(value);
 }
 
@@ -108,35 +116,56 @@ function parseToml(text: string, file: string): Values {
     return parse(text);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
-    throw new ConfigError('CONFIG_SYNTAX', `${file} line ${error.line}: ${error.message.split('\n')[0]}`);
+    throw new ConfigError(
+      'CONFIG_SYNTAX',
+      `${file} line ${error.line}: ${error.message.split('\n')[0]}`,
+    );
   }
 }
 
 /** `section.key` to value. Throws CONFIG_UNKNOWN_KEY. */
 function flatten(document: Values, file: string): Values {
   const flat: Record<string, unknown> = Object.create(null);
-  const sections = new Set(Object.keys(configKeys).filter((name) => name.includes('.')).map((name) => name.split('.')[0]));
+  const sections = new Set(
+    Object.keys(configKeys)
+      .filter((name) => name.includes('.'))
+      .map((name) => name.split('.')[0]),
+  );
   for (const [key, value] of Object.entries(document)) {
     // A date is an object too, and an empty one to look at.
-    const isSection = sections.has(key) && typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+    const isSection =
+      sections.has(key) &&
+      typeof value === 'object' &&
+      value !== null &&
+      !Array.isArray(value) &&
+      !(value instanceof Date);
     // `"tunnel.port"` in quotes is one name with a dot: not the key of that section.
-    if (!isSection && key.includes('.')) throw new ConfigError('CONFIG_UNKNOWN_KEY', `${file}: "${key}" in quotes is not a key`);
-    for (const [name, inner] of isSection ? Object.entries(value).map(([k, v]) => [`${key}.${k}`, v] as const) : [[key, value] as const]) {
-      if (!Object.hasOwn(configKeys, name)) throw new ConfigError('CONFIG_UNKNOWN_KEY', `${file}: ${name} is not a key`);
+    if (!isSection && key.includes('.'))
+      throw new ConfigError('CONFIG_UNKNOWN_KEY', `${file}: "${key}" in quotes is not a key`);
+    for (const [name, inner] of isSection
+      ? Object.entries(value).map(([k, v]) => [`${key}.${k}`, v] as const)
+      : [[key, value] as const]) {
+      if (!Object.hasOwn(configKeys, name))
+        throw new ConfigError('CONFIG_UNKNOWN_KEY', `${file}: ${name} is not a key`);
       flat[name] = inner;
     }
   }
   return flat;
 }
 
-function valueOf(name: ConfigKeyName, value: unknown, file: string): unknown {
+function configured(name: ConfigKeyName, value: unknown, file: string): unknown {
   const key: ConfigKey = configKeys[name];
   if (value === undefined) {
-    if (key.required === true) throw new ConfigError('CONFIG_MISSING_KEY', `${file}: ${name} is missing`);
+    if (key.required === true)
+      throw new ConfigError('CONFIG_MISSING_KEY', `${file}: ${name} is missing`);
     return key.fallback;
   }
   const problem = problemOf(key.kind, value);
-  if (problem !== undefined) throw new ConfigError('CONFIG_BAD_VALUE', `${file}: ${name} takes ${problem}, got ${show(value)}`);
+  if (problem !== undefined)
+    throw new ConfigError(
+      'CONFIG_BAD_VALUE',
+      `${file}: ${name} takes ${problem}, got ${show(value)}`,
+    );
   return value;
 }
 
@@ -151,15 +180,26 @@ function problemOf(kind: KeyKind, value: unknown): string | undefined {
     case 'text':
       return typeof value === 'string' && kind.pattern?.test(value) !== false ? undefined : what;
     case 'path':
-      return typeof value === 'string' && value.length > 0 && !value.includes('\0') ? undefined : what;
+      return typeof value === 'string' && value.length > 0 && !value.includes('\0')
+        ? undefined
+        : what;
     case 'choice':
       return kind.of.includes(value as string) ? undefined : what;
     case 'integer':
-      return typeof value === 'number' && Number.isInteger(value) && value >= kind.min && value <= kind.max ? undefined : what;
+      return typeof value === 'number' &&
+        Number.isInteger(value) &&
+        value >= kind.min &&
+        value <= kind.max
+        ? undefined
+        : what;
     case 'boolean':
       return typeof value === 'boolean' ? undefined : what;
     case 'list':
-      return Array.isArray(value) && value.length <= kind.max && value.every((item) => typeof item === 'string' && kind.pattern.test(item)) ? undefined : what;
+      return Array.isArray(value) &&
+        value.length <= kind.max &&
+        value.every((item) => typeof item === 'string' && kind.pattern.test(item))
+        ? undefined
+        : what;
   }
 }
 

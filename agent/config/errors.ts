@@ -6,11 +6,13 @@ export const configErrors = {
   CONFIG_EXISTS: 'edit the file, or give another with `--config FILE`',
   CONFIG_UNREADABLE: 'make the file readable for the user who runs kelmesh',
   CONFIG_SYNTAX: 'correct the named line; the file is TOML 1.0',
-  CONFIG_UNKNOWN_KEY: 'remove the key or correct its spelling; `kelmesh config check --help` lists all keys',
+  CONFIG_UNKNOWN_KEY:
+    'remove the key or correct its spelling; `kelmesh config check --help` lists all keys',
   CONFIG_MISSING_KEY: 'add the key; `kelmesh config check --help` lists all keys',
   CONFIG_BAD_VALUE: 'correct the value; `kelmesh config check --help` says what each key takes',
   CONFIG_SECRET_EXPOSED: 'run `chmod 600` on the file: it holds a secret and others can read it',
-  CONFIG_SECRET_MISSING: 'name a file with the passphrase or PIN in the configuration, or run the command on a terminal',
+  CONFIG_SECRET_MISSING:
+    'name a file with the passphrase or PIN in the configuration, or run the command on a terminal',
 } as const satisfies ErrorTable;
 
 export class ConfigError extends MeshError<keyof typeof configErrors> {

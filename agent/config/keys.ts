@@ -7,7 +7,12 @@ export type KeyKind =
   | { readonly type: 'choice'; readonly of: readonly string[] }
   | { readonly type: 'integer'; readonly min: number; readonly max: number; readonly unit: string }
   | { readonly type: 'boolean' }
-  | { readonly type: 'list'; readonly pattern: Pick<RegExp, 'test'>; readonly what: string; readonly max: number };
+  | {
+      readonly type: 'list';
+      readonly pattern: Pick<RegExp, 'test'>;
+      readonly what: string;
+      readonly max: number;
+    };
 
 export interface ConfigKey {
   readonly kind: KeyKind;
@@ -24,44 +29,124 @@ const ipAddress = { test: (text: string) => isIP(text) !== 0 && !text.includes('
 /** By `section.key`; a key without section stands at the top of the file. */
 export const configKeys = {
   name: {
-    kind: { type: 'text', pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, what: '1 to 63 of a-z, 0-9 and hyphen' },
+    kind: {
+      type: 'text',
+      pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+      what: '1 to 63 of a-z, 0-9 and hyphen',
+    },
     required: true,
     does: 'name of this organisation, as the governor proposes it to the others',
   },
-  state: { kind: { type: 'path' }, fallback: '/var/lib/kelmesh', does: 'directory of logs, records and the audit log' },
-  'control.socket': { kind: { type: 'path' }, does: 'socket of the running agent; default: control.sock in the state directory' },
+  state: {
+    kind: { type: 'path' },
+    fallback: '/var/lib/kelmesh',
+    does: 'directory of logs, records and the audit log',
+  },
+  'control.socket': {
+    kind: { type: 'path' },
+    does: 'socket of the running agent; default: control.sock in the state directory',
+  },
   'keystore.tier': {
     kind: { type: 'choice', of: ['sealed-file', 'softhsm', 'pkcs11'] },
     fallback: 'sealed-file',
     does: 'where private keys live: a file sealed with a passphrase, SoftHSM, or any PKCS#11 token',
   },
-  'keystore.secret-file': { kind: { type: 'path' }, does: 'file (mode 0600) with the passphrase or PIN; without it kelmesh asks on the terminal' },
-  'keystore.module': { kind: { type: 'path' }, does: 'PKCS#11 module; default for softhsm: where Debian puts it' },
-  'keystore.token': { kind: { type: 'text', what: 'a token label of up to 32 characters', pattern: /^.{1,32}$/ }, fallback: 'kelmesh', does: 'label of the PKCS#11 token' },
-  'keystore.algorithm': { kind: { type: 'choice', of: ['ed25519', 'p256'] }, fallback: 'ed25519', does: 'algorithm of new signing keys' },
-  'log.kind': { kind: { type: 'choice', of: ['CBOR', 'JSON'] }, fallback: 'CBOR', does: 'serialization of the own key event log' },
-  'log.level': { kind: { type: 'choice', of: ['debug', 'info', 'warn', 'error'] }, fallback: 'info', does: 'least level of what the agent writes to stderr' },
+  'keystore.secret-file': {
+    kind: { type: 'path' },
+    does: 'file (mode 0600) with the passphrase or PIN; without it kelmesh asks on the terminal',
+  },
+  'keystore.module': {
+    kind: { type: 'path' },
+    does: 'PKCS#11 module; default for softhsm: where Debian puts it',
+  },
+  'keystore.token': {
+    kind: { type: 'text', what: 'a token label of up to 32 characters', pattern: /^.{1,32}$/ },
+    fallback: 'kelmesh',
+    does: 'label of the PKCS#11 token',
+  },
+  'keystore.algorithm': {
+    kind: { type: 'choice', of: ['ed25519', 'p256'] },
+    fallback: 'ed25519',
+    does: 'algorithm of new signing keys',
+  },
+  'log.kind': {
+    kind: { type: 'choice', of: ['CBOR', 'JSON'] },
+    fallback: 'CBOR',
+    does: 'serialization of the own key event log',
+  },
+  'log.level': {
+    kind: { type: 'choice', of: ['debug', 'info', 'warn', 'error'] },
+    fallback: 'info',
+    does: 'least level of what the agent writes to stderr',
+  },
   'network.listen': {
     kind: { type: 'list', pattern: multiaddr, what: 'multiaddrs', max: 16 },
     fallback: ['/ip4/0.0.0.0/tcp/7400', '/ip6/::/tcp/7400'],
     does: 'where the agent listens for other agents',
   },
-  'network.announce': { kind: { type: 'list', pattern: multiaddr, what: 'multiaddrs', max: 16 }, fallback: [], does: 'addresses told to others beside those of `listen`, e.g. behind NAT' },
-  'network.bootstrap': { kind: { type: 'list', pattern: multiaddr, what: 'multiaddrs ending in /p2p/…', max: 64 }, fallback: [], does: 'agents to dial at start' },
-  'network.mdns': { kind: { type: 'boolean' }, fallback: true, does: 'find agents on the local network' },
-  'tunnel.driver': { kind: { type: 'choice', of: ['auto', 'kernel', 'userspace'] }, fallback: 'auto', does: 'WireGuard in the kernel, or a program; auto: the kernel where it can' },
-  'tunnel.program': { kind: { type: 'path' }, does: 'userspace program; default: the fastest found' },
+  'network.announce': {
+    kind: { type: 'list', pattern: multiaddr, what: 'multiaddrs', max: 16 },
+    fallback: [],
+    does: 'addresses told to others beside those of `listen`, e.g. behind NAT',
+  },
+  'network.bootstrap': {
+    kind: { type: 'list', pattern: multiaddr, what: 'multiaddrs ending in /p2p/…', max: 64 },
+    fallback: [],
+    does: 'agents to dial at start',
+  },
+  'network.mdns': {
+    kind: { type: 'boolean' },
+    fallback: true,
+    does: 'find agents on the local network',
+  },
+  'tunnel.driver': {
+    kind: { type: 'choice', of: ['auto', 'kernel', 'userspace'] },
+    fallback: 'auto',
+    does: 'WireGuard in the kernel, or a program; auto: the kernel where it can',
+  },
+  'tunnel.program': {
+    kind: { type: 'path' },
+    does: 'userspace program; default: the fastest found',
+  },
   'tunnel.interface': {
-    kind: { type: 'text', pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,13}$/, what: '1 to 14 of A-Z, a-z, 0-9, _, . and -, beginning with a letter or digit' },
+    kind: {
+      type: 'text',
+      pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,13}$/,
+      what: '1 to 14 of A-Z, a-z, 0-9, _, . and -, beginning with a letter or digit',
+    },
     fallback: 'kelmesh',
     does: 'interface name without its last digit: two alternate when keys rotate',
   },
-  'tunnel.port': { kind: { type: 'integer', min: 1, max: 65_534, unit: 'UDP port' }, fallback: 51_820, does: 'UDP port of the first interface; the second has the next one' },
-  'tunnel.endpoints': { kind: { type: 'list', pattern: ipAddress, what: 'IP addresses', max: 8 }, fallback: [], does: 'addresses under which UDP reaches this node; default: those on which the agent listens' },
-  'tunnel.mtu': { kind: { type: 'integer', min: 1_280, max: 9_000, unit: 'bytes' }, fallback: 1_420, does: 'MTU of the interface' },
-  'tunnel.keepalive': { kind: { type: 'integer', min: 1, max: 3_600, unit: 'seconds' }, fallback: 25, does: 'persistent keepalive of the end that starts the handshakes' },
-  'tunnel.drain': { kind: { type: 'integer', min: 1, max: 3_600, unit: 'seconds' }, fallback: 180, does: 'how long the former key of a rotated tunnel stays' },
-  'tunnel.proof-port': { kind: { type: 'integer', min: 1, max: 65_535, unit: 'TCP port' }, fallback: 7_411, does: 'port on the overlay address for tunnel proofs; the same in the whole mesh' },
+  'tunnel.port': {
+    kind: { type: 'integer', min: 1, max: 65_534, unit: 'UDP port' },
+    fallback: 51_820,
+    does: 'UDP port of the first interface; the second has the next one',
+  },
+  'tunnel.endpoints': {
+    kind: { type: 'list', pattern: ipAddress, what: 'IP addresses', max: 8 },
+    fallback: [],
+    does: 'addresses under which UDP reaches this node; default: those on which the agent listens',
+  },
+  'tunnel.mtu': {
+    kind: { type: 'integer', min: 1_280, max: 9_000, unit: 'bytes' },
+    fallback: 1_420,
+    does: 'MTU of the interface',
+  },
+  'tunnel.keepalive': {
+    kind: { type: 'integer', min: 1, max: 3_600, unit: 'seconds' },
+    fallback: 25,
+    does: 'persistent keepalive of the end that starts the handshakes',
+  },
+  'tunnel.drain': {
+    kind: { type: 'integer', min: 1, max: 3_600, unit: 'seconds' },
+    fallback: 180,
+    does: 'how long the former key of a rotated tunnel stays',
+  },
+  'tunnel.proof-port': {
+    kind: { type: 'integer', min: 1, max: 65_535, unit: 'TCP port' },
+    fallback: 7_411,
+    does: 'port on the overlay address for tunnel proofs; the same in the whole mesh',
+  },
 } as const satisfies Readonly<Record<string, ConfigKey>>;
 
 export type ConfigKeyName = keyof typeof configKeys;

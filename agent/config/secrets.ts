@@ -17,7 +17,11 @@ export function readSecretFile(path: string): Secret {
   }
   try {
     const { mode } = fstatSync(file);
-    if ((mode & 0o077) !== 0) throw new ConfigError('CONFIG_SECRET_EXPOSED', `${path} has mode ${(mode & 0o777).toString(8)}, wanted 600`);
+    if ((mode & 0o077) !== 0)
+      throw new ConfigError(
+        'CONFIG_SECRET_EXPOSED',
+        `${path} has mode ${(mode & 0o777).toString(8)}, wanted 600`,
+      );
     return readFirstLine(file, path);
   } finally {
     closeSync(file);
@@ -32,18 +36,29 @@ function readFirstLine(file: number, path: string): Secret {
     const end = text.indexOf(0x0a);
     const line = text.subarray(0, end === -1 ? text.length : end);
     const secret = line.at(-1) === 0x0d ? line.subarray(0, -1) : line;
-    if (secret.length === 0 || secret.length > MAX_SECRET) throw new ConfigError('CONFIG_SECRET_MISSING', `${path}: expected a first line of 1 to ${MAX_SECRET} bytes, got ${secret.length === 0 ? 'none' : 'more'}`);
+    if (secret.length === 0 || secret.length > MAX_SECRET)
+      throw new ConfigError(
+        'CONFIG_SECRET_MISSING',
+        `${path}: expected a first line of 1 to ${MAX_SECRET} bytes, got ${secret.length === 0 ? 'none' : 'more'}`,
+      );
     return new Secret(secret);
   } catch (error) {
-    throw error instanceof ConfigError ? error : new ConfigError('CONFIG_SECRET_MISSING', `cannot read ${path}`, { cause: error });
+    throw error instanceof ConfigError
+      ? error
+      : new ConfigError('CONFIG_SECRET_MISSING', `cannot read ${path}`, { cause: error });
   } finally {
     buffer.fill(0);
   }
 }
 
 /** Asks on the terminal without echo. Throws CONFIG_SECRET_MISSING when there is none. */
-export async function askSecret(prompt: string, input: ReadStream, output: NodeJS.WritableStream): Promise<Secret> {
-  if (!input.isTTY) throw new ConfigError('CONFIG_SECRET_MISSING', `there is no terminal to ask for: ${prompt}`);
+export async function askSecret(
+  prompt: string,
+  input: ReadStream,
+  output: NodeJS.WritableStream,
+): Promise<Secret> {
+  if (!input.isTTY)
+    throw new ConfigError('CONFIG_SECRET_MISSING', `there is no terminal to ask for: ${prompt}`);
   output.write(`${prompt}: `);
   input.setRawMode(true);
   input.resume();

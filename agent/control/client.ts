@@ -12,7 +12,11 @@ export class RemoteError extends MeshError {
 }
 
 /** Throws CONTROL_NOT_RUNNING, CONTROL_NO_ACCESS, or what the agent reports. */
-export async function askAgent(path: string, request: Request, progress: (text: string) => void): Promise<Json> {
+export async function askAgent(
+  path: string,
+  request: Request,
+  progress: (text: string) => void,
+): Promise<Json> {
   const socket = connect(path);
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve);
@@ -38,7 +42,8 @@ async function* linesOf(socket: Socket): AsyncGenerator<string> {
       const [first = '', ...others] = chunk.split('\n');
       pieces.push(first);
       size += first.length;
-      if (size > MAX_RESPONSE) throw new ControlError('CONTROL_BAD_REQUEST', `answer of more than ${MAX_RESPONSE} bytes`);
+      if (size > MAX_RESPONSE)
+        throw new ControlError('CONTROL_BAD_REQUEST', `answer of more than ${MAX_RESPONSE} bytes`);
       for (const other of others) {
         yield pieces.join('');
         pieces = [other];
@@ -47,7 +52,9 @@ async function* linesOf(socket: Socket): AsyncGenerator<string> {
     }
   } catch (error) {
     if (error instanceof MeshError) throw error;
-    throw new ControlError('CONTROL_NOT_RUNNING', 'the agent ended while it was asked', { cause: error });
+    throw new ControlError('CONTROL_NOT_RUNNING', 'the agent ended while it was asked', {
+      cause: error,
+    });
   } finally {
     socket.destroy();
   }
@@ -56,7 +63,12 @@ async function* linesOf(socket: Socket): AsyncGenerator<string> {
 function parseResponse(line: string): Response {
   try {
     const response: unknown = JSON.parse(line);
-    if (typeof response === 'object' && response !== null && ('progress' in response || 'error' in response || 'result' in response)) return response as Response;
+    if (
+      typeof response === 'object' &&
+      response !== null &&
+      ('progress' in response || 'error' in response || 'result' in response)
+    )
+      return response as Response;
   } catch {
     // Said below.
   }
@@ -64,6 +76,7 @@ function parseResponse(line: string): Response {
 }
 
 function connectError(path: string, error: NodeJS.ErrnoException): ControlError {
-  if (error.code === 'EACCES' || error.code === 'EPERM') return new ControlError('CONTROL_NO_ACCESS', `no access to ${path}`, { cause: error });
+  if (error.code === 'EACCES' || error.code === 'EPERM')
+    return new ControlError('CONTROL_NO_ACCESS', `no access to ${path}`, { cause: error });
   return new ControlError('CONTROL_NOT_RUNNING', `no agent answers at ${path}`, { cause: error });
 }

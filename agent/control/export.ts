@@ -19,7 +19,9 @@ export async function exportEvidence(organisation: Organisation): Promise<Uint8A
       establishment,
       latest: { sn, said },
       now: drivers.clock.now(),
-      kels: await Promise.all(aids.map(async (aid: Aid) => ({ aid, stream: await kel.export(aid) }))),
+      kels: await Promise.all(
+        aids.map(async (aid: Aid) => ({ aid, stream: await kel.export(aid) })),
+      ),
       records: EXPORTED.flatMap((type) => records.list(type).map(({ message }) => message)),
       checkpoints,
       log: provenance.log,
@@ -30,7 +32,10 @@ export async function exportEvidence(organisation: Organisation): Promise<Uint8A
 }
 
 /** A tunnel may be proven while the export runs, which signs a checkpoint: the last one exported is one that is anchored. */
-async function anchoredCheckpoints({ keeper, provenance }: Organisation): Promise<readonly string[]> {
+async function anchoredCheckpoints({
+  keeper,
+  provenance,
+}: Organisation): Promise<readonly string[]> {
   while (true) {
     await keeper.anchor();
     const notes = await provenance.checkpoints();

@@ -4,7 +4,13 @@
  * request `{"verb": …, "args": {…}}`, then any number of `{"progress": …}` and one `{"result": …}` or
  * `{"error": {"code", "message", "hint"}}`. Who may open the socket may do everything (mode 0600).
  */
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
+export type Json =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly Json[]
+  | { readonly [key: string]: Json | undefined };
 
 export interface Request {
   readonly verb: string;

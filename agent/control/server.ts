@@ -36,14 +36,28 @@ export async function serveControl(path: string, handler: Handler): Promise<Asyn
 function removeSocket(path: string): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new ControlError('CONTROL_START_FAILED', `${path} is there and is no socket`, { hint: 'set `socket` in the section [control] to a path where nothing else is' });
+  if (!found.isSocket())
+    throw new ControlError('CONTROL_START_FAILED', `${path} is there and is no socket`, {
+      hint: 'set `socket` in the section [control] to a path where nothing else is',
+    });
   rmSync(path, { force: true });
 }
 
 async function listen(server: Server, path: string): Promise<void> {
   const listening = Promise.withResolvers<void>();
   server.once('listening', listening.resolve);
-  server.once('error', (cause) => listening.reject(new ControlError('CONTROL_START_FAILED', `cannot listen at ${path.slice(0, 256)}: ${cause.message}`, { cause, hint: 'set `socket` in the section [control] to a short path in a directory that can be written' })));
+  server.once('error', (cause) =>
+    listening.reject(
+      new ControlError(
+        'CONTROL_START_FAILED',
+        `cannot listen at ${path.slice(0, 256)}: ${cause.message}`,
+        {
+          cause,
+          hint: 'set `socket` in the section [control] to a short path in a directory that can be written',
+        },
+      ),
+    ),
+  );
   // The socket is bound before `listen` returns; the mask of the whole process holds for no longer than that.
   const umask = process.umask(0o177);
   try {
@@ -72,12 +86,19 @@ async function readRequest(socket: Socket): Promise<Request> {
   socket.setEncoding('utf8');
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
     text += chunk;
-    if (Buffer.byteLength(text) > MAX_REQUEST) throw new ControlError('CONTROL_BAD_REQUEST', `request of more than ${MAX_REQUEST} bytes`);
+    if (Buffer.byteLength(text) > MAX_REQUEST)
+      throw new ControlError('CONTROL_BAD_REQUEST', `request of more than ${MAX_REQUEST} bytes`);
     if (text.includes('\n')) break;
   }
   try {
     const { verb, args } = JSON.parse(text) as Partial<Request>;
-    if (typeof verb === 'string' && typeof args === 'object' && args !== null && !Array.isArray(args)) return { verb, args };
+    if (
+      typeof verb === 'string' &&
+      typeof args === 'object' &&
+      args !== null &&
+      !Array.isArray(args)
+    )
+      return { verb, args };
   } catch {
     // Said below, with the text cut away: it may hold anything.
   }
@@ -93,7 +114,8 @@ async function refuseSecond(path: string): Promise<void> {
     });
     probe.once('error', (cause: NodeJS.ErrnoException) => {
       // Another user's agent may well be alive behind it.
-      if (cause.code === 'EACCES' || cause.code === 'EPERM') reject(new ControlError('CONTROL_NO_ACCESS', `no access to ${path}`, { cause }));
+      if (cause.code === 'EACCES' || cause.code === 'EPERM')
+        reject(new ControlError('CONTROL_NO_ACCESS', `no access to ${path}`, { cause }));
       else resolve(false);
     });
   });

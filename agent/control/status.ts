@@ -24,7 +24,10 @@ export function identityJson(organisation: Organisation): { readonly [key: strin
     witnesses: state.witnesses,
     witnessThreshold: state.witnessThreshold,
     delegator: state.delegator ?? null,
-    keyStore: { driver: organisation.drivers.keyStore.description.driver, location: organisation.drivers.keyStore.description.location },
+    keyStore: {
+      driver: organisation.drivers.keyStore.description.driver,
+      location: organisation.drivers.keyStore.description.location,
+    },
   };
 }
 
@@ -40,14 +43,25 @@ export function meshJson(organisation: Organisation): Json {
     governors: charter?.governors ?? [membership.governor as Aid],
     isMember: membership.isIn,
     isGovernor: charter?.governors.includes(identity.aid) === true,
-    revoked: membership.ownRevocation === undefined ? null : { from: membership.ownRevocation.from, reason: membership.ownRevocation.why },
+    revoked:
+      membership.ownRevocation === undefined
+        ? null
+        : { from: membership.ownRevocation.from, reason: membership.ownRevocation.why },
     epochSeconds: charter?.epochs.lengthSeconds ?? null,
     minimumLevel: charter?.minimumLevel ?? null,
-    members: [...(charter?.members.values() ?? [])].map(({ aid, name, role, region }) => ({ aid, name, role, region, overlay: [overlayAddress(mesh, aid)] })),
+    members: [...(charter?.members.values() ?? [])].map(({ aid, name, role, region }) => ({
+      aid,
+      name,
+      role,
+      region,
+      overlay: [overlayAddress(mesh, aid)],
+    })),
   };
 }
 
-export async function peersJson(agent: Agent): Promise<readonly { readonly [key: string]: Json }[]> {
+export async function peersJson(
+  agent: Agent,
+): Promise<readonly { readonly [key: string]: Json }[]> {
   const { organisation } = agent;
   const { membership, kel, drivers } = organisation;
   const statuses = await agent.tunnels.status();
@@ -57,7 +71,10 @@ export async function peersJson(agent: Agent): Promise<readonly { readonly [key:
     const state = kel.state(status.aid);
     const { state: word, reason } = stateOf(agent, status, now);
     const { view, agreed } = status;
-    const proof = view === undefined || agreed === undefined ? undefined : agent.proofs.proofOf(status.aid, view.own, view.peer, agreed.th);
+    const proof =
+      view === undefined || agreed === undefined
+        ? undefined
+        : agent.proofs.proofOf(status.aid, view.own, view.peer, agreed.th);
     return {
       aid: status.aid,
       name: member?.name ?? '',
@@ -68,13 +85,19 @@ export async function peersJson(agent: Agent): Promise<readonly { readonly [key:
       said: state?.said ?? null,
       level: status.view === undefined || status.agreed === undefined ? null : 'A',
       epoch: status.agreed === undefined ? null : agent.agreements.epoch(),
-      agreement: status.agreed === undefined ? null : Buffer.from(status.agreed.th).toString('hex').slice(0, 16),
+      agreement:
+        status.agreed === undefined
+          ? null
+          : Buffer.from(status.agreed.th).toString('hex').slice(0, 16),
       agreedAt: status.agreed === undefined ? null : new Date(status.agreed.at).toISOString(),
       generation: status.view?.generation ?? 0,
       proof: proof?.d ?? null,
       interface: status.device?.name ?? null,
       endpoint: status.peer?.endpoint ?? null,
-      lastHandshake: (status.peer?.lastHandshake ?? 0) === 0 ? null : new Date(status.peer?.lastHandshake ?? 0).toISOString(),
+      lastHandshake:
+        (status.peer?.lastHandshake ?? 0) === 0
+          ? null
+          : new Date(status.peer?.lastHandshake ?? 0).toISOString(),
       rxBytes: Number(status.peer?.rxBytes ?? 0n),
       txBytes: Number(status.peer?.txBytes ?? 0n),
       connected: agent.directory.peerOf(status.aid) !== undefined,
@@ -84,16 +107,30 @@ export async function peersJson(agent: Agent): Promise<readonly { readonly [key:
 }
 
 /** The state word, and why it is not `up`. */
-function stateOf(agent: Agent, { aid, view, agreed, peer }: TunnelStatus, now: number): { state: string; reason: string | null } {
+function stateOf(
+  agent: Agent,
+  { aid, view, agreed, peer }: TunnelStatus,
+  now: number,
+): { state: string; reason: string | null } {
   const connected = agent.directory.peerOf(aid) !== undefined;
   const age = peer === undefined || peer.lastHandshake === 0 ? undefined : now - peer.lastHandshake;
   if (age !== undefined && age < REJECT_AFTER_MS) return { state: 'up', reason: null };
-  if (agent.organisation.kel.state(aid) === undefined) return { state: 'waiting', reason: 'its log has not arrived yet' };
-  if (agent.organisation.records.latest('tun', aid) === undefined) return { state: 'waiting', reason: 'its tunnel keys have not arrived yet' };
-  if (agreed === undefined) return { state: 'waiting', reason: connected ? 'no key is agreed yet' : 'it is not connected, so no key is agreed' };
+  if (agent.organisation.kel.state(aid) === undefined)
+    return { state: 'waiting', reason: 'its log has not arrived yet' };
+  if (agent.organisation.records.latest('tun', aid) === undefined)
+    return { state: 'waiting', reason: 'its tunnel keys have not arrived yet' };
+  if (agreed === undefined)
+    return {
+      state: 'waiting',
+      reason: connected ? 'no key is agreed yet' : 'it is not connected, so no key is agreed',
+    };
   if (view === undefined) return { state: 'waiting', reason: 'the tunnel is being set up' };
-  if (age === undefined) return { state: 'down', reason: 'no handshake yet: UDP may not reach its endpoint' };
-  return { state: 'down', reason: `last handshake ${Math.round(age / 1_000)} s ago${connected ? '' : ', and it is not connected'}` };
+  if (age === undefined)
+    return { state: 'down', reason: 'no handshake yet: UDP may not reach its endpoint' };
+  return {
+    state: 'down',
+    reason: `last handshake ${Math.round(age / 1_000)} s ago${connected ? '' : ', and it is not connected'}`,
+  };
 }
 
 export async function statusJson(agent: Agent): Promise<Json> {
@@ -101,7 +138,10 @@ export async function statusJson(agent: Agent): Promise<Json> {
   const peers = await peersJson(agent);
   const { membership, identity, intake } = organisation;
   const { currentRecord } = agent.ownKeys;
-  const current = membership.isIn && currentRecord !== undefined ? agent.tunnels.devices.get(currentRecord) : undefined;
+  const current =
+    membership.isIn && currentRecord !== undefined
+      ? agent.tunnels.devices.get(currentRecord)
+      : undefined;
   return {
     schema: 'kelmesh.status/1',
     aid: identity.aid,
@@ -117,9 +157,16 @@ export async function statusJson(agent: Agent): Promise<Json> {
     agreements: agent.agreements.runs,
     peersUp: peers.filter(({ state }) => state === 'up').length,
     peers,
-    knocks: agent.sync.knocks.list().map(({ aid, at, addresses }) => ({ aid, at: new Date(at).toISOString(), addresses })),
+    knocks: agent.sync.knocks
+      .list()
+      .map(({ aid, at, addresses }) => ({ aid, at: new Date(at).toISOString(), addresses })),
     auditLeaves: organisation.provenance.log.size,
-    counters: { gossip: { ...agent.gossip.counters }, recordsRefused: intake.refused, knocksDropped: agent.sync.knocks.dropped, sessions: agent.sync.sessions },
+    counters: {
+      gossip: { ...agent.gossip.counters },
+      recordsRefused: intake.refused,
+      knocksDropped: agent.sync.knocks.dropped,
+      sessions: agent.sync.sessions,
+    },
     nextEpoch: new Date(agent.agreements.nextEpochAt()).toISOString(),
   };
 }

@@ -29,17 +29,34 @@ export interface VerbContext {
 type Verb = (context: VerbContext) => Promise<Json>;
 
 export const verbs: Readonly<Record<string, Verb>> = {
-  'id.show': async ({ organisation }) => ({ schema: 'kelmesh.id/1', ...identityJson(organisation) }),
+  'id.show': async ({ organisation }) => ({
+    schema: 'kelmesh.id/1',
+    ...identityJson(organisation),
+  }),
   'id.export': async ({ organisation, args }) => {
     const aid = optionalText(args['aid']) ?? organisation.identity.aid;
-    if (!isAid(aid) || organisation.kel.state(aid) === undefined) throw new ControlError('CONTROL_BAD_REQUEST', `no log of ${aid.slice(0, 64)} is here`, { hint: '`kelmesh peer list` names the AIDs whose logs are held' });
-    return { schema: 'kelmesh.id-export/1', aid, cesr: Buffer.from(await organisation.kel.export(aid)).toString('base64') };
+    if (!isAid(aid) || organisation.kel.state(aid) === undefined)
+      throw new ControlError('CONTROL_BAD_REQUEST', `no log of ${aid.slice(0, 64)} is here`, {
+        hint: '`kelmesh peer list` names the AIDs whose logs are held',
+      });
+    return {
+      schema: 'kelmesh.id-export/1',
+      aid,
+      cesr: Buffer.from(await organisation.kel.export(aid)).toString('base64'),
+    };
   },
   'id.rotate': rotate,
   status: async ({ agent }) => statusJson(running(agent)),
-  'peer.list': async ({ agent }) => ({ schema: 'kelmesh.peers/1', peers: await peersJson(running(agent)) }),
+  'peer.list': async ({ agent }) => ({
+    schema: 'kelmesh.peers/1',
+    peers: await peersJson(running(agent)),
+  }),
   'mesh.create': async ({ organisation, name, args }) => {
-    await organisation.membership.create({ name: text(args, 'name'), memberName: name, epochSeconds: Number(args['epochSeconds'] ?? 3_600) });
+    await organisation.membership.create({
+      name: text(args, 'name'),
+      memberName: name,
+      epochSeconds: Number(args['epochSeconds'] ?? 3_600),
+    });
     return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.invite': async ({ organisation, agent }) => {
@@ -48,13 +65,32 @@ export const verbs: Readonly<Record<string, Verb>> = {
   },
   'mesh.join': async ({ organisation, args }) => {
     await organisation.membership.join(parseInvite(text(args, 'line')));
-    return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation), aid: organisation.identity.aid };
+    return {
+      schema: 'kelmesh.mesh/1',
+      mesh: meshJson(organisation),
+      aid: organisation.identity.aid,
+    };
   },
   'mesh.admit': async ({ organisation, agent, args }) => {
     const aid = text(args, 'aid');
-    if (!isAid(aid)) throw new MembershipError('MESH_NOT_A_MEMBER', `${aid.slice(0, 64)} is not an AID`, { hint: 'give the whole AID that `kelmesh id show` prints on the other side' });
-    await organisation.membership.admit(aid, optionalText(args['name']) ?? `member-${aid.slice(1, 9).toLowerCase().replaceAll(/[^a-z0-9]/g, 'x')}`, optionalText(args['region']) ?? '');
-    return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation), knocked: agent?.sync.knocks.get(aid) !== undefined };
+    if (!isAid(aid))
+      throw new MembershipError('MESH_NOT_A_MEMBER', `${aid.slice(0, 64)} is not an AID`, {
+        hint: 'give the whole AID that `kelmesh id show` prints on the other side',
+      });
+    await organisation.membership.admit(
+      aid,
+      optionalText(args['name']) ??
+        `member-${aid
+          .slice(1, 9)
+          .toLowerCase()
+          .replaceAll(/[^a-z0-9]/g, 'x')}`,
+      optionalText(args['region']) ?? '',
+    );
+    return {
+      schema: 'kelmesh.mesh/1',
+      mesh: meshJson(organisation),
+      knocked: agent?.sync.knocks.get(aid) !== undefined,
+    };
   },
   'mesh.remove': async ({ organisation, args }) => {
     await organisation.membership.remove(text(args, 'who'), optionalText(args['reason']) ?? '');
@@ -63,14 +99,22 @@ export const verbs: Readonly<Record<string, Verb>> = {
   'mesh.show': async ({ organisation, agent }) => ({
     schema: 'kelmesh.mesh/1',
     mesh: meshJson(organisation),
-    knocks: agent?.sync.knocks.list().map(({ aid, at }) => ({ aid, at: new Date(at).toISOString() })) ?? [],
+    knocks:
+      agent?.sync.knocks.list().map(({ aid, at }) => ({ aid, at: new Date(at).toISOString() })) ??
+      [],
   }),
   'audit.export': async ({ organisation, args }) => {
     const file = text(args, 'file');
-    if (!isAbsolute(file)) throw new ControlError('CONTROL_BAD_REQUEST', `expected an absolute path, got ${file}`);
+    if (!isAbsolute(file))
+      throw new ControlError('CONTROL_BAD_REQUEST', `expected an absolute path, got ${file}`);
     const bundle = await exportEvidence(organisation);
     writeFileSync(file, bundle, { mode: 0o600 });
-    return { schema: 'kelmesh.audit-export/1', file, bytes: bundle.length, leaves: organisation.provenance.log.size };
+    return {
+      schema: 'kelmesh.audit-export/1',
+      file,
+      bytes: bundle.length,
+      leaves: organisation.provenance.log.size,
+    };
   },
 };
 
@@ -79,7 +123,11 @@ async function rotate({ organisation, agent, progress }: VerbContext): Promise<J
   if (agent === undefined) {
     await keeper.anchor();
     await identity.rotate();
-    await recordOwnEvents(identity, keeper, await StateTable.open(organisation.drivers.db, 'progress'));
+    await recordOwnEvents(
+      identity,
+      keeper,
+      await StateTable.open(organisation.drivers.db, 'progress'),
+    );
   } else {
     progress('anchoring the audit log, rotating the keys, sealing new tunnel keys');
     await agent.rotate();
@@ -88,7 +136,8 @@ async function rotate({ organisation, agent, progress }: VerbContext): Promise<J
 }
 
 function running(agent: Agent | undefined): Agent {
-  if (agent === undefined) throw new ControlError('CONTROL_NOT_RUNNING', 'this needs the running agent');
+  if (agent === undefined)
+    throw new ControlError('CONTROL_NOT_RUNNING', 'this needs the running agent');
   return agent;
 }
 
@@ -101,7 +150,8 @@ function inviteAddresses(agent: Agent) {
 
 function text(args: Readonly<Record<string, Json>>, name: string): string {
   const value = args[name];
-  if (typeof value !== 'string' || value.length === 0) throw new ControlError('CONTROL_BAD_REQUEST', `the request lacks ${name}`);
+  if (typeof value !== 'string' || value.length === 0)
+    throw new ControlError('CONTROL_BAD_REQUEST', `the request lacks ${name}`);
   return value;
 }
 

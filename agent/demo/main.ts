@@ -16,14 +16,23 @@ const help = `usage: npm start -- [--out DIR] [--keep]
 
 async function main(): Promise<number> {
   const argv = withoutMark(process.argv.slice(2));
-  const { values } = parseArgs({ args: [...argv], options: { out: { type: 'string' }, keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      out: { type: 'string' },
+      keep: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
   if (values.help === true) {
     process.stdout.write(`${help}\n`);
     return 0;
   }
   const problem = obstacle();
   if (problem !== undefined) {
-    process.stderr.write(`kelmesh: error: the demonstration cannot run here\nkelmesh: hint: ${problem}\n`);
+    process.stderr.write(
+      `kelmesh: error: the demonstration cannot run here\nkelmesh: hint: ${problem}\n`,
+    );
     return 1;
   }
   const reentered = await reenter(process.argv.slice(2));
@@ -35,11 +44,18 @@ async function main(): Promise<number> {
   const onSignal = () => stop.abort(new Error('interrupted'));
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  const demonstration = new Demonstration({ out, work, say: (line) => process.stdout.write(`${line}\n`), signal: stop.signal });
+  const demonstration = new Demonstration({
+    out,
+    work,
+    say: (line) => process.stdout.write(`${line}\n`),
+    signal: stop.signal,
+  });
   try {
     const succeeded = await demonstration.run();
     if (values.keep === true && succeeded && !stop.signal.aborted) {
-      process.stdout.write(`\nthe mesh keeps running; ${join(out, 'report.json')} names its parts. End it with Ctrl-C.\n`);
+      process.stdout.write(
+        `\nthe mesh keeps running; ${join(out, 'report.json')} names its parts. End it with Ctrl-C.\n`,
+      );
       await new Promise<void>((ended) => {
         // A pending promise alone does not keep the process alive.
         const alive = setInterval(() => undefined, 60_000);

@@ -36,7 +36,11 @@ export interface Status {
   readonly peers: readonly PeerView[];
   readonly knocks: readonly { readonly aid: string }[];
   readonly counters: { readonly gossip: Readonly<Record<string, number>> };
-  readonly mesh: { readonly isMember: boolean; readonly version: number | null; readonly revoked: { readonly reason: string } | null } | null;
+  readonly mesh: {
+    readonly isMember: boolean;
+    readonly version: number | null;
+    readonly revoked: { readonly reason: string } | null;
+  } | null;
 }
 
 export class DemoOrganisation {
@@ -48,7 +52,12 @@ export class DemoOrganisation {
   aid = '';
   #process: ChildProcess | undefined;
 
-  constructor(name: string, place: Place, root: string, options: { readonly tier: 'sealed-file' | 'softhsm'; readonly interface: string }) {
+  constructor(
+    name: string,
+    place: Place,
+    root: string,
+    options: { readonly tier: 'sealed-file' | 'softhsm'; readonly interface: string },
+  ) {
     this.name = name;
     this.place = place;
     this.dir = join(root, name);
@@ -85,25 +94,46 @@ export class DemoOrganisation {
 
   /** Runs `kelmesh ARGS --json` in the organisation's namespace. */
   async kelmesh(...args: readonly string[]): Promise<Readonly<Record<string, Json>>> {
-    const { stdout } = await this.run([process.execPath, main, ...args, '--config', this.config, '--json']);
+    const { stdout } = await this.run([
+      process.execPath,
+      main,
+      ...args,
+      '--config',
+      this.config,
+      '--json',
+    ]);
     return JSON.parse(stdout) as Readonly<Record<string, Json>>;
   }
 
   /** Asks the running agent over its control socket. */
-  async ask(verb: string, args: Readonly<Record<string, Json>> = {}): Promise<Readonly<Record<string, Json>>> {
-    return (await askAgent(this.socket, { verb, args }, () => undefined)) as Readonly<Record<string, Json>>;
+  async ask(
+    verb: string,
+    args: Readonly<Record<string, Json>> = {},
+  ): Promise<Readonly<Record<string, Json>>> {
+    return (await askAgent(this.socket, { verb, args }, () => undefined)) as Readonly<
+      Record<string, Json>
+    >;
   }
 
   async status(): Promise<Status> {
     return (await this.ask('status')) as unknown as Status;
   }
 
-  async run(command: readonly string[], options: { readonly cwd?: string } = {}): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  async run(
+    command: readonly string[],
+    options: { readonly cwd?: string } = {},
+  ): Promise<{ readonly stdout: string; readonly stderr: string }> {
     const [program, ...args] = World.enter(this.place, command);
     return new Promise((resolve, reject) => {
       execFile(program, args, { maxBuffer: 64 << 20, ...options }, (error, stdout, stderr) => {
         if (error === null) resolve({ stdout, stderr });
-        else reject(new Error(`${this.name}: ${command.slice(2).join(' ')}: ${stderr.trim() || error.message}`, { cause: error }));
+        else
+          reject(
+            new Error(
+              `${this.name}: ${command.slice(2).join(' ')}: ${stderr.trim() || error.message}`,
+              { cause: error },
+            ),
+          );
       });
     });
   }
@@ -120,10 +150,19 @@ export class DemoOrganisation {
 
   /** Starts the agent in the foreground of its namespace and waits until it serves. */
   async start(): Promise<void> {
-    const child = this.spawn([process.execPath, main, 'up', '--foreground', '--config', this.config], 'log');
+    const child = this.spawn(
+      [process.execPath, main, 'up', '--foreground', '--config', this.config],
+      'log',
+    );
     this.#process = child;
     const ended = new Promise<never>((_, reject) => {
-      child.once('exit', (code) => reject(new Error(`the agent of ${this.name} ended with ${code}; see ${join(this.dir, 'agent.log')}`)));
+      child.once('exit', (code) =>
+        reject(
+          new Error(
+            `the agent of ${this.name} ended with ${code}; see ${join(this.dir, 'agent.log')}`,
+          ),
+        ),
+      );
     });
     ended.catch(() => undefined);
     const ready = waitUntil(30_000, `the agent of ${this.name} serves`, () =>
@@ -149,7 +188,11 @@ export class DemoOrganisation {
 }
 
 /** Polls until `condition` holds; rejects after `ms` with what was waited for. */
-export async function waitUntil(ms: number, what: string, condition: () => Promise<boolean>): Promise<void> {
+export async function waitUntil(
+  ms: number,
+  what: string,
+  condition: () => Promise<boolean>,
+): Promise<void> {
   const end = Date.now() + ms;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`not within ${ms / 1_000} s: ${what}`);

@@ -2,19 +2,44 @@
 import { loadCryptoSuite } from '#src/crypto/suites';
 import { measureRtt, measureThroughput, serveProbe, streamUdp } from '#src/net/probe';
 import { Secret } from '#src/secret';
-import { callEcho, serveEcho } from '../ca/service.ts';
 import { serviceIdentity } from '../ca/issue.ts';
+import { callEcho, serveEcho } from '../ca/service.ts';
 import { systemClock, systemRng } from '../compose.ts';
 import { createLibp2pNetwork } from '../network/libp2p.ts';
-import { type PeerAddress, type PeerKey } from '../network/network.ts';
+import type { PeerAddress, PeerKey } from '../network/network.ts';
 
 type Task =
   | { readonly do: 'serve'; readonly address: string; readonly port: number }
   | { readonly do: 'measure'; readonly address: string; readonly port: number }
-  | { readonly do: 'stream'; readonly address: string; readonly port: number; readonly perSecond: number; readonly seconds: number }
-  | { readonly do: 'inner-serve'; readonly address: string; readonly port: number; readonly dir: string; readonly service: string }
-  | { readonly do: 'inner-call'; readonly address: string; readonly port: number; readonly dir: string; readonly service: string; readonly serverName: string }
-  | { readonly do: 'forge'; readonly listen: string; readonly victim: readonly string[]; readonly topic: string; readonly event: string };
+  | {
+      readonly do: 'stream';
+      readonly address: string;
+      readonly port: number;
+      readonly perSecond: number;
+      readonly seconds: number;
+    }
+  | {
+      readonly do: 'inner-serve';
+      readonly address: string;
+      readonly port: number;
+      readonly dir: string;
+      readonly service: string;
+    }
+  | {
+      readonly do: 'inner-call';
+      readonly address: string;
+      readonly port: number;
+      readonly dir: string;
+      readonly service: string;
+      readonly serverName: string;
+    }
+  | {
+      readonly do: 'forge';
+      readonly listen: string;
+      readonly victim: readonly string[];
+      readonly topic: string;
+      readonly event: string;
+    };
 
 async function perform(task: Task): Promise<unknown> {
   switch (task.do) {
@@ -32,7 +57,11 @@ async function perform(task: Task): Promise<unknown> {
       return { sent, lost: lost.length };
     }
     case 'inner-serve': {
-      const service = await serveEcho({ host: task.address, port: task.port, tls: await serviceIdentity(task.dir, task.service) });
+      const service = await serveEcho({
+        host: task.address,
+        port: task.port,
+        tls: await serviceIdentity(task.dir, task.service),
+      });
       return untilStdinEnds(() => service.close());
     }
     case 'inner-call': {
@@ -45,7 +74,10 @@ async function perform(task: Task): Promise<unknown> {
         });
         return { reply: reply.text, server: reply.server };
       } catch (error) {
-        return { refused: (error as { code?: string }).code ?? 'unknown', message: (error as Error).message };
+        return {
+          refused: (error as { code?: string }).code ?? 'unknown',
+          message: (error as Error).message,
+        };
       }
     }
     case 'forge':

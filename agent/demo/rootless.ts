@@ -12,7 +12,9 @@ export function obstacle(): string | undefined {
     return 'no access to /dev/net/tun: run as root, or allow this user to open it (chmod 666 /dev/net/tun)';
   }
   if (process.getuid?.() === 0) return undefined;
-  const probe = spawnSync('unshare', ['--user', '--map-root-user', '--net', '--mount', 'true'], { encoding: 'utf8' });
+  const probe = spawnSync('unshare', ['--user', '--map-root-user', '--net', '--mount', 'true'], {
+    encoding: 'utf8',
+  });
   if (probe.status === 0) return undefined;
   return `this kernel gives ordinary users no namespaces (${probe.stderr.trim() || 'unshare is missing'}): run as root`;
 }
@@ -21,7 +23,20 @@ export function obstacle(): string | undefined {
 export async function reenter(argv: readonly string[]): Promise<number | undefined> {
   if (process.getuid?.() === 0 || argv.includes(MARK)) return undefined;
   const script = 'mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/wireguard && exec "$@"';
-  const command = ['--user', '--map-root-user', '--net', '--mount', 'sh', '-c', script, 'sh', process.execPath, process.argv[1] ?? '', ...argv, MARK];
+  const command = [
+    '--user',
+    '--map-root-user',
+    '--net',
+    '--mount',
+    'sh',
+    '-c',
+    script,
+    'sh',
+    process.execPath,
+    process.argv[1] ?? '',
+    ...argv,
+    MARK,
+  ];
   const child = spawn('unshare', command, { stdio: 'inherit' });
   const forward = (signal: NodeJS.Signals) => child.kill(signal);
   process.on('SIGINT', forward);

@@ -25,7 +25,12 @@ export class World {
   /** @param tag makes the names unique on this machine  @param organisations at most 200 */
   static async build(tag: string, organisations: readonly string[]): Promise<World> {
     const net = `${tag}-net`;
-    const places = new Map(organisations.map((name, i) => [name, { netns: `${tag}-${name}`, address: `10.77.0.${i + 1}` }]));
+    const places = new Map(
+      organisations.map((name, i) => [
+        name,
+        { netns: `${tag}-${name}`, address: `10.77.0.${i + 1}` },
+      ]),
+    );
     const world = new World(places, [net, ...[...places.values()].map(({ netns }) => netns)]);
     try {
       await ip('netns', 'add', net);
@@ -33,7 +38,20 @@ export class World {
       await ip('-n', net, 'link', 'set', 'switch', 'up');
       for (const [i, { netns, address }] of [...places.values()].entries()) {
         await ip('netns', 'add', netns);
-        await ip('-n', net, 'link', 'add', `port${i}`, 'type', 'veth', 'peer', 'name', 'uplink', 'netns', netns);
+        await ip(
+          '-n',
+          net,
+          'link',
+          'add',
+          `port${i}`,
+          'type',
+          'veth',
+          'peer',
+          'name',
+          'uplink',
+          'netns',
+          netns,
+        );
         await ip('-n', net, 'link', 'set', `port${i}`, 'master', 'switch', 'up');
         await ip('-n', netns, 'link', 'set', 'lo', 'up');
         await ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'uplink');

@@ -5,18 +5,19 @@
  * Order of every write: keys exist → intent on disk → event in the log, durable → intent done. A crash
  * between any two is repaired on the next {@link Identity.open}: the log decides whether the event happened.
  */
-import { encodeSignedEvent } from '#kel/event/signed-event';
+
+import type { IndexedSignatureInput } from '#kel/cesr/indexer';
 import { buildInception } from '#kel/event/inception';
 import { buildInteraction } from '#kel/event/interaction';
 import { keyDigest } from '#kel/event/key-digest';
 import { buildRotation } from '#kel/event/rotation';
 import type { Seal } from '#kel/event/seal';
+import { encodeSignedEvent } from '#kel/event/signed-event';
 import { encodeVerificationKey } from '#kel/event/verification-key';
-import type { IndexedSignatureInput } from '#kel/cesr/indexer';
+import type { Aid, Said } from '#kel/identifiers';
 import type { SignatureGroup } from '#kel/record/attachment';
 import { buildRecord, encodeSignedRecord } from '#kel/record/build';
 import type { RecordFields, RecordType } from '#kel/record/record';
-import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference, KeyState, SerializationKind } from '#kel/state/key-state';
 import type { KelStore } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
@@ -28,7 +29,14 @@ import type { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '../state-table.ts';
 import { IdentityError } from './errors.ts';
-import { destroyKeySet, generateKeySet, type Intent, type KeySet, type LocalKeys, publicKeys } from './local-keys.ts';
+import {
+  destroyKeySet,
+  generateKeySet,
+  type Intent,
+  type KeySet,
+  type LocalKeys,
+  publicKeys,
+} from './local-keys.ts';
 
 export interface IdentityDeps {
   readonly keyStore: KeyStore;
@@ -79,7 +87,8 @@ export class Identity {
   /** Incepts a new AID: one key, its successor committed to by digest. Throws IDENTITY_EXISTS. */
   static async create(deps: IdentityDeps, options: InceptionOptions): Promise<Identity> {
     const local = await settle(deps, readLocal(deps));
-    if (local !== undefined) throw new IdentityError('IDENTITY_EXISTS', `identity ${local.aid} is already here`);
+    if (local !== undefined)
+      throw new IdentityError('IDENTITY_EXISTS', `identity ${local.aid} is already here`);
     const { keyStore } = deps;
     const inception = await prepare(deps, async (generate) => {
       const current = await generate(options.algorithm);
@@ -109,7 +118,8 @@ export class Identity {
 
   get state(): KeyState {
     const state = this.#deps.kel.state(this.aid);
-    if (state === undefined) throw new IdentityError('IDENTITY_MISSING', `the log of ${this.aid} is not in the store`);
+    if (state === undefined)
+      throw new IdentityError('IDENTITY_MISSING', `the log of ${this.aid} is not in the store`);
     return state;
   }
 
@@ -167,15 +177,26 @@ export class Identity {
     // In the queue: a rotation between the two would name one event and sign with the keys of another.
     return this.#queue.run(async () => {
       const { sn, said } = this.state.establishment;
-      return { aid: this.aid, sn, said, signatures: await signWith(this.#deps.keyStore, this.#local.current, bytes) };
+      return {
+        aid: this.aid,
+        sn,
+        said,
+        signatures: await signWith(this.#deps.keyStore, this.#local.current, bytes),
+      };
     });
   }
 
   /** Secrets of the tunnel keys of `epoch`, from the root of `establishment` (current or last). */
-  async tunnelSecrets(establishment: Said, epoch: number): Promise<{ wireguard: Secret; mlKem: Secret }> {
+  async tunnelSecrets(
+    establishment: Said,
+    epoch: number,
+  ): Promise<{ wireguard: Secret; mlKem: Secret }> {
     const root = this.#local.roots.find((entry) => entry.establishment === establishment)?.root;
     if (root === undefined) {
-      throw new IdentityError('IDENTITY_KEYS_LOST', `no derivation root for establishment event ${establishment}`);
+      throw new IdentityError(
+        'IDENTITY_KEYS_LOST',
+        `no derivation root for establishment event ${establishment}`,
+      );
     }
     const { keyStore } = this.#deps;
     return {
@@ -204,27 +225,50 @@ export class Identity {
     const { keyStore } = this.#deps;
     const { current, next, roots, storageRoot } = this.#local;
     const entries = new Set((await keyStore.list()).map(({ id }) => id));
-    const missing = [...current.signing, ...next.signing, next.root, storageRoot, ...roots.map(({ root }) => root)].filter((id) => !entries.has(id));
-    if (missing.length > 0) throw new IdentityError('IDENTITY_KEYS_LOST', `the key store lacks ${missing.length} keys of ${this.aid}: ${missing.join(', ')}`);
+    const missing = [
+      ...current.signing,
+      ...next.signing,
+      next.root,
+      storageRoot,
+      ...roots.map(({ root }) => root),
+    ].filter((id) => !entries.has(id));
+    if (missing.length > 0)
+      throw new IdentityError(
+        'IDENTITY_KEYS_LOST',
+        `the key store lacks ${missing.length} keys of ${this.aid}: ${missing.join(', ')}`,
+      );
     this.#expectKeys('keys', this.state.keys, await verificationKeys(keyStore, current));
-    this.#expectKeys('next keys by digest', this.state.nextDigests, await nextDigests(keyStore, next));
+    this.#expectKeys(
+      'next keys by digest',
+      this.state.nextDigests,
+      await nextDigests(keyStore, next),
+    );
   }
 
   #expectKeys(what: string, named: readonly string[], held: readonly string[]): void {
     if (held.length === named.length && held.every((key, i) => key === named[i])) return;
-    throw new IdentityError('IDENTITY_LOG_DIVERGED', `the log of ${this.aid} names ${what} ${named.join(', ')}, the key store holds ${held.join(', ')}`);
+    throw new IdentityError(
+      'IDENTITY_LOG_DIVERGED',
+      `the log of ${this.aid} names ${what} ${named.join(', ')}, the key store holds ${held.join(', ')}`,
+    );
   }
 }
 
 async function verificationKeys(keyStore: KeyStore, keys: KeySet) {
-  return (await publicKeys(keyStore, keys)).map((key) => encodeVerificationKey(key.algorithm, key.publicKey));
+  return (await publicKeys(keyStore, keys)).map((key) =>
+    encodeVerificationKey(key.algorithm, key.publicKey),
+  );
 }
 
 async function nextDigests(keyStore: KeyStore, keys: KeySet) {
   return (await verificationKeys(keyStore, keys)).map((key) => keyDigest(key));
 }
 
-async function signWith(keyStore: KeyStore, keys: KeySet, message: Uint8Array): Promise<readonly OwnSignature[]> {
+async function signWith(
+  keyStore: KeyStore,
+  keys: KeySet,
+  message: Uint8Array,
+): Promise<readonly OwnSignature[]> {
   return Promise.all(
     keys.signing.map(async (id, index) => ({
       index,
@@ -235,11 +279,18 @@ async function signWith(keyStore: KeyStore, keys: KeySet, message: Uint8Array): 
 }
 
 /** Signs the event and puts it through the same door as a stranger's. */
-async function submit(deps: IdentityDeps, keys: KeySet, event: { bytes: Uint8Array; said: Said }): Promise<void> {
+async function submit(
+  deps: IdentityDeps,
+  keys: KeySet,
+  event: { bytes: Uint8Array; said: Said },
+): Promise<void> {
   const signatures = await signWith(deps.keyStore, keys, event.bytes);
   const [outcome] = await deps.kel.process(encodeSignedEvent(event.bytes, signatures));
   if (outcome?.verdict !== 'accepted' && outcome?.verdict !== 'duplicate') {
-    throw new IdentityError('IDENTITY_EVENT_REFUSED', `event ${event.said}: ${outcome?.code} ${outcome?.reason}`);
+    throw new IdentityError(
+      'IDENTITY_EVENT_REFUSED',
+      `event ${event.said}: ${outcome?.code} ${outcome?.reason}`,
+    );
   }
 }
 
@@ -254,7 +305,10 @@ interface Prepared {
 }
 
 /** Makes keys and an event of them, and puts the intent on disk. Before that nothing names the new keys: a failure takes them away again. */
-async function prepare(deps: IdentityDeps, build: (generate: (algorithm: SigningAlgorithm) => Promise<KeySet>) => Promise<Prepared>): Promise<Prepared> {
+async function prepare(
+  deps: IdentityDeps,
+  build: (generate: (algorithm: SigningAlgorithm) => Promise<KeySet>) => Promise<Prepared>,
+): Promise<Prepared> {
   const generated: KeySet[] = [];
   try {
     const prepared = await build(async (algorithm) => {
@@ -282,11 +336,19 @@ async function settled(deps: IdentityDeps, local: LocalKeys | undefined): Promis
   const wasInterrupted = deps.table.get(INTENT) !== undefined;
   const keys = await settle(deps, local);
   if (keys !== undefined) return keys;
-  throw new IdentityError('IDENTITY_MISSING', wasInterrupted ? 'an inception was interrupted before its event was written' : 'this state directory holds no identity');
+  throw new IdentityError(
+    'IDENTITY_MISSING',
+    wasInterrupted
+      ? 'an inception was interrupted before its event was written'
+      : 'this state directory holds no identity',
+  );
 }
 
 /** Completes an intent whose event is in the log, undoes one whose event is not. @returns the keys as they are now */
-async function settle(deps: IdentityDeps, remembered: LocalKeys | undefined): Promise<LocalKeys | undefined> {
+async function settle(
+  deps: IdentityDeps,
+  remembered: LocalKeys | undefined,
+): Promise<LocalKeys | undefined> {
   const { table, kel, keyStore } = deps;
   const intent = table.get<Intent>(INTENT);
   // A write that failed may be on disk all the same.
@@ -301,7 +363,10 @@ async function settle(deps: IdentityDeps, remembered: LocalKeys | undefined): Pr
     await table.put({ [INTENT]: undefined });
     return local;
   }
-  const roots = [...(local?.roots ?? []), { establishment: intent.said, root: intent.current.root }];
+  const roots = [
+    ...(local?.roots ?? []),
+    { establishment: intent.said, root: intent.current.root },
+  ];
   const storageRoot = local?.storageRoot ?? intent.current.root;
   const now: LocalKeys = {
     aid,
@@ -313,7 +378,10 @@ async function settle(deps: IdentityDeps, remembered: LocalKeys | undefined): Pr
   const retired = [
     ...(table.get<readonly KeyId[]>(RETIRED) ?? []),
     ...(local?.current.signing ?? []),
-    ...roots.slice(0, -2).map(({ root }) => root).filter((root) => root !== storageRoot),
+    ...roots
+      .slice(0, -2)
+      .map(({ root }) => root)
+      .filter((root) => root !== storageRoot),
   ];
   await table.put({ [LOCAL_KEYS]: now, [INTENT]: undefined, [RETIRED]: retired });
   await destroyRetired(deps);

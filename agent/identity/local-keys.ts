@@ -28,7 +28,10 @@ export interface LocalKeys {
   readonly storageRoot: KeyId;
 }
 
-export async function generateKeySet(keyStore: KeyStore, algorithm: SigningAlgorithm): Promise<KeySet> {
+export async function generateKeySet(
+  keyStore: KeyStore,
+  algorithm: SigningAlgorithm,
+): Promise<KeySet> {
   const key = await keyStore.generateSigningKey(algorithm);
   return { signing: [key.id], root: await keyStore.generateRoot() };
 }

@@ -49,9 +49,17 @@ export function charterChain(mesh: Said, records: readonly SealedCharter[]): rea
   return chain;
 }
 
-function successor(last: Charter, mesh: Said, records: readonly SealedCharter[]): Charter | undefined {
+function successor(
+  last: Charter,
+  mesh: Said,
+  records: readonly SealedCharter[],
+): Charter | undefined {
   const candidates = records.filter(
-    ({ record }) => record.m === mesh && record.p === last.said && record.n === last.version + 1 && last.governors.includes(record.i),
+    ({ record }) =>
+      record.m === mesh &&
+      record.p === last.said &&
+      record.n === last.version + 1 &&
+      last.governors.includes(record.i),
   );
   candidates.sort((a, b) => a.sealedIn.sn - b.sealedIn.sn || (a.record.d < b.record.d ? -1 : 1));
   const [winner] = candidates;
@@ -65,7 +73,12 @@ function toCharter(mesh: Said, { record, sealedIn }: SealedCharter): Charter {
     version: record.n,
     name: record.name,
     governors: record.gov,
-    members: new Map(record.mem.map((member) => [member.i, { aid: member.i, name: member.n, role: member.role, region: member.region }])),
+    members: new Map(
+      record.mem.map((member) => [
+        member.i,
+        { aid: member.i, name: member.n, role: member.role, region: member.region },
+      ]),
+    ),
     minimumLevel: record.edge.min,
     epochs: { lengthSeconds: record.ep.len, baseSeconds: record.ep.base },
     sealedIn,

@@ -21,31 +21,57 @@ const MAX_ADDRESSES = 16;
 /** A line that {@link parseInvite} reads: addresses that do not fit are left out. Throws MESH_BAD_INVITE when none is left. */
 export function formatInvite({ mesh, governor, addresses }: Invite): string {
   let line = '';
-  for (const address of addresses.filter((address) => !address.includes(',')).slice(0, MAX_ADDRESSES)) {
+  for (const address of addresses
+    .filter((address) => !address.includes(','))
+    .slice(0, MAX_ADDRESSES)) {
     const longer = line === '' ? `kelmesh:1:${mesh}:${governor}@${address}` : `${line},${address}`;
     if (longer.length <= MAX_LENGTH) line = longer;
   }
-  if (line === '') throw new MembershipError('MESH_BAD_INVITE', 'there is no address to put into the line', { hint: 'set `listen` or `announce` in the section [network] to an address that others reach' });
+  if (line === '')
+    throw new MembershipError('MESH_BAD_INVITE', 'there is no address to put into the line', {
+      hint: 'set `listen` or `announce` in the section [network] to an address that others reach',
+    });
   return line;
 }
 
 /** Throws MESH_BAD_INVITE. */
 export function parseInvite(line: string): Invite {
   const text = line.trim();
-  if (text.length > MAX_LENGTH) throw new MembershipError('MESH_BAD_INVITE', `the line has ${text.length} characters, at most ${MAX_LENGTH} are read`);
+  if (text.length > MAX_LENGTH)
+    throw new MembershipError(
+      'MESH_BAD_INVITE',
+      `the line has ${text.length} characters, at most ${MAX_LENGTH} are read`,
+    );
   const match = /^kelmesh:(\d+):([^:@]+):([^:@]+)@(.*)$/.exec(text);
-  if (match === null) throw new MembershipError('MESH_BAD_INVITE', 'the line is not of the form kelmesh:1:MESH:GOVERNOR@ADDRESSES');
+  if (match === null)
+    throw new MembershipError(
+      'MESH_BAD_INVITE',
+      'the line is not of the form kelmesh:1:MESH:GOVERNOR@ADDRESSES',
+    );
   const [, version, mesh = '', governor = '', list = ''] = match;
-  if (version !== '1') throw new MembershipError('MESH_BAD_INVITE', `the line has version ${version}, this program reads version 1`);
+  if (version !== '1')
+    throw new MembershipError(
+      'MESH_BAD_INVITE',
+      `the line has version ${version}, this program reads version 1`,
+    );
   const addresses = list.split(',').map((address) => {
     const parsed = parsePeerAddress(address);
-    if (parsed === undefined) throw new MembershipError('MESH_BAD_INVITE', `not a multiaddr: ${address.slice(0, 64)}`);
+    if (parsed === undefined)
+      throw new MembershipError('MESH_BAD_INVITE', `not a multiaddr: ${address.slice(0, 64)}`);
     return parsed;
   });
-  if (addresses.length > MAX_ADDRESSES) throw new MembershipError('MESH_BAD_INVITE', `${addresses.length} addresses, at most ${MAX_ADDRESSES} are read`);
+  if (addresses.length > MAX_ADDRESSES)
+    throw new MembershipError(
+      'MESH_BAD_INVITE',
+      `${addresses.length} addresses, at most ${MAX_ADDRESSES} are read`,
+    );
   try {
     return { mesh: parseSaid(mesh), governor: parseAid(governor), addresses };
   } catch (error) {
-    throw new MembershipError('MESH_BAD_INVITE', 'the mesh or the governor in the line is not a valid identifier', { cause: error });
+    throw new MembershipError(
+      'MESH_BAD_INVITE',
+      'the mesh or the governor in the line is not a valid identifier',
+      { cause: error },
+    );
   }
 }

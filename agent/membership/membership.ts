@@ -90,7 +90,10 @@ export class Membership {
 
   /** Whether this organisation itself is in the charter in force and was not revoked. */
   get isIn(): boolean {
-    return this.#ownRevocation === undefined && this.charter?.members.has(this.#deps.identity.aid) === true;
+    return (
+      this.#ownRevocation === undefined &&
+      this.charter?.members.has(this.#deps.identity.aid) === true
+    );
   }
 
   get ownRevocation(): Verified<RvkRecord> | undefined {
@@ -101,7 +104,9 @@ export class Membership {
   others(): readonly Member[] {
     if (!this.isIn) return [];
     const { aid } = this.#deps.identity;
-    return [...(this.charter?.members.values() ?? [])].filter((member) => member.aid !== aid).sort((a, b) => (a.aid < b.aid ? -1 : 1));
+    return [...(this.charter?.members.values() ?? [])]
+      .filter((member) => member.aid !== aid)
+      .sort((a, b) => (a.aid < b.aid ? -1 : 1));
   }
 
   /** Whether `aid` may sync: a member, or the governor of the invite while no charter is held. */
@@ -112,7 +117,11 @@ export class Membership {
   }
 
   mayIssue(type: RecordType, issuer: Aid): boolean {
-    if (type === 'chr') return issuer === this.#choice?.governor || this.#chain.some((charter) => charter.governors.includes(issuer));
+    if (type === 'chr')
+      return (
+        issuer === this.#choice?.governor ||
+        this.#chain.some((charter) => charter.governors.includes(issuer))
+      );
     if (type === 'tup') return false;
     return this.maySync(issuer);
   }
@@ -140,7 +149,8 @@ export class Membership {
 
   create(options: CreateOptions): Promise<Charter> {
     return this.#queue.run(async () => {
-      if (this.#choice !== undefined) throw new MembershipError('MESH_EXISTS', `already in mesh ${this.#choice.mesh}`);
+      if (this.#choice !== undefined)
+        throw new MembershipError('MESH_EXISTS', `already in mesh ${this.#choice.mesh}`);
       checkName(options.memberName);
       const { identity } = this.#deps;
       const fields: CharterFields = {
@@ -149,7 +159,9 @@ export class Membership {
         n: 0,
         name: options.name,
         gov: [identity.aid],
-        mem: [{ i: identity.aid, n: options.memberName, role: 'server', region: options.region ?? '' }],
+        mem: [
+          { i: identity.aid, n: options.memberName, role: 'server', region: options.region ?? '' },
+        ],
         edge: { min: 'A' },
         // Epochs count from the Unix epoch, so that nobody's founding time shows in a key.
         ep: { len: options.epochSeconds, base: 0 },
@@ -164,7 +176,10 @@ export class Membership {
   join(invite: Invite): Promise<void> {
     return this.#queue.run(async () => {
       if (this.#choice !== undefined && this.#choice.mesh !== invite.mesh) {
-        throw new MembershipError('MESH_EXISTS', `already in mesh ${this.#choice.mesh}, the line is for ${invite.mesh}`);
+        throw new MembershipError(
+          'MESH_EXISTS',
+          `already in mesh ${this.#choice.mesh}, the line is for ${invite.mesh}`,
+        );
       }
       await this.#choose(invite);
     });
@@ -173,7 +188,8 @@ export class Membership {
   /** Throws MESH_NONE. @param addresses the governor's own dialable addresses */
   invite(addresses: readonly PeerAddress[]): string {
     const { mesh, governor } = this;
-    if (mesh === undefined || governor === undefined) throw new MembershipError('MESH_NONE', 'there is no mesh to invite to');
+    if (mesh === undefined || governor === undefined)
+      throw new MembershipError('MESH_NONE', 'there is no mesh to invite to');
     return formatInvite({ mesh, governor, addresses });
   }
 
@@ -181,9 +197,17 @@ export class Membership {
     return this.#queue.run(async () => {
       checkName(name);
       const charter = this.#governed();
-      if (charter.members.has(aid)) throw new MembershipError('MESH_ALREADY_MEMBER', `${aid} is ${charter.members.get(aid)?.name}`);
-      if ([...charter.members.values()].some((member) => member.name === name)) throw new MembershipError('MESH_NAME_TAKEN', `a member is called ${name}`);
-      return this.#nextVersion(charter, [...charter.members.values(), { aid, name, role: 'server', region }]);
+      if (charter.members.has(aid))
+        throw new MembershipError(
+          'MESH_ALREADY_MEMBER',
+          `${aid} is ${charter.members.get(aid)?.name}`,
+        );
+      if ([...charter.members.values()].some((member) => member.name === name))
+        throw new MembershipError('MESH_NAME_TAKEN', `a member is called ${name}`);
+      return this.#nextVersion(charter, [
+        ...charter.members.values(),
+        { aid, name, role: 'server', region },
+      ]);
     });
   }
 
@@ -192,17 +216,21 @@ export class Membership {
     return this.#queue.run(async () => {
       const charter = this.#governed();
       const member = this.find(who);
-      if (charter.governors.includes(member.aid)) throw new MembershipError('MESH_GOVERNOR_STAYS', `${member.name} governs the mesh`);
+      if (charter.governors.includes(member.aid))
+        throw new MembershipError('MESH_GOVERNOR_STAYS', `${member.name} governs the mesh`);
       const from = formatDateTime(this.#deps.clock.now());
       const staying = [...charter.members.values()].filter(({ aid }) => aid !== member.aid);
       // One event seals both: there is no moment at which one holds without the other.
-      return this.#nextVersion(charter, staying, [{ type: 'rvk', fields: { k: 'organisation', who: member.aid, from, why: reason } }]);
+      return this.#nextVersion(charter, staying, [
+        { type: 'rvk', fields: { k: 'organisation', who: member.aid, from, why: reason } },
+      ]);
     });
   }
 
   /** By AID or by name. Throws MESH_NOT_A_MEMBER. */
   find(who: string): Member {
-    for (const member of this.charter?.members.values() ?? []) if (member.aid === who || member.name === who) return member;
+    for (const member of this.charter?.members.values() ?? [])
+      if (member.aid === who || member.name === who) return member;
     throw new MembershipError('MESH_NOT_A_MEMBER', `${who} is not in the charter`);
   }
 
@@ -211,13 +239,15 @@ export class Membership {
     return this.#refreshes.run(async () => {
       const before = { charter: this.charter?.said, isIn: this.isIn };
       const choice = this.#choice;
-      const chain = choice === undefined ? [] : charterChain(choice.mesh, await this.#sealedCharters());
+      const chain =
+        choice === undefined ? [] : charterChain(choice.mesh, await this.#sealedCharters());
       const { all, own } = await this.#sealedRevocations(chain.at(-1));
       // All at once: nobody sees the new charter with the old revocations, or a moment without any.
       this.#chain = chain;
       this.#revocations = all;
       this.#ownRevocation = own;
-      if (before.charter !== this.charter?.said || before.isIn !== this.isIn) for (const listener of this.#listeners) listener();
+      if (before.charter !== this.charter?.said || before.isIn !== this.isIn)
+        for (const listener of this.#listeners) listener();
     });
   }
 
@@ -232,7 +262,9 @@ export class Membership {
   }
 
   /** A revocation counts when a governor sealed it after the charter that last named the member. */
-  async #sealedRevocations(charter: Charter | undefined): Promise<{ all: ReadonlyMap<Aid, Verified<RvkRecord>>; own: Verified<RvkRecord> | undefined }> {
+  async #sealedRevocations(
+    charter: Charter | undefined,
+  ): Promise<{ all: ReadonlyMap<Aid, Verified<RvkRecord>>; own: Verified<RvkRecord> | undefined }> {
     const { records, intake, identity } = this.#deps;
     const all = new Map<Aid, Verified<RvkRecord>>();
     let own: Verified<RvkRecord> | undefined;
@@ -250,12 +282,19 @@ export class Membership {
     const { charter } = this;
     if (charter === undefined) throw new MembershipError('MESH_NONE', 'there is no charter yet');
     if (!charter.governors.includes(this.#deps.identity.aid)) {
-      throw new MembershipError('MESH_NOT_GOVERNOR', `the charter is governed by ${charter.governors.join(', ')}`);
+      throw new MembershipError(
+        'MESH_NOT_GOVERNOR',
+        `the charter is governed by ${charter.governors.join(', ')}`,
+      );
     }
     return charter;
   }
 
-  async #nextVersion(charter: Charter, members: readonly Member[], beside: readonly Draft[] = []): Promise<Charter> {
+  async #nextVersion(
+    charter: Charter,
+    members: readonly Member[],
+    beside: readonly Draft[] = [],
+  ): Promise<Charter> {
     const fields: CharterFields = {
       m: charter.mesh,
       p: charter.said,
@@ -280,11 +319,13 @@ export class Membership {
 
   #inForce(): Charter {
     const { charter } = this;
-    if (charter === undefined) throw new MembershipError('MESH_NONE', 'the charter is not in force');
+    if (charter === undefined)
+      throw new MembershipError('MESH_NONE', 'the charter is not in force');
     return charter;
   }
 }
 
 function checkName(name: string): void {
-  if (!NAME.test(name)) throw new MembershipError('MESH_BAD_NAME', `${name.slice(0, 80)} is not a name`);
+  if (!NAME.test(name))
+    throw new MembershipError('MESH_BAD_NAME', `${name.slice(0, 80)} is not a name`);
 }

@@ -7,10 +7,11 @@
 import type { Aid, Said } from '#kel/identifiers';
 import { lengthPrefixed, utf8 } from '#src/bytes';
 import { sha256 } from '#src/crypto/hash';
-import type { Cidr } from '#src/wireguard/tunnel-driver';
 import { formatIpAddress } from '#src/wireguard/ip-address';
+import type { Cidr } from '#src/wireguard/tunnel-driver';
 
-const meshHash = (mesh: Said): Uint8Array => sha256(lengthPrefixed(utf8('kelmesh/1/mesh-prefix'), utf8(mesh)));
+const meshHash = (mesh: Said): Uint8Array =>
+  sha256(lengthPrefixed(utf8('kelmesh/1/mesh-prefix'), utf8(mesh)));
 
 /** The mesh's prefix: `fdxx:xxxx:xxxx::/48`. */
 export function meshPrefix(mesh: Said): Cidr {
@@ -25,7 +26,10 @@ export function overlayAddress(mesh: Said, aid: Aid): string {
   const address = new Uint8Array(16);
   address[0] = 0xfd;
   address.set(meshHash(mesh).subarray(0, 5), 1);
-  address.set(sha256(lengthPrefixed(utf8('kelmesh/1/overlay'), utf8(mesh), utf8(aid))).subarray(0, 10), 6);
+  address.set(
+    sha256(lengthPrefixed(utf8('kelmesh/1/overlay'), utf8(mesh), utf8(aid))).subarray(0, 10),
+    6,
+  );
   return formatIpAddress(address);
 }
 

@@ -12,7 +12,11 @@
  * ```
  * A lower end that did not see `done` begins with `deliver` at the next try: both logs hold the same statement.
  */
-import { decodeIndexedSignature, encodeIndexedSignature, type IndexedSignatureInput } from '#kel/cesr/indexer';
+import {
+  decodeIndexedSignature,
+  encodeIndexedSignature,
+  type IndexedSignatureInput,
+} from '#kel/cesr/indexer';
 import { parseAid, parseSaid } from '#kel/identifiers';
 import type { TunnelEndFields } from '#kel/record/record';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
@@ -65,7 +69,8 @@ export function encodeProofMessage(message: ProofMessage): Uint8Array {
 export function decodeProofMessage(bytes: Uint8Array): ProofMessage {
   try {
     const [kind, ...fields] = list(decodeCbor(bytes));
-    if (kind === 'offer' && fields.length === 2) return { kind, end: decodeEnd(list(fields[0], 6)), nonce: octets(fields[1], 32) };
+    if (kind === 'offer' && fields.length === 2)
+      return { kind, end: decodeEnd(list(fields[0], 6)), nonce: octets(fields[1], 32) };
     if (kind === 'sign' && fields.length === 2) {
       const texts = list(fields[1]);
       if (texts.length > MAX_SIGNATURES) throw new TypeError('too many signatures');
@@ -96,7 +101,8 @@ function decodeEnd([i, s, d, t, hs, c]: readonly CborValue[]): TunnelEndFields {
 }
 
 function list(value: CborValue | undefined, length?: number): readonly CborValue[] {
-  if (!Array.isArray(value) || (length !== undefined && value.length !== length)) throw new TypeError('expected a list');
+  if (!Array.isArray(value) || (length !== undefined && value.length !== length))
+    throw new TypeError('expected a list');
   return value;
 }
 
@@ -111,6 +117,7 @@ function integer(value: CborValue | undefined): number {
 }
 
 function octets(value: CborValue | undefined, length?: number): Uint8Array {
-  if (!(value instanceof Uint8Array) || (length !== undefined && value.length !== length)) throw new TypeError('expected bytes');
+  if (!(value instanceof Uint8Array) || (length !== undefined && value.length !== length))
+    throw new TypeError('expected bytes');
   return value;
 }

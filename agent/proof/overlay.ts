@@ -13,7 +13,10 @@ export interface OverlayStream {
 
 export interface Overlay {
   /** Answers on the own overlay address; the address may appear on a device later than this call. */
-  listen(address: string, handler: (stream: OverlayStream) => Promise<void>): Promise<AsyncDisposable>;
+  listen(
+    address: string,
+    handler: (stream: OverlayStream) => Promise<void>,
+  ): Promise<AsyncDisposable>;
   /** Rejects with PROOF_UNREACHABLE. @param from the own overlay address */
   connect(from: string, to: string): Promise<OverlayStream>;
 }

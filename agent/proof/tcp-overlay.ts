@@ -17,7 +17,10 @@ export class TcpOverlay implements Overlay {
     this.#port = port;
   }
 
-  async listen(address: string, handler: (stream: OverlayStream) => Promise<void>): Promise<AsyncDisposable> {
+  async listen(
+    address: string,
+    handler: (stream: OverlayStream) => Promise<void>,
+  ): Promise<AsyncDisposable> {
     const sockets = new Set<Socket>();
     const server = createServer((socket) => {
       sockets.add(socket);
@@ -46,7 +49,11 @@ export class TcpOverlay implements Overlay {
       });
     } catch (error) {
       socket.destroy();
-      throw new ProofError('PROOF_UNREACHABLE', `${to} port ${this.#port}: ${(error as Error).message}`, { cause: error });
+      throw new ProofError(
+        'PROOF_UNREACHABLE',
+        `${to} port ${this.#port}: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
     return new TcpOverlayStream(socket);
   }
@@ -78,7 +85,9 @@ class TcpOverlayStream implements OverlayStream {
 
   async send(message: Uint8Array): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      this.#socket.write(concatBytes(uint32be(message.length), message), (error) => (error == null ? resolve() : reject(error)));
+      this.#socket.write(concatBytes(uint32be(message.length), message), (error) =>
+        error == null ? resolve() : reject(error),
+      );
     });
   }
 
@@ -102,7 +111,10 @@ class TcpOverlayStream implements OverlayStream {
     const length = new DataView(this.#buffer.buffer, this.#buffer.byteOffset).getUint32(0);
     if (length > MAX_OVERLAY_MESSAGE) {
       this.#socket.destroy();
-      throw new ProofError('PROOF_BAD_MESSAGE', `message of ${length} bytes, at most ${MAX_OVERLAY_MESSAGE} are read`);
+      throw new ProofError(
+        'PROOF_BAD_MESSAGE',
+        `message of ${length} bytes, at most ${MAX_OVERLAY_MESSAGE} are read`,
+      );
     }
     if (this.#buffer.length < 4 + length) return undefined;
     const message = this.#buffer.slice(4, 4 + length);

@@ -2,8 +2,9 @@
  * Tunnel proofs: right after the handshake the two ends sign, through the tunnel, one statement about it, and
  * each writes it to its audit log (DESIGN section 7). The lower AID begins.
  */
-import { buildRecord, encodeSignedRecord } from '#kel/record/build';
+
 import type { Aid, Said } from '#kel/identifiers';
+import { buildRecord, encodeSignedRecord } from '#kel/record/build';
 import { parseRecord } from '#kel/record/parse';
 import type { TunnelEndFields, TunnelProofFields, TupRecord, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
@@ -23,7 +24,12 @@ import type { StateTable } from '../state-table.ts';
 import type { PairKeys } from '../tunnel/pair-keys.ts';
 import type { TunnelStatus } from '../tunnel/tunnels.ts';
 import { ProofError } from './errors.ts';
-import { decodeProofMessage, encodeProofMessage, type Offer, type ProofMessage } from './messages.ts';
+import {
+  decodeProofMessage,
+  encodeProofMessage,
+  type Offer,
+  type ProofMessage,
+} from './messages.ts';
 import type { Overlay, OverlayStream } from './overlay.ts';
 
 /** Each answer of the other end. */
@@ -79,7 +85,10 @@ export class TunnelProofs {
     const address = overlayAddress(membership.mesh, identity.aid);
     if (this.#listening?.address === address) return;
     await this.stop();
-    this.#listening = { address, server: await overlay.listen(address, (stream) => this.#answer(stream)) };
+    this.#listening = {
+      address,
+      server: await overlay.listen(address, (stream) => this.#answer(stream)),
+    };
   }
 
   async stop(): Promise<void> {
@@ -115,9 +124,15 @@ export class TunnelProofs {
         if (await this.#proveOnce(aid)) return;
       } catch (error) {
         if (this.#signal.aborted) return;
-        journal.debug('proof.retry', { aid, code: (error as { code?: string }).code ?? 'none', message: (error as Error).message });
+        journal.debug('proof.retry', {
+          aid,
+          code: (error as { code?: string }).code ?? 'none',
+          message: (error as Error).message,
+        });
       }
-      await clock.sleep(Math.min(RETRY_MS * 2 ** failures, MAX_RETRY_MS), this.#signal).catch(() => undefined);
+      await clock
+        .sleep(Math.min(RETRY_MS * 2 ** failures, MAX_RETRY_MS), this.#signal)
+        .catch(() => undefined);
     }
   }
 
@@ -130,12 +145,20 @@ export class TunnelProofs {
     if (mesh === undefined || view === undefined || agreed === undefined) return true;
     const key = `undelivered.${aid}`;
     const undelivered = table.get<Undelivered>(key);
-    if (undelivered === undefined && this.proofOf(aid, view.own, view.peer, agreed.th) !== undefined) return true;
+    if (
+      undelivered === undefined &&
+      this.proofOf(aid, view.own, view.peer, agreed.th) !== undefined
+    )
+      return true;
     const remote = overlayAddress(mesh, aid);
     const stream = await overlay.connect(overlayAddress(mesh, identity.aid), remote);
     try {
-      if (stream.remote !== remote) throw new ProofError('PROOF_WRONG_SOURCE', `${stream.remote} answers for ${remote}`);
-      const message = undelivered === undefined ? await this.#negotiate(stream, aid) : Buffer.from(undelivered.message, 'base64');
+      if (stream.remote !== remote)
+        throw new ProofError('PROOF_WRONG_SOURCE', `${stream.remote} answers for ${remote}`);
+      const message =
+        undelivered === undefined
+          ? await this.#negotiate(stream, aid)
+          : Buffer.from(undelivered.message, 'base64');
       await table.put({ [key]: { message: Buffer.from(message).toString('base64') } });
       await this.#record(aid, message);
       await this.#send(stream, { kind: 'deliver', message });
@@ -163,8 +186,12 @@ export class TunnelProofs {
     const signer = await identity.signerGroup(bytes);
     await this.#send(stream, { kind: 'sign', record: bytes, signatures: signer.signatures });
     const answer = await this.#expect(stream, 'sign');
-    if (!equalBytes(answer.record, bytes)) throw new ProofError('PROOF_MISMATCH', 'the peer signed another record');
-    const message = encodeSignedRecord(bytes, [signer, { aid, sn: theirs.end.s, said: theirs.end.d, signatures: answer.signatures }]);
+    if (!equalBytes(answer.record, bytes))
+      throw new ProofError('PROOF_MISMATCH', 'the peer signed another record');
+    const message = encodeSignedRecord(bytes, [
+      signer,
+      { aid, sn: theirs.end.s, said: theirs.end.d, signatures: answer.signatures },
+    ]);
     await this.#verified(message);
     return message;
   }
@@ -173,15 +200,21 @@ export class TunnelProofs {
   async #answer(stream: OverlayStream): Promise<void> {
     const aid = this.#aidAt(stream.remote);
     try {
-      if (aid === undefined) throw new ProofError('PROOF_WRONG_SOURCE', 'the source address is no member\'s');
+      if (aid === undefined)
+        throw new ProofError('PROOF_WRONG_SOURCE', "the source address is no member's");
       const first = await this.#receive(stream);
       if (first.kind === 'offer') await this.#countersign(stream, aid, first);
       const delivered = first.kind === 'offer' ? await this.#expect(stream, 'deliver') : first;
-      if (delivered.kind !== 'deliver') throw new ProofError('PROOF_BAD_MESSAGE', `expected deliver, got ${delivered.kind}`);
+      if (delivered.kind !== 'deliver')
+        throw new ProofError('PROOF_BAD_MESSAGE', `expected deliver, got ${delivered.kind}`);
       await this.#record(aid, delivered.message);
       await this.#send(stream, { kind: 'done' });
     } catch (error) {
-      this.#deps.journal.debug('proof.refused', { aid: aid ?? 'unknown', code: (error as { code?: string }).code ?? 'none', message: (error as Error).message });
+      this.#deps.journal.debug('proof.refused', {
+        aid: aid ?? 'unknown',
+        code: (error as { code?: string }).code ?? 'none',
+        message: (error as Error).message,
+      });
     } finally {
       stream.close();
     }
@@ -189,7 +222,8 @@ export class TunnelProofs {
 
   async #countersign(stream: OverlayStream, aid: Aid, theirs: Offer): Promise<void> {
     const { identity } = this.#deps;
-    if (identity.aid < aid) throw new ProofError('PROOF_BAD_MESSAGE', 'the higher AID does not begin');
+    if (identity.aid < aid)
+      throw new ProofError('PROOF_BAD_MESSAGE', 'the higher AID does not begin');
     await this.#checkEnd(theirs.end, aid);
     const own = await this.#offer(aid);
     await this.#send(stream, own);
@@ -208,7 +242,8 @@ export class TunnelProofs {
   async #offer(aid: Aid): Promise<Offer> {
     const { identity, keeper, rng } = this.#deps;
     const status = await this.#statusOf(aid);
-    if (status?.view === undefined || (status.peer?.lastHandshake ?? 0) === 0) throw new ProofError('PROOF_MISMATCH', 'the own device has seen no handshake yet');
+    if (status?.view === undefined || (status.peer?.lastHandshake ?? 0) === 0)
+      throw new ProofError('PROOF_MISMATCH', 'the own device has seen no handshake yet');
     const { establishment } = identity.state;
     const { origin, size, root } = await keeper.checkpoint();
     return {
@@ -234,9 +269,16 @@ export class TunnelProofs {
     const state = this.#deps.kel.state(aid);
     const view = (await this.#statusOf(aid))?.view;
     if (end.i !== aid || end.s !== state?.establishment.sn || end.d !== state.establishment.said) {
-      throw new ProofError('PROOF_MISMATCH', `the peer speaks as ${end.i} at ${end.s}, its log here is ${aid} at ${state?.establishment.sn}`);
+      throw new ProofError(
+        'PROOF_MISMATCH',
+        `the peer speaks as ${end.i} at ${end.s}, its log here is ${aid} at ${state?.establishment.sn}`,
+      );
     }
-    if (view === undefined || end.t !== view.peer) throw new ProofError('PROOF_MISMATCH', 'the peer names another tunnel key than the one in use here');
+    if (view === undefined || end.t !== view.peer)
+      throw new ProofError(
+        'PROOF_MISMATCH',
+        'the peer names another tunnel key than the one in use here',
+      );
   }
 
   async #fields(aid: Aid, a: Offer, b: Offer): Promise<TunnelProofFields> {
@@ -245,7 +287,8 @@ export class TunnelProofs {
     const { charter } = membership;
     const view = status?.view;
     const agreed = view === undefined ? undefined : pairKeys.agreed(aid, view);
-    if (charter === undefined || view === undefined || agreed === undefined) throw new ProofError('PROOF_MISMATCH', 'the tunnel has gone meanwhile');
+    if (charter === undefined || view === undefined || agreed === undefined)
+      throw new ProofError('PROOF_MISMATCH', 'the tunnel has gone meanwhile');
     return {
       a: a.end,
       b: b.end,
@@ -264,7 +307,14 @@ export class TunnelProofs {
   async #checkRecord(record: TupRecord, aid: Aid, theirs: Offer, own: Offer): Promise<void> {
     const expected = await this.#fields(aid, theirs, own);
     const sameEnd = (x: TunnelEndFields, y: TunnelEndFields) =>
-      x.i === y.i && x.s === y.s && x.d === y.d && x.t === y.t && x.hs === y.hs && x.c.o === y.c.o && x.c.n === y.c.n && equalBytes(x.c.r, y.c.r);
+      x.i === y.i &&
+      x.s === y.s &&
+      x.d === y.d &&
+      x.t === y.t &&
+      x.hs === y.hs &&
+      x.c.o === y.c.o &&
+      x.c.n === y.c.n &&
+      equalBytes(x.c.r, y.c.r);
     const wrong = [
       record.t !== 'tup' && 'type',
       !sameEnd(record.a, expected.a) && 'a',
@@ -277,7 +327,11 @@ export class TunnelProofs {
       !equalBytes(record.na, theirs.nonce) && 'nonce',
       !equalBytes(record.nb, own.nonce) && 'own nonce',
     ].filter((field) => field !== false);
-    if (wrong.length > 0) throw new ProofError('PROOF_MISMATCH', `the record does not say what both ends see: ${wrong.join(', ')}`);
+    if (wrong.length > 0)
+      throw new ProofError(
+        'PROOF_MISMATCH',
+        `the record does not say what both ends see: ${wrong.join(', ')}`,
+      );
   }
 
   async #verified(message: Uint8Array): Promise<Verified<TupRecord>> {
@@ -286,7 +340,8 @@ export class TunnelProofs {
       establishment: (who, sn, said) => kel.establishment(who, sn, said),
       verifySignature,
     });
-    if (verified.t !== 'tup') throw new ProofError('PROOF_BAD_MESSAGE', `expected a tunnel proof, got ${verified.t}`);
+    if (verified.t !== 'tup')
+      throw new ProofError('PROOF_BAD_MESSAGE', `expected a tunnel proof, got ${verified.t}`);
     return verified as Verified<TupRecord>;
   }
 
@@ -296,9 +351,16 @@ export class TunnelProofs {
     const record = await this.#verified(message);
     const own = record.a.i === identity.aid ? record.a : record.b;
     const theirs = own === record.a ? record.b : record.a;
-    if (own.i !== identity.aid || theirs.i !== aid) throw new ProofError('PROOF_MISMATCH', 'the proof is of another pair');
+    if (own.i !== identity.aid || theirs.i !== aid)
+      throw new ProofError('PROOF_MISMATCH', 'the proof is of another pair');
     if (records.get(record.d) !== undefined) return;
-    await keeper.record('tunnel-up', { proof: message, peer: aid, epoch: record.ep, level: record.lv, handshake: own.hs });
+    await keeper.record('tunnel-up', {
+      proof: message,
+      peer: aid,
+      epoch: record.ep,
+      level: record.lv,
+      handshake: own.hs,
+    });
     await records.put(record, message);
     journal.info('tunnel.proven', { aid, epoch: record.ep, record: record.d });
   }
@@ -310,7 +372,9 @@ export class TunnelProofs {
   #aidAt(address: string): Aid | undefined {
     const { membership } = this.#deps;
     const { mesh } = membership;
-    return mesh === undefined ? undefined : membership.others().find(({ aid }) => overlayAddress(mesh, aid) === address)?.aid;
+    return mesh === undefined
+      ? undefined
+      : membership.others().find(({ aid }) => overlayAddress(mesh, aid) === address)?.aid;
   }
 
   async #send(stream: OverlayStream, message: ProofMessage): Promise<void> {
@@ -321,13 +385,18 @@ export class TunnelProofs {
     const bytes = await withDeadline(this.#deps.clock, ANSWER_MS, stream.receive(), () => {
       throw new ProofError('PROOF_UNREACHABLE', `no answer within ${ANSWER_MS} ms`);
     });
-    if (bytes === undefined) throw new ProofError('PROOF_UNREACHABLE', 'the peer ended the exchange');
+    if (bytes === undefined)
+      throw new ProofError('PROOF_UNREACHABLE', 'the peer ended the exchange');
     return decodeProofMessage(bytes);
   }
 
-  async #expect<K extends ProofMessage['kind']>(stream: OverlayStream, kind: K): Promise<Extract<ProofMessage, { kind: K }>> {
+  async #expect<K extends ProofMessage['kind']>(
+    stream: OverlayStream,
+    kind: K,
+  ): Promise<Extract<ProofMessage, { kind: K }>> {
     const message = await this.#receive(stream);
-    if (message.kind !== kind) throw new ProofError('PROOF_BAD_MESSAGE', `expected ${kind}, got ${message.kind}`);
+    if (message.kind !== kind)
+      throw new ProofError('PROOF_BAD_MESSAGE', `expected ${kind}, got ${message.kind}`);
     return message as Extract<ProofMessage, { kind: K }>;
   }
 }

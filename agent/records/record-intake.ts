@@ -3,8 +3,8 @@
  * store, then tell. Nothing before it has passed everything is kept or believed.
  */
 import type { Aid, Said } from '#kel/identifiers';
-import type { AnyRecord, RecordOf, RecordType, Verified } from '#kel/record/record';
 import { parseRecord } from '#kel/record/parse';
+import type { AnyRecord, RecordOf, RecordType, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import { verifyRecord } from '#kel/record/verify';
 import type { VerifySignature } from '#kel/state/key-signatures';
@@ -23,9 +23,7 @@ export type IntakeVerdict =
   | { readonly kind: 'known' }
   | { readonly kind: 'refused'; readonly code: string };
 
-export interface RecordListener {
-  (record: Verified<AnyRecord>): void;
-}
+export type RecordListener = (record: Verified<AnyRecord>) => void;
 
 export class RecordIntake {
   readonly #kel: KelStore;
@@ -37,7 +35,12 @@ export class RecordIntake {
   #tunnelKeys: Map<string, Aid> | undefined;
   #refused = 0;
 
-  constructor(deps: { kel: KelStore; records: RecordStore; clock: Clock; verifySignature: VerifySignature }) {
+  constructor(deps: {
+    kel: KelStore;
+    records: RecordStore;
+    clock: Clock;
+    verifySignature: VerifySignature;
+  }) {
     this.#kel = deps.kel;
     this.#store = deps.records;
     this.#clock = deps.clock;
@@ -55,7 +58,10 @@ export class RecordIntake {
   }
 
   /** @param message attacker-controlled: a record with its signature groups */
-  async take(message: Uint8Array, mayIssue: (type: RecordType, issuer: Aid) => boolean): Promise<IntakeVerdict> {
+  async take(
+    message: Uint8Array,
+    mayIssue: (type: RecordType, issuer: Aid) => boolean,
+  ): Promise<IntakeVerdict> {
     const verdict = await this.#examine(message, mayIssue);
     if (verdict.kind === 'refused') this.#refused += 1;
     if (verdict.kind === 'stored') for (const listener of this.#listeners) listener(verdict.record);
@@ -67,19 +73,25 @@ export class RecordIntake {
     return (await this.#kel.sealOf(issuer, said))?.event;
   }
 
-  async #examine(message: Uint8Array, mayIssue: (type: RecordType, issuer: Aid) => boolean): Promise<IntakeVerdict> {
+  async #examine(
+    message: Uint8Array,
+    mayIssue: (type: RecordType, issuer: Aid) => boolean,
+  ): Promise<IntakeVerdict> {
     try {
       const parsed = parseRecord(message);
       const { record } = parsed;
       if (this.#store.get(record.d) !== undefined) return { kind: 'known' };
       if (!mayIssue(record.t, record.i)) return { kind: 'refused', code: 'RECORD_WRONG_SIGNER' };
-      if ((parseDateTime(record.dt) ?? Number.POSITIVE_INFINITY) > this.#clock.now() + FUTURE_MS) return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
+      if ((parseDateTime(record.dt) ?? Number.POSITIVE_INFINITY) > this.#clock.now() + FUTURE_MS)
+        return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
       const verified = await verifyRecord(parsed, {
         establishment: (aid, sn, said) => this.#kel.establishment(aid, sn, said),
         verifySignature: this.#verifySignature,
       });
-      if (SEALED.has(record.t) && (await this.sealedIn(record.i, record.d)) === undefined) return { kind: 'refused', code: 'RECORD_NOT_SEALED' };
-      if (record.t === 'tun' && !this.#claim(record)) return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
+      if (SEALED.has(record.t) && (await this.sealedIn(record.i, record.d)) === undefined)
+        return { kind: 'refused', code: 'RECORD_NOT_SEALED' };
+      if (record.t === 'tun' && !this.#claim(record))
+        return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
       const outcome = await this.#store.put(verified, message);
       return outcome === 'stored' ? { kind: 'stored', record: verified } : { kind: 'known' };
     } catch (error) {
@@ -89,7 +101,9 @@ export class RecordIntake {
 
   /** A WireGuard key belongs to one AID: a member that names another's would take its place on every device. */
   #claim({ i, wg }: RecordOf<'tun'>): boolean {
-    this.#tunnelKeys ??= new Map(this.#store.list('tun').map(({ record }) => [hex(record.wg), record.i]));
+    this.#tunnelKeys ??= new Map(
+      this.#store.list('tun').map(({ record }) => [hex(record.wg), record.i]),
+    );
     const owner = this.#tunnelKeys.get(hex(wg)) ?? i;
     this.#tunnelKeys.set(hex(wg), owner);
     return owner === i;
@@ -105,6 +119,9 @@ function codeOf(error: unknown): string {
 }
 
 /** Narrowing for listeners and lookups. */
-export function isType<T extends RecordType>(record: Verified<AnyRecord>, type: T): record is Verified<RecordOf<T>> & Verified<AnyRecord> {
+export function isType<T extends RecordType>(
+  record: Verified<AnyRecord>,
+  type: T,
+): record is Verified<RecordOf<T>> & Verified<AnyRecord> {
   return record.t === type;
 }

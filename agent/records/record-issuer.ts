@@ -6,14 +6,16 @@ import { digestSeal, type Seal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
 import type { RecordFields, RecordType } from '#kel/record/record';
 import { SerialQueue } from '#src/serial-queue';
-import type { Identity, SignedRecord } from '../identity/identity.ts';
 import { IdentityError } from '../identity/errors.ts';
+import type { Identity, SignedRecord } from '../identity/identity.ts';
 import type { StateTable } from '../state-table.ts';
 import type { RecordIntake } from './record-intake.ts';
 
 const OUTBOX = 'outbox';
 
-export type Draft = { readonly [T in RecordType]: { readonly type: T; readonly fields: RecordFields[T] } }[RecordType];
+export type Draft = {
+  readonly [T in RecordType]: { readonly type: T; readonly fields: RecordFields[T] };
+}[RecordType];
 
 export interface RecordIssuerDeps {
   readonly identity: Identity;
@@ -70,14 +72,16 @@ export class RecordIssuer {
     const entries = table.get<readonly OutboxEntry[]>(OUTBOX);
     if (entries === undefined) return;
     for (const { said, message } of entries) {
-      if ((await intake.sealedIn(identity.aid, said)) !== undefined) await this.#store(said, Buffer.from(message, 'base64'));
+      if ((await intake.sealedIn(identity.aid, said)) !== undefined)
+        await this.#store(said, Buffer.from(message, 'base64'));
     }
     await table.put({ [OUTBOX]: undefined });
   }
 
   async #store(said: Said, message: Uint8Array): Promise<void> {
     const verdict = await this.#deps.intake.take(message, () => true);
-    if (verdict.kind === 'refused') throw new IdentityError('IDENTITY_EVENT_REFUSED', `own record ${said}: ${verdict.code}`);
+    if (verdict.kind === 'refused')
+      throw new IdentityError('IDENTITY_EVENT_REFUSED', `own record ${said}: ${verdict.code}`);
   }
 }
 

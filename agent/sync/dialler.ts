@@ -62,7 +62,11 @@ export class Dialler {
         this.#attempts.delete(aid);
         continue;
       }
-      const attempt = this.#attempts.get(aid) ?? { pauseMs: FIRST_PAUSE_MS, next: now, dialling: false };
+      const attempt = this.#attempts.get(aid) ?? {
+        pauseMs: FIRST_PAUSE_MS,
+        next: now,
+        dialling: false,
+      };
       this.#attempts.set(aid, attempt);
       const addresses = this.#addressesOf(aid);
       if (attempt.dialling || attempt.next > now || addresses.length === 0) continue;
@@ -87,7 +91,13 @@ export class Dialler {
 
   #addressesOf(aid: Aid): readonly PeerAddress[] {
     const { records, membership } = this.#deps;
-    const recorded = records.latest('end', aid)?.record.la.map(parsePeerAddress).filter((address) => address !== undefined) ?? [];
-    return aid === membership.governor ? [...new Set([...recorded, ...membership.inviteAddresses])] : recorded;
+    const recorded =
+      records
+        .latest('end', aid)
+        ?.record.la.map(parsePeerAddress)
+        .filter((address) => address !== undefined) ?? [];
+    return aid === membership.governor
+      ? [...new Set([...recorded, ...membership.inviteAddresses])]
+      : recorded;
   }
 }

@@ -2,8 +2,10 @@
 import { type ErrorDetails, type ErrorTable, MeshError } from '#src/errors';
 
 export const syncErrors = {
-  SYNC_BAD_MESSAGE: 'the peer speaks another version or is broken; compare `kelmesh --version` on both ends',
-  SYNC_NOT_BOUND: 'the peer did not prove that its network identity belongs to its AID; it is refused until it does',
+  SYNC_BAD_MESSAGE:
+    'the peer speaks another version or is broken; compare `kelmesh --version` on both ends',
+  SYNC_NOT_BOUND:
+    'the peer did not prove that its network identity belongs to its AID; it is refused until it does',
   SYNC_NOT_A_MEMBER: 'ask the governing organisation to run `kelmesh mesh admit` with this AID',
   SYNC_WRONG_MESH: 'the two ends follow different charters; compare `kelmesh mesh show` on both',
   SYNC_TIMEOUT: 'the peer answers too slowly; the session is tried again',

@@ -37,7 +37,13 @@ export interface GossipDeps {
 }
 
 export class Gossip {
-  readonly counters: GossipCounters = { accepted: 0, duplicate: 0, waiting: 0, refused: 0, stranger: 0 };
+  readonly counters: GossipCounters = {
+    accepted: 0,
+    duplicate: 0,
+    waiting: 0,
+    refused: 0,
+    stranger: 0,
+  };
   readonly #deps: GossipDeps;
   #topic: string | undefined;
 

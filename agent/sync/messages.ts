@@ -83,7 +83,13 @@ export type SyncMessage = Hello | Prove | Have | Give | Refuse;
 export function encodeSyncMessage(message: SyncMessage): Uint8Array {
   switch (message.kind) {
     case 'hello':
-      return encodeCbor(['hello', headFields(message.head), message.mesh, message.clock, message.want]);
+      return encodeCbor([
+        'hello',
+        headFields(message.head),
+        message.mesh,
+        message.clock,
+        message.want,
+      ]);
     case 'prove':
       return encodeCbor(['prove', message.log, message.endpoints, message.want]);
     case 'have':
@@ -122,7 +128,12 @@ function decode(value: CborValue): SyncMessage {
       };
     case 'prove':
       exactly(fields, 4);
-      return { kind, log: bytesOf(fields[1]), endpoints: bytesOf(fields[2]), want: integer(fields[3]) };
+      return {
+        kind,
+        log: bytesOf(fields[1]),
+        endpoints: bytesOf(fields[2]),
+        want: integer(fields[3]),
+      };
     case 'have':
       exactly(fields, 3);
       return {
@@ -140,34 +151,50 @@ function decode(value: CborValue): SyncMessage {
       };
     case 'refuse':
       exactly(fields, 4);
-      return { kind, code: text(fields[1], 64), revocation: bytesOf(fields[2]), log: bytesOf(fields[3]) };
+      return {
+        kind,
+        code: text(fields[1], 64),
+        revocation: bytesOf(fields[2]),
+        log: bytesOf(fields[3]),
+      };
     default:
-      throw new SyncError('SYNC_BAD_MESSAGE', `unknown message ${typeof kind === 'string' ? kind.slice(0, 16) : typeof kind}`);
+      throw new SyncError(
+        'SYNC_BAD_MESSAGE',
+        `unknown message ${typeof kind === 'string' ? kind.slice(0, 16) : typeof kind}`,
+      );
   }
 }
 
 function decodeHead(value: CborValue | undefined): LogHead {
   const fields = list(value, 3);
   exactly(fields, 3);
-  return { aid: parseAid(text(fields[0], 48)), sn: integer(fields[1]), said: parseSaid(text(fields[2], 44)) };
+  return {
+    aid: parseAid(text(fields[0], 48)),
+    sn: integer(fields[1]),
+    said: parseSaid(text(fields[2], 44)),
+  };
 }
 
 function exactly(fields: readonly CborValue[], count: number): void {
-  if (fields.length !== count) throw new SyncError('SYNC_BAD_MESSAGE', `expected ${count} fields, got ${fields.length}`);
+  if (fields.length !== count)
+    throw new SyncError('SYNC_BAD_MESSAGE', `expected ${count} fields, got ${fields.length}`);
 }
 
 function list(value: CborValue | undefined, max: number): readonly CborValue[] {
-  if (!Array.isArray(value) || value.length > max) throw new SyncError('SYNC_BAD_MESSAGE', `expected a list of at most ${max}`);
+  if (!Array.isArray(value) || value.length > max)
+    throw new SyncError('SYNC_BAD_MESSAGE', `expected a list of at most ${max}`);
   return value;
 }
 
 function text(value: CborValue | undefined, max: number): string {
-  if (typeof value !== 'string' || value.length > max) throw new SyncError('SYNC_BAD_MESSAGE', `expected a text of at most ${max}`);
+  if (typeof value !== 'string' || value.length > max)
+    throw new SyncError('SYNC_BAD_MESSAGE', `expected a text of at most ${max}`);
   return value;
 }
 
 function integer(value: CborValue | undefined): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw new SyncError('SYNC_BAD_MESSAGE', 'expected a whole number');
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
+    throw new SyncError('SYNC_BAD_MESSAGE', 'expected a whole number');
   return value;
 }
 

@@ -25,7 +25,9 @@ export interface OwnEndpointsDeps {
 export class OwnEndpoints {
   readonly #deps: OwnEndpointsDeps;
   readonly #queue = new SerialQueue();
-  #issued: { readonly content: string; readonly at: number; readonly message: Uint8Array } | undefined;
+  #issued:
+    | { readonly content: string; readonly at: number; readonly message: Uint8Array }
+    | undefined;
 
   constructor(deps: OwnEndpointsDeps) {
     this.#deps = deps;
@@ -37,7 +39,8 @@ export class OwnEndpoints {
       const fields = this.#fields();
       const content = JSON.stringify(fields);
       const now = this.#deps.clock.now();
-      if (this.#issued?.content === content && now - this.#issued.at < RENEW_MS) return this.#issued.message;
+      if (this.#issued?.content === content && now - this.#issued.at < RENEW_MS)
+        return this.#issued.message;
       const { message } = await this.#deps.issuer.issue({ type: 'end', fields });
       this.#issued = { content, at: now, message };
       return message;
@@ -53,13 +56,18 @@ export class OwnEndpoints {
       es: { s: sn, d: said },
       p: network.self,
       la: addresses.slice(0, MAX_ADDRESSES),
-      ue: [...ports()].map(([t, { port }]) => ({ t, a: hosts.map((host) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)) })),
+      ue: [...ports()].map(([t, { port }]) => ({
+        t,
+        a: hosts.map((host) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)),
+      })),
     };
   }
 
   #hosts(addresses: readonly string[]): readonly string[] {
     if (this.#deps.hosts.length > 0) return this.#deps.hosts.slice(0, MAX_HOSTS);
-    const hosts = addresses.map((address) => /^\/ip[46]\/([^/]+)\//.exec(address)?.[1]).filter((host) => host !== undefined);
+    const hosts = addresses
+      .map((address) => /^\/ip[46]\/([^/]+)\//.exec(address)?.[1])
+      .filter((host) => host !== undefined);
     const reachable = hosts.filter((host) => !host.startsWith('127.') && host !== '::1');
     return [...new Set(reachable.length > 0 ? reachable : hosts)].slice(0, MAX_HOSTS);
   }

@@ -3,15 +3,16 @@
  *
  * Pure of policy: what may be seen, what is accepted and who is a member is asked of {@link SyncContext}.
  */
-import type { Aid, Said } from '#kel/identifiers';
+
 import { parseStream } from '#kel/cesr/stream';
+import type { Aid, Said } from '#kel/identifiers';
 import type { MessageStream } from '../network/network.ts';
 import { SyncError } from './errors.ts';
 import {
   decodeSyncMessage,
   encodeSyncMessage,
-  type Give,
   GIVE_BYTES,
+  type Give,
   type Have,
   type Hello,
   type LogHead,
@@ -35,7 +36,12 @@ export interface SyncContext {
    * Verifies the peer's log and its `end` record, and that the record names the stream's peer.
    * @returns whether the AID is a member; throws SYNC_NOT_BOUND
    */
-  bind(stream: MessageStream, head: LogHead, log: Uint8Array, endpoints: Uint8Array): Promise<boolean>;
+  bind(
+    stream: MessageStream,
+    head: LogHead,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+  ): Promise<boolean>;
   /** For an AID that was removed: the sealed revocation and the governor's log from where it may lack it. */
   revocationOf(aid: Aid): Promise<{ revocation: Uint8Array; log: Uint8Array }>;
   /** The other end says that we are out; `revocation` and `log` are unverified. */
@@ -57,7 +63,13 @@ const MAX_GIVEN_BYTES = MAX_SESSION_BYTES / 2;
 
 export async function openSession(stream: MessageStream, context: SyncContext): Promise<void> {
   const sent = context.now();
-  await send(stream, { kind: 'hello', head: context.ownHead(), mesh: context.mesh(), clock: sent, want: 0 });
+  await send(stream, {
+    kind: 'hello',
+    head: context.ownHead(),
+    mesh: context.mesh(),
+    clock: sent,
+    want: 0,
+  });
   const hello = await expect(stream, 'hello');
   noteClock(context, hello, sent);
   await send(stream, {
@@ -85,7 +97,13 @@ export async function answerSession(stream: MessageStream, context: SyncContext)
   const hello = await expect(stream, 'hello');
   noteClock(context, hello, received);
   const { head } = hello;
-  await send(stream, { kind: 'hello', head: context.ownHead(), mesh: context.mesh(), clock: context.now(), want: context.want(head) });
+  await send(stream, {
+    kind: 'hello',
+    head: context.ownHead(),
+    mesh: context.mesh(),
+    clock: context.now(),
+    want: context.want(head),
+  });
   const prove = await expect(stream, 'prove');
   if (!(await context.bind(stream, head, prove.log, prove.endpoints))) {
     // The stranger still learns who refused it: the governor's log and endpoints are what a joiner needs to check the invite.
@@ -103,11 +121,20 @@ export async function answerSession(stream: MessageStream, context: SyncContext)
 }
 
 async function ownProof(context: SyncContext, from: number): Promise<Prove> {
-  return { kind: 'prove', log: await context.ownLog(from), endpoints: await context.ownEndpoints(), want: 0 };
+  return {
+    kind: 'prove',
+    log: await context.ownLog(from),
+    endpoints: await context.ownEndpoints(),
+    want: 0,
+  };
 }
 
 function haveOf(context: SyncContext, to: Aid): Have {
-  return { kind: 'have', heads: context.heads(to).slice(0, MAX_HEADS), records: context.records(to).slice(0, MAX_RECORDS) };
+  return {
+    kind: 'have',
+    heads: context.heads(to).slice(0, MAX_HEADS),
+    records: context.records(to).slice(0, MAX_RECORDS),
+  };
 }
 
 function noteClock(context: SyncContext, hello: Hello, at: number): void {
@@ -115,12 +142,21 @@ function noteClock(context: SyncContext, hello: Hello, at: number): void {
 }
 
 async function refuse(stream: MessageStream, context: SyncContext, aid: Aid): Promise<void> {
-  await send(stream, { kind: 'refuse', code: 'SYNC_NOT_A_MEMBER', ...(await context.revocationOf(aid)) });
+  await send(stream, {
+    kind: 'refuse',
+    code: 'SYNC_NOT_A_MEMBER',
+    ...(await context.revocationOf(aid)),
+  });
   await stream.close();
 }
 
 /** Sends every log and record that the other end lacks, in frames of at most {@link GIVE_BYTES}. */
-async function give(stream: MessageStream, context: SyncContext, to: Aid, have: Have): Promise<void> {
+async function give(
+  stream: MessageStream,
+  context: SyncContext,
+  to: Aid,
+  have: Have,
+): Promise<void> {
   const held = new Map(have.heads.map((head) => [head.aid, head.sn]));
   const known = new Set(have.records);
   let frame = new Frame();
@@ -179,10 +215,18 @@ async function take(stream: MessageStream, context: SyncContext, from: Aid): Pro
   do {
     message = await expectOrRefusal(stream, context, from, 'give');
     if (message === undefined) return;
-    const size = [...message.logs, ...message.records].reduce((sum, bytes) => sum + bytes.length, 0);
-    if (size === 0 && message.more) throw new SyncError('SYNC_BAD_MESSAGE', 'a give of nothing that announces more');
+    const size = [...message.logs, ...message.records].reduce(
+      (sum, bytes) => sum + bytes.length,
+      0,
+    );
+    if (size === 0 && message.more)
+      throw new SyncError('SYNC_BAD_MESSAGE', 'a give of nothing that announces more');
     total += size;
-    if (total > MAX_SESSION_BYTES) throw new SyncError('SYNC_BAD_MESSAGE', `more than ${MAX_SESSION_BYTES} bytes in one session`);
+    if (total > MAX_SESSION_BYTES)
+      throw new SyncError(
+        'SYNC_BAD_MESSAGE',
+        `more than ${MAX_SESSION_BYTES} bytes in one session`,
+      );
     await context.receiveLogs(from, message.logs);
     await context.receiveRecords(from, message.records);
   } while (message.more);
@@ -194,9 +238,13 @@ async function send(stream: MessageStream, message: SyncMessage): Promise<void> 
 
 type Of<K extends SyncMessage['kind']> = Extract<SyncMessage, { kind: K }>;
 
-async function expect<K extends SyncMessage['kind']>(stream: MessageStream, kind: K): Promise<Of<K>> {
+async function expect<K extends SyncMessage['kind']>(
+  stream: MessageStream,
+  kind: K,
+): Promise<Of<K>> {
   const message = await next(stream);
-  if (message.kind !== kind) throw new SyncError('SYNC_BAD_MESSAGE', `expected ${kind}, got ${message.kind}`);
+  if (message.kind !== kind)
+    throw new SyncError('SYNC_BAD_MESSAGE', `expected ${kind}, got ${message.kind}`);
   return message as Of<K>;
 }
 
@@ -213,12 +261,14 @@ async function expectOrRefusal<K extends SyncMessage['kind']>(
     await stream.close();
     return undefined;
   }
-  if (message.kind !== kind) throw new SyncError('SYNC_BAD_MESSAGE', `expected ${kind}, got ${message.kind}`);
+  if (message.kind !== kind)
+    throw new SyncError('SYNC_BAD_MESSAGE', `expected ${kind}, got ${message.kind}`);
   return message as Of<K>;
 }
 
 async function next(stream: MessageStream): Promise<SyncMessage> {
   const bytes = await stream.receive();
-  if (bytes === undefined) throw new SyncError('SYNC_BAD_MESSAGE', 'the peer ended the session early');
+  if (bytes === undefined)
+    throw new SyncError('SYNC_BAD_MESSAGE', 'the peer ended the session early');
   return decodeSyncMessage(bytes);
 }

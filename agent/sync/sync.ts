@@ -5,8 +5,8 @@
 import type { Aid, Said } from '#kel/identifiers';
 import type { EndRecord, RecordType, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
-import type { KelStore } from '#kel/store/kel-store';
 import type { VerifySignature } from '#kel/state/key-signatures';
+import type { KelStore } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import type { Rng } from '#src/rng';
@@ -140,10 +140,14 @@ export class Sync {
   /** The end with the lower peer key opens; the other only if that did not lead to a binding. */
   #connected(peer: PeerKey): void {
     const { network, clock, directory } = this.#deps;
-    if (network.self < peer) return this.request(peer);
+    if (network.self < peer) {
+      this.request(peer);
+      return;
+    }
     void clock.sleep(RETRY_MS, this.#signal).then(
       () => {
-        if (directory.aidOf(peer) === undefined && network.peers().includes(peer)) this.request(peer);
+        if (directory.aidOf(peer) === undefined && network.peers().includes(peer))
+          this.request(peer);
       },
       () => undefined,
     );
@@ -162,8 +166,13 @@ export class Sync {
         this.#failed(peer, error);
         state.failures += 1;
         if (this.#signal.aborted || !network.peers().includes(peer)) break;
-        await clock.sleep(Math.min(RETRY_MS * 2 ** Math.min(state.failures, 4), EXCHANGE_MS), this.#signal).catch(() => undefined);
-        state.again = !this.#signal.aborted && network.peers().includes(peer) && (state.again || directory.aidOf(peer) === undefined || state.failures < 3);
+        await clock
+          .sleep(Math.min(RETRY_MS * 2 ** Math.min(state.failures, 4), EXCHANGE_MS), this.#signal)
+          .catch(() => undefined);
+        state.again =
+          !this.#signal.aborted &&
+          network.peers().includes(peer) &&
+          (state.again || directory.aidOf(peer) === undefined || state.failures < 3);
       }
     } while (state.again);
     state.running = false;
@@ -191,7 +200,11 @@ export class Sync {
 
   #failed(peer: PeerKey, error: unknown): void {
     if (this.#signal.aborted) return;
-    this.#deps.journal.debug('sync.failed', { peer, code: (error as { code?: string }).code ?? 'none', message: (error as Error).message });
+    this.#deps.journal.debug('sync.failed', {
+      peer,
+      code: (error as { code?: string }).code ?? 'none',
+      message: (error as Error).message,
+    });
   }
 
   async #exchangeLoop(signal: AbortSignal): Promise<void> {
@@ -200,7 +213,9 @@ export class Sync {
       const [jitter = 0, choice = 0] = rng.bytes(2);
       await clock.sleep(EXCHANGE_MS * (0.75 + jitter / 512), signal).catch(() => undefined);
       if (signal.aborted) return;
-      const candidates = membership.isIn ? network.peers().filter((peer) => this.#concerns(peer)) : network.peers();
+      const candidates = membership.isIn
+        ? network.peers().filter((peer) => this.#concerns(peer))
+        : network.peers();
       const peer = candidates[choice % Math.max(1, candidates.length)];
       if (peer !== undefined) this.request(peer);
     }
@@ -219,16 +234,24 @@ export class Sync {
       revocationOf: async (aid) => {
         const revocation = membership.revocationOf(aid);
         const message = revocation === undefined ? undefined : records.get(revocation.d)?.message;
-        if (revocation === undefined || message === undefined) return { revocation: new Uint8Array(0), log: new Uint8Array(0) };
+        if (revocation === undefined || message === undefined)
+          return { revocation: new Uint8Array(0), log: new Uint8Array(0) };
         return { revocation: message, log: await kel.export(revocation.i, 0, LOG_PAGE) };
       },
       refused: async (by, code, revocation, log) => {
         journal.debug('sync.refused', { by, code });
         if (revocation.length === 0 || by !== membership.governor) return;
         await this.#receiveLog(log);
-        await intake.take(revocation, (type, issuer) => type === 'rvk' && membership.mayIssue(type, issuer));
+        await intake.take(
+          revocation,
+          (type, issuer) => type === 'rvk' && membership.mayIssue(type, issuer),
+        );
       },
-      heads: (to) => (membership.maySync(to) ? [...membership.known()] : []).map((aid) => kel.state(aid)).filter((state) => state !== undefined).map(headOf),
+      heads: (to) =>
+        (membership.maySync(to) ? [...membership.known()] : [])
+          .map((aid) => kel.state(aid))
+          .filter((state) => state !== undefined)
+          .map(headOf),
       records: (to) => (membership.maySync(to) ? this.#offered() : []),
       log: (aid, from) => kel.export(aid, from, LOG_PAGE),
       record: async (said) => records.get(said)?.message,
@@ -237,8 +260,11 @@ export class Sync {
       },
       receiveRecords: async (from, messages) => {
         for (const message of messages) {
-          const verdict = await intake.take(message, (type, issuer) => membership.mayIssue(type, issuer));
-          if (verdict.kind === 'refused') journal.debug('record.refused', { from, code: verdict.code });
+          const verdict = await intake.take(message, (type, issuer) =>
+            membership.mayIssue(type, issuer),
+          );
+          if (verdict.kind === 'refused')
+            journal.debug('record.refused', { from, code: verdict.code });
         }
       },
       clockSeen: (aid, skewMs) => {
@@ -264,15 +290,23 @@ export class Sync {
     return saids;
   }
 
-  async #bind(peer: PeerKey, head: LogHead, log: Uint8Array, endpoints: Uint8Array): Promise<boolean> {
+  async #bind(
+    peer: PeerKey,
+    head: LogHead,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+  ): Promise<boolean> {
     const { membership, kel, directory, intake, identity, clock, journal } = this.#deps;
-    if (head.aid === identity.aid) throw new SyncError('SYNC_NOT_BOUND', 'the peer claims the own AID');
+    if (head.aid === identity.aid)
+      throw new SyncError('SYNC_NOT_BOUND', 'the peer claims the own AID');
     if (!membership.maySync(head.aid)) {
       await this.#knock(peer, head, log, endpoints);
       return false;
     }
     await kel.process(log, { accepts: (aid) => aid === head.aid });
-    const record = await verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) => kel.establishment(aid, sn, said));
+    const record = await verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
+      kel.establishment(aid, sn, said),
+    );
     await intake.take(endpoints, (type, issuer) => type === 'end' && issuer === head.aid);
     const isNew = directory.aidOf(peer) !== head.aid;
     directory.bind(peer, head.aid);
@@ -285,20 +319,44 @@ export class Sync {
   }
 
   /** A former member's log is kept, so it sent only what is new; a stranger's is checked in memory. */
-  async #verifyOutsider(peer: PeerKey, head: LogHead, log: Uint8Array, endpoints: Uint8Array): Promise<Verified<EndRecord>> {
+  async #verifyOutsider(
+    peer: PeerKey,
+    head: LogHead,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+  ): Promise<Verified<EndRecord>> {
     const { kel, membership } = this.#deps;
-    if (!membership.known().has(head.aid)) return verifyStranger(this.#deps, head, peer, log, endpoints);
+    if (!membership.known().has(head.aid))
+      return verifyStranger(this.#deps, head, peer, log, endpoints);
     await kel.process(log, { accepts: (aid) => aid === head.aid });
-    return verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) => kel.establishment(aid, sn, said));
+    return verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
+      kel.establishment(aid, sn, said),
+    );
   }
 
-  async #knock(peer: PeerKey, head: LogHead, log: Uint8Array, endpoints: Uint8Array): Promise<void> {
+  async #knock(
+    peer: PeerKey,
+    head: LogHead,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+  ): Promise<void> {
     const { clock, journal } = this.#deps;
-    if (log.length > MAX_STRANGER_LOG) throw new SyncError('SYNC_NOT_A_MEMBER', `a stranger's log of ${log.length} bytes, at most ${MAX_STRANGER_LOG} are read`);
+    if (log.length > MAX_STRANGER_LOG)
+      throw new SyncError(
+        'SYNC_NOT_A_MEMBER',
+        `a stranger's log of ${log.length} bytes, at most ${MAX_STRANGER_LOG} are read`,
+      );
     const former = this.knocks.get(head.aid);
     if (log.length === 0 && former?.peer === peer) return;
     const record = await this.#verifyOutsider(peer, head, log, endpoints);
-    const knock: Knock = { aid: head.aid, peer, addresses: record.la, log, endpoints, at: clock.now() };
+    const knock: Knock = {
+      aid: head.aid,
+      peer,
+      addresses: record.la,
+      log,
+      endpoints,
+      at: clock.now(),
+    };
     this.knocks.add(knock);
     if (former === undefined) journal.info('peer.knocks', { aid: head.aid, peer });
   }

@@ -8,7 +8,14 @@
 import type { Aid, Said } from '#kel/identifiers';
 import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
 import type { Secret } from '#src/secret';
-import type { Cidr, DesiredDevice, DesiredPeer, InterfaceName, UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
+import type {
+  Cidr,
+  DesiredDevice,
+  DesiredPeer,
+  InterfaceName,
+  UdpEndpoint,
+  WireGuardKey,
+} from '#src/wireguard/tunnel-driver';
 
 /** One view of a pair with everything that a device needs. */
 export interface PairView {
@@ -51,15 +58,24 @@ export interface DeviceSettings {
   readonly keepalive: number;
 }
 
-export function desiredDevices(devices: readonly OwnDevice[], pairs: readonly PairState[], settings: DeviceSettings): readonly DesiredDevice[] {
+export function desiredDevices(
+  devices: readonly OwnDevice[],
+  pairs: readonly PairState[],
+  settings: DeviceSettings,
+): readonly DesiredDevice[] {
   return devices.map((device) => ({
     name: device.name,
     privateKey: device.privateKey,
     listenPort: device.listenPort,
     mtu: settings.mtu,
     addresses: settings.addresses,
-    peers: onePerKey(device, pairs.map((pair) => ({ pair, peers: peersOf(device.tunnelKey, pair, settings.keepalive) }))),
-    routes: pairs.filter((pair) => routedView(pair)?.own === device.tunnelKey).map((pair) => pair.route),
+    peers: onePerKey(
+      device,
+      pairs.map((pair) => ({ pair, peers: peersOf(device.tunnelKey, pair, settings.keepalive) })),
+    ),
+    routes: pairs
+      .filter((pair) => routedView(pair)?.own === device.tunnelKey)
+      .map((pair) => pair.route),
   }));
 }
 
@@ -73,17 +89,23 @@ interface PairPeers {
  * the pair whose traffic runs under it, else to the lower AID: one member's false claim must cost no other its tunnel.
  */
 function onePerKey(device: OwnDevice, candidates: readonly PairPeers[]): readonly DesiredPeer[] {
-  const owners = new Map<WireGuardKey, Aid | undefined>([[wireguardPublicKeyHex(device.privateKey), undefined]]);
-  const uses = ({ pair }: PairPeers, key: WireGuardKey) => pair.active?.own === device.tunnelKey && pair.active.peerKey === key;
+  const owners = new Map<WireGuardKey, Aid | undefined>([
+    [wireguardPublicKeyHex(device.privateKey), undefined],
+  ]);
+  const uses = ({ pair }: PairPeers, key: WireGuardKey) =>
+    pair.active?.own === device.tunnelKey && pair.active.peerKey === key;
   const byAid = candidates.toSorted((a, b) => (a.pair.aid < b.pair.aid ? -1 : 1));
   for (const wantsActive of [true, false]) {
     for (const candidate of byAid) {
       for (const { publicKey } of candidate.peers) {
-        if (uses(candidate, publicKey) === wantsActive && !owners.has(publicKey)) owners.set(publicKey, candidate.pair.aid);
+        if (uses(candidate, publicKey) === wantsActive && !owners.has(publicKey))
+          owners.set(publicKey, candidate.pair.aid);
       }
     }
   }
-  return candidates.flatMap(({ pair, peers }) => peers.filter(({ publicKey }) => owners.get(publicKey) === pair.aid));
+  return candidates.flatMap(({ pair, peers }) =>
+    peers.filter(({ publicKey }) => owners.get(publicKey) === pair.aid),
+  );
 }
 
 function routedView(pair: PairState): PairView | undefined {

@@ -29,7 +29,9 @@ export class Devices {
   constructor(table: StateTable, { prefix, port }: DeviceSlots) {
     this.#table = table;
     this.#slots = [0, 1].map((n) => ({ name: `${prefix}${n}` as InterfaceName, port: port + n }));
-    this.#assigned = new Map(Object.entries(table.get<Record<Said, Slot>>(DEVICES) ?? {}) as [Said, Slot][]);
+    this.#assigned = new Map(
+      Object.entries(table.get<Record<Said, Slot>>(DEVICES) ?? {}) as [Said, Slot][],
+    );
   }
 
   get assigned(): ReadonlyMap<Said, Slot> {
@@ -46,7 +48,11 @@ export class Devices {
     if (held !== undefined) return held;
     const taken = new Set([...this.#assigned.values()].map((slot) => slot.name));
     const free = this.#slots.find((slot) => !taken.has(slot.name));
-    if (free === undefined) throw new TunnelError('TUNNEL_BUSY', 'two tunnel keys are in use already, the older one still drains');
+    if (free === undefined)
+      throw new TunnelError(
+        'TUNNEL_BUSY',
+        'two tunnel keys are in use already, the older one still drains',
+      );
     await this.#save(new Map([...this.#assigned, [tunnelKey, free]]));
     return free;
   }

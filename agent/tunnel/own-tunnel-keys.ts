@@ -48,7 +48,8 @@ export class OwnTunnelKeys {
     const { identity, records, clock } = this.#deps;
     const { establishment } = identity.state;
     const last = records.list('tun', identity.aid).at(-1)?.record;
-    if (last?.es.d === establishment.said && formatDateTime(clock.now() + RENEW_MS) < last.na) return this.#use(await this.load(last.d));
+    if (last?.es.d === establishment.said && formatDateTime(clock.now() + RENEW_MS) < last.na)
+      return this.#use(await this.load(last.d));
     return this.#use(await this.#issue(establishment, last === undefined ? 0 : last.e + 1));
   }
 
@@ -59,7 +60,8 @@ export class OwnTunnelKeys {
 
   /** Throws TUNNEL_NO_KEYS before {@link ensureCurrent}. */
   get current(): TunnelKeys {
-    if (this.#current === undefined) throw new TunnelError('TUNNEL_NO_KEYS', 'tunnel keys are not loaded');
+    if (this.#current === undefined)
+      throw new TunnelError('TUNNEL_NO_KEYS', 'tunnel keys are not loaded');
     return this.#current;
   }
 
@@ -69,7 +71,8 @@ export class OwnTunnelKeys {
     if (loaded !== undefined) return loaded;
     const { identity, records } = this.#deps;
     const stored = records.get(said)?.record;
-    if (stored?.t !== 'tun' || stored.i !== identity.aid) throw new TunnelError('TUNNEL_NO_KEYS', `${said} is not an own tunnel key record`);
+    if (stored?.t !== 'tun' || stored.i !== identity.aid)
+      throw new TunnelError('TUNNEL_NO_KEYS', `${said} is not an own tunnel key record`);
     const record = stored as Verified<TunRecord>;
     const { wireguard, mlKem } = await identity.tunnelSecrets(record.es.d, record.e);
     const keys = { record, wireguard: wireguardPrivateKey(wireguard), mlKemSeed: mlKem };
@@ -108,13 +111,21 @@ export class OwnTunnelKeys {
         },
       },
     ]);
-    if (said === undefined) throw new TunnelError('TUNNEL_NO_KEYS', 'the tunnel key record was not issued');
+    if (said === undefined)
+      throw new TunnelError('TUNNEL_NO_KEYS', 'the tunnel key record was not issued');
     return this.load(said);
   }
 }
 
 /** The newest `tun` record of a peer that holds now and belongs to its current establishment event. */
-export function currentTunnelKeyOf(records: RecordStore, aid: Aid, establishment: Said, nowText: string): Verified<TunRecord> | undefined {
+export function currentTunnelKeyOf(
+  records: RecordStore,
+  aid: Aid,
+  establishment: Said,
+  nowText: string,
+): Verified<TunRecord> | undefined {
   const record = records.list('tun', aid).at(-1)?.record;
-  return record?.es.d === establishment && record.nb <= nowText && nowText < record.na ? record : undefined;
+  return record?.es.d === establishment && record.nb <= nowText && nowText < record.na
+    ? record
+    : undefined;
 }

@@ -8,13 +8,25 @@ import type { RecordStore } from '#kel/record/record-store';
 import type { KelStore } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
 import type { Secret } from '#src/secret';
-import type { Agreement, AgreementDeps, AgreementView, LocalEnd, PeerEnd } from '../agreement/agreement.ts';
+import type {
+  Agreement,
+  AgreementDeps,
+  AgreementView,
+  LocalEnd,
+  PeerEnd,
+} from '../agreement/agreement.ts';
 import { type AgreementStore, pairKey } from '../agreement/agreement-store.ts';
 import { epochAt, epochStart } from '../agreement/epoch.ts';
 import { AgreementError } from '../agreement/errors.ts';
 import { Initiator } from '../agreement/machine.ts';
 import { type PairPolicy, requiredContributions } from '../agreement/policy.ts';
-import { agreementLimits, agreementProtocol, type ResponderDeps, runInitiator, runResponder } from '../agreement/runner.ts';
+import {
+  agreementLimits,
+  agreementProtocol,
+  type ResponderDeps,
+  runInitiator,
+  runResponder,
+} from '../agreement/runner.ts';
 import { type Pair, pairOf, roleOf } from '../agreement/terms.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
@@ -104,7 +116,8 @@ export class PairAgreements implements PairKeys {
     const isFresh = held !== undefined && clock.now() - held.at < RENEW_MS;
     if (isFresh || roleOf(identity.aid, aid) === 'responder') return held;
     const key = viewKey(identity.aid, aid, view);
-    const running = this.#running.get(key) ?? this.#initiate(aid, view).finally(() => this.#running.delete(key));
+    const running =
+      this.#running.get(key) ?? this.#initiate(aid, view).finally(() => this.#running.delete(key));
     this.#running.set(key, running);
     return running;
   }
@@ -112,7 +125,8 @@ export class PairAgreements implements PairKeys {
   async presharedKey(aid: Aid, view: TunnelView): Promise<Secret> {
     const key = pairKey(this.#pair(aid, view));
     const held = await this.#deps.store.current(key);
-    if (held === undefined) throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
+    if (held === undefined)
+      throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
     // An end whose clock is behind stays at the epoch that the agreement began with.
     if (held.epoch >= this.epoch()) return held.psk;
     held.psk[Symbol.dispose]();
@@ -164,23 +178,41 @@ export class PairAgreements implements PairKeys {
       clock,
       view: async (terms, peer) => {
         const aid = directory.aidOf(peer);
-        if (aid === undefined || aid !== terms.initiator.aid || !membership.others().some((member) => member.aid === aid)) return undefined;
+        if (
+          aid === undefined ||
+          aid !== terms.initiator.aid ||
+          !membership.others().some((member) => member.aid === aid)
+        )
+          return undefined;
         const newest = this.#newestView(aid);
         const view = newest === undefined ? undefined : await this.#view(aid, newest);
         if (view === undefined) return undefined;
-        if (terms.initiator.tunnelRecord !== newest?.peer || terms.responder.tunnelRecord !== newest.own) this.#deps.stale(peer);
+        if (
+          terms.initiator.tunnelRecord !== newest?.peer ||
+          terms.responder.tunnelRecord !== newest.own
+        )
+          this.#deps.stale(peer);
         return { view, policy: this.#policy() };
       },
       accept: async (made) => {
-        const view = { own: made.pair.responder.tunnelRecord, peer: made.pair.initiator.tunnelRecord };
-        if (made.pair.responder.aid !== identity.aid) throw new AgreementError('AGREEMENT_WRONG_ROLE', 'the agreement is not of this end');
+        const view = {
+          own: made.pair.responder.tunnelRecord,
+          peer: made.pair.initiator.tunnelRecord,
+        };
+        if (made.pair.responder.aid !== identity.aid)
+          throw new AgreementError('AGREEMENT_WRONG_ROLE', 'the agreement is not of this end');
         await this.#keep(made.pair.initiator.aid, view, made, (kept) => store.put(kept));
       },
     };
   }
 
   /** Leaf first, then the sealed chain, then the memory of it, then use. */
-  async #keep(aid: Aid, view: TunnelView, agreement: Agreement, put: (agreement: Agreement) => Promise<void>): Promise<void> {
+  async #keep(
+    aid: Aid,
+    view: TunnelView,
+    agreement: Agreement,
+    put: (agreement: Agreement) => Promise<void>,
+  ): Promise<void> {
     const { clock, table, identity, recorded, journal } = this.#deps;
     await recorded(aid, agreement.th, agreement.baseEpoch);
     await put(agreement);
@@ -196,14 +228,17 @@ export class PairAgreements implements PairKeys {
 
   #newestView(aid: Aid): TunnelView | undefined {
     const peer = this.#deps.records.list('tun', aid).at(-1)?.record;
-    return peer === undefined ? undefined : { own: this.#deps.ownKeys.current.record.d, peer: peer.d };
+    return peer === undefined
+      ? undefined
+      : { own: this.#deps.ownKeys.current.record.d, peer: peer.d };
   }
 
   #pair(aid: Aid, view: TunnelView): Pair {
     const { membership, identity, records } = this.#deps;
     const end = (who: Aid, said: TunnelView['own']) => {
       const record = records.get(said)?.record;
-      const establishment = record?.t === 'tun' ? { sn: record.es.s, said: record.es.d } : { sn: 0, said };
+      const establishment =
+        record?.t === 'tun' ? { sn: record.es.s, said: record.es.d } : { sn: 0, said };
       return { aid: who, establishment, tunnelRecord: said };
     };
     return pairOf(membership.mesh ?? '', end(identity.aid, view.own), end(aid, view.peer));
@@ -217,7 +252,11 @@ export class PairAgreements implements PairKeys {
     const own = await ownKeys.load(view.own);
     const record = records.get(view.peer)?.record as Verified<TunRecord> | undefined;
     if (peerState === undefined || record?.t !== 'tun') return undefined;
-    if (own.record.es.d !== state.establishment.said || record.es.d !== peerState.establishment.said) return undefined;
+    if (
+      own.record.es.d !== state.establishment.said ||
+      record.es.d !== peerState.establishment.said
+    )
+      return undefined;
     const local: LocalEnd = {
       aid: identity.aid,
       establishment: state.establishment,
@@ -251,4 +290,3 @@ export class PairAgreements implements PairKeys {
     this.#deps.journal.warn('psk.failed', { aid: aid ?? 'unknown', code: code ?? 'none', message });
   }
 }
-

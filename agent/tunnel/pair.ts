@@ -66,8 +66,15 @@ export class Pair {
   async activate(view: TunnelView, initiates: boolean, now: number, until: number): Promise<void> {
     const former = this.active;
     if (!sameView(former, view) || former?.initiates !== initiates) {
-      const active: ActiveView = { own: view.own, peer: view.peer, initiates, generation: (former?.generation ?? 0) + 1, since: now };
-      const draining = former === undefined || sameView(former, view) ? this.draining : { ...former, until };
+      const active: ActiveView = {
+        own: view.own,
+        peer: view.peer,
+        initiates,
+        generation: (former?.generation ?? 0) + 1,
+        since: now,
+      };
+      const draining =
+        former === undefined || sameView(former, view) ? this.draining : { ...former, until };
       await this.#save(draining === undefined ? { active } : { active, draining });
     }
     this.target = undefined;

@@ -58,7 +58,12 @@ export interface MovingSteps {
   settle(): Promise<void>;
 }
 
-export async function runParking(stream: MessageStream, clock: Clock, prepare: Prepare, steps: ParkingSteps): Promise<void> {
+export async function runParking(
+  stream: MessageStream,
+  clock: Clock,
+  prepare: Prepare,
+  steps: ParkingSteps,
+): Promise<void> {
   await stream.send(encodeCbor(['prepare', prepare.parking, prepare.moving, prepare.th]));
   await expect(stream, clock, 'prepared');
   await steps.park();
@@ -78,12 +83,18 @@ export async function runParking(stream: MessageStream, clock: Clock, prepare: P
   await stream.close();
 }
 
-export async function runMoving(stream: MessageStream, clock: Clock, steps: MovingSteps): Promise<void> {
+export async function runMoving(
+  stream: MessageStream,
+  clock: Clock,
+  steps: MovingSteps,
+): Promise<void> {
   const prepare = decodePrepare(await receive(stream, clock));
   try {
     await steps.stage(prepare);
   } catch (error) {
-    await stream.send(encodeCbor(['refused', (error as { code?: string }).code ?? 'TUNNEL_REFUSED']));
+    await stream.send(
+      encodeCbor(['refused', (error as { code?: string }).code ?? 'TUNNEL_REFUSED']),
+    );
     await stream.close();
     throw error;
   }
@@ -100,19 +111,43 @@ export async function runMoving(stream: MessageStream, clock: Clock, steps: Movi
 
 function decodePrepare(fields: readonly CborValue[]): Prepare {
   const [kind, parking, moving, th] = fields;
-  if (kind !== 'prepare' || fields.length !== 4 || typeof parking !== 'string' || typeof moving !== 'string' || !(th instanceof Uint8Array) || th.length !== 32) {
-    throw new TunnelError('TUNNEL_BAD_MESSAGE', 'expected prepare with two records and an agreement id');
+  if (
+    kind !== 'prepare' ||
+    fields.length !== 4 ||
+    typeof parking !== 'string' ||
+    typeof moving !== 'string' ||
+    !(th instanceof Uint8Array) ||
+    th.length !== 32
+  ) {
+    throw new TunnelError(
+      'TUNNEL_BAD_MESSAGE',
+      'expected prepare with two records and an agreement id',
+    );
   }
   return { parking: parseSaid(parking), moving: parseSaid(moving), th };
 }
 
-async function expect(stream: MessageStream, clock: Clock, kind: string, withinMs = ANSWER_MS): Promise<void> {
+async function expect(
+  stream: MessageStream,
+  clock: Clock,
+  kind: string,
+  withinMs = ANSWER_MS,
+): Promise<void> {
   const fields = await receive(stream, clock, withinMs);
-  if (fields[0] === 'refused' && typeof fields[1] === 'string') throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`);
-  if (fields[0] !== kind || fields.length !== 1) throw new TunnelError('TUNNEL_BAD_MESSAGE', `expected ${kind}, got ${String(fields[0]).slice(0, 16)}`);
+  if (fields[0] === 'refused' && typeof fields[1] === 'string')
+    throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`);
+  if (fields[0] !== kind || fields.length !== 1)
+    throw new TunnelError(
+      'TUNNEL_BAD_MESSAGE',
+      `expected ${kind}, got ${String(fields[0]).slice(0, 16)}`,
+    );
 }
 
-async function receive(stream: MessageStream, clock: Clock, withinMs = ANSWER_MS): Promise<readonly CborValue[]> {
+async function receive(
+  stream: MessageStream,
+  clock: Clock,
+  withinMs = ANSWER_MS,
+): Promise<readonly CborValue[]> {
   const bytes = await withDeadline(clock, withinMs, stream.receive(), () => {
     throw new TunnelError('TUNNEL_REFUSED', `no answer within ${withinMs} ms`);
   });

@@ -10,7 +10,13 @@ import { type Clock, formatDateTime } from '#src/clock';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
-import type { DeviceState, PeerState, TunnelDriver, UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
+import type {
+  DeviceState,
+  PeerState,
+  TunnelDriver,
+  UdpEndpoint,
+  WireGuardKey,
+} from '#src/wireguard/tunnel-driver';
 import { parseUdpEndpoint } from '#src/wireguard/values';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
@@ -19,13 +25,27 @@ import { overlayAddress, overlayRoute } from '../membership/overlay-address.ts';
 import type { MessageStream, Network } from '../network/network.ts';
 import type { StateTable } from '../state-table.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
-import { type DeviceSettings, desiredDevices, type OwnDevice, type PairState, type PairView } from './desired-state.ts';
+import {
+  type DeviceSettings,
+  desiredDevices,
+  type OwnDevice,
+  type PairState,
+  type PairView,
+} from './desired-state.ts';
 import { type DeviceSlots, Devices, type Slot } from './devices.ts';
 import { TunnelError } from './errors.ts';
 import { currentTunnelKeyOf, type OwnTunnelKeys } from './own-tunnel-keys.ts';
 import { type ActiveView, Pair, type TargetView } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
-import { HANDSHAKE_MS, type MovingSteps, type Prepare, runMoving, runParking, transitionLimits, transitionProtocol } from './transition.ts';
+import {
+  HANDSHAKE_MS,
+  type MovingSteps,
+  type Prepare,
+  runMoving,
+  runParking,
+  transitionLimits,
+  transitionProtocol,
+} from './transition.ts';
 import { sameView, type TunnelView } from './view.ts';
 
 export interface TunnelSettings extends DeviceSlots {
@@ -100,7 +120,9 @@ export class Tunnels {
   }
 
   get isRotating(): boolean {
-    return this.#devices.assigned.size > 1 || [...this.#pairs.values()].some((pair) => pair.inTransition);
+    return (
+      this.#devices.assigned.size > 1 || [...this.#pairs.values()].some((pair) => pair.inTransition)
+    );
   }
 
   /** Brings the devices to the desired state, then follows every change until `signal` aborts. Devices stay when it does. */
@@ -137,7 +159,9 @@ export class Tunnels {
     this.#reconcileWaits = true;
     void this.#deps.clock.sleep(0).then(() => {
       this.#reconcileWaits = false;
-      return this.reconcile().catch((error: unknown) => this.#report('tunnel.reconcile-failed', error));
+      return this.reconcile().catch((error: unknown) =>
+        this.#report('tunnel.reconcile-failed', error),
+      );
     });
   }
 
@@ -149,13 +173,15 @@ export class Tunnels {
   /** Takes every device down: `kelmesh down`. */
   async removeAll(): Promise<void> {
     await this.#queue.run(async () => {
-      for (const tunnelKey of this.#devices.assigned.keys()) await this.#devices.release(tunnelKey, this.#deps.driver);
+      for (const tunnelKey of this.#devices.assigned.keys())
+        await this.#devices.release(tunnelKey, this.#deps.driver);
     });
   }
 
   async status(): Promise<readonly TunnelStatus[]> {
     const states = new Map<Said, DeviceState | undefined>();
-    for (const [tunnelKey, slot] of this.#devices.assigned) states.set(tunnelKey, await this.#deps.driver.read(slot.name));
+    for (const [tunnelKey, slot] of this.#devices.assigned)
+      states.set(tunnelKey, await this.#deps.driver.read(slot.name));
     return this.#deps.membership.others().map(({ aid }) => {
       const view = this.#pairs.get(aid)?.active;
       const key = view === undefined ? undefined : this.#keyOf(view.peer);
@@ -163,7 +189,10 @@ export class Tunnels {
         aid,
         view,
         agreed: view === undefined ? undefined : this.#deps.pairKeys.agreed(aid, view),
-        peer: view === undefined || key === undefined ? undefined : states.get(view.own)?.peers.get(key),
+        peer:
+          view === undefined || key === undefined
+            ? undefined
+            : states.get(view.own)?.peers.get(key),
         device: view === undefined ? undefined : this.#devices.assigned.get(view.own),
       };
     });
@@ -180,7 +209,9 @@ export class Tunnels {
   #reconcileDevice(tunnelKey: Said): Promise<void> {
     return this.#queue.run(async () => {
       if (!this.#deps.membership.isIn) return;
-      await this.#apply((await this.#ownDevices()).filter((device) => device.tunnelKey === tunnelKey));
+      await this.#apply(
+        (await this.#ownDevices()).filter((device) => device.tunnelKey === tunnelKey),
+      );
     });
   }
 
@@ -190,7 +221,8 @@ export class Tunnels {
     for (const pair of this.#pairs.values()) states.push(await this.#pairState(pair));
     for (const desired of desiredDevices(devices, states, this.#deviceSettings())) {
       const changes = await driver.apply(desired);
-      if (changes.length > 0) journal.debug('device.changed', { device: desired.name, changes: changes.join('; ') });
+      if (changes.length > 0)
+        journal.debug('device.changed', { device: desired.name, changes: changes.join('; ') });
     }
   }
 
@@ -199,7 +231,8 @@ export class Tunnels {
     const { membership, table, rng, pairKeys, journal } = this.#deps;
     const members = new Set(membership.others().map(({ aid }) => aid));
     for (const aid of members) {
-      if (!this.#pairs.has(aid)) this.#pairs.set(aid, new Pair(table, aid, Secret.take(rng.bytes(32))));
+      if (!this.#pairs.has(aid))
+        this.#pairs.set(aid, new Pair(table, aid, Secret.take(rng.bytes(32))));
     }
     for (const [aid, pair] of this.#pairs) {
       if (members.has(aid)) continue;
@@ -265,7 +298,10 @@ export class Tunnels {
     return { ...view, initiates: false, parked: false };
   }
 
-  async #pairView(pair: Pair, view: TargetView | ActiveView | undefined): Promise<PairView | undefined> {
+  async #pairView(
+    pair: Pair,
+    view: TargetView | ActiveView | undefined,
+  ): Promise<PairView | undefined> {
     if (view === undefined) return undefined;
     const peerKey = this.#keyOf(view.peer);
     if (peerKey === undefined) return undefined;
@@ -282,7 +318,9 @@ export class Tunnels {
 
   #keyOf(tunnelKey: Said): WireGuardKey | undefined {
     const record = this.#deps.records.get(tunnelKey)?.record;
-    return record?.t === 'tun' ? (Buffer.from(record.wg).toString('hex') as WireGuardKey) : undefined;
+    return record?.t === 'tun'
+      ? (Buffer.from(record.wg).toString('hex') as WireGuardKey)
+      : undefined;
   }
 
   #endpointOf(aid: Aid, tunnelKey: Said): UdpEndpoint | undefined {
@@ -322,7 +360,9 @@ export class Tunnels {
         if (this.#signal.aborted) return;
         failures += 1;
         this.#report('tunnel.retry', error, aid);
-        await clock.sleep(Math.min(RETRY_MS * 2 ** (failures - 1), MAX_RETRY_MS), this.#signal).catch(() => undefined);
+        await clock
+          .sleep(Math.min(RETRY_MS * 2 ** (failures - 1), MAX_RETRY_MS), this.#signal)
+          .catch(() => undefined);
       }
     }
   }
@@ -333,7 +373,13 @@ export class Tunnels {
     await this.reconcile();
     const pair = this.#pairs.get(aid);
     const view = this.#targetView(aid);
-    if (pair === undefined || view === undefined || pair.inTransition || directory.peerOf(aid) === undefined) return true;
+    if (
+      pair === undefined ||
+      view === undefined ||
+      pair.inTransition ||
+      directory.peerOf(aid) === undefined
+    )
+      return true;
     const agreed = await pairKeys.ensure(aid, view);
     if (agreed === undefined) return true;
     if (sameView(pair.active, view)) {
@@ -361,16 +407,21 @@ export class Tunnels {
       await this.reconcile();
       stream = await network.open(peer, transitionProtocol, transitionLimits);
       let parkedAt = 0;
-      await runParking(stream, clock, { parking: view.own, moving: view.peer, th: agreed.th }, {
-        park: async () => {
-          parkedAt = clock.now();
-          pair.target = { ...view, initiates: false, parked: true };
-          await this.#reconcileDevice(view.own);
+      await runParking(
+        stream,
+        clock,
+        { parking: view.own, moving: view.peer, th: agreed.th },
+        {
+          park: async () => {
+            parkedAt = clock.now();
+            pair.target = { ...view, initiates: false, parked: true };
+            await this.#reconcileDevice(view.own);
+          },
+          handshake: () => this.#handshake(view, parkedAt),
+          activate: () => this.#activate(pair, view, false),
+          unpark: () => this.#setTarget(pair, { ...view, initiates: false, parked: false }),
         },
-        handshake: () => this.#handshake(view, parkedAt),
-        activate: () => this.#activate(pair, view, false),
-        unpark: () => this.#setTarget(pair, { ...view, initiates: false, parked: false }),
-      });
+      );
       await this.reconcile();
       this.#established(pair);
     } catch (error) {
@@ -385,7 +436,8 @@ export class Tunnels {
     const { directory, clock } = this.#deps;
     const aid = directory.aidOf(stream.peer);
     const pair = aid === undefined ? undefined : this.#pairs.get(aid);
-    if (pair === undefined) return stream.abort(new TunnelError('TUNNEL_REFUSED', 'the peer is not a member'));
+    if (pair === undefined)
+      return stream.abort(new TunnelError('TUNNEL_REFUSED', 'the peer is not a member'));
     try {
       await runMoving(stream, clock, this.#movingSteps(pair));
       this.#established(pair);
@@ -402,15 +454,18 @@ export class Tunnels {
     let view: TunnelView | undefined;
     return {
       stage: async (prepare) => {
-        if (pair.inTransition) throw new TunnelError('TUNNEL_BUSY', 'a change of this pair is under way');
+        if (pair.inTransition)
+          throw new TunnelError('TUNNEL_BUSY', 'a change of this pair is under way');
         view = this.#checkPrepare(pair, prepare);
         pair.inTransition = true;
-        if (!sameView(pair.active, view)) await this.#setTarget(pair, { ...view, initiates: true, parked: false });
+        if (!sameView(pair.active, view))
+          await this.#setTarget(pair, { ...view, initiates: true, parked: false });
       },
       move: () => this.#activate(pair, view as TunnelView, true),
       settle: async () => {
         // The former key of a peer that rotated is of no use here once the new one has its handshake.
-        if (pair.draining !== undefined && pair.draining.own === pair.active?.own) await pair.drained();
+        if (pair.draining !== undefined && pair.draining.own === pair.active?.own)
+          await pair.drained();
         await this.reconcile();
       },
     };
@@ -419,10 +474,17 @@ export class Tunnels {
   #checkPrepare(pair: Pair, prepare: Prepare): TunnelView {
     const view = this.#targetView(pair.aid);
     if (view === undefined || view.own !== prepare.moving || view.peer !== prepare.parking) {
-      throw new TunnelError('TUNNEL_REFUSED', 'the keys named are not the newest that this end knows');
+      throw new TunnelError(
+        'TUNNEL_REFUSED',
+        'the keys named are not the newest that this end knows',
+      );
     }
     const agreed = this.#deps.pairKeys.agreed(pair.aid, view);
-    if (agreed === undefined || !equalBytes(agreed.th, prepare.th)) throw new TunnelError('TUNNEL_REFUSED', 'the agreement named is not the one that this end confirmed');
+    if (agreed === undefined || !equalBytes(agreed.th, prepare.th))
+      throw new TunnelError(
+        'TUNNEL_REFUSED',
+        'the agreement named is not the one that this end confirmed',
+      );
     return view;
   }
 
@@ -457,7 +519,10 @@ export class Tunnels {
     const { driver, clock } = this.#deps;
     const slot = this.#devices.assigned.get(view.own);
     const key = this.#keyOf(view.peer);
-    for (const end = clock.now() + HANDSHAKE_MS; slot !== undefined && key !== undefined && clock.now() < end; ) {
+    for (
+      const end = clock.now() + HANDSHAKE_MS;
+      slot !== undefined && key !== undefined && clock.now() < end;
+    ) {
       const state = await driver.read(slot.name);
       // The device keeps whole seconds or better; a handshake of the same second may be from before only if the key was in use, which it was not.
       if ((state?.peers.get(key)?.lastHandshake ?? 0) >= since - 1_000) return;
@@ -478,7 +543,9 @@ export class Tunnels {
     const { clock, pairKeys } = this.#deps;
     for (const pair of this.#pairs.values()) this.#drainLater(pair);
     while (!signal.aborted) {
-      await clock.sleep(Math.max(50, pairKeys.nextEpochAt() - clock.now()), signal).catch(() => undefined);
+      await clock
+        .sleep(Math.max(50, pairKeys.nextEpochAt() - clock.now()), signal)
+        .catch(() => undefined);
       if (!signal.aborted) this.pokeAll();
     }
   }
@@ -486,6 +553,10 @@ export class Tunnels {
   #report(event: string, error: unknown, aid?: Aid): void {
     if (this.#signal.aborted) return;
     const { code } = error as { code?: string };
-    this.#deps.journal.warn(event, { ...(aid === undefined ? {} : { aid }), code: code ?? 'none', message: (error as Error).message });
+    this.#deps.journal.warn(event, {
+      ...(aid === undefined ? {} : { aid }),
+      code: code ?? 'none',
+      message: (error as Error).message,
+    });
   }
 }

@@ -23,10 +23,16 @@ export const auditExport: Command = {
     const file = resolve(out);
     const result = await ask(invocation, 'audit.export', { file }, { atRest: true });
     if (invocation.positionals.length > 0) {
-      writeFileSync(file, mergeBundles([readFileSync(file), ...invocation.positionals.map(read)]), { mode: 0o600 });
+      writeFileSync(file, mergeBundles([readFileSync(file), ...invocation.positionals.map(read)]), {
+        mode: 0o600,
+      });
     }
     if (invocation.json) printJson(invocation.io, result);
-    else print(invocation.io, `${file}: ${result['leaves']} leaves; \`kelmesh audit verify ${out}\` checks them anywhere`);
+    else
+      print(
+        invocation.io,
+        `${file}: ${result['leaves']} leaves; \`kelmesh audit verify ${out}\` checks them anywhere`,
+      );
     return exitCodes.ok;
   },
 };
@@ -34,12 +40,15 @@ export const auditExport: Command = {
 export const auditVerify: Command = {
   name: 'audit verify',
   usage: 'BUNDLE',
-  summary: 'verify an evidence bundle, offline: which identity brought up which tunnel, when, under which keys',
+  summary:
+    'verify an evidence bundle, offline: which identity brought up which tunnel, when, under which keys',
   details: 'Reads the file and nothing else. Exit code 0 only when the verdict is clean.',
   minPositionals: 1,
   async run({ positionals, io, json }) {
     const { ed25519 } = await loadCryptoSuite();
-    const report = await verifyBundle(read(positionals[0] ?? ''), { verifySignature: createSignatureVerifier(ed25519) });
+    const report = await verifyBundle(read(positionals[0] ?? ''), {
+      verifySignature: createSignatureVerifier(ed25519),
+    });
     if (json) printJson(io, report);
     else describe(io, report);
     return report.verdict === 'clean' ? exitCodes.ok : exitCodes.failed;
@@ -50,7 +59,10 @@ function read(file: string): Uint8Array {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, { cause: error, hint: 'check the path and its permissions' });
+    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, {
+      cause: error,
+      hint: 'check the path and its permissions',
+    });
   }
 }
 
@@ -58,12 +70,29 @@ function describe(io: Io, report: AuditReport): void {
   const name = new Map(report.organisations.map((row) => [row.aid, row.name ?? row.aid]));
   print(io, `verdict: ${report.verdict}`);
   if (report.organisations.length > 0) {
-    print(io, `\n${table([['organisation', 'log up to', 'leaves', 'aid'], ...report.organisations.map((row) => [row.name ?? '-', String(row.sn), String(row.leaves), row.aid])])}`);
+    print(
+      io,
+      `\n${table([['organisation', 'log up to', 'leaves', 'aid'], ...report.organisations.map((row) => [row.name ?? '-', String(row.sn), String(row.leaves), row.aid])])}`,
+    );
   }
   if (report.tunnels.length > 0) {
-    const rows = report.tunnels.map(({ a, b, epoch, level, interval }) => [`${name.get(a.aid) ?? a.aid} (event ${a.sn})`, `${name.get(b.aid) ?? b.aid} (event ${b.sn})`, level, String(epoch), interval.from ?? 'unknown', interval.to ?? 'open']);
-    print(io, `\n${table([['tunnel between', 'and', 'level', 'epoch', 'proven after', 'and before'], ...rows])}`);
+    const rows = report.tunnels.map(({ a, b, epoch, level, interval }) => [
+      `${name.get(a.aid) ?? a.aid} (event ${a.sn})`,
+      `${name.get(b.aid) ?? b.aid} (event ${b.sn})`,
+      level,
+      String(epoch),
+      interval.from ?? 'unknown',
+      interval.to ?? 'open',
+    ]);
+    print(
+      io,
+      `\n${table([['tunnel between', 'and', 'level', 'epoch', 'proven after', 'and before'], ...rows])}`,
+    );
     note(io, 'the order of these entries is proven; their times are what the signers say');
   }
-  for (const problem of report.problems) print(io, `\nproblem: ${problem.code} in ${problem.section}, ${problem.where}: ${problem.message}`);
+  for (const problem of report.problems)
+    print(
+      io,
+      `\nproblem: ${problem.code} in ${problem.section}, ${problem.where}: ${problem.message}`,
+    );
 }

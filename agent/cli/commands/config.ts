@@ -1,5 +1,4 @@
-import { readConfig } from '../../config/config.ts';
-import { describeKind } from '../../config/config.ts';
+import { describeKind, readConfig } from '../../config/config.ts';
 import { type ConfigKey, configKeys } from '../../config/keys.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, print, printJson } from '../io.ts';
@@ -8,7 +7,10 @@ export const configCheck: Command = {
   name: 'config check',
   summary: 'check the configuration file and print what is in force',
   details: `Keys:\n${Object.entries(configKeys)
-    .map(([name, key]: [string, ConfigKey]) => `  ${name}: ${key.does}. Takes ${describeKind(key.kind)}${key.fallback === undefined ? '' : `; default ${JSON.stringify(key.fallback)}`}${key.required === true ? '; needed' : ''}`)
+    .map(
+      ([name, key]: [string, ConfigKey]) =>
+        `  ${name}: ${key.does}. Takes ${describeKind(key.kind)}${key.fallback === undefined ? '' : `; default ${JSON.stringify(key.fallback)}`}${key.required === true ? '; needed' : ''}`,
+    )
     .join('\n')}`,
   async run(invocation) {
     const config = readConfig(invocation.config);

@@ -20,14 +20,23 @@ refused or waits for something that the files do not hold.`,
   async run({ positionals, io, json }) {
     const { ed25519 } = await loadCryptoSuite();
     const verifier = new LogVerifier(createSignatureVerifier(ed25519));
-    for (const file of positionals) for (const chunk of chunksOf(file)) verifier.feed(chunk, { file });
+    for (const file of positionals)
+      for (const chunk of chunksOf(file)) verifier.feed(chunk, { file });
     const report = reportOf(verifier.finish());
     if (json) printJson(io, { schema: 'kelmesh.id-verify/1', ...report });
     else {
-      if (report.aids.length > 0) print(io, table([['aid', 'sn', 'said', 'kind'], ...report.aids.map((aid) => [aid.aid, String(aid.sn), aid.said, aid.kind])]));
+      if (report.aids.length > 0)
+        print(
+          io,
+          table([
+            ['aid', 'sn', 'said', 'kind'],
+            ...report.aids.map((aid) => [aid.aid, String(aid.sn), aid.said, aid.kind]),
+          ]),
+        );
       explain(io, 'refused', report.refused);
       explain(io, 'waiting', report.waiting);
-      if (report.aids.length + report.refused.length + report.waiting.length === 0) note(io, 'the files hold no key event');
+      if (report.aids.length + report.refused.length + report.waiting.length === 0)
+        note(io, 'the files hold no key event');
     }
     return report.refused.length + report.waiting.length === 0 ? exitCodes.ok : exitCodes.failed;
   },
@@ -51,10 +60,17 @@ function open(file: string): number {
   try {
     return openSync(file, 'r');
   } catch (error) {
-    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, { cause: error, hint: 'check the path and its permissions' });
+    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, {
+      cause: error,
+      hint: 'check the path and its permissions',
+    });
   }
 }
 
 function explain(io: Io, word: string, rows: readonly LeftOutReport[]): void {
-  for (const row of rows) print(io, `${word}: ${row.code} at byte ${row.offset}${row.file === null ? '' : ` of ${row.file}`}: ${row.reason}${row.said === null ? '' : ` (${row.said})`}`);
+  for (const row of rows)
+    print(
+      io,
+      `${word}: ${row.code} at byte ${row.offset}${row.file === null ? '' : ` of ${row.file}`}: ${row.reason}${row.said === null ? '' : ` (${row.said})`}`,
+    );
 }

@@ -47,16 +47,30 @@ export const idExport: Command = {
   usage: '[AID]',
   summary: 'a key event log as the CESR stream that other KERI software reads',
   maxPositionals: 1,
-  options: { out: { type: 'string', short: 'o', value: 'FILE', does: 'write to FILE instead of stdout' } },
+  options: {
+    out: { type: 'string', short: 'o', value: 'FILE', does: 'write to FILE instead of stdout' },
+  },
   async run(invocation) {
     const [aid] = invocation.positionals;
-    const result = await ask(invocation, 'id.export', aid === undefined ? {} : { aid }, { atRest: true });
+    const result = await ask(invocation, 'id.export', aid === undefined ? {} : { aid }, {
+      atRest: true,
+    });
     const bytes = Buffer.from(String(result['cesr']), 'base64');
     const out = optionText(invocation, 'out');
     if (out !== undefined) writeFileSync(out, bytes);
-    if (invocation.json) printJson(invocation.io, out === undefined ? result : { schema: result['schema'], aid: result['aid'], file: out, bytes: bytes.length });
+    if (invocation.json)
+      printJson(
+        invocation.io,
+        out === undefined
+          ? result
+          : { schema: result['schema'], aid: result['aid'], file: out, bytes: bytes.length },
+      );
     else if (out === undefined) invocation.io.stdout.write(bytes);
-    else note(invocation.io, `${bytes.length} bytes in ${out}; \`kelmesh id verify ${out}\` checks them anywhere`);
+    else
+      note(
+        invocation.io,
+        `${bytes.length} bytes in ${out}; \`kelmesh id verify ${out}\` checks them anywhere`,
+      );
     return exitCodes.ok;
   },
 };

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import type { Secret } from '#src/secret';
 import { composeLocal, createKeyStore, hasState, systemRng } from '../../compose.ts';
 import { type Config, parseConfig, readConfig } from '../../config/config.ts';
 import { ConfigError } from '../../config/errors.ts';
@@ -7,7 +8,6 @@ import { askSecret, readSecretFile } from '../../config/secrets.ts';
 import { identityJson } from '../../control/status.ts';
 import { IdentityError } from '../../identity/errors.ts';
 import { createOrganisation } from '../../organisation.ts';
-import type { Secret } from '#src/secret';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson, UsageError } from '../io.ts';
 
@@ -17,28 +17,53 @@ export const init: Command = {
   details: `Writes a configuration file when there is none (then --name is needed), makes the key store, and incepts
 the key event log: one signing key now, the next one made and committed to already.`,
   options: {
-    name: { type: 'string', value: 'NAME', does: 'name of the organisation, for a new configuration file' },
+    name: {
+      type: 'string',
+      value: 'NAME',
+      does: 'name of the organisation, for a new configuration file',
+    },
     state: { type: 'string', value: 'DIR', does: 'state directory, for a new configuration file' },
-    endpoint: { type: 'string', value: 'IP', does: 'address under which UDP reaches this node, for a new configuration file' },
-    'secret-file': { type: 'string', value: 'FILE', does: 'file (mode 0600) with the passphrase or PIN; kept in a new configuration file' },
-    'generate-secret': { type: 'boolean', does: 'write a random passphrase to the secret file, so that the agent starts unattended' },
+    endpoint: {
+      type: 'string',
+      value: 'IP',
+      does: 'address under which UDP reaches this node, for a new configuration file',
+    },
+    'secret-file': {
+      type: 'string',
+      value: 'FILE',
+      does: 'file (mode 0600) with the passphrase or PIN; kept in a new configuration file',
+    },
+    'generate-secret': {
+      type: 'boolean',
+      does: 'write a random passphrase to the secret file, so that the agent starts unattended',
+    },
   },
   async run(invocation) {
     const { io } = invocation;
-    const config = existsSync(invocation.config) ? readConfig(invocation.config) : writeConfig(invocation);
-    if (hasState(config)) throw new IdentityError('IDENTITY_EXISTS', `${config.stateDir} already holds an organisation`);
+    const config = existsSync(invocation.config)
+      ? readConfig(invocation.config)
+      : writeConfig(invocation);
+    if (hasState(config))
+      throw new IdentityError(
+        'IDENTITY_EXISTS',
+        `${config.stateDir} already holds an organisation`,
+      );
     const stateIsNew = !existsSync(config.stateDir);
     mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
     try {
       using secret = await newSecret(config, invocation);
       const keyStore = await createKeyStore(config, secret);
-      const organisation = await createOrganisation(await composeLocal(config, keyStore, (line) => io.stderr.write(line)), {
-        algorithm: config.keyStore.algorithm,
-        kind: config.log.kind,
-      });
+      const organisation = await createOrganisation(
+        await composeLocal(config, keyStore, (line) => io.stderr.write(line)),
+        {
+          algorithm: config.keyStore.algorithm,
+          kind: config.log.kind,
+        },
+      );
       const identity = identityJson(organisation);
       await organisation.close();
-      if (invocation.json) printJson(io, { schema: 'kelmesh.id/1', config: config.file, ...identity });
+      if (invocation.json)
+        printJson(io, { schema: 'kelmesh.id/1', config: config.file, ...identity });
       else describe(io, config, String(identity['aid']));
       return exitCodes.ok;
     } catch (error) {
@@ -52,22 +77,36 @@ the key event log: one signing key now, the next one made and committed to alrea
 function describe(io: Io, config: Config, aid: string): void {
   print(io, `AID ${aid}`);
   note(io, `configuration ${config.file}, state ${config.stateDir}`);
-  note(io, 'next: `kelmesh mesh create NAME` to found a mesh, or `kelmesh mesh join LINE` with a line from a governor; then `kelmesh up`');
+  note(
+    io,
+    'next: `kelmesh mesh create NAME` to found a mesh, or `kelmesh mesh join LINE` with a line from a governor; then `kelmesh up`',
+  );
 }
 
 function writeConfig(invocation: Invocation): Config {
   const name = optionText(invocation, 'name');
   const file = resolve(invocation.config);
-  if (name === undefined) throw new ConfigError('CONFIG_NOT_FOUND', `${file} does not exist`, { hint: 'give --name NAME, and a file is written' });
+  if (name === undefined)
+    throw new ConfigError('CONFIG_NOT_FOUND', `${file} does not exist`, {
+      hint: 'give --name NAME, and a file is written',
+    });
   const state = optionText(invocation, 'state');
   const endpoint = optionText(invocation, 'endpoint');
-  const secretFile = optionText(invocation, 'secret-file') ?? (invocation.options['generate-secret'] === true ? join(state ?? '/var/lib/kelmesh', 'secret') : undefined);
+  const secretFile =
+    optionText(invocation, 'secret-file') ??
+    (invocation.options['generate-secret'] === true
+      ? join(state ?? '/var/lib/kelmesh', 'secret')
+      : undefined);
   const text = [
     '# Kelmesh. `kelmesh config check --help` lists every key.',
     `name = ${JSON.stringify(name)}`,
     ...(state === undefined ? [] : [`state = ${JSON.stringify(resolve(state))}`]),
-    ...(secretFile === undefined ? [] : ['', '[keystore]', `secret-file = ${JSON.stringify(resolve(secretFile))}`]),
-    ...(endpoint === undefined ? [] : ['', '[tunnel]', `endpoints = [${JSON.stringify(endpoint)}]`]),
+    ...(secretFile === undefined
+      ? []
+      : ['', '[keystore]', `secret-file = ${JSON.stringify(resolve(secretFile))}`]),
+    ...(endpoint === undefined
+      ? []
+      : ['', '[tunnel]', `endpoints = [${JSON.stringify(endpoint)}]`]),
     '',
   ].join('\n');
   const config = parseConfig(text, file);
@@ -80,13 +119,20 @@ async function newSecret(config: Config, invocation: Invocation): Promise<Secret
   const { io } = invocation;
   const file = config.keyStore.secretFile;
   if (invocation.options['generate-secret'] === true) {
-    if (file === undefined) throw new UsageError('--generate-secret needs keystore.secret-file in the configuration, or --secret-file');
+    if (file === undefined)
+      throw new UsageError(
+        '--generate-secret needs keystore.secret-file in the configuration, or --secret-file',
+      );
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    writeFileSync(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
+    writeFileSync(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, {
+      mode: 0o600,
+      flag: 'wx',
+    });
   }
   if (file !== undefined) return readSecretFile(file);
   const secret = await askSecret('new passphrase or PIN', io.stdin, io.stderr);
   using again = await askSecret('the same again', io.stdin, io.stderr);
-  if (secret.length === 0 || !secret.equals(again)) throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
+  if (secret.length === 0 || !secret.equals(again))
+    throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
   return secret;
 }

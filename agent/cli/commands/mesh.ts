@@ -10,7 +10,13 @@ interface Mesh {
   readonly isMember: boolean;
   readonly epochSeconds: number | null;
   readonly revoked: { readonly from: string; readonly reason: string } | null;
-  readonly members: readonly { readonly aid: string; readonly name: string; readonly role: string; readonly region: string; readonly overlay: readonly string[] }[];
+  readonly members: readonly {
+    readonly aid: string;
+    readonly name: string;
+    readonly role: string;
+    readonly region: string;
+    readonly overlay: readonly string[];
+  }[];
 }
 
 function show(invocation: Invocation, result: JsonObject, next?: string): number {
@@ -19,22 +25,52 @@ function show(invocation: Invocation, result: JsonObject, next?: string): number
     return exitCodes.ok;
   }
   const mesh = result['mesh'] as unknown as Mesh | null;
-  print(invocation.io, mesh === null ? 'no mesh: `kelmesh mesh create NAME`, or `kelmesh mesh join LINE`' : describe(mesh));
-  for (const { aid, at } of (result['knocks'] ?? []) as readonly { aid: string; at: string }[]) print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);
+  print(
+    invocation.io,
+    mesh === null
+      ? 'no mesh: `kelmesh mesh create NAME`, or `kelmesh mesh join LINE`'
+      : describe(mesh),
+  );
+  for (const { aid, at } of (result['knocks'] ?? []) as readonly { aid: string; at: string }[])
+    print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);
   if (next !== undefined) note(invocation.io, next);
   return exitCodes.ok;
 }
 
 function describe(mesh: Mesh): string {
-  const standing = mesh.revoked !== null ? `removed since ${mesh.revoked.from}: ${mesh.revoked.reason || 'no reason given'}` : mesh.isMember ? 'member' : 'not admitted yet';
+  const standing =
+    mesh.revoked !== null
+      ? `removed since ${mesh.revoked.from}: ${mesh.revoked.reason || 'no reason given'}`
+      : mesh.isMember
+        ? 'member'
+        : 'not admitted yet';
   return [
     table([
       ['mesh', `${mesh.mesh}${mesh.name === null ? '' : ` (${mesh.name})`}`],
-      ['charter', mesh.version === null ? 'not received yet' : `version ${mesh.version}, PSK epochs of ${mesh.epochSeconds} s`],
+      [
+        'charter',
+        mesh.version === null
+          ? 'not received yet'
+          : `version ${mesh.version}, PSK epochs of ${mesh.epochSeconds} s`,
+      ],
       ['governed by', mesh.governors.join(', ')],
       ['this organisation', standing],
     ]),
-    ...(mesh.members.length === 0 ? [] : ['', table([['name', 'role', 'region', 'overlay', 'aid'], ...mesh.members.map((m) => [m.name, m.role, m.region || '-', m.overlay.join(','), m.aid])])]),
+    ...(mesh.members.length === 0
+      ? []
+      : [
+          '',
+          table([
+            ['name', 'role', 'region', 'overlay', 'aid'],
+            ...mesh.members.map((m) => [
+              m.name,
+              m.role,
+              m.region || '-',
+              m.overlay.join(','),
+              m.aid,
+            ]),
+          ]),
+        ]),
   ].join('\n');
 }
 
@@ -43,12 +79,28 @@ export const meshCreate: Command = {
   usage: 'NAME',
   summary: 'found a mesh that this organisation governs',
   minPositionals: 1,
-  options: { 'epoch-seconds': { type: 'string', value: 'N', does: 'length of a preshared-key epoch, 120 to 86400; default 3600' } },
+  options: {
+    'epoch-seconds': {
+      type: 'string',
+      value: 'N',
+      does: 'length of a preshared-key epoch, 120 to 86400; default 3600',
+    },
+  },
   async run(invocation) {
     const epochSeconds = Number(optionText(invocation, 'epoch-seconds') ?? 3_600);
-    if (!Number.isInteger(epochSeconds) || epochSeconds < 120 || epochSeconds > 86_400) throw new UsageError('--epoch-seconds takes 120 to 86400');
-    const result = await ask(invocation, 'mesh.create', { name: invocation.positionals[0] ?? '', epochSeconds }, { atRest: true });
-    return show(invocation, result, 'next: `kelmesh up`, then `kelmesh mesh invite` prints the line to hand to others');
+    if (!Number.isInteger(epochSeconds) || epochSeconds < 120 || epochSeconds > 86_400)
+      throw new UsageError('--epoch-seconds takes 120 to 86400');
+    const result = await ask(
+      invocation,
+      'mesh.create',
+      { name: invocation.positionals[0] ?? '', epochSeconds },
+      { atRest: true },
+    );
+    return show(
+      invocation,
+      result,
+      'next: `kelmesh up`, then `kelmesh mesh invite` prints the line to hand to others',
+    );
   },
 };
 
@@ -60,7 +112,10 @@ export const meshInvite: Command = {
     if (invocation.json) printJson(invocation.io, result);
     else {
       print(invocation.io, String(result['line']));
-      note(invocation.io, 'next, on the other side: `kelmesh mesh join LINE` and `kelmesh up`; then here: `kelmesh mesh admit AID`');
+      note(
+        invocation.io,
+        'next, on the other side: `kelmesh mesh join LINE` and `kelmesh up`; then here: `kelmesh mesh admit AID`',
+      );
     }
     return exitCodes.ok;
   },
@@ -72,8 +127,17 @@ export const meshJoin: Command = {
   summary: 'ask to join the mesh of an invite line',
   minPositionals: 1,
   async run(invocation) {
-    const result = await ask(invocation, 'mesh.join', { line: invocation.positionals[0] ?? '' }, { atRest: true });
-    return show(invocation, result, `next: \`kelmesh up\`; tell the governor your AID over a channel you both trust: ${result['aid']}`);
+    const result = await ask(
+      invocation,
+      'mesh.join',
+      { line: invocation.positionals[0] ?? '' },
+      { atRest: true },
+    );
+    return show(
+      invocation,
+      result,
+      `next: \`kelmesh up\`; tell the governor your AID over a channel you both trust: ${result['aid']}`,
+    );
   },
 };
 
@@ -89,7 +153,11 @@ export const meshAdmit: Command = {
   async run(invocation) {
     const name = optionText(invocation, 'name');
     const region = optionText(invocation, 'region');
-    const args = { aid: invocation.positionals[0] ?? '', ...(name === undefined ? {} : { name }), ...(region === undefined ? {} : { region }) };
+    const args = {
+      aid: invocation.positionals[0] ?? '',
+      ...(name === undefined ? {} : { name }),
+      ...(region === undefined ? {} : { region }),
+    };
     return show(invocation, await ask(invocation, 'mesh.admit', args, { atRest: true }));
   },
 };
@@ -98,12 +166,21 @@ export const meshRemove: Command = {
   name: 'mesh remove',
   usage: 'AID|NAME',
   summary: 'remove an organisation: a new version of the charter, and its tunnels go at once',
-  details: 'A node that cannot be reached keeps its tunnels until it hears of it; WireGuard ends a session 180 s after its last handshake.',
+  details:
+    'A node that cannot be reached keeps its tunnels until it hears of it; WireGuard ends a session 180 s after its last handshake.',
   minPositionals: 1,
   options: { reason: { type: 'string', value: 'TEXT', does: 'told to the removed organisation' } },
   async run(invocation) {
     const reason = optionText(invocation, 'reason');
-    return show(invocation, await ask(invocation, 'mesh.remove', { who: invocation.positionals[0] ?? '', ...(reason === undefined ? {} : { reason }) }, { atRest: true }));
+    return show(
+      invocation,
+      await ask(
+        invocation,
+        'mesh.remove',
+        { who: invocation.positionals[0] ?? '', ...(reason === undefined ? {} : { reason }) },
+        { atRest: true },
+      ),
+    );
   },
 };
 

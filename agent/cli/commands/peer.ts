@@ -24,7 +24,11 @@ export const peerList: Command = {
   async run(invocation) {
     const result = await ask(invocation, 'peer.list', {}, { atRest: false });
     if (invocation.json) printJson(invocation.io, result);
-    else print(invocation.io, peerTable(result['peers'] as unknown as readonly PeerRow[]) || 'no other members');
+    else
+      print(
+        invocation.io,
+        peerTable(result['peers'] as unknown as readonly PeerRow[]) || 'no other members',
+      );
     return exitCodes.ok;
   },
 };
@@ -43,5 +47,8 @@ export function peerTable(peers: readonly PeerRow[]): string {
     peer.proof === null ? 'not proven' : 'proven',
     peer.reason ?? '',
   ]);
-  return table([['name', 'overlay', 'state', 'level', 'epoch', 'sn', 'endpoint', 'rx/tx', 'proof', ''], ...rows]);
+  return table([
+    ['name', 'overlay', 'state', 'level', 'epoch', 'sn', 'endpoint', 'rx/tx', 'proof', ''],
+    ...rows,
+  ]);
 }

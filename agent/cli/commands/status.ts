@@ -16,7 +16,12 @@ interface Status {
   readonly knocks: readonly { readonly aid: string; readonly at: string }[];
   readonly auditLeaves: number;
   readonly nextEpoch: string;
-  readonly mesh: { readonly name: string | null; readonly isMember: boolean; readonly version: number | null; readonly revoked: { readonly reason: string } | null } | null;
+  readonly mesh: {
+    readonly name: string | null;
+    readonly isMember: boolean;
+    readonly version: number | null;
+    readonly revoked: { readonly reason: string } | null;
+  } | null;
 }
 
 export const status: Command = {
@@ -35,20 +40,25 @@ export const status: Command = {
         ['identity', `${s.aid}, event ${s.sn}${s.rotating ? ', tunnels change over' : ''}`],
         ['mesh', meshLine(s.mesh)],
         ['overlay', s.overlay.join(', ') || '-'],
-        ['interface', s.interface === null ? '-' : `${s.interface}, UDP port ${s.port}, ${s.driver}`],
+        [
+          'interface',
+          s.interface === null ? '-' : `${s.interface}, UDP port ${s.port}, ${s.driver}`,
+        ],
         ['peers', `${s.peersUp} of ${s.peers.length} up, next key epoch ${s.nextEpoch}`],
         ['audit log', `${s.auditLeaves} leaves`],
       ]),
     );
     if (s.peers.length > 0) print(invocation.io, `\n${peerTable(s.peers)}`);
-    for (const { aid, at } of s.knocks) print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);
+    for (const { aid, at } of s.knocks)
+      print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);
     return exitCodes.ok;
   },
 };
 
 function meshLine(mesh: Status['mesh']): string {
   if (mesh === null) return 'none: `kelmesh mesh create NAME`, or `kelmesh mesh join LINE`';
-  if (mesh.revoked !== null) return `removed by the governor: ${mesh.revoked.reason || 'no reason given'}`;
+  if (mesh.revoked !== null)
+    return `removed by the governor: ${mesh.revoked.reason || 'no reason given'}`;
   if (!mesh.isMember) return 'waiting to be admitted by the governor';
   return `${mesh.name}, charter version ${mesh.version}`;
 }

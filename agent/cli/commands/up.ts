@@ -2,11 +2,11 @@ import { fork } from 'node:child_process';
 import { mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Secret } from '#src/secret';
 import { type Config, readConfig } from '../../config/config.ts';
 import { askAgent, RemoteError } from '../../control/client.ts';
 import { ControlError } from '../../control/errors.ts';
 import { errorResponse } from '../../control/protocol.ts';
-import { Secret } from '#src/secret';
 import { runDaemon } from '../../daemon.ts';
 import { keyStoreSecret, requireState } from '../ask.ts';
 import type { Command } from '../command.ts';
@@ -24,15 +24,21 @@ export const up: Command = {
   summary: 'start the agent: connect to the peers and bring up the tunnels',
   details: `Returns when the agent serves. It writes to agent.log in the state directory; with --foreground it stays
 in the terminal (or under systemd) and writes to stderr. Tunnels that run already are taken over untouched.`,
-  options: { foreground: { type: 'boolean', does: 'stay in the foreground until SIGINT or SIGTERM' } },
+  options: {
+    foreground: { type: 'boolean', does: 'stay in the foreground until SIGINT or SIGTERM' },
+  },
   async run(invocation) {
     const { io } = invocation;
     const config = readConfig(invocation.config);
     requireState(config);
-    if (process.send !== undefined && invocation.options['foreground'] === true) return serveForParent(config, io);
+    if (process.send !== undefined && invocation.options['foreground'] === true)
+      return serveForParent(config, io);
     using secret = await keyStoreSecret(config, io);
     if (invocation.options['foreground'] === true) {
-      await runDaemon(config, secret, { write: (line) => io.stderr.write(line), ready: () => undefined });
+      await runDaemon(config, secret, {
+        write: (line) => io.stderr.write(line),
+        ready: () => undefined,
+      });
       return exitCodes.ok;
     }
     await startInBackground(config, secret);
@@ -51,17 +57,37 @@ async function startInBackground(config: Config, secret: Secret): Promise<void> 
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   const log = openSync(join(config.stateDir, 'agent.log'), 'a', 0o600);
   const main = fileURLToPath(new URL('../../main.ts', import.meta.url));
-  const child = fork(main, ['up', '--foreground', '--config', config.file], { detached: true, stdio: ['ignore', log, log, 'ipc'] });
+  const child = fork(main, ['up', '--foreground', '--config', config.file], {
+    detached: true,
+    stdio: ['ignore', log, log, 'ipc'],
+  });
   const message: ToAgent = { secret: Buffer.from(secret.expose()).toString('base64') };
   child.send(message);
   const answer = await new Promise<FromAgent>((resolve) => {
-    const timer = setTimeout(() => resolve(errorResponse(new ControlError('CONTROL_START_FAILED', `the agent was not ready after ${START_MS / 1_000} s`))), START_MS);
+    const timer = setTimeout(
+      () =>
+        resolve(
+          errorResponse(
+            new ControlError(
+              'CONTROL_START_FAILED',
+              `the agent was not ready after ${START_MS / 1_000} s`,
+            ),
+          ),
+        ),
+      START_MS,
+    );
     const end = (result: FromAgent) => {
       clearTimeout(timer);
       resolve(result);
     };
     child.once('message', (text) => end(text as FromAgent));
-    child.once('exit', (code, signal) => end(errorResponse(new ControlError('CONTROL_START_FAILED', `the agent ended with ${signal ?? code}`))));
+    child.once('exit', (code, signal) =>
+      end(
+        errorResponse(
+          new ControlError('CONTROL_START_FAILED', `the agent ended with ${signal ?? code}`),
+        ),
+      ),
+    );
   });
   if ('error' in answer) {
     child.kill();
@@ -84,10 +110,17 @@ async function refuseSecond(config: Config): Promise<void> {
 /** The agent in the background: the secret comes over the channel, so it stands neither in argv nor in the environment. */
 async function serveForParent(config: Config, io: Io): Promise<number> {
   const secret = await new Promise<Secret>((resolve) => {
-    process.once('message', (message) => resolve(Secret.take(Buffer.from((message as ToAgent).secret, 'base64'))));
+    process.once('message', (message) =>
+      resolve(Secret.take(Buffer.from((message as ToAgent).secret, 'base64'))),
+    );
   });
   let isReady = false;
-  const tell = (message: FromAgent) => new Promise<void>((resolve) => (process.send === undefined || !process.connected ? resolve() : process.send(message, () => resolve())));
+  const tell = (message: FromAgent) =>
+    new Promise<void>((resolve) =>
+      process.send === undefined || !process.connected
+        ? resolve()
+        : process.send(message, () => resolve()),
+    );
   try {
     await runDaemon(config, secret, {
       write: (line) => io.stderr.write(line),
