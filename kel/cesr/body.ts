@@ -98,7 +98,9 @@ function checked(value: BodyValue): BodyValue {
       checked(key);
       checked(item);
     }
-  } else if (typeof value === 'object' && value !== null) throw bad('an object that is not a Map');
+  } else if (value === undefined || (typeof value === 'object' && value !== null)) {
+    throw bad('an object that is not a Map, or undefined');
+  }
   return value;
 }
 

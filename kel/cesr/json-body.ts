@@ -61,6 +61,10 @@ function toBodyValue(value: unknown, depth: number): BodyValue | undefined {
 const NUMBER = /-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
 const STRING = /"([^"\\]|\\.)*"/y;
 
+function isInexact(number: number): boolean {
+  return !Number.isFinite(number) || (Number.isInteger(number) && !Number.isSafeInteger(number));
+}
+
 class StrictJson {
   readonly #text: string;
   #at = 0;
@@ -135,7 +139,7 @@ class StrictJson {
     const text = this.#match(NUMBER, 'a value');
     const number = Number(text);
     if (Number.isSafeInteger(number) || !/^-?[0-9]+$/.test(text)) {
-      if (!Number.isFinite(number) || JSON.stringify(number) !== text)
+      if (isInexact(number) || JSON.stringify(number) !== text)
         throw this.#fault(`number ${text} is not in its shortest form`);
       return number;
     }

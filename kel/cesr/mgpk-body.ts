@@ -116,13 +116,13 @@ function read(reader: BinaryReader, depth: number): BodyValue {
     case 0xcf:
       return narrow(atLeast(reader, reader.uint64(), 2n ** 32n));
     case 0xd0:
-      return below(reader, reader.uint(1) - 2 ** 8, -32);
+      return below(reader, (reader.uint(1) << 24) >> 24, -32);
     case 0xd1:
-      return below(reader, reader.uint(2) - 2 ** 16, -(2 ** 7));
+      return below(reader, (reader.uint(2) << 16) >> 16, -(2 ** 7));
     case 0xd2:
-      return below(reader, reader.uint(4) - 2 ** 32, -(2 ** 15));
+      return below(reader, reader.uint(4) | 0, -(2 ** 15));
     case 0xd3:
-      return narrow(below(reader, reader.uint64() - 2n ** 64n, -(2n ** 31n)));
+      return narrow(below(reader, BigInt.asIntN(64, reader.uint64()), -(2n ** 31n)));
     case 0xd9:
       return reader.text(atLeast(reader, reader.uint(1), 32));
     case 0xda:
@@ -168,7 +168,7 @@ function atLeast<T extends number | bigint>(reader: BinaryReader, value: T, leas
 
 /** For negative numbers: a value that would fit the next shorter form is not canonical. */
 function below<T extends number | bigint>(reader: BinaryReader, value: T, limit: T): T {
-  if (value >= limit || value < -(2n ** 63n)) throw reader.fault(`number ${value} in another form`);
+  if (value >= limit) throw reader.fault(`number ${value} in another form`);
   return value;
 }
 

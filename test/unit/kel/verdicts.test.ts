@@ -1,0 +1,655 @@
+/** One verdict per case that KERI verifiers get wrong or disagree on: never more lenient than the specification. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import type { BodyValue } from '#kel/cesr/body-value';
+import { encodeCounter } from '#kel/cesr/counter';
+import { encodeMatter } from '#kel/cesr/matter';
+import { encodeWithSaid } from '#kel/cesr/said';
+import { buildInception } from '#kel/event/inception';
+import { buildInteraction } from '#kel/event/interaction';
+import { keyDigest } from '#kel/event/key-digest';
+import { buildRotation } from '#kel/event/rotation';
+import { digestSeal, eventSeal, type Seal } from '#kel/event/seal';
+import { encodeSignedEvent } from '#kel/event/signed-event';
+import type { Aid, VerificationKey } from '#kel/identifiers';
+import { LogVerifier } from '#kel/verify/log-verifier';
+import { concatBytes, utf8 } from '#src/bytes';
+import {
+  ed25519,
+  Organisation,
+  sign,
+  type TestKey,
+  testKey,
+  verifySignature,
+  witnessKey,
+} from './organisation.ts';
+
+type Fields = [string, BodyValue][];
+
+interface Verdict {
+  readonly states: ReadonlyMap<string, number>;
+  readonly refused: readonly string[];
+  readonly waiting: readonly string[];
+}
+
+function judge(...messages: Uint8Array[]): Verdict {
+  const verifier = new LogVerifier(verifySignature);
+  for (const message of messages) verifier.feed(message);
+  const { aids, refused, waiting } = verifier.finish();
+  return {
+    states: new Map(aids.map(({ aid, sn }) => [aid, sn])),
+    refused: refused.map(({ code }) => code),
+    waiting: waiting.map(({ code }) => code),
+  };
+}
+
+function refuses(code: string, ...messages: Uint8Array[]): void {
+  const { refused, waiting } = judge(...messages);
+  assert.deepEqual([refused, waiting], [[code], []]);
+}
+
+function waits(code: string, ...messages: Uint8Array[]): void {
+  const { refused, waiting } = judge(...messages);
+  assert.deepEqual([refused, waiting], [[], [code]]);
+}
+
+/** Accepted to the last event of the organisation. */
+function accepts(org: { readonly aid: Aid }, sn: number, ...messages: Uint8Array[]): void {
+  const { states, refused, waiting } = judge(...messages);
+  assert.deepEqual([refused, waiting], [[], []]);
+  assert.equal(states.get(org.aid), sn);
+}
+
+const key = testKey('a/0/0');
+const next = testKey('a/1/0');
+
+/** Fields of a good inception; the caller spoils some. */
+function inceptionFields(): Fields {
+  return [
+    ['t', 'icp'],
+    ['d', ''],
+    ['i', ''],
+    ['s', '0'],
+    ['kt', '1'],
+    ['k', [key.key]],
+    ['nt', '1'],
+    ['n', [keyDigest(next.key)]],
+    ['bt', '0'],
+    ['b', []],
+    ['c', []],
+    ['a', []],
+  ];
+}
+
+function withValue(fields: Fields, label: string, value: BodyValue): Fields {
+  return fields.map(([name, old]) => [name, name === label ? value : old]);
+}
+
+/** Signed by `key` whatever it says. */
+function signed(
+  fields: Fields,
+  labels: readonly string[] = ['d', 'i'],
+  signers: readonly TestKey[] = [key],
+): Uint8Array {
+  const { bytes } = encodeWithSaid('KERI', 'JSON', fields, labels);
+  return encodeSignedEvent(bytes, sign(bytes, signers));
+}
+
+function inception(label: string, value: BodyValue): Uint8Array {
+  return signed(withValue(inceptionFields(), label, value));
+}
+
+function started(
+  input: Parameters<Organisation['incept']>[0] = {},
+  options: Parameters<Organisation['incept']>[1] = {},
+) {
+  const org = new Organisation('a');
+  org.incept(input, options);
+  return org;
+}
+
+describe('verdicts: form of a message', () => {
+  it('the inception that the other cases spoil is good', () => {
+    const { states, refused } = judge(signed(inceptionFields()));
+    assert.deepEqual([[...states.values()], refused], [[0], []]);
+  });
+
+  it('spaces behind separators, though size and SAID count them', () => {
+    const { bytes } = encodeWithSaid('KERI', 'JSON', inceptionFields(), ['d', 'i']);
+    const spaced = Buffer.from(bytes).toString().replaceAll(',', ', ');
+    const size = spaced.length.toString(16).padStart(6, '0');
+    const text = spaced.replace(/KERI10JSON[0-9a-f]{6}/, `KERI10JSON${size}`);
+    refuses('KEL_BAD_BODY', utf8(text));
+  });
+
+  it('two fields swapped, one more, one missing', () => {
+    const fields = inceptionFields();
+    const swapped = [...fields.slice(0, 8), fields[9], fields[8], ...fields.slice(10)] as Fields;
+    refuses('KEL_BAD_SCHEMA', signed(swapped));
+    refuses('KEL_BAD_SCHEMA', signed([...fields, ['x', '']]));
+    refuses('KEL_BAD_SCHEMA', signed(fields.filter(([label]) => label !== 'c')));
+  });
+
+  it('sequence numbers in other forms than the canonical', () => {
+    refuses('KEL_BAD_VALUE', inception('s', '00'));
+    const org = started();
+    const ixn = (s: BodyValue): Fields => [
+      ['t', 'ixn'],
+      ['d', ''],
+      ['i', org.aid],
+      ['s', s],
+      ['p', org.state.said],
+      ['a', []],
+    ];
+    for (const s of ['01', '0x1', 1, 'A', ''])
+      refuses('KEL_BAD_VALUE', org.stream, signed(ixn(s), ['d']));
+    refuses('KEL_BAD_VALUE', org.stream, signed(ixn('0'), ['d']));
+    accepts(org, 1, org.stream, signed(ixn('1'), ['d']));
+  });
+
+  it('a size that swallows the first character of the attachments', () => {
+    const text = Buffer.from(signed(inceptionFields())).toString();
+    const size = Number.parseInt(text.slice(16, 22), 16);
+    refuses(
+      'KEL_BAD_STREAM',
+      utf8(
+        text.replace(
+          /KERI10JSON[0-9a-f]{6}/,
+          `KERI10JSON${(size + 1).toString(16).padStart(6, '0')}`,
+        ),
+      ),
+    );
+  });
+
+  it('CBOR with a long map head, CBOR with a label twice', () => {
+    const { bytes } = encodeWithSaid('KERI', 'CBOR', inceptionFields(), ['d', 'i']);
+    const longHead = concatBytes(Uint8Array.of(0xb8, 13), bytes.subarray(1));
+    const size = (body: Uint8Array) =>
+      Buffer.from(
+        Buffer.from(body)
+          .toString('latin1')
+          .replace(/CBOR[0-9a-f]{6}/, `CBOR${body.length.toString(16).padStart(6, '0')}`),
+        'latin1',
+      );
+    refuses('KEL_BAD_BODY', size(longHead));
+    const twice = concatBytes(Uint8Array.of(0xae), bytes.subarray(1), Buffer.from('616180', 'hex'));
+    refuses('KEL_BAD_BODY', size(twice));
+  });
+});
+
+describe('verdicts: inception', () => {
+  it('the same inception twice changes nothing', () => {
+    const org = started();
+    accepts(org, 0, org.stream, org.stream);
+  });
+
+  it('two inceptions of one basic AID: the first stays, the second is duplicity', () => {
+    const basic = (seed: string) => {
+      const event = buildInception({
+        keys: [key.key],
+        nextDigests: [keyDigest(testKey(seed).key)],
+        isBasic: true,
+      });
+      return encodeSignedEvent(event.bytes, sign(event.bytes, [key]));
+    };
+    refuses('KEL_DUPLICITOUS', basic('x'), basic('y'));
+    const forged = buildInception({ keys: [key.key], nextDigests: [], isBasic: true });
+    refuses('KEL_BAD_SIGNATURE', encodeSignedEvent(forged.bytes, sign(forged.bytes, [next])));
+    refuses(
+      'KEL_CONFLICT_UNVERIFIED',
+      basic('x'),
+      encodeSignedEvent(forged.bytes, sign(forged.bytes, [next])),
+    );
+  });
+
+  it('thresholds that cannot be met, are zero, or are no numbers', () => {
+    for (const kt of [
+      '2',
+      '0',
+      '1.0',
+      '01',
+      'A',
+      1,
+      [],
+      ['1/3'],
+      ['2/4'],
+      ['3/2'],
+      ['0.5'],
+      ['1/2', '1/2'],
+    ]) {
+      refuses('KEL_BAD_THRESHOLD', inception('kt', kt));
+    }
+    for (const nt of ['2', '0', [], ['1/3']]) refuses('KEL_BAD_THRESHOLD', inception('nt', nt));
+  });
+
+  it('an unknown trait is carried', () => {
+    const { states, refused } = judge(inception('c', ['XYZ']));
+    assert.deepEqual([[...states.values()], refused], [[0], []]);
+  });
+
+  it('witness thresholds against the list, a witness twice, a transferable witness', () => {
+    const { aid } = witnessKey('w');
+    const witnesses = (bt: string, b: BodyValue) =>
+      signed(withValue(withValue(inceptionFields(), 'bt', bt), 'b', b));
+    refuses('KEL_BAD_WITNESSES', witnesses('1', []));
+    refuses('KEL_BAD_WITNESSES', witnesses('2', [aid]));
+    refuses('KEL_BAD_WITNESSES', witnesses('0', [aid]));
+    refuses('KEL_BAD_WITNESSES', witnesses('1', [aid, aid]));
+    refuses('KEL_BAD_WITNESSES', witnesses('1', [testKey('w').key]));
+    waits('KEL_AWAITS_WITNESSES', witnesses('1', [aid]));
+  });
+
+  it('a key twice, a next digest twice', () => {
+    const twice = withValue(withValue(inceptionFields(), 'k', [key.key, key.key]), 'kt', '2');
+    refuses('KEL_BAD_KEYS', signed(twice));
+    const digest = keyDigest(next.key);
+    refuses('KEL_BAD_KEYS', inception('n', [digest, digest]));
+  });
+
+  it('a prefix that is not derived from the event', () => {
+    refuses('KEL_BAD_PREFIX', signed(withValue(inceptionFields(), 'i', next.key), ['d']));
+    refuses(
+      'KEL_BAD_PREFIX',
+      signed(
+        withValue(inceptionFields(), 'i', key.key)
+          .concat([['di', 'E'.padEnd(44, 'A')]])
+          .map(([l, v]) => [l, l === 't' ? 'dip' : v]),
+        ['d'],
+      ),
+    );
+    refuses('KEL_BAD_SAID', signed(withValue(inceptionFields(), 'i', 'E'.padEnd(44, 'A')), ['d']));
+    const b = witnessKey('a');
+    refuses(
+      'KEL_BAD_PREFIX',
+      signed(withValue(withValue(inceptionFields(), 'i', b.aid), 'k', [b.key]), ['d'], [b]),
+    );
+  });
+});
+
+describe('verdicts: signatures', () => {
+  it('one valid and one invalid, one valid and one with an index out of range', () => {
+    const event = started().steps[0];
+    const bytes = event?.bytes as Uint8Array;
+    const raw = ed25519.sign(bytes, key.seed);
+    accepts(
+      { aid: event?.aid as Aid },
+      0,
+      encodeSignedEvent(bytes, [
+        { index: 0, raw: new Uint8Array(64) },
+        { index: 0, raw },
+      ]),
+    );
+    accepts(
+      { aid: event?.aid as Aid },
+      0,
+      encodeSignedEvent(bytes, [
+        { index: 9, raw },
+        { index: 0, raw },
+      ]),
+    );
+    refuses('KEL_BAD_SIGNATURE', encodeSignedEvent(bytes, [{ index: 0, raw: new Uint8Array(64) }]));
+    refuses('KEL_BAD_SIGNATURE', encodeSignedEvent(bytes, []));
+    refuses('KEL_BAD_SIGNATURE', encodeSignedEvent(bytes, [{ index: 0, raw, algorithm: 'p256' }]));
+  });
+
+  it('2 of 2 by one key under several codes waits for the other key', () => {
+    const org = new Organisation('a');
+    const { bytes } = org.incept({ keyCount: 2, signingThreshold: '2' });
+    const raw = ed25519.sign(bytes, key.seed);
+    const forms = [
+      { index: 0, raw },
+      { index: 0, raw, currentOnly: true },
+      { index: 0, ondex: 1, raw },
+    ];
+    waits('KEL_AWAITS_SIGNATURES', encodeSignedEvent(bytes, forms));
+    const both = sign(bytes, org.keys(0, 2));
+    waits('KEL_AWAITS_SIGNATURES', encodeSignedEvent(bytes, both.slice(0, 1)));
+    accepts(org, 0, encodeSignedEvent(bytes, both));
+    // In two messages.
+    accepts(
+      org,
+      0,
+      encodeSignedEvent(bytes, both.slice(0, 1)),
+      encodeSignedEvent(bytes, both.slice(1)),
+    );
+  });
+
+  it('weights are summed clause by clause', () => {
+    const org = new Organisation('a');
+    const { bytes } = org.incept({
+      keyCount: 4,
+      signingThreshold: [['1/2', '1/2', '1/3'], ['1']],
+      nextThreshold: '1',
+    });
+    const all = sign(bytes, org.keys(0, 4));
+    waits('KEL_AWAITS_SIGNATURES', encodeSignedEvent(bytes, all.slice(0, 3)));
+    waits('KEL_AWAITS_SIGNATURES', encodeSignedEvent(bytes, all.slice(1)));
+    accepts(org, 0, encodeSignedEvent(bytes, [...all.slice(0, 2), ...all.slice(3)]));
+  });
+
+  it('one witness that signs twice is one receipt; a couple counts; a stranger does not', () => {
+    const witnesses = [witnessKey('w0'), witnessKey('w1')];
+    const org = new Organisation('a');
+    const { bytes } = org.incept(
+      { witnesses: witnesses.map(({ aid }) => aid), witnessThreshold: 2 },
+      { witnesses },
+    );
+    const own = sign(bytes, org.keys(0));
+    const receipts = sign(bytes, witnesses);
+    const first = receipts[0] as (typeof receipts)[number];
+    const twice = [first, { ...first, ondex: 1 }, { ...first, currentOnly: true }];
+    waits('KEL_AWAITS_WITNESSES', encodeSignedEvent(bytes, own, { witnessSignatures: twice }));
+    accepts(org, 0, encodeSignedEvent(bytes, own, { witnessSignatures: receipts }));
+    const couple = ({ aid, seed }: { aid: Aid; seed: Uint8Array }) =>
+      utf8(`${encodeCounter('C', 1)}${aid}${encodeMatter('0B', ed25519.sign(bytes, seed))}`);
+    const bare = (more: Uint8Array) => {
+      const framed = Buffer.from(
+        encodeSignedEvent(bytes, own, { witnessSignatures: [first] }),
+      ).toString('latin1');
+      const groups = framed.slice(bytes.length + 4);
+      return concatBytes(bytes, utf8(groups), more);
+    };
+    accepts(org, 0, bare(couple(witnesses[1] as (typeof witnesses)[number])));
+    waits('KEL_AWAITS_WITNESSES', bare(couple(witnessKey('stranger'))));
+  });
+});
+
+describe('verdicts: rotation', () => {
+  it('by a key that was never committed to', () => {
+    const org = started();
+    const stranger = testKey('stranger');
+    const rot = buildRotation({ prior: org.state, keys: [stranger.key], nextDigests: [] });
+    waits(
+      'KEL_AWAITS_NEXT_KEYS',
+      org.stream,
+      encodeSignedEvent(rot.bytes, sign(rot.bytes, [stranger])),
+    );
+  });
+
+  it('a current-only signature exposes no next key', () => {
+    const org = started();
+    const currentOnly = (bytes: Uint8Array) =>
+      sign(bytes, org.keys(1)).map((one) => ({ ...one, currentOnly: true }));
+    const { message } = org.rotate({}, { signatures: currentOnly });
+    waits('KEL_AWAITS_NEXT_KEYS', org.steps[0]?.message as Uint8Array, message);
+  });
+
+  it('keys in another order than committed: only with the right ondex', () => {
+    const org = started({ keyCount: 2, signingThreshold: '2', nextThreshold: '2' });
+    const [a, b] = org.keys(1, 2) as [TestKey, TestKey];
+    const rot = buildRotation({
+      prior: org.state,
+      keys: [b.key, a.key],
+      signingThreshold: '2',
+      nextDigests: [],
+    });
+    const plain = sign(rot.bytes, [b, a]);
+    waits('KEL_AWAITS_NEXT_KEYS', org.stream, encodeSignedEvent(rot.bytes, plain));
+    const dual = plain.map((one, i) => ({ ...one, ondex: 1 - i }));
+    accepts(org, 1, org.stream, encodeSignedEvent(rot.bytes, dual));
+  });
+
+  it('one exposed key does not stand for two digests', () => {
+    const org = started({ keyCount: 2, signingThreshold: '1', nextThreshold: '2' });
+    const [a] = org.keys(1, 2) as [TestKey, TestKey];
+    const rot = buildRotation({ prior: org.state, keys: [a.key], nextDigests: [] });
+    const raw = ed25519.sign(rot.bytes, a.seed);
+    waits(
+      'KEL_AWAITS_NEXT_KEYS',
+      org.stream,
+      encodeSignedEvent(rot.bytes, [
+        { index: 0, raw },
+        { index: 0, ondex: 1, raw },
+      ]),
+    );
+  });
+
+  it('a wrong prior event', () => {
+    const org = started();
+    const elsewhere = { ...org.state, said: digestSeal(org.state.said).get('d') as never };
+    const rot = buildRotation({
+      prior: { ...elsewhere, said: keyDigest(key.key) as never },
+      keys: [next.key],
+      nextDigests: [],
+    });
+    refuses('KEL_BAD_PRIOR', org.stream, encodeSignedEvent(rot.bytes, sign(rot.bytes, [next])));
+  });
+
+  it('witness cuts and adds that contradict the list', () => {
+    const witness = witnessKey('w');
+    const other = witnessKey('x');
+    const org = started(
+      { witnesses: [witness.aid], witnessThreshold: 1 },
+      { witnesses: [witness] },
+    );
+    const rotation = (input: Partial<Parameters<typeof buildRotation>[0]>) => {
+      const rot = buildRotation({
+        prior: org.state,
+        keys: [next.key],
+        nextDigests: [],
+        witnessThreshold: 1,
+        ...input,
+      });
+      return encodeSignedEvent(rot.bytes, sign(rot.bytes, [next]), {
+        witnessSignatures: sign(rot.bytes, [witness]),
+      });
+    };
+    refuses('KEL_BAD_WITNESSES', org.stream, rotation({ witnessCuts: [other.aid] }));
+    refuses('KEL_BAD_WITNESSES', org.stream, rotation({ witnessAdds: [witness.aid] }));
+    refuses('KEL_BAD_WITNESSES', org.stream, rotation({ witnessThreshold: 2 }));
+    refuses(
+      'KEL_BAD_WITNESSES',
+      org.stream,
+      rotation({ witnessCuts: [witness.aid], witnessThreshold: 1 }),
+    );
+    assert.throws(() => rotation({ witnessCuts: [other.aid], witnessAdds: [other.aid] }), {
+      code: 'KEL_BAD_WITNESSES',
+    });
+    accepts(org, 1, org.stream, rotation({}));
+  });
+
+  it('nothing follows the end of an AID, or a non-transferable one', () => {
+    const org = started();
+    org.rotate({ nextCount: 0 });
+    const ixn = buildInteraction({ prior: org.state, anchors: [] });
+    refuses(
+      'KEL_NOT_TRANSFERABLE',
+      org.stream,
+      encodeSignedEvent(ixn.bytes, sign(ixn.bytes, org.keys(1))),
+    );
+    const basic = witnessKey('b');
+    const icp = buildInception({ keys: [basic.key], nextDigests: [], isBasic: true });
+    const first = encodeSignedEvent(icp.bytes, sign(icp.bytes, [basic]));
+    const after = buildInteraction({ prior: { ...org.state, ...icp }, anchors: [] });
+    refuses(
+      'KEL_NOT_TRANSFERABLE',
+      first,
+      encodeSignedEvent(after.bytes, sign(after.bytes, [basic])),
+    );
+  });
+
+  it('an establishment-only AID interacts', () => {
+    const org = started({ configTraits: ['EO'] });
+    const ixn = buildInteraction({ prior: org.state, anchors: [] });
+    refuses(
+      'KEL_ESTABLISHMENT_ONLY',
+      org.stream,
+      encodeSignedEvent(ixn.bytes, sign(ixn.bytes, [key])),
+    );
+  });
+});
+
+describe('verdicts: order, recovery, duplicity', () => {
+  it('an interaction before its prior event waits', () => {
+    const org = started();
+    org.anchor();
+    org.anchor();
+    waits(
+      'KEL_AWAITS_PRIOR',
+      org.steps[0]?.message as Uint8Array,
+      org.steps[2]?.message as Uint8Array,
+    );
+    waits('KEL_AWAITS_PRIOR', org.steps[2]?.message as Uint8Array);
+  });
+
+  it('a rotation takes the place of interactions, and the log goes on behind it', () => {
+    const org = started();
+    org.anchor();
+    org.anchor();
+    const recovered = org.fork(1);
+    recovered.rotate();
+    recovered.anchor();
+    accepts(org, 2, org.stream, recovered.stream);
+    // Seen late, the replaced interaction is no duplicity.
+    refuses('KEL_SUPERSEDED', recovered.stream, org.steps[1]?.message as Uint8Array);
+  });
+
+  it('a rotation does not take the place of a rotation, nor an interaction of an interaction', () => {
+    const org = started();
+    const fork = org.fork(1);
+    org.rotate();
+    fork.rotate({ anchors: [digestSeal(org.state.said)] });
+    refuses('KEL_DUPLICITOUS', org.stream, fork.steps[1]?.message as Uint8Array);
+    const left = started();
+    const right = left.fork(1);
+    left.anchor();
+    right.anchor([digestSeal(left.state.said)]);
+    refuses('KEL_DUPLICITOUS', left.stream, right.steps[1]?.message as Uint8Array);
+  });
+
+  it('a rotation before the last rotation does not recover', () => {
+    const org = started();
+    const fork = org.fork(1);
+    org.anchor();
+    org.rotate();
+    fork.rotate();
+    refuses('KEL_DUPLICITOUS', org.stream, fork.steps[1]?.message as Uint8Array);
+  });
+
+  it('a contradiction that the keys in force have not signed is no duplicity', () => {
+    const org = started();
+    const forged = buildInteraction({ prior: org.state, anchors: [digestSeal(org.state.said)] });
+    org.anchor();
+    refuses(
+      'KEL_CONFLICT_UNVERIFIED',
+      org.stream,
+      encodeSignedEvent(forged.bytes, sign(forged.bytes, [next])),
+    );
+  });
+
+  it('names both events of a duplicity', () => {
+    const left = started();
+    const right = left.fork(1);
+    const a = left.anchor();
+    const b = right.anchor([digestSeal(a.said)]);
+    const verifier = new LogVerifier(verifySignature);
+    verifier.feed(left.stream);
+    verifier.feed(b.message);
+    const [refusal] = verifier.finish().refused;
+    assert.equal(refusal?.said, b.said);
+    assert.ok(refusal?.reason.includes(a.said));
+  });
+});
+
+describe('verdicts: delegation', () => {
+  const delegator = new Organisation('delegator');
+  delegator.incept();
+  const dip = buildInception({
+    keys: [key.key],
+    nextDigests: [keyDigest(next.key)],
+    delegator: delegator.aid,
+  });
+  const child = encodeSignedEvent(dip.bytes, sign(dip.bytes, [key]));
+
+  function sealedBy(seal: Seal): Uint8Array {
+    const copy = delegator.fork(1);
+    copy.anchor([seal]);
+    return copy.stream;
+  }
+
+  it('with and without the couple, before and after the seal', () => {
+    const parent = sealedBy(eventSeal(dip));
+    const source = { sn: 1, said: dip.said };
+    const coupled = encodeSignedEvent(dip.bytes, sign(dip.bytes, [key]), { sealSource: source });
+    for (const message of [child, coupled]) {
+      accepts(dip, 0, parent, message);
+      accepts(dip, 0, message, parent);
+    }
+    waits('KEL_AWAITS_DELEGATOR', child);
+    waits('KEL_AWAITS_DELEGATOR', delegator.stream, child);
+  });
+
+  it('a seal in any other form does not approve', () => {
+    const [i, s, d] = [...eventSeal(dip)] as [[string, string], [string, string], [string, string]];
+    const forms: [string, BodyValue][][] = [
+      [d],
+      [d, i, s],
+      [i, s, d, ['x', '']],
+      [i, ['s', '00'], d],
+      [i, ['s', 0], d],
+      [['i', delegator.aid], s, d],
+    ];
+    for (const form of forms) waits('KEL_AWAITS_DELEGATOR', sealedBy(new Map(form)), child);
+  });
+
+  it('a delegator that does not delegate', () => {
+    const strict = new Organisation('strict');
+    strict.incept({ configTraits: ['DND'] });
+    const event = buildInception({ keys: [key.key], nextDigests: [], delegator: strict.aid });
+    strict.anchor([eventSeal(event)]);
+    refuses(
+      'KEL_BAD_DELEGATION',
+      strict.stream,
+      encodeSignedEvent(event.bytes, sign(event.bytes, [key])),
+    );
+  });
+
+  it('a delegated AID takes drt only, another one rot only', () => {
+    const parent = delegator.fork(1);
+    parent.anchor([eventSeal(dip)]);
+    const state = { ...delegator.state, ...dip, delegator: undefined, witnessThreshold: 0 };
+    const rot = buildRotation({ prior: state, keys: [next.key], nextDigests: [], kind: 'CBOR' });
+    refuses(
+      'KEL_BAD_DELEGATION',
+      parent.stream,
+      child,
+      encodeSignedEvent(rot.bytes, sign(rot.bytes, [next])),
+    );
+    const org = started();
+    const drt = buildRotation({
+      prior: { ...org.state, delegator: delegator.aid },
+      keys: [next.key],
+      nextDigests: [],
+    });
+    refuses(
+      'KEL_BAD_DELEGATION',
+      org.stream,
+      encodeSignedEvent(drt.bytes, sign(drt.bytes, [next])),
+    );
+  });
+
+  it('a delegated rotation over an interaction, and over a delegated rotation that was approved earlier', () => {
+    const parent = delegator.fork(1);
+    parent.anchor([eventSeal(dip)]);
+    const state = { ...delegator.state, ...dip, keys: [key.key], delegator: delegator.aid };
+    const ixn = buildInteraction({ prior: state, anchors: [], kind: 'CBOR' });
+    const rotation = (keys: readonly VerificationKey[], anchors: readonly Seal[]) => {
+      const drt = buildRotation({ prior: state, keys, nextDigests: [], anchors, kind: 'CBOR' });
+      return { ...drt, message: encodeSignedEvent(drt.bytes, sign(drt.bytes, [next])) };
+    };
+    const first = rotation([next.key], []);
+    const second = rotation([next.key], [digestSeal(dip.said)]);
+    parent.anchor([eventSeal(first)]);
+    const interaction = encodeSignedEvent(ixn.bytes, sign(ixn.bytes, [key]));
+    accepts(dip, 1, parent.stream, child, interaction, first.message);
+    waits('KEL_AWAITS_DELEGATOR', parent.stream, child, first.message, second.message);
+    parent.anchor([eventSeal(second)]);
+    const verifier = new LogVerifier(verifySignature);
+    for (const message of [parent.stream, child, first.message, second.message])
+      verifier.feed(message);
+    assert.deepEqual(verifier.finish().refused, []);
+    assert.equal(verifier.state(dip.aid)?.said, second.said);
+    // The other way round the later approval stands already.
+    refuses('KEL_SUPERSEDED', parent.stream, child, second.message, first.message);
+  });
+});
