@@ -2,13 +2,13 @@
  * What becomes of one message: accepted, put in escrow, added to what is known, or refused; and what its
  * acceptance releases. Writes go to the table and count when the store has committed it.
  */
-import { type Attachments, emptyAttachments } from '#kel/cesr/attachments';
+import { emptyAttachments } from '#kel/cesr/attachments';
 import { KelError } from '#kel/errors';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import { sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
 import type { Decision } from '#kel/state/decision';
-import { type VerifySignature, validSignatures } from '#kel/state/key-signatures';
+import type { VerifySignature } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
 import { verifyWitnessSignatures } from '#kel/state/witness-signatures';
 import { equalBytes } from '#src/bytes';
@@ -28,6 +28,7 @@ import {
   type StoreMessage,
 } from './stored-message.ts';
 import type { EscrowedMessage, TimedEscrow } from './timed-escrow.ts';
+import { joinAttachments, verifiedAttachments } from './verified-attachments.ts';
 
 export type Verdict = Omit<MessageOutcome, 'offset'>;
 
@@ -200,7 +201,7 @@ export class EventIntake {
     const message = decodeMessage(stored);
     if (!('event' in message)) throw new TypeError('a receipt stands where an event belongs');
     const { event, bytes, attachments } = message;
-    const joined = encodeMessage(bytes, union(attachments, more));
+    const joined = encodeMessage(bytes, joinAttachments(attachments, more));
     if (equalBytes(joined, stored)) return false;
     this.#parts.table.put(eventKey(event.aid, event.sn, event.said), joined);
     this.#mustSync = true;
@@ -332,25 +333,14 @@ export class EventIntake {
   /** The new copy of a waiting event with what is verified of both. */
   #joined(message: KeyEventMessage, earlier: EscrowedMessage): KeyEventMessage {
     const { attachments } = decodeMessage(earlier.message);
-    const joined = union(attachments, this.#verified(message));
+    const joined = joinAttachments(attachments, this.#verified(message));
     return { ...message, attachments: { ...message.attachments, ...joined } };
   }
 
-  /**
-   * The attachments that verify: an event that waits keeps no others, or noise under the index of a key
-   * would stand in the way of that key's signature.
-   */
-  #verified({ event, bytes, attachments }: KeyEventMessage): StoredAttachments {
+  #verified(message: KeyEventMessage): StoredAttachments {
     const { logs, verifySignature } = this.#parts;
-    const before = logs.stateBefore(event.aid, event.sn);
-    const keys = event.type === 'ixn' ? (before?.keys ?? []) : event.keys;
-    const witnesses = witnessesAfter(before, event);
-    return {
-      signatures: validSignatures(verifySignature, keys, bytes, attachments.signatures),
-      witnessSignatures: verifyWitnessSignatures(verifySignature, witnesses, bytes, attachments),
-      receiptCouples: [],
-      sealSources: attachments.sealSources.slice(0, 1),
-    };
+    const { aid, sn } = message.event;
+    return verifiedAttachments(verifySignature, logs.stateBefore(aid, sn), message);
   }
 
   #stored(aid: Aid, sn: number, said: Said): Uint8Array {
@@ -362,39 +352,4 @@ export class EventIntake {
       { fields: { aid, sn } },
     );
   }
-}
-
-/** Lists of both, each signature once per place. */
-function union(first: StoredAttachments, second: StoredAttachments): StoredAttachments {
-  return {
-    signatures: distinct(first.signatures, second.signatures),
-    witnessSignatures: distinct(first.witnessSignatures, second.witnessSignatures),
-    receiptCouples: [],
-    sealSources: [...first.sealSources, ...second.sealSources].slice(0, 1),
-  };
-}
-
-function distinct(
-  first: Attachments['signatures'],
-  second: Attachments['signatures'],
-): Attachments['signatures'] {
-  const places = new Map(first.map((signature) => [placeOf(signature), signature]));
-  for (const signature of second) {
-    if (!places.has(placeOf(signature))) places.set(placeOf(signature), signature);
-  }
-  return [...places.values()];
-}
-
-function placeOf({ index, ondex }: Attachments['signatures'][number]): string {
-  return `${index} ${ondex}`;
-}
-
-function witnessesAfter(before: KeyState | undefined, event: KeyEvent): readonly Aid[] {
-  if ('witnesses' in event) return event.witnesses;
-  const witnesses = before?.witnesses ?? [];
-  if (event.type === 'ixn') return witnesses;
-  return [
-    ...witnesses.filter((witness) => !event.witnessCuts.includes(witness)),
-    ...event.witnessAdds,
-  ];
 }
