@@ -88,7 +88,7 @@ async function answer(
         : 'removing the tunnels and stopping the agent',
     );
     await stopped;
-    return { schema: 'kelmesh.down/1', stopped: true };
+    return { schema: 'kelmesh.down/1', stopped: true, pid: process.pid };
   }
   const run = Object.hasOwn(verbs, request.verb) ? verbs[request.verb] : undefined;
   if (run === undefined)

@@ -1,3 +1,4 @@
+import { systemClock } from '../../compose.ts';
 import { ask } from '../ask.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, print, printJson } from '../io.ts';
@@ -18,8 +19,26 @@ export const down: Command = {
       { keepTunnels: invocation.options['keep-tunnels'] === true },
       { atRest: false },
     );
+    await ended(Number(result['pid']));
     if (invocation.json) printJson(invocation.io, result);
     else print(invocation.io, 'the agent has stopped');
     return exitCodes.ok;
   },
 };
+
+const POLL_MS = 20;
+const PATIENCE_MS = 10_000;
+
+/** The agent has answered and closes what it has open: who starts it again at once meets no former self. */
+async function ended(pid: number): Promise<void> {
+  for (const end = systemClock.now() + PATIENCE_MS; isRunning(pid) && systemClock.now() < end; ) await systemClock.sleep(POLL_MS);
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
