@@ -12,7 +12,7 @@ export interface Version {
   readonly size: number;
 }
 
-export const VERSION_LENGTH = 17;
+const VERSION_LENGTH = 17;
 /** Bytes from the start of a body that {@link sniffVersion} needs at most. */
 export const VERSION_SNIFF_LENGTH = 7 + VERSION_LENGTH;
 

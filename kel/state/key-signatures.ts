@@ -39,7 +39,7 @@ export function verifyKeySignatures(
 }
 
 /** The distinct key indices of `signatures`. */
-export function indicesOf(signatures: readonly IndexedSignature[]): ReadonlySet<number> {
+function indicesOf(signatures: readonly IndexedSignature[]): ReadonlySet<number> {
   const indices = new Set<number>();
   for (const signature of signatures) indices.add(signature.index);
   return indices;

@@ -1,6 +1,12 @@
 /** Logs written by Kelmesh and read by KERIpy, and the reverse: equal sequence number, SAID and key state. */
 import assert from 'node:assert/strict';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { after, before, describe, it } from 'mocha';
+import { buildInception } from '#kel/event/inception';
+import { keyDigest } from '#kel/event/key-digest';
+import { buildRotation } from '#kel/event/rotation';
+import { encodeSignedEvent } from '#kel/event/signed-event';
+import { encodeVerificationKey } from '#kel/event/verification-key';
 import type { SerializationKind } from '#kel/state/key-state';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { reportOf } from '#kel/verify/report';
@@ -52,6 +58,26 @@ describe('logs shared with KERIpy', function () {
     }
   }
 
+  it('KERIpy accepts ours with P-256 keys', async () => {
+    const [first, second, third] = [p256Key(), p256Key(), p256Key()];
+    const icp = buildInception({
+      keys: [first.key],
+      nextDigests: [keyDigest(second.key)],
+      kind: 'JSON',
+    });
+    const verifier = new LogVerifier(verifySignature);
+    const signedIcp = encodeSignedEvent(icp.bytes, [first.sign(icp.bytes)]);
+    verifier.feed(signedIcp);
+    const prior = verifier.state(icp.aid);
+    assert.ok(prior);
+    const rot = buildRotation({ prior, keys: [second.key], nextDigests: [keyDigest(third.key)] });
+    const signedRot = encodeSignedEvent(rot.bytes, [second.sign(rot.bytes)]);
+    verifier.feed(signedRot);
+    const { aids } = reportOf(verifier.finish());
+    assert.equal(aids[0]?.sn, 1);
+    assert.deepEqual(await keripy.read([signedIcp, signedRot]), aids);
+  });
+
   it('reports the states of the logs of several AIDs', async () => {
     const federation = randomFederation(7, 'CBOR', 2);
     const states = await keripyStates(federation.map((org) => org.stream));
@@ -64,4 +90,19 @@ describe('logs shared with KERIpy', function () {
 
 function sorted<T extends { readonly aid: string }>(states: readonly T[]): T[] {
   return [...states].sort((a, b) => a.aid.localeCompare(b.aid));
+}
+
+function p256Key() {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
+  const isOdd = ((Buffer.from(y, 'base64url').at(-1) ?? 0) & 1) === 1;
+  const point = Buffer.concat([Buffer.of(isOdd ? 3 : 2), Buffer.from(x, 'base64url')]);
+  return {
+    key: encodeVerificationKey('p256', point),
+    sign: (bytes: Uint8Array) => ({
+      index: 0,
+      algorithm: 'p256' as const,
+      raw: sign('sha256', bytes, { key: privateKey, dsaEncoding: 'ieee-p1363' }),
+    }),
+  };
 }
