@@ -21,8 +21,20 @@ export function meshPrefix(mesh: Said): Cidr {
   return `${formatIpAddress(address)}/48` as Cidr;
 }
 
+/** Asked for every member whenever the devices are looked at: two hashes each time would be most of that look. */
+const addresses = new Map<string, string>();
+const MAX_ADDRESSES = 16_384;
+
 /** The node's address, without prefix length. */
 export function overlayAddress(mesh: Said, aid: Aid): string {
+  const key = `${mesh}${aid}`;
+  const known = addresses.get(key) ?? computedAddress(mesh, aid);
+  if (addresses.size >= MAX_ADDRESSES) addresses.clear();
+  addresses.set(key, known);
+  return known;
+}
+
+function computedAddress(mesh: Said, aid: Aid): string {
   const address = new Uint8Array(16);
   address[0] = 0xfd;
   address.set(meshHash(mesh).subarray(0, 5), 1);

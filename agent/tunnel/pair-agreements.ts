@@ -6,6 +6,7 @@ import type { Aid } from '#kel/identifiers';
 import type { TunRecord, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import type { KelStore } from '#kel/store/kel-store';
+import { equalBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import type { Secret } from '#src/secret';
 import type {
@@ -15,7 +16,7 @@ import type {
   LocalEnd,
   PeerEnd,
 } from '../agreement/agreement.ts';
-import { type AgreementStore, pairKey } from '../agreement/agreement-store.ts';
+import { type AgreementStore, type EpochKey, pairKey } from '../agreement/agreement-store.ts';
 import { epochAt, epochStart } from '../agreement/epoch.ts';
 import { AgreementError } from '../agreement/errors.ts';
 import { Initiator } from '../agreement/machine.ts';
@@ -73,6 +74,8 @@ export class PairAgreements implements PairKeys {
   readonly #agreed = new Map<string, Agreed & { readonly peer: Aid }>();
   readonly #running = new Map<string, Promise<Agreed | undefined>>();
   readonly #listeners = new Set<(aid: Aid, view: TunnelView) => void>();
+  /** Of the current epoch: every look at the devices asks for the keys of all pairs. */
+  readonly #presharedKeys = new Map<string, EpochKey>();
   #runs = 0;
 
   private constructor(deps: PairAgreementsDeps) {
@@ -123,14 +126,30 @@ export class PairAgreements implements PairKeys {
   }
 
   async presharedKey(aid: Aid, view: TunnelView): Promise<Secret> {
+    const name = viewKey(this.#deps.identity.aid, aid, view);
+    const cached = this.#presharedKeys.get(name);
+    const th = this.#agreed.get(name)?.th;
+    if (
+      cached !== undefined &&
+      th !== undefined &&
+      cached.epoch >= this.epoch() &&
+      equalBytes(cached.th, th)
+    )
+      return cached.psk;
+    const held = await this.#epochKey(aid, view);
+    this.#presharedKeys.set(name, held);
+    return held.psk;
+  }
+
+  async #epochKey(aid: Aid, view: TunnelView): Promise<EpochKey> {
     const key = pairKey(this.#pair(aid, view));
     const held = await this.#deps.store.current(key);
     if (held === undefined)
       throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
     // An end whose clock is behind stays at the epoch that the agreement began with.
-    if (held.epoch >= this.epoch()) return held.psk;
+    if (held.epoch >= this.epoch()) return held;
     held.psk[Symbol.dispose]();
-    return (await this.#deps.store.advance(key, this.epoch())).psk;
+    return this.#deps.store.advance(key, this.epoch());
   }
 
   epoch(): number {
@@ -147,6 +166,7 @@ export class PairAgreements implements PairKeys {
     for (const [key, { peer }] of this.#agreed) {
       if (peer !== aid || kept.has(key)) continue;
       this.#agreed.delete(key);
+      this.#presharedKeys.delete(key);
       const [lower, higher] = key.split('.') as [TunnelView['own'], TunnelView['own']];
       const view = identity.aid < aid ? { own: lower, peer: higher } : { own: higher, peer: lower };
       await store.remove(pairKey(this.#pair(aid, view)));
