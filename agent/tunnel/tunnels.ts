@@ -103,6 +103,7 @@ export class Tunnels {
   readonly #listeners = new Set<TunnelListener>();
   #signal: AbortSignal = AbortSignal.abort();
   #reconcileWaits = false;
+  #nextReconcile: Promise<void> | undefined;
 
   constructor(deps: TunnelsDeps, settings: TunnelSettings) {
     this.#deps = deps;
@@ -165,9 +166,16 @@ export class Tunnels {
     });
   }
 
-  /** Reads every device, applies the difference, removes what is not wanted. */
+  /**
+   * Reads every device, applies the difference, removes what is not wanted. One that still waits its turn has read
+   * nothing yet: it serves all who ask meanwhile, so that a change of everything costs a few rounds and not one per peer.
+   */
   reconcile(): Promise<void> {
-    return this.#queue.run(() => this.#reconcile());
+    this.#nextReconcile ??= this.#queue.run(() => {
+      this.#nextReconcile = undefined;
+      return this.#reconcile();
+    });
+    return this.#nextReconcile;
   }
 
   /** Takes every device down: `kelmesh down`. */
