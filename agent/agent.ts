@@ -175,6 +175,8 @@ export class Agent {
     const { clock, rng, db, suite, journal } = organisation.drivers;
     using seed = await identity.storageKey(NETWORK_KEK);
     const network = await drivers.network(new Secret(sha256(label('libp2p', seed.expose()))));
+    await using onFailure = new AsyncDisposableStack();
+    onFailure.defer(() => network.close());
     const directory = new PeerDirectory();
     const store = await AgreementStore.open(db, await identity.storageKey(AGREEMENT_KEK), rng);
     const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
@@ -225,7 +227,9 @@ export class Agent {
       settings,
     );
     pending.sync = agent.sync;
+    onFailure.defer(() => agent.#stop.abort());
     await agent.#start();
+    onFailure.move();
     return agent;
   }
 

@@ -70,21 +70,29 @@ export async function openKeyStore(config: Config, secret: Secret): Promise<KeyS
   return Pkcs11KeyStore.open({ module, tokenLabel: token, pin: secret, ...environment });
 }
 
-/** Opens disk and key store. Throws CONTROL_STATE_LOCKED while another process holds them. */
+/**
+ * Opens disk and key store, the disk first: it tells whether another process is at work before a PIN is used.
+ * Throws CONTROL_STATE_LOCKED and what `keyStore` throws.
+ */
 export async function composeLocal(
   config: Config,
-  keyStore: KeyStore,
+  keyStore: () => Promise<KeyStore>,
   write: (line: string) => void,
 ): Promise<LocalDrivers> {
-  return {
+  await using onFailure = new AsyncDisposableStack();
+  const db = await openDatabase(config);
+  onFailure.defer(() => db.close());
+  const drivers: LocalDrivers = {
     clock: systemClock,
     rng: systemRng,
     suite: await loadCryptoSuite(),
-    db: await openDatabase(config),
-    keyStore,
+    db,
+    keyStore: await keyStore(),
     logFiles: new NodeLogFiles(join(config.stateDir, 'audit')),
     journal: createJournal(systemClock, config.log.level, write),
   };
+  onFailure.move();
+  return drivers;
 }
 
 /** Throws WIREGUARD_… when this machine cannot carry tunnels. */

@@ -27,8 +27,9 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
   process.on('SIGTERM', onSignal);
   try {
     const running = await composeRunning(config);
-    const keyStore = await openKeyStore(config, secret);
-    const organisation = await openOrganisation(await composeLocal(config, keyStore, hooks.write));
+    const organisation = await openOrganisation(
+      await composeLocal(config, () => openKeyStore(config, secret), hooks.write),
+    );
     const agent = await startOrClose(organisation, () =>
       Agent.start(organisation, running, agentSettings(config)),
     );

@@ -41,9 +41,12 @@ async function askAtRest(
 ): Promise<JsonObject> {
   requireState(config);
   using secret = await keyStoreSecret(config, io);
-  const keyStore = await openKeyStore(config, secret);
   const organisation = await openOrganisation(
-    await composeLocal(config, keyStore, (line) => io.stderr.write(line)),
+    await composeLocal(
+      config,
+      () => openKeyStore(config, secret),
+      (line) => io.stderr.write(line),
+    ),
   );
   try {
     const run = verbs[verb];

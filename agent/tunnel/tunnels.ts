@@ -446,19 +446,21 @@ export class Tunnels {
     const pair = aid === undefined ? undefined : this.#pairs.get(aid);
     if (pair === undefined)
       return stream.abort(new TunnelError('TUNNEL_REFUSED', 'the peer is not a member'));
+    const change = { isOurs: false };
     try {
-      await runMoving(stream, clock, this.#movingSteps(pair));
+      await runMoving(stream, clock, this.#movingSteps(pair, change));
       this.#established(pair);
     } catch (error) {
       stream.abort(error as Error);
       this.#report('tunnel.change-failed', error, pair.aid);
     } finally {
-      pair.inTransition = false;
+      // A change that was refused because another is under way leaves that one alone.
+      if (change.isOurs) pair.inTransition = false;
       this.poke(pair.aid);
     }
   }
 
-  #movingSteps(pair: Pair): MovingSteps {
+  #movingSteps(pair: Pair, change: { isOurs: boolean }): MovingSteps {
     let view: TunnelView | undefined;
     return {
       stage: async (prepare) => {
@@ -466,6 +468,7 @@ export class Tunnels {
           throw new TunnelError('TUNNEL_BUSY', 'a change of this pair is under way');
         view = this.#checkPrepare(pair, prepare);
         pair.inTransition = true;
+        change.isOurs = true;
         if (!sameView(pair.active, view))
           await this.#setTarget(pair, { ...view, initiates: true, parked: false });
       },

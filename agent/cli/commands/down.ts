@@ -31,7 +31,8 @@ const PATIENCE_MS = 10_000;
 
 /** The agent has answered and closes what it has open: who starts it again at once meets no former self. */
 async function ended(pid: number): Promise<void> {
-  for (const end = systemClock.now() + PATIENCE_MS; isRunning(pid) && systemClock.now() < end; ) await systemClock.sleep(POLL_MS);
+  for (const end = systemClock.now() + PATIENCE_MS; isRunning(pid) && systemClock.now() < end; )
+    await systemClock.sleep(POLL_MS);
 }
 
 function isRunning(pid: number): boolean {

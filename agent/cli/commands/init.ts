@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Secret } from '#src/secret';
 import { composeLocal, createKeyStore, hasState, systemRng } from '../../compose.ts';
@@ -48,13 +48,16 @@ the key event log: one signing key now, the next one made and committed to alrea
         'IDENTITY_EXISTS',
         `${config.stateDir} already holds an organisation`,
       );
-    const stateIsNew = !existsSync(config.stateDir);
+    const before = existsSync(config.stateDir) ? new Set(readdirSync(config.stateDir)) : undefined;
     mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
     try {
       using secret = await newSecret(config, invocation);
-      const keyStore = await createKeyStore(config, secret);
       const organisation = await createOrganisation(
-        await composeLocal(config, keyStore, (line) => io.stderr.write(line)),
+        await composeLocal(
+          config,
+          () => createKeyStore(config, secret),
+          (line) => io.stderr.write(line),
+        ),
         {
           algorithm: config.keyStore.algorithm,
           kind: config.log.kind,
@@ -68,7 +71,11 @@ the key event log: one signing key now, the next one made and committed to alrea
       return exitCodes.ok;
     } catch (error) {
       // Nothing half done: what this run has made goes, so that it can be tried again.
-      if (stateIsNew) rmSync(config.stateDir, { recursive: true, force: true });
+      if (before === undefined) rmSync(config.stateDir, { recursive: true, force: true });
+      else
+        for (const name of readdirSync(config.stateDir))
+          if (!before.has(name))
+            rmSync(join(config.stateDir, name), { recursive: true, force: true });
       throw error;
     }
   },
@@ -124,6 +131,10 @@ async function newSecret(config: Config, invocation: Invocation): Promise<Secret
         '--generate-secret needs keystore.secret-file in the configuration, or --secret-file',
       );
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    if (existsSync(file))
+      throw new ConfigError('CONFIG_EXISTS', `${file} is there already`, {
+        hint: 'leave --generate-secret away to use the secret in it',
+      });
     writeFileSync(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, {
       mode: 0o600,
       flag: 'wx',
