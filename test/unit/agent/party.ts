@@ -1,19 +1,21 @@
 /** An organisation in memory, as far as identity, records and membership go; it can crash and be opened again. */
-import type { Database } from '#kel/store/durable-table';
-import { RecordStore } from '#kel/record/record-store';
-import { LevelKelStore } from '#kel/store/level-kel-store';
-import { createSignatureVerifier } from '#kel/verify/signature-verifier';
+
 import { Identity, type IdentityDeps } from '#agent/identity/identity';
 import { Membership } from '#agent/membership/membership';
 import { RecordIntake } from '#agent/records/record-intake';
 import { RecordIssuer } from '#agent/records/record-issuer';
 import { StateTable } from '#agent/state-table';
+import type { RecordFields } from '#kel/record/record';
+import { RecordStore } from '#kel/record/record-store';
+import type { Database } from '#kel/store/durable-table';
+import { LevelKelStore } from '#kel/store/level-kel-store';
+import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import type { KeyStore } from '#src/keystore/key-store';
-import { FailingLevel } from '../kel-store/failing-level.ts';
 import { seededKeyStore } from '../../support/seeded-key-store.ts';
 import { SeededRng } from '../../support/seeded-rng.ts';
 import { SimulatedClock } from '../../support/simulated-clock.ts';
+import { FailingLevel } from '../kel-store/failing-level.ts';
 
 export const suite = await loadCryptoSuite();
 export const verifySignature = createSignatureVerifier(suite.ed25519);
@@ -31,7 +33,12 @@ export function newDisk(name: string, clock = new SimulatedClock()): Disk {
   return { db: new FailingLevel(), keyStore: seededKeyStore(rng.fork('keys')), clock, rng };
 }
 
-export async function identityDeps({ db, keyStore, clock, rng }: Disk): Promise<IdentityDeps & { readonly kel: LevelKelStore }> {
+export async function identityDeps({
+  db,
+  keyStore,
+  clock,
+  rng,
+}: Disk): Promise<IdentityDeps & { readonly kel: LevelKelStore }> {
   const kel = await LevelKelStore.open(db as Database, { verifySignature, clock });
   return { keyStore, kel, table: await StateTable.open(db as Database, 'identity'), clock, rng };
 }
@@ -77,6 +84,15 @@ export async function openParty(disk: Disk): Promise<Party> {
 /** Hands all of `from`'s own log to `to`. */
 export async function giveLog(from: Party, to: Party): Promise<void> {
   await to.kel.process(await from.kel.export(from.identity.aid));
+}
+
+/** Fields of an `end` record under the current establishment event. */
+export function endFields(
+  party: Party,
+  peer = '12D3KooWGRUVhYDu3nEjcPz8mGZVZ9xHBi1vPWGPWnS4cW9VsHGF',
+): RecordFields['end'] {
+  const { sn, said } = party.identity.state.establishment;
+  return { es: { s: sn, d: said }, p: peer, la: ['/ip4/192.0.2.1/tcp/7400'], ue: [] };
 }
 
 /** `Promise.allSettled` of one: the code of the error, undefined without one. */

@@ -100,7 +100,10 @@ describe('identity', () => {
     assert.equal(identity.aid, identity.state.said as string);
     const opened = await Identity.open(await identityDeps(disk));
     assert.deepEqual(opened.state, identity.state);
-    assert.equal(await codeOf(Identity.create(await identityDeps(disk), options)), 'IDENTITY_EXISTS');
+    assert.equal(
+      await codeOf(Identity.create(await identityDeps(disk), options)),
+      'IDENTITY_EXISTS',
+    );
   });
 
   it('says that there is none', async () => {
@@ -115,7 +118,10 @@ describe('identity', () => {
     const [digest] = identity.state.nextDigests;
     const former = (await disk.keyStore.list()).length;
     const state = await identity.rotate();
-    assert.deepEqual(state.keys.map((key) => keyDigest(key)), [digest]);
+    assert.deepEqual(
+      state.keys.map((key) => keyDigest(key)),
+      [digest],
+    );
     const signing = (await disk.keyStore.list()).filter(({ kind }) => kind === 'signing');
     assert.equal(signing.length, 2, 'current and next');
     assert.equal((await disk.keyStore.list()).length, former + 1, 'one root more, no signing key');
@@ -142,7 +148,10 @@ describe('identity', () => {
 
   it('rotates P-256 identities to P-256 keys', async () => {
     const disk = newDisk('p256');
-    const identity = await Identity.create(await identityDeps(disk), { algorithm: 'p256', kind: 'JSON' });
+    const identity = await Identity.create(await identityDeps(disk), {
+      algorithm: 'p256',
+      kind: 'JSON',
+    });
     await identity.rotate();
     assert.ok(identity.state.keys.every((key) => key.startsWith('1AAJ')));
     assert.equal(identity.state.kind, 'JSON');
@@ -203,10 +212,16 @@ describe('identity', () => {
     // As if somebody with the pre-rotated key had rotated: this agent's memory is of before.
     await table.put({ 'local-keys': remembered });
     const keyStore = { ...disk.keyStore, list: async () => [] as never };
-    assert.equal(await codeOf(Identity.open(await identityDeps({ ...disk, keyStore }))), 'IDENTITY_KEYS_LOST');
+    assert.equal(
+      await codeOf(Identity.open(await identityDeps({ ...disk, keyStore }))),
+      'IDENTITY_KEYS_LOST',
+    );
     const lenient = newDisk('diverged');
     // The same seed makes the same keys, so this key store still holds those of the inception.
-    await Identity.create(await identityDeps({ ...newDisk('diverged'), keyStore: lenient.keyStore }), options);
+    await Identity.create(
+      await identityDeps({ ...newDisk('diverged'), keyStore: lenient.keyStore }),
+      options,
+    );
     const opened = Identity.open(await identityDeps({ ...disk, keyStore: lenient.keyStore }));
     assert.equal(await codeOf(opened), 'IDENTITY_LOG_DIVERGED');
   });
@@ -214,7 +229,8 @@ describe('identity', () => {
   it('rotates although a retired key cannot be destroyed, and destroys it later', async () => {
     const { disk, keys } = failingDisk('undestroyed');
     const identity = await Identity.create(await identityDeps(disk), options);
-    const signing = async () => (await disk.keyStore.list()).filter(({ kind }) => kind === 'signing').length;
+    const signing = async () =>
+      (await disk.keyStore.list()).filter(({ kind }) => kind === 'signing').length;
     // generate signing key, generate root, sign, and then destroy.
     keys.failAt(4, { once: true });
     assert.equal((await identity.rotate()).sn, 1);
@@ -233,7 +249,10 @@ describe('identity', () => {
       assert.equal(await codeOf(identity.rotate()), 'token gone');
       await identity.rotate();
       const signing = (await disk.keyStore.list()).filter(({ kind }) => kind === 'signing');
-      assert.ok(signing.length <= 2 + (n === 2 ? 1 : 0), `call ${n}: ${signing.length} signing keys`);
+      assert.ok(
+        signing.length <= 2 + (n === 2 ? 1 : 0),
+        `call ${n}: ${signing.length} signing keys`,
+      );
       assert.ok((await disk.keyStore.list()).length <= before + 2);
     }
   });
@@ -292,7 +311,11 @@ describe('identity', () => {
         const opened = await Identity.open(await identityDeps(disk));
         seen.add(opened.state.sn);
         if (opened.state.sn === 0) assert.equal(opened.state.nextDigests[0], digest);
-        else assert.deepEqual(opened.state.keys.map((key) => keyDigest(key)), [digest]);
+        else
+          assert.deepEqual(
+            opened.state.keys.map((key) => keyDigest(key)),
+            [digest],
+          );
         await expectWhole(opened, disk);
         if (failed === undefined) break;
         assert.ok(n < 30);
