@@ -73,13 +73,12 @@ export function readGroup(bytes: Buffer, at: number, into: AttachmentLists): Gro
 }
 
 function readFrame(bytes: Buffer, from: number, end: number, into: AttachmentLists): void {
+  const reader = new PrimitiveReader(bytes, from, end);
   try {
-    for (let at = from; at < end; ) {
-      const reader = new PrimitiveReader(bytes, at, end);
+    while (reader.at < end) {
       const counter = reader.counter();
       if (counter.code === 'V') throw new KelError('KEL_BAD_STREAM', 'a frame inside a frame');
       readItems(reader, counter, into);
-      at = reader.at;
     }
   } catch (error) {
     if (error instanceof Incomplete) {
@@ -181,17 +180,25 @@ function readPathSignatures(reader: PrimitiveReader): void {
   reader.depth--;
 }
 
+/** Characters that are turned into text at once: most frames whole, and of a long group one item at least. */
+const TEXT_LENGTH = 1024;
+
 class PrimitiveReader {
   at: number;
   depth = 0;
   readonly #bytes: Buffer;
   readonly #end: number;
-  readonly #isBinary: boolean;
+  /** Binary primitives are read by their text, which is the same value. */
+  #isBinary: boolean;
+  /** Text of the bytes from `#textFrom`. */
+  #text = '';
+  #textFrom: number;
 
   constructor(bytes: Buffer, at: number, end: number) {
     this.#bytes = bytes;
     this.at = at;
     this.#end = end;
+    this.#textFrom = at;
     this.#isBinary = (bytes[at] ?? 0) >> 5 === 7;
   }
 
@@ -215,7 +222,13 @@ class PrimitiveReader {
     this.at += this.bytesOf(characters);
   }
 
+  /** A group inside a frame may be of the other domain. */
   counter(): Counter {
+    const isBinary = (this.#bytes[this.at] ?? 0) >> 5 === 7;
+    if (isBinary !== this.#isBinary) {
+      this.#isBinary = isBinary;
+      this.#text = '';
+    }
     this.require(4);
     const head = this.#peek(COUNTER_HEAD_LENGTH);
     if (head.startsWith('-0')) this.require(COUNTER_HEAD_LENGTH);
@@ -257,18 +270,23 @@ class PrimitiveReader {
     return this.#take(matterLength(head));
   }
 
+  /** Fewer where the bytes end. */
   #peek(characters: number): string {
-    return this.#text(this.at, Math.min(this.at + this.bytesOf(characters), this.#end));
+    const length = Math.max(characters, TEXT_LENGTH);
+    let from = ((this.at - this.#textFrom) / this.bytesOf(4)) * 4;
+    if (from < 0 || from + characters > this.#text.length) {
+      const to = Math.min(this.at + this.bytesOf(length), this.#end);
+      this.#text = this.#bytes.toString(this.#isBinary ? 'base64url' : 'latin1', this.at, to);
+      this.#textFrom = this.at;
+      from = 0;
+    }
+    return this.#text.slice(from, from + characters);
   }
 
   #take(characters: number): string {
     this.require(characters);
-    const from = this.at;
+    const text = this.#peek(characters);
     this.skip(characters);
-    return this.#text(from, this.at);
-  }
-
-  #text(from: number, to: number): string {
-    return this.#bytes.toString(this.#isBinary ? 'base64url' : 'latin1', from, to);
+    return text;
   }
 }

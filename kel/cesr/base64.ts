@@ -6,12 +6,13 @@ import { KelError } from '#kel/errors';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
-const VALUES = new Int8Array(128).fill(-1);
+/** By UTF-16 code unit, so that every character has an entry; −1 for those that are not of the alphabet. */
+const VALUES = new Int8Array(2 ** 16).fill(-1);
 for (let i = 0; i < ALPHABET.length; i++) VALUES[ALPHABET.charCodeAt(i)] = i;
 
 /** @returns 0 to 63, or −1 when the character at `at` is missing or not of the alphabet */
 function sextetAt(text: string, at: number): number {
-  return VALUES[text.charCodeAt(at)] ?? -1;
+  return at < text.length ? (VALUES[text.charCodeAt(at)] as number) : -1;
 }
 
 /** Big-endian number of `text`; undefined for a foreign character. Up to 8 characters. */
@@ -56,20 +57,20 @@ export function decodeBase64(text: string, from = 0): Uint8Array {
   const start = from - (from % 4);
   const out = new Uint8Array(((text.length - start) / 4) * 3);
   let at = 0;
+  let seen = 0;
   for (let i = start; i < text.length; i += 4) {
     const a = i < from ? 0 : sextetAt(text, i);
     const b = i + 1 < from ? 0 : sextetAt(text, i + 1);
     const c = i + 2 < from ? 0 : sextetAt(text, i + 2);
     const d = sextetAt(text, i + 3);
-    if ((a | b | c | d) < 0) {
-      throw new KelError(
-        'KEL_BAD_CODE',
-        `characters ${i} to ${i + 3} are not Base64url: ${JSON.stringify(text.slice(i, i + 4))}`,
-      );
-    }
-    out[at++] = (a << 2) | (b >> 4);
-    out[at++] = (b << 4) | (c >> 2);
-    out[at++] = (c << 6) | d;
+    seen |= a | b | c | d;
+    out[at] = (a << 2) | (b >> 4);
+    out[at + 1] = (b << 4) | (c >> 2);
+    out[at + 2] = (c << 6) | d;
+    at += 3;
+  }
+  if (seen < 0) {
+    throw new KelError('KEL_BAD_CODE', `${JSON.stringify(text.slice(0, 100))} is not Base64url`);
   }
   return out;
 }

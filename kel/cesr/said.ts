@@ -1,9 +1,10 @@
 /** Self-addressing identifiers: the digest of a body in which the digest itself is written as 44 `#`. */
 import { KelError } from '#kel/errors';
+import { equalBytes } from '#src/bytes';
 import { encodeBody } from './body.ts';
 import type { BodyMap, BodyValue } from './body-value.ts';
 import { blake3Digest, verifyDigest } from './digest.ts';
-import { decodeMatter, encodeMatter } from './matter.ts';
+import { decodeMatter } from './matter.ts';
 import { BLAKE3_256 } from './matter-codes.ts';
 import { shortBlake3 } from './short-blake3.ts';
 import type { BodyKind } from './version.ts';
@@ -50,11 +51,10 @@ export function verifySaid(bytes: Uint8Array, fields: BodyMap, alsoIdentifier = 
 }
 
 function matches(said: string, blanked: Uint8Array): boolean {
-  if (said.startsWith(BLAKE3_256)) return encodeMatter(BLAKE3_256, shortBlake3(blanked)) === said;
   try {
-    return said === DUMMY
-      ? false
-      : verifyDigest(said, blanked) && decodeMatter(said).raw.length >= 32;
+    return said.startsWith(BLAKE3_256)
+      ? equalBytes(decodeMatter(said).raw, shortBlake3(blanked))
+      : verifyDigest(said, blanked);
   } catch {
     return false;
   }

@@ -168,11 +168,13 @@ export class LogVerifier {
   #settle(message: KeyEventMessage, origin: Origin): void {
     const open: Pick<Waiting<Origin>, 'message' | 'origin'>[] = [{ message, origin }];
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
-      this.#escrow.remove(next.message.event.said);
       const decision = this.#evaluate(next.message);
       if (decision.kind === 'accept') {
         this.#accept(next.message, decision);
-        open.push(...this.#freedBy(next.message).reverse());
+        for (const freed of this.#freedBy(next.message).reverse()) {
+          this.#escrow.remove(freed.message.event.said);
+          open.push(freed);
+        }
       } else if (decision.kind === 'reject') {
         this.#refuse(leftOut(decision.code, decision.reason, next.origin, next.message.event));
       } else if (decision.kind === 'escrow' && !this.#escrow.add({ ...next, ...decision })) {
