@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'mocha';
 import type { ProblemSection } from '#agent/provenance/audit/report';
-import {
-  decodeBundle,
-  decodeDossier,
-  encodeBundle,
-  mergeBundles,
-  sectionNames,
-} from '#agent/provenance/bundle';
+import { decodeBundle, encodeBundle, mergeBundles, sectionNames } from '#agent/provenance/bundle';
 import { concatBytes } from '#src/bytes';
+import { partOf } from '../../support/bundle-parts.ts';
 import { SeededRng } from '../../support/seeded-rng.ts';
 import { verify, World } from './federation.ts';
 
@@ -30,30 +25,6 @@ before(async () => {
     await beta.export(),
   ] as [Uint8Array, Uint8Array];
 });
-
-/** Which part each byte belongs to. */
-function partOf(bundle: Uint8Array): (at: number) => ProblemSection {
-  const spans: { readonly start: number; readonly end: number; readonly part: ProblemSection }[] =
-    [];
-  const buffer = Buffer.from(bundle);
-  for (const dossier of decodeBundle(bundle)) {
-    const at = buffer.indexOf(dossier);
-    const { header, sections, signature } = decodeDossier(dossier);
-    const parts = [
-      ['header', header],
-      ...sectionNames.map((name) => [name, sections[name]] as const),
-      ['signature', signature],
-    ] as const;
-    let next = at;
-    for (const [part, bytes] of parts) {
-      const start = buffer.indexOf(bytes, next);
-      spans.push({ start, end: start + bytes.length, part });
-      next = start + bytes.length;
-    }
-    spans.push({ start: at, end: at + dossier.length, part: 'dossier' });
-  }
-  return (at) => spans.find(({ start, end }) => at >= start && at < end)?.part ?? 'envelope';
-}
 
 async function assertNamed(bundle: Uint8Array, at: number, flip: number): Promise<ProblemSection> {
   const expected = partOf(bundle)(at);
