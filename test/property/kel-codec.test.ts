@@ -1,6 +1,6 @@
 /** What parses encodes to the same bytes, and what is encoded parses: primitives, bodies, streams. */
 import assert from 'node:assert/strict';
-import * as fc from 'fast-check';
+import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { encodeBody, parseBody, reencodes } from '#kel/cesr/body';
 import type { BodyValue } from '#kel/cesr/body-value';

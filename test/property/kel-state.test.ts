@@ -1,6 +1,6 @@
 /** Replaying gives the same state, in any order of arrival; thresholds agree with exact arithmetic. */
 import assert from 'node:assert/strict';
-import * as fc from 'fast-check';
+import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { buildInception } from '#kel/event/inception';
 import { keyDigest } from '#kel/event/key-digest';
