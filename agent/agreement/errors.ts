@@ -21,7 +21,7 @@ export const agreementErrors = {
   AGREEMENT_NOT_ACKNOWLEDGED:
     'The peer did not confirm that it holds the agreement; it is tried afresh',
   AGREEMENT_OWN_SIGNATURE:
-    'The own key store did not give signatures that satisfy the own log; run `kelmesh hsm probe` and check that all signing keys are at hand',
+    'The own key store did not give signatures that satisfy the own log; check with `kelmesh id show` that the configuration names the key store of this identity',
   AGREEMENT_POLICY:
     'Make the pair policy the same on both ends: contributions and length of an epoch',
   AGREEMENT_STALE_VIEW: 'Synchronise logs and records with the peer, then try again',

@@ -2,16 +2,16 @@
 import { type ErrorDetails, type ErrorTable, MeshError } from '#src/errors';
 
 export const controlErrors = {
-  CONTROL_NOT_RUNNING: 'start the agent with `kelmesh up`',
+  CONTROL_NOT_RUNNING: 'Start the agent with `kelmesh up`',
   CONTROL_ALREADY_RUNNING:
-    'an agent serves this configuration already; `kelmesh status` asks it, `kelmesh down` ends it',
-  CONTROL_NO_ACCESS: 'run the command as the user who runs the agent, or as root',
-  CONTROL_BAD_REQUEST: 'use the kelmesh command of the same version as the agent',
-  CONTROL_START_FAILED: 'read the last lines of agent.log in the state directory',
+    'An agent serves this configuration already; `kelmesh status` asks it, `kelmesh down` ends it',
+  CONTROL_NO_ACCESS: 'Run the command as the user who runs the agent, or as root',
+  CONTROL_BAD_REQUEST: 'Use the kelmesh command of the same version as the agent',
+  CONTROL_START_FAILED: 'Read the last lines of agent.log in the state directory',
   CONTROL_STATE_LOCKED:
-    'another process has the state directory open; end it, or use its control socket',
+    'Another process has the state directory open; end it, or use its control socket',
   CONTROL_CLOCK_OFF:
-    'set the clock of this host (NTP), then start again: records and tunnels depend on it',
+    'Set the clock of this host (NTP), then start again: records and tunnels depend on it',
 } as const satisfies ErrorTable;
 
 export class ControlError extends MeshError<keyof typeof controlErrors> {

@@ -3,14 +3,14 @@ import { type ErrorDetails, type ErrorTable, MeshError } from '#src/errors';
 
 export const identityErrors = {
   IDENTITY_EXISTS:
-    'this state directory already holds an identity; use another directory, or `kelmesh id show`',
-  IDENTITY_MISSING: 'run `kelmesh init` with this configuration first',
+    'This state directory already holds an identity; use another directory, or `kelmesh id show`',
+  IDENTITY_MISSING: 'Run `kelmesh init` with this configuration first',
   IDENTITY_KEYS_LOST:
-    'the key store does not hold the keys that the log names; restore the key store that belongs to this state directory from its backup',
+    'The key store does not hold the keys that the log names; restore the key store that belongs to this state directory from its backup',
   IDENTITY_EVENT_REFUSED:
-    'the own event was not accepted by the own log; nothing was published, report this with the code it names',
+    'The own event was not accepted by the own log; nothing was published, report this with the code it names',
   IDENTITY_LOG_DIVERGED:
-    'the log holds an event that this agent did not make; rotate from the pre-rotated keys (`kelmesh id rotate`) and inform the peers',
+    'The log holds an event that this agent did not make; rotate from the pre-rotated keys (`kelmesh id rotate`) and inform the peers',
 } as const satisfies ErrorTable;
 
 export class IdentityError extends MeshError<keyof typeof identityErrors> {

@@ -3,13 +3,13 @@ import { type ErrorDetails, type ErrorTable, MeshError } from '#src/errors';
 
 export const proofErrors = {
   PROOF_BAD_MESSAGE:
-    'the peer speaks another version or is broken; compare `kelmesh --version` on both ends',
+    'The peer speaks another version or is broken; compare `kelmesh --version` on both ends',
   PROOF_MISMATCH:
-    'the two ends see the tunnel differently; it is tried again when both have the same charter and keys',
+    'The two ends see the tunnel differently; it is tried again when both have the same charter and keys',
   PROOF_WRONG_SOURCE:
-    'something on the overlay answers with an address that is not its own; check routes and allowed IPs on this host',
+    'Something on the overlay answers with an address that is not its own; check routes and allowed IPs on this host',
   PROOF_UNREACHABLE:
-    'nothing answers through the tunnel; check that the overlay address is not filtered on either host',
+    'Nothing answers through the tunnel; check that the overlay address is not filtered on either host',
 } as const satisfies ErrorTable;
 
 export class ProofError extends MeshError<keyof typeof proofErrors> {

@@ -3,14 +3,14 @@ import { type ErrorDetails, type ErrorTable, MeshError } from '#src/errors';
 
 export const tunnelErrors = {
   TUNNEL_BAD_MESSAGE:
-    'the peer speaks another version or is broken; compare `kelmesh --version` on both ends',
+    'The peer speaks another version or is broken; compare `kelmesh --version` on both ends',
   TUNNEL_REFUSED:
-    'the peer does not hold the same keys or agreement yet; it is tried again by itself',
+    'The peer does not hold the same keys or agreement yet; it is tried again by itself',
   TUNNEL_NO_HANDSHAKE:
-    'check that UDP reaches the endpoint that `kelmesh peer list` shows; the former tunnel stays in use',
-  TUNNEL_BUSY: 'wait until the last rotation has ended (`kelmesh status`), then try again',
+    'Check that UDP reaches the endpoint that `kelmesh peer list` shows; the former tunnel stays in use',
+  TUNNEL_BUSY: 'Wait until the last rotation has ended (`kelmesh status`), then try again',
   TUNNEL_NO_KEYS:
-    'the agent has no tunnel keys yet; wait until it has started, see `kelmesh status`',
+    'The agent has no tunnel keys yet; wait until it has started, see `kelmesh status`',
 } as const satisfies ErrorTable;
 
 export class TunnelError extends MeshError<keyof typeof tunnelErrors> {
