@@ -49,6 +49,8 @@ export class Demonstration {
   readonly #helpers = new Set<ChildProcess>();
   readonly #tunnels: TunnelReport[] = [];
   #world: World | undefined;
+  /** Settles when the step under way, or the last one, does no more. */
+  #underWay: Promise<unknown> = Promise.resolve();
   #mesh = '';
   #rotation: { readonly sent: number; readonly lost: number } | undefined;
   #verdict = 'not verified';
@@ -97,9 +99,16 @@ export class Demonstration {
   }
 
   async clean(): Promise<void> {
-    for (const helper of this.#helpers) helper.kill('SIGKILL');
-    await Promise.all([...this.#organisations.values()].map((organisation) => organisation.stop()));
+    await this.#stopAll();
+    // An interrupted step has nothing to wait for any more, and may have started something in the meantime.
+    await this.#underWay;
+    await this.#stopAll();
     await this.#world?.remove();
+  }
+
+  async #stopAll(): Promise<void> {
+    for (const helper of this.#helpers) helper.kill('SIGKILL');
+    await this.#each((organisation) => organisation.stop());
   }
 
   async #all(): Promise<boolean> {
@@ -176,7 +185,9 @@ export class Demonstration {
     );
     interrupted.catch(() => undefined);
     try {
-      const detail = await Promise.race([act(), interrupted]);
+      const acting = act();
+      this.#underWay = acting.catch(() => undefined);
+      const detail = await Promise.race([acting, interrupted]);
       const ms = Math.round(performance.now() - began);
       this.#steps.push({ name, ok: true, ms, detail });
       say(`        ${detail} (${(ms / 1_000).toFixed(1)} s)`);

@@ -51,6 +51,8 @@ export class DemoOrganisation {
   readonly socket: string;
   aid = '';
   #process: ChildProcess | undefined;
+  readonly #commands = new Set<ChildProcess>();
+  #hasStopped = false;
 
   constructor(
     name: string,
@@ -123,27 +125,37 @@ export class DemoOrganisation {
     command: readonly string[],
     options: { readonly cwd?: string } = {},
   ): Promise<{ readonly stdout: string; readonly stderr: string }> {
+    this.#requireOpen();
     const [program, ...args] = World.enter(this.place, command);
     return new Promise((resolve, reject) => {
-      execFile(program, args, { maxBuffer: 64 << 20, ...options }, (error, stdout, stderr) => {
-        if (error === null) resolve({ stdout, stderr });
-        else
-          reject(
-            new Error(
-              `${this.name}: ${command.slice(2).join(' ')}: ${stderr.trim() || error.message}`,
-              { cause: error },
-            ),
-          );
-      });
+      const child = execFile(
+        program,
+        args,
+        { maxBuffer: 64 << 20, ...options },
+        (error, stdout, stderr) => {
+          this.#commands.delete(child);
+          if (error === null) resolve({ stdout, stderr });
+          else
+            reject(
+              new Error(
+                `${this.name}: ${command.slice(2).join(' ')}: ${stderr.trim() || error.message}`,
+                { cause: error },
+              ),
+            );
+        },
+      );
+      this.#commands.add(child);
     });
   }
 
   /** A process in the namespace that this object ends again. */
   spawn(command: readonly string[], stdio: 'pipe' | 'log'): ChildProcess {
+    this.#requireOpen();
     const [program, ...args] = World.enter(this.place, command);
     if (stdio === 'pipe') return spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const log = openSync(join(this.dir, 'agent.log'), 'a', 0o600);
-    const child = spawn(program, args, { stdio: ['ignore', log, log] });
+    // A group of its own: Ctrl-C is for the demonstration, which then takes the agents and their tunnels down.
+    const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true });
     closeSync(log);
     return child;
   }
@@ -174,8 +186,14 @@ export class DemoOrganisation {
     await Promise.race([ready, ended]);
   }
 
-  /** `kelmesh down`, then, if that did not do, the process by its id. */
+  #requireOpen(): void {
+    if (this.#hasStopped) throw new Error(`${this.name} has stopped`);
+  }
+
+  /** Ends the commands that still run, then the agent: `kelmesh down`, or, if that did not do, the process by its id. */
   async stop(): Promise<void> {
+    this.#hasStopped = true;
+    for (const command of this.#commands) command.kill();
     const child = this.#process;
     this.#process = undefined;
     if (child === undefined || child.exitCode !== null) return;

@@ -69,11 +69,40 @@ export class World {
     return ['nsenter', `--net=/run/netns/${netns}`, '--', ...command];
   }
 
+  /** Ends what still runs in the namespaces, which are ours alone, and removes them. */
   async remove(): Promise<void> {
-    for (const name of this.#names) await ip('netns', 'delete', name).catch(() => undefined);
+    for (const name of this.#names) {
+      await endProcesses(name).catch(() => undefined);
+      await ip('netns', 'delete', name).catch(() => undefined);
+    }
   }
 }
 
-async function ip(...args: readonly string[]): Promise<void> {
-  await run('ip', [...args]);
+const PATIENCE_MS = 3_000;
+const POLL_MS = 50;
+
+/** A program that is asked first removes its sockets. */
+async function endProcesses(netns: string): Promise<void> {
+  for (let waited = 0; ; waited += POLL_MS) {
+    const pids = (await ip('netns', 'pids', netns))
+      .split('\n')
+      .filter((line) => line !== '')
+      .map(Number);
+    if (pids.length === 0) return;
+    if (waited === 0 || waited >= PATIENCE_MS)
+      for (const pid of pids) end(pid, waited === 0 ? 'SIGTERM' : 'SIGKILL');
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+function end(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+async function ip(...args: readonly string[]): Promise<string> {
+  return (await run('ip', [...args])).stdout;
 }
