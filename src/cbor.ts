@@ -23,7 +23,7 @@ const MAX_DEPTH = 16;
 
 export const cborErrors = {
   CBOR_MALFORMED:
-    'the bytes are cut short, changed or of another format; get them again from their source',
+    'The bytes are cut short, changed or of another format; get them again from their source',
 } as const satisfies ErrorTable;
 
 export class CborError extends MeshError<keyof typeof cborErrors> {
