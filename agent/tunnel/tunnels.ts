@@ -90,6 +90,8 @@ export interface TunnelListener {
 const HANDSHAKE_POLL_MS = 50;
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
+/** A session is renewed after 120 s and ends after 180 s (WireGuard whitepaper 6.1): a handshake this old still carries traffic. */
+const SESSION_MS = 150_000;
 /** The end that waits for the other to park begins itself after this. */
 const PATIENCE_MS = 10_000;
 
@@ -414,18 +416,16 @@ export class Tunnels {
       pair.target = { ...view, initiates: false, parked: false };
       await this.reconcile();
       stream = await network.open(peer, transitionProtocol, transitionLimits);
-      let parkedAt = 0;
       await runParking(
         stream,
         clock,
         { parking: view.own, moving: view.peer, th: agreed.th },
         {
           park: async () => {
-            parkedAt = clock.now();
             pair.target = { ...view, initiates: false, parked: true };
             await this.#reconcileDevice(view.own);
           },
-          handshake: () => this.#handshake(view, parkedAt),
+          handshake: () => this.#handshake(view),
           activate: () => this.#activate(pair, view, false),
           unpark: () => this.#setTarget(pair, { ...view, initiates: false, parked: false }),
         },
@@ -535,8 +535,7 @@ export class Tunnels {
       slot !== undefined && key !== undefined && clock.now() < end;
     ) {
       const state = await driver.read(slot.name);
-      // The device keeps whole seconds or better; a handshake of the same second may be from before only if the key was in use, which it was not.
-      if ((state?.peers.get(key)?.lastHandshake ?? 0) >= since - 1_000) return;
+      if ((state?.peers.get(key)?.lastHandshake ?? 0) > clock.now() - SESSION_MS) return;
       await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
     }
     throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
