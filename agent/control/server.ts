@@ -13,7 +13,8 @@ export async function serveControl(path: string, handler: Handler): Promise<Asyn
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   removeSocket(path);
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
+  // Half open: who ends its side after the request still gets the answer.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());

@@ -66,8 +66,8 @@ export async function runParking(
 ): Promise<void> {
   await stream.send(encodeCbor(['prepare', prepare.parking, prepare.moving, prepare.th]));
   await expect(stream, clock, 'prepared');
-  await steps.park();
   try {
+    await steps.park();
     await stream.send(encodeCbor(['parked']));
     // The other end's word is not needed: the handshake itself says that it moved.
     const moved = expect(stream, clock, 'moved').catch(() => undefined);
@@ -124,7 +124,15 @@ function decodePrepare(fields: readonly CborValue[]): Prepare {
       'expected prepare with two records and an agreement id',
     );
   }
-  return { parking: parseSaid(parking), moving: parseSaid(moving), th };
+  return readOrRefuse(() => ({ parking: parseSaid(parking), moving: parseSaid(moving), th }));
+}
+
+function readOrRefuse<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new TunnelError('TUNNEL_BAD_MESSAGE', 'the message is not well formed', { cause });
+  }
 }
 
 async function expect(
@@ -134,7 +142,7 @@ async function expect(
   withinMs = ANSWER_MS,
 ): Promise<void> {
   const fields = await receive(stream, clock, withinMs);
-  if (fields[0] === 'refused' && typeof fields[1] === 'string')
+  if (fields[0] === 'refused' && fields.length === 2 && typeof fields[1] === 'string')
     throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`);
   if (fields[0] !== kind || fields.length !== 1)
     throw new TunnelError(
@@ -152,7 +160,7 @@ async function receive(
     throw new TunnelError('TUNNEL_REFUSED', `no answer within ${withinMs} ms`);
   });
   if (bytes === undefined) throw new TunnelError('TUNNEL_REFUSED', 'the peer ended the exchange');
-  const value = decodeCbor(bytes);
+  const value = readOrRefuse(() => decodeCbor(bytes));
   if (!Array.isArray(value)) throw new TunnelError('TUNNEL_BAD_MESSAGE', 'expected a list');
   return value;
 }

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import {
+  desiredDevices,
+  type OwnDevice,
+  type PairState,
+  type PairView,
+} from '#agent/tunnel/desired-state';
+import type { Aid, Said } from '#kel/identifiers';
+import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
+import { Secret } from '#src/secret';
+import { checkDesiredDevice } from '#src/wireguard/desired-device';
+import type { Cidr, InterfaceName, UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
+
+const settings = { mtu: 1_420, addresses: ['fd00::1/128'], keepalive: 25 };
+const psk = new Secret(new Uint8Array(32).fill(1));
+const devices: readonly OwnDevice[] = [0, 1].map((n) => ({
+  tunnelKey: `own${n}` as Said,
+  name: `km${n}` as InterfaceName,
+  privateKey: new Secret(new Uint8Array(32).fill(9 + n)),
+  listenPort: 51_820 + n,
+}));
+
+/** Few keys, the devices' own among them: members may claim what they like. */
+const peerKey = fc.constantFrom(
+  ...[1, 2, 3, 4, 5].map((n) => n.toString(16).padStart(64, '0') as WireGuardKey),
+  ...devices.map((device) => wireguardPublicKeyHex(device.privateKey)),
+);
+
+const view: fc.Arbitrary<PairView> = fc.record({
+  own: fc.constantFrom('own0' as Said, 'own1' as Said, 'gone' as Said),
+  peer: fc.constant('peer' as Said),
+  peerKey,
+  presharedKey: fc.constant(psk),
+  endpoint: fc.constantFrom(undefined, '192.0.2.1:1' as UdpEndpoint),
+});
+
+const perhaps = fc.option(view, { nil: undefined });
+const pairs: fc.Arbitrary<readonly PairState[]> = fc
+  .array(fc.record({ active: perhaps, target: perhaps, parked: fc.boolean(), draining: perhaps }), {
+    maxLength: 5,
+  })
+  .map((states) =>
+    states.map((state, n) => ({
+      ...state,
+      aid: `aid${n}` as Aid,
+      route: `fd00::${n + 2}/128` as Cidr,
+    })),
+  );
+
+describe('desired devices, whatever the pairs are in', () => {
+  it('have one owner of a prefix per device at most, and one route to it in all', () => {
+    fc.assert(
+      fc.property(pairs, (states) => {
+        const desired = desiredDevices(devices, states, settings);
+        for (const { peers } of desired) {
+          const prefixes = peers.flatMap(({ allowedIps }) => allowedIps);
+          assert.equal(new Set(prefixes).size, prefixes.length);
+        }
+        const routes = desired.flatMap((device) => device.routes);
+        assert.equal(new Set(routes).size, routes.length);
+      }),
+    );
+  });
+
+  it('are devices that the driver takes', () => {
+    fc.assert(
+      fc.property(pairs, (states) => {
+        for (const desired of desiredDevices(devices, states, settings))
+          checkDesiredDevice(desired);
+      }),
+    );
+  });
+
+  it('are the same for the same pairs, whatever their order', () => {
+    const plain = (states: readonly PairState[]) =>
+      desiredDevices(devices, states, settings).map(
+        ({ privateKey: _, peers, routes, ...rest }) => ({
+          ...rest,
+          routes: routes.toSorted(),
+          peers: peers
+            .map(({ presharedKey: __, ...peer }) => peer)
+            .sort((a, b) => (a.publicKey < b.publicKey ? -1 : 1)),
+        }),
+      );
+    fc.assert(
+      fc.property(pairs, (states) => {
+        assert.deepEqual(plain(states), plain(states));
+        assert.deepEqual(plain(states), plain(states.toReversed()));
+      }),
+    );
+  });
+
+  it('keep a peer alive only with an endpoint, and where it owns the prefix', () => {
+    fc.assert(
+      fc.property(pairs, (states) => {
+        for (const { peers } of desiredDevices(devices, states, settings)) {
+          for (const peer of peers)
+            if (peer.keepalive > 0)
+              assert.ok(peer.endpoint !== undefined && peer.allowedIps.length > 0);
+        }
+      }),
+    );
+  });
+});
