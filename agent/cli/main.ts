@@ -1,6 +1,7 @@
 /** `kelmesh`: finds the command, parses its options, reports errors in one form. */
 import { parseArgs } from 'node:util';
 import { MeshError } from '#src/errors';
+import { withCode } from '../control/errors.ts';
 import type { Command, Invocation, Option } from './command.ts';
 import { commands } from './commands.ts';
 import { helpOf, overview } from './help.ts';
@@ -21,7 +22,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   try {
     return await dispatch(argv, io);
   } catch (error) {
-    return report(error, io, json);
+    return report(withCode(error), io, json);
   }
 }
 

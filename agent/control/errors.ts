@@ -12,10 +12,19 @@ export const controlErrors = {
     'Another process has the state directory open; end it, or use its control socket',
   CONTROL_CLOCK_OFF:
     'Set the clock of this host (NTP), then start again: records and tunnels depend on it',
+  CONTROL_SYSTEM:
+    'Correct what the system refused: the path named, its permissions, or the room on its disk',
 } as const satisfies ErrorTable;
 
 export class ControlError extends MeshError<keyof typeof controlErrors> {
   constructor(code: keyof typeof controlErrors, message: string, details?: ErrorDetails) {
     super(code, message, controlErrors, details);
   }
+}
+
+/** What the operating system refused is no defect of the program: it gets a code too. */
+export function withCode(error: unknown): unknown {
+  const { syscall, message } = error as { syscall?: unknown; message?: string };
+  if (error instanceof MeshError || typeof syscall !== 'string') return error;
+  return new ControlError('CONTROL_SYSTEM', message ?? syscall, { cause: error });
 }

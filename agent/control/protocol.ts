@@ -4,6 +4,8 @@
  * request `{"verb": …, "args": {…}}`, then any number of `{"progress": …}` and one `{"result": …}` or
  * `{"error": {"code", "message", "hint"}}`. Who may open the socket may do everything (mode 0600).
  */
+import { withCode } from './errors.ts';
+
 export type Json =
   | string
   | number
@@ -27,6 +29,10 @@ export const MAX_REQUEST = 64 * 1024;
 export const MAX_RESPONSE = 64 * 1024 * 1024;
 
 export function errorResponse(error: unknown): Response {
-  const { code, hint, message } = error as { code?: string; hint?: string; message: string };
+  const { code, hint, message } = withCode(error) as {
+    code?: string;
+    hint?: string;
+    message: string;
+  };
   return { error: { code: code ?? 'INTERNAL', message, hint: hint ?? '' } };
 }

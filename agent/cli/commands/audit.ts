@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
@@ -6,6 +6,7 @@ import { ConfigError } from '../../config/errors.ts';
 import type { AuditReport } from '../../provenance/audit/report.ts';
 import { verifyBundle } from '../../provenance/audit/verify-bundle.ts';
 import { mergeBundles } from '../../provenance/bundle.ts';
+import { ProvenanceError } from '../../provenance/errors.ts';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson, table, UsageError } from '../io.ts';
@@ -21,18 +22,23 @@ export const auditExport: Command = {
     const out = optionText(invocation, 'out');
     if (out === undefined) throw new UsageError('audit export needs --out FILE');
     const file = resolve(out);
-    const result = await ask(invocation, 'audit.export', { file }, { atRest: true });
-    if (invocation.positionals.length > 0) {
-      writeFileSync(file, mergeBundles([readFileSync(file), ...invocation.positionals.map(read)]), {
-        mode: 0o600,
-      });
+    const others = invocation.positionals.map(readBundle);
+    const part = `${file}.part`;
+    try {
+      const own = await ask(invocation, 'audit.export', { file: part }, { atRest: true });
+      const bundle = mergeBundles([readFileSync(part), ...others]);
+      writeFileSync(part, bundle, { mode: 0o600 });
+      renameSync(part, file);
+      const result = { ...own, file, bytes: bundle.length };
+      if (invocation.json) printJson(invocation.io, result);
+      else
+        print(
+          invocation.io,
+          `${file}: ${own['leaves']} leaves; \`kelmesh audit verify ${out}\` checks them anywhere`,
+        );
+    } finally {
+      rmSync(part, { force: true });
     }
-    if (invocation.json) printJson(invocation.io, result);
-    else
-      print(
-        invocation.io,
-        `${file}: ${result['leaves']} leaves; \`kelmesh audit verify ${out}\` checks them anywhere`,
-      );
     return exitCodes.ok;
   },
 };
@@ -54,6 +60,17 @@ export const auditVerify: Command = {
     return report.verdict === 'clean' ? exitCodes.ok : exitCodes.failed;
   },
 };
+
+/** Throws CONFIG_UNREADABLE, and BUNDLE_… with the name of the file. */
+function readBundle(file: string): Uint8Array {
+  const bytes = read(file);
+  try {
+    return mergeBundles([bytes]);
+  } catch (error) {
+    if (!(error instanceof ProvenanceError)) throw error;
+    throw new ProvenanceError(error.code, `${file}: ${error.message}`, { cause: error });
+  }
+}
 
 function read(file: string): Uint8Array {
   try {

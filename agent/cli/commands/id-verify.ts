@@ -47,7 +47,7 @@ function* chunksOf(file: string): Generator<Uint8Array> {
   try {
     while (true) {
       const buffer = Buffer.allocUnsafe(CHUNK);
-      const length = readSync(fd, buffer);
+      const length = readOf(fd, file, buffer);
       if (length === 0) return;
       yield buffer.subarray(0, length);
     }
@@ -60,11 +60,23 @@ function open(file: string): number {
   try {
     return openSync(file, 'r');
   } catch (error) {
-    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, {
-      cause: error,
-      hint: 'check the path and its permissions',
-    });
+    throw unreadable(file, error);
   }
+}
+
+function readOf(fd: number, file: string, buffer: Uint8Array): number {
+  try {
+    return readSync(fd, buffer);
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+function unreadable(file: string, cause: unknown): ConfigError {
+  return new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}: ${(cause as Error).message}`, {
+    cause,
+    hint: 'Check the path and its permissions',
+  });
 }
 
 function explain(io: Io, word: string, rows: readonly LeftOutReport[]): void {

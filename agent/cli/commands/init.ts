@@ -40,18 +40,19 @@ the key event log: one signing key now, the next one made and committed to alrea
   },
   async run(invocation) {
     const { io } = invocation;
-    const config = existsSync(invocation.config)
-      ? readConfig(invocation.config)
-      : writeConfig(invocation);
-    if (hasState(config))
-      throw new IdentityError(
-        'IDENTITY_EXISTS',
-        `${config.stateDir} already holds an organisation`,
-      );
-    const before = existsSync(config.stateDir) ? new Set(readdirSync(config.stateDir)) : undefined;
-    mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+    const made = new Made();
     try {
-      using secret = await newSecret(config, invocation);
+      const config = existsSync(invocation.config)
+        ? readConfig(invocation.config)
+        : writeConfig(invocation, made);
+      if (hasState(config))
+        throw new IdentityError(
+          'IDENTITY_EXISTS',
+          `${config.stateDir} already holds an organisation`,
+        );
+      made.directory(config.stateDir, 0o700);
+      made.whateverAppearsIn(config.stateDir);
+      using secret = await newSecret(config, invocation, made);
       const organisation = await createOrganisation(
         await composeLocal(
           config,
@@ -70,16 +71,41 @@ the key event log: one signing key now, the next one made and committed to alrea
       else describe(io, config, String(identity['aid']));
       return exitCodes.ok;
     } catch (error) {
-      // Nothing half done: what this run has made goes, so that it can be tried again.
-      if (before === undefined) rmSync(config.stateDir, { recursive: true, force: true });
-      else
-        for (const name of readdirSync(config.stateDir))
-          if (!before.has(name))
-            rmSync(join(config.stateDir, name), { recursive: true, force: true });
+      made.remove();
       throw error;
     }
   },
 };
+
+/** What this run has made: it goes again when the run fails, so that it can be tried again. */
+class Made {
+  readonly #paths: string[] = [];
+  readonly #former = new Map<string, ReadonlySet<string>>();
+
+  directory(path: string, mode: number): void {
+    const first = mkdirSync(path, { recursive: true, mode });
+    if (first !== undefined) this.#paths.push(first);
+  }
+
+  /** The file must not be there yet. */
+  file(path: string, text: string, mode: number): void {
+    // Who may read the file may enter the directory.
+    this.directory(dirname(path), mode | ((mode & 0o444) >> 2));
+    writeFileSync(path, text, { mode, flag: 'wx' });
+    this.#paths.push(path);
+  }
+
+  whateverAppearsIn(directory: string): void {
+    this.#former.set(directory, new Set(readdirSync(directory)));
+  }
+
+  remove(): void {
+    for (const [directory, former] of this.#former)
+      for (const name of readdirSync(directory).filter((name) => !former.has(name)))
+        rmSync(join(directory, name), { recursive: true, force: true });
+    for (const path of this.#paths.reverse()) rmSync(path, { recursive: true, force: true });
+  }
+}
 
 function describe(io: Io, config: Config, aid: string): void {
   print(io, `AID ${aid}`);
@@ -90,7 +116,7 @@ function describe(io: Io, config: Config, aid: string): void {
   );
 }
 
-function writeConfig(invocation: Invocation): Config {
+function writeConfig(invocation: Invocation, made: Made): Config {
   const name = optionText(invocation, 'name');
   const file = resolve(invocation.config);
   if (name === undefined)
@@ -117,12 +143,11 @@ function writeConfig(invocation: Invocation): Config {
     '',
   ].join('\n');
   const config = parseConfig(text, file);
-  mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
-  writeFileSync(file, text, { mode: 0o644, flag: 'wx' });
+  made.file(file, text, 0o644);
   return config;
 }
 
-async function newSecret(config: Config, invocation: Invocation): Promise<Secret> {
+async function newSecret(config: Config, invocation: Invocation, made: Made): Promise<Secret> {
   const { io } = invocation;
   const file = config.keyStore.secretFile;
   if (invocation.options['generate-secret'] === true) {
@@ -130,15 +155,11 @@ async function newSecret(config: Config, invocation: Invocation): Promise<Secret
       throw new UsageError(
         '--generate-secret needs keystore.secret-file in the configuration, or --secret-file',
       );
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     if (existsSync(file))
       throw new ConfigError('CONFIG_EXISTS', `${file} is there already`, {
         hint: 'leave --generate-secret away to use the secret in it',
       });
-    writeFileSync(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, {
-      mode: 0o600,
-      flag: 'wx',
-    });
+    made.file(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, 0o600);
   }
   if (file !== undefined) return readSecretFile(file);
   const secret = await askSecret('new passphrase or PIN', io.stdin, io.stderr);
