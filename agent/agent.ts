@@ -130,7 +130,7 @@ export class Agent {
       issuerOf,
       known: () => membership.known(),
       process: (message) => kel.process(message),
-      behind: (peer) => this.sync.request(peer),
+      behind: (author) => this.sync.catchUp(author),
       refused: (outcome, from) =>
         journal.warn('event.refused', {
           code: outcome.code,

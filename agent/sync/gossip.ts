@@ -31,8 +31,8 @@ export interface GossipDeps {
   readonly issuerOf: (message: Uint8Array) => Aid | undefined;
   readonly known: () => ReadonlySet<Aid>;
   readonly process: (message: Uint8Array) => Promise<readonly MessageOutcome[]>;
-  /** The peer holds events that we lack. */
-  readonly behind: (peer: PeerKey) => void;
+  /** Events are missing here that the author of this one has published. */
+  readonly behind: (author: PeerKey) => void;
   readonly refused: (outcome: MessageOutcome, from: PeerKey) => void;
 }
 

@@ -117,6 +117,13 @@ export class Sync {
     );
   }
 
+  /** Someone holds events that are missing here: `author` if it is connected, else whoever is. */
+  catchUp(author: PeerKey): void {
+    const bound = this.#deps.network.peers().filter((peer) => this.#concerns(peer));
+    const peer = bound.includes(author) ? author : bound[0];
+    if (peer !== undefined) this.request(peer);
+  }
+
   /** A session with `peer`, now or right after the one that runs. */
   request(peer: PeerKey): void {
     if (this.#signal.aborted) return;
