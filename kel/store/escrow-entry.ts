@@ -1,6 +1,6 @@
 /** A waiting message as it stands on disk. */
-import type { KelErrorCode } from '#kel/errors';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EscrowCode } from '#kel/state/decision';
 import { concatBytes, uint32be } from '#src/bytes';
 import { decodeJson, encodeJson } from './json-value.ts';
 import type { EscrowedMessage } from './timed-escrow.ts';
@@ -14,7 +14,7 @@ export function encodeEscrowed({ ordinal: _key, message, ...header }: EscrowedMe
 export function decodeEscrowed(ordinal: number, value: Uint8Array): EscrowedMessage {
   const length = new DataView(value.buffer, value.byteOffset).getUint32(0);
   const { code, aid, sn, said, since } = decodeJson(value.subarray(4, 4 + length)) as {
-    code: KelErrorCode;
+    code: EscrowCode;
     aid: Aid;
     sn: number;
     said: Said;

@@ -3,12 +3,13 @@
  * acceptance releases. Writes go to the table and count when the store has committed it.
  */
 import { emptyAttachments } from '#kel/cesr/attachments';
+import { isFork } from '#kel/duplicity/fork';
 import { KelError } from '#kel/errors';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import { sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
 import type { Decision } from '#kel/state/decision';
-import type { VerifySignature } from '#kel/state/key-signatures';
+import { type VerifySignature, validSignatures } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
 import { verifyWitnessSignatures } from '#kel/state/witness-signatures';
 import { equalBytes } from '#src/bytes';
@@ -91,6 +92,11 @@ export class EventIntake {
   /** Something verified is pending besides accepted events. */
   get mustSync(): boolean {
     return this.#mustSync;
+  }
+
+  /** What is pending must not be lost with the power. */
+  requireSync(): void {
+    this.#mustSync = true;
   }
 
   counters(): IntakeCounters {
@@ -179,10 +185,20 @@ export class EventIntake {
 
   #reject(message: KeyEventMessage, { code, reason, contradicts }: Rejection): Verdict {
     if (code === 'KEL_DUPLICITOUS' && contradicts !== undefined) {
-      const { clock, evidence } = this.#parts;
-      if (evidence.add(message, contradicts, clock.now())) this.#mustSync = true;
+      const { aid, sn } = message.event;
+      this.#keepFork(this.#stored(aid, sn, contradicts), message);
     }
     return this.refuse(code, reason);
+  }
+
+  /** Keeps both when they prove that the log has forked here, and not only somewhere before. */
+  #keepFork(first: Uint8Array, second: KeyEventMessage): void {
+    const { clock, evidence } = this.#parts;
+    const decoded = decodeMessage(first);
+    if (!('event' in decoded) || !isFork(decoded.event, second.event)) return;
+    const encoded = encodeMessage(second.bytes, this.#verified(second));
+    if (evidence.add(second, decoded.event.said, [first, encoded], clock.now()))
+      this.#mustSync = true;
   }
 
   /** An accepted event again: its message may bring signatures that the stored one lacks. */
@@ -249,16 +265,40 @@ export class EventIntake {
   ): Verdict {
     const { aid, sn, said } = message.event;
     if (code === 'KEL_AWAITS_PRIOR') {
-      return this.#waitUnverified(message, { aid, sn, said }, reason, since);
+      return this.#isSelfSigned(message)
+        ? this.#waitUnverified(message, { aid, sn, said }, reason, since)
+        : this.refuse(
+            'KEL_BAD_SIGNATURE',
+            `event ${sn} of ${aid}: no signature verifies under the keys that it names itself`,
+          );
     }
     const encoded = encodeMessage(message.bytes, this.#verified(message));
     if (earlier === undefined || !equalBytes(encoded, earlier.message)) {
       if (encoded.length > MAX_WAITING_BYTES) return this.#tooLarge(encoded);
       if (earlier !== undefined) this.#take(earlier);
       this.#put({ code, aid, sn, said, since: earlier?.since ?? since, message: encoded });
+      if (code === 'KEL_AWAITS_WITNESSES') this.#compareWaiting(message);
       for (const copy of this.#parts.escrow.unverified(aid, said)) this.#reconsider(copy);
     }
     return { verdict: 'waiting', code, reason };
+  }
+
+  /** An interaction names no keys: nothing of it can be verified before the events that it follows are known. */
+  #isSelfSigned({ event, bytes, attachments }: KeyEventMessage): boolean {
+    const { verifySignature } = this.#parts;
+    return (
+      event.type === 'ixn' ||
+      validSignatures(verifySignature, event.keys, bytes, attachments.signatures).length > 0
+    );
+  }
+
+  /** Two events that lack nothing but receipts are proof already, though neither is accepted. */
+  #compareWaiting(message: KeyEventMessage): void {
+    const { aid, sn, said } = message.event;
+    for (const other of this.#parts.escrow.verifiedAt(aid, sn)) {
+      if (other.said !== said && other.code === 'KEL_AWAITS_WITNESSES')
+        this.#keepFork(other.message, message);
+    }
   }
 
   #waitUnverified(

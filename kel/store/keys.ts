@@ -10,7 +10,8 @@
  * seal.AID.SAID                events of AID that carry the seal {d: SAID}
  * approval.AID.AID.sn.SAID     events of the first AID that carry the seal {i, s, d}
  * escrow.ordinal               a message that waits
- * conflict.AID.sn.SAID         duplicity: a validly signed event that lost to the one first seen
+ * conflict.AID.sn.SAID         duplicity: a validly signed event that lost to the one first seen, and that one
+ * proof.AID.sn.SAID            evidence file of that case, where the log here cannot give it
  * ```
  */
 import type { Aid, Said } from '#kel/identifiers';
@@ -19,6 +20,7 @@ export const FIRST_SEEN = 'first.';
 export const HEAD = 'head.';
 export const ESCROW = 'escrow.';
 export const CONFLICT = 'conflict.';
+export const PROOF = 'proof.';
 
 /** What follows from the first-seen log and the events alone. */
 export const DERIVED = ['chain.', 'state.', HEAD, 'seal.', 'approval.'] as const;
@@ -44,6 +46,9 @@ export const escrowKey = (at: number): string => ESCROW + ordinal(at);
 
 export const conflictKey = (aid: Aid, sn: number, said: Said): string =>
   `${CONFLICT}${aid}.${ordinal(sn)}.${said}`;
+
+export const proofKey = (aid: Aid, sn: number, said: Said): string =>
+  `${PROOF}${aid}.${ordinal(sn)}.${said}`;
 
 /** Hexadecimal digits of 2^53. */
 const ORDINAL_LENGTH = 14;

@@ -3,7 +3,10 @@
  * atomic and synced batch before anybody hears of it; a long stream is written in groups.
  */
 import { type ParsedMessage, parseStream, type StreamItem } from '#kel/cesr/stream';
+import { DuplicityError } from '#kel/duplicity/errors';
+import { claimedFork, MAX_EVIDENCE_BYTES, verifyEvidence } from '#kel/duplicity/evidence-file';
 import { KelError } from '#kel/errors';
+import { explainWaiting, type WaitingReport } from '#kel/escrow/explain';
 import type { Aid, Said } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
@@ -11,10 +14,11 @@ import { concatBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
 import { AcceptedLogs, decodeChain, decodeSources, decodeState } from './accepted-logs.ts';
-import { type Duplicity, DuplicityEvidence } from './duplicity-evidence.ts';
+import { type Duplicity, type DuplicityCase, DuplicityEvidence } from './duplicity-evidence.ts';
 import { type Database, DurableTable } from './durable-table.ts';
 import { StoreError } from './errors.ts';
 import { EventIntake, type IntakeCounters, type Verdict } from './event-intake.ts';
+import { type FirstSeenEntry, firstSeenLog, replayStream } from './first-seen-log.ts';
 import type {
   EstablishedKeys,
   KelStore,
@@ -24,7 +28,7 @@ import type {
 } from './kel-store.ts';
 import { chainKey, eventKey, sealKey, stateKey } from './keys.ts';
 import { loadLogs, type ReplayResult, replayLogs } from './store-check.ts';
-import { toMessage } from './stored-message.ts';
+import { encodeMessage, toMessage } from './stored-message.ts';
 import {
   defaultEscrowLimits,
   type EscrowedMessage,
@@ -39,6 +43,10 @@ export interface LevelKelStoreOptions {
 }
 
 type Listener = (state: KeyState, message: Uint8Array) => void;
+type DuplicityListener = (found: DuplicityCase) => void;
+
+/** What became of an evidence file: `refused` proves nothing, is not wanted, or finds no room. */
+export type EvidenceOutcome = 'new' | 'known' | 'refused';
 
 /** Accepted events per batch: enough to hide the flush, few enough to keep other work waiting for milliseconds only. */
 const GROUP_SIZE = 256;
@@ -52,6 +60,7 @@ export class LevelKelStore implements KelStore {
   readonly #intake: EventIntake;
   readonly #queue = new SerialQueue();
   readonly #listeners = new Set<Listener>();
+  readonly #duplicityListeners = new Set<DuplicityListener>();
   /** A write failed, and the disk holds all of it or none: it is read again before the next one. */
   #isStale = false;
   #isClosed = false;
@@ -84,15 +93,29 @@ export class LevelKelStore implements KelStore {
     stream: Uint8Array,
     { accepts = () => true }: ProcessOptions = {},
   ): Promise<readonly MessageOutcome[]> {
+    return this.#exclusive(() => this.#process(stream, accepts));
+  }
+
+  /**
+   * Takes a file that proves duplicity (`kel/duplicity/evidence-file.ts`): its events as any others, and the
+   * case itself also where a recovery here has already superseded them. Durable when it resolves.
+   * @param file of any origin  @param accepts whose evidence is wanted; asked before a signature is checked
+   */
+  takeEvidence(
+    file: Uint8Array,
+    { accepts = () => true }: ProcessOptions = {},
+  ): Promise<EvidenceOutcome> {
+    const fork = claimedFork(file);
     return this.#exclusive(async () => {
-      const outcomes: MessageOutcome[] = [];
-      this.#intake.expire();
-      for (const item of parseStream(stream)) {
-        outcomes.push({ ...this.#take(item, accepts), offset: item.offset });
-        if (this.#intake.accepted.length >= GROUP_SIZE) await this.#commit();
-      }
+      if (fork === undefined || !accepts(fork.aid)) return 'refused';
+      const { aid, sn, saids } = fork;
+      if (this.#evidence.find(aid, sn, saids) !== undefined) return 'known';
+      if (verifyEvidence(file, this.#options.verifySignature).verdict === 'none') return 'refused';
+      await this.#process(file, accepts);
+      if (this.#evidence.find(aid, sn, saids) !== undefined) return 'new';
+      const isAdded = this.#addFromFile(file);
       await this.#commit();
-      return outcomes;
+      return isAdded ? 'new' : 'refused';
     });
   }
 
@@ -138,14 +161,59 @@ export class LevelKelStore implements KelStore {
     return this.#signedEvent(aid, sn);
   }
 
-  /** Messages that wait, oldest first, each with what it waits for. */
+  /** Everything that was accepted of `aid`, in that order, superseded events included. */
+  firstSeenLog(aid: Aid): Promise<readonly FirstSeenEntry[]> {
+    return firstSeenLog(this.#table, aid);
+  }
+
+  /** The same as a CESR stream: KERIpy's replay, with the couples of first-seen ordinal and time. */
+  replayStream(aid: Aid): Promise<Uint8Array> {
+    return replayStream(this.#table, aid);
+  }
+
+  /** Messages that wait, oldest first. */
   escrowed(): readonly EscrowedMessage[] {
     return this.#escrow.list();
   }
 
+  /** The same with what each of them waits for. Those whose time is up are left out. */
+  waiting(): readonly WaitingReport[] {
+    const now = this.#options.clock.now();
+    return this.#escrow
+      .list()
+      .map((entry) => explainWaiting(entry, this.#escrow.expiryOf(entry), this.#logs))
+      .filter(({ expires }) => expires >= now);
+  }
+
   /** Every known case of two validly signed events at one place of a log. */
-  duplicities(): Promise<readonly Duplicity[]> {
+  async duplicities(): Promise<readonly Duplicity[]> {
     return this.#evidence.list();
+  }
+
+  /** The same without the messages. */
+  duplicityCases(): readonly DuplicityCase[] {
+    return this.#evidence.cases();
+  }
+
+  /** The case as a file that proves itself. @throws DUPLICITY_NONE, DUPLICITY_TOO_LARGE */
+  async evidenceFile(found: DuplicityCase): Promise<Uint8Array> {
+    const { aid, sn, accepted, conflicting } = found;
+    const known = this.#evidence.find(aid, sn, [accepted, conflicting]);
+    if (known === undefined)
+      throw new DuplicityError('DUPLICITY_NONE', `no evidence of a fork of ${aid} at ${sn} here`);
+    const file = this.#evidence.proofOf(known) ?? (await this.#buildEvidence(known));
+    if (file.length > MAX_EVIDENCE_BYTES)
+      throw new DuplicityError(
+        'DUPLICITY_TOO_LARGE',
+        `evidence of ${aid} at ${sn}: ${file.length} bytes, at most ${MAX_EVIDENCE_BYTES}`,
+      );
+    return file;
+  }
+
+  /** Called after each new case is durable. @returns unsubscribe */
+  subscribeDuplicity(listener: DuplicityListener): () => void {
+    this.#duplicityListeners.add(listener);
+    return () => this.#duplicityListeners.delete(listener);
   }
 
   /** Since the store was opened. */
@@ -190,6 +258,56 @@ export class LevelKelStore implements KelStore {
     });
   }
 
+  async #process(stream: Uint8Array, accepts: (aid: Aid) => boolean): Promise<MessageOutcome[]> {
+    const outcomes: MessageOutcome[] = [];
+    this.#intake.expire();
+    for (const item of parseStream(stream)) {
+      outcomes.push({ ...this.#take(item, accepts), offset: item.offset });
+      if (this.#intake.accepted.length >= GROUP_SIZE) await this.#commit();
+    }
+    await this.#commit();
+    return outcomes;
+  }
+
+  /** @param file verified */
+  #addFromFile(file: Uint8Array): boolean {
+    const pair = [...parseStream(file)].slice(-2).flatMap((item) => {
+      const message = item.type === 'message' ? toMessage(item.body, item.attachments) : undefined;
+      return message !== undefined && 'event' in message ? [message] : [];
+    });
+    const [first, second] = pair;
+    if (first === undefined || second === undefined) return false;
+    const messages = [
+      encodeMessage(first.bytes, first.attachments),
+      encodeMessage(second.bytes, second.attachments),
+    ] as const;
+    const { said } = first.event;
+    if (!this.#evidence.add(second, said, messages, this.#options.clock.now())) return false;
+    this.#intake.requireSync();
+    const { aid, sn } = second.event;
+    const found = this.#evidence.find(aid, sn, [said, second.event.said]);
+    // Without room for the whole file the case still counts here; others may be able to export it.
+    if (found !== undefined) this.#evidence.addProof(found, file);
+    return true;
+  }
+
+  async #buildEvidence(found: DuplicityCase): Promise<Uint8Array> {
+    const prefix = this.#evidence.prefixOf(found);
+    if (prefix === undefined)
+      throw new DuplicityError(
+        'DUPLICITY_NONE',
+        `the log of ${found.aid} before the fork at ${found.sn} is not held`,
+      );
+    const delegators: Uint8Array[] = [];
+    const seen = new Set<Aid>();
+    for (let at = this.state(found.aid)?.delegator; at !== undefined && !seen.has(at); ) {
+      seen.add(at);
+      delegators.unshift(await this.export(at));
+      at = this.state(at)?.delegator;
+    }
+    return concatBytes(...delegators, ...prefix, ...this.#evidence.messagesOf(found));
+  }
+
   #take(item: StreamItem, accepts: (aid: Aid) => boolean): Verdict {
     if (item.type === 'fault') return this.#intake.refuse(item.code, item.reason);
     try {
@@ -220,19 +338,17 @@ export class LevelKelStore implements KelStore {
     this.#logs.settle();
     this.#intake.settle();
     for (const { state, message } of accepted) this.#announce(state, message);
+    this.#announceDuplicity();
+  }
+
+  #announceDuplicity(): void {
+    for (const found of this.#evidence.settle()) {
+      for (const listener of this.#duplicityListeners) tell(() => listener(found));
+    }
   }
 
   #announce(state: KeyState, message: Uint8Array): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(state, message);
-      } catch (error) {
-        // The log is right whatever its reader does: others are told, and the error goes where errors go.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    for (const listener of this.#listeners) tell(() => listener(state, message));
   }
 
   async #load(): Promise<void> {
@@ -253,11 +369,23 @@ export class LevelKelStore implements KelStore {
       const message = this.#table.get(eventKey(aid, sn, said));
       if (state?.said === said && message !== undefined) this.#announce(state, message);
     }
+    this.#announceDuplicity();
   }
 
   #signedEvent(aid: Aid, sn: number): Uint8Array | undefined {
     const entry = this.#table.get(chainKey(aid, sn));
     if (entry === undefined) return undefined;
     return this.#table.get(eventKey(aid, sn, decodeChain(entry).said));
+  }
+}
+
+/** The log is right whatever its reader does: others are told, and the error goes where errors go. */
+function tell(listener: () => void): void {
+  try {
+    listener();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

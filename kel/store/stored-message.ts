@@ -2,6 +2,7 @@
 import type { Attachments } from '#kel/cesr/attachments';
 import { type Body, parseBody } from '#kel/cesr/body';
 import { COUNTER_MAX_SMALL, type CounterCode, encodeCounter } from '#kel/cesr/counter';
+import { encodeDateTime } from '#kel/cesr/date-time';
 import { encodeIndexedSignature, type IndexedSignature } from '#kel/cesr/indexer';
 import { encodeMatter } from '#kel/cesr/matter';
 import { encodeOrdinal } from '#kel/cesr/number';
@@ -48,10 +49,12 @@ export function decodeMessage(bytes: Uint8Array): StoreMessage {
 /**
  * Body, then one `-V` frame; bare groups where they do not fit in one, because other implementations do not
  * read the big frame. Signatures stand in the order of index and ondex, so equal sets give equal bytes.
+ * @param firstSeen of a replay stream; the store itself keeps such facts beside the message
  */
 export function encodeMessage(
   body: Uint8Array,
   { signatures, witnessSignatures, receiptCouples, sealSources }: StoredAttachments,
+  firstSeen: Attachments['firstSeen'] = [],
 ): Uint8Array {
   const groups =
     group('A', signaturesInOrder(signatures)) +
@@ -65,6 +68,10 @@ export function encodeMessage(
       receiptCouples.map(
         ({ prefix, signature: { code, raw } }) => prefix + encodeMatter(code, raw),
       ),
+    ) +
+    group(
+      'E',
+      firstSeen.map(({ ordinal, dateTime }) => encodeOrdinal(ordinal) + encodeDateTime(dateTime)),
     );
   const quadlets = groups.length / 4;
   const frame = quadlets > COUNTER_MAX_SMALL ? '' : encodeCounter('V', quadlets);

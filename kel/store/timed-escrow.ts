@@ -5,14 +5,13 @@
  * What a stranger can fill is bounded: events out of order, which nobody can verify yet, have a room of
  * their own and never drive out an event that a known key has signed. A full room loses its oldest message.
  */
-import type { KelErrorCode } from '#kel/errors';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EscrowCode } from '#kel/state/decision';
 
 export interface EscrowedMessage {
   /** Order of arrival, never used twice. */
   readonly ordinal: number;
-  /** `KEL_AWAITS_…` */
-  readonly code: KelErrorCode;
+  readonly code: EscrowCode;
   readonly aid: Aid;
   readonly sn: number;
   readonly said: Said;
@@ -61,6 +60,11 @@ export class TimedEscrow {
   /** The event that a known key has signed, of which there is one entry. */
   verified(aid: Aid, said: Said): EscrowedMessage | undefined {
     return this.#verified.of(aid).find((entry) => entry.said === said);
+  }
+
+  /** Events that a known key has signed and that claim the place `sn`. */
+  verifiedAt(aid: Aid, sn: number): readonly EscrowedMessage[] {
+    return this.#verified.of(aid).filter((entry) => entry.sn === sn);
   }
 
   /** Events and receipts that came too early; of one event there may be several entries. */
@@ -116,6 +120,12 @@ export class TimedEscrow {
       ...this.#unverified.before(now - priorTimeoutMs),
       ...this.#verified.before(now - timeoutMs),
     ];
+  }
+
+  /** When `entry` is dropped, in milliseconds since the Unix epoch. */
+  expiryOf({ code, since }: EscrowedMessage): number {
+    const { priorTimeoutMs, timeoutMs } = this.#limits;
+    return since + (code === 'KEL_AWAITS_PRIOR' ? priorTimeoutMs : timeoutMs);
   }
 
   #roomOf({ code }: EscrowedMessage): Room {

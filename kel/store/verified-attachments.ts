@@ -54,7 +54,8 @@ function placeOf({ index, ondex }: IndexedSignature): string {
   return `${index} ${ondex}`;
 }
 
-function witnessesAfter(before: KeyState | undefined, event: KeyEvent): readonly Aid[] {
+/** The witness list that counts for `event`. @param before state that it follows */
+export function witnessesAfter(before: KeyState | undefined, event: KeyEvent): readonly Aid[] {
   if ('witnesses' in event) return event.witnesses;
   const witnesses = before?.witnesses ?? [];
   if (event.type === 'ixn') return witnesses;
