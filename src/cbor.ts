@@ -21,12 +21,12 @@ export type CborValue =
 /** Nesting that the decoder follows. */
 const MAX_DEPTH = 16;
 
-export const cborErrors = {
+const cborErrors = {
   CBOR_MALFORMED:
     'The bytes are cut short, changed or of another format; get them again from their source',
 } as const satisfies ErrorTable;
 
-export class CborError extends MeshError<keyof typeof cborErrors> {
+class CborError extends MeshError<keyof typeof cborErrors> {
   constructor(message: string, details?: ErrorDetails) {
     super('CBOR_MALFORMED', message, cborErrors, details);
   }

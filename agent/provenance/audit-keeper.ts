@@ -28,8 +28,8 @@ import type { LeafType, LeafValues } from './leaf.ts';
 import type { ProvenanceLog } from './provenance-log.ts';
 
 /** An anchor at the latest after so many leaves or so much time (DESIGN section 7). */
-export const ANCHOR_LEAVES = 256;
-export const ANCHOR_SECONDS = 15 * 60;
+const ANCHOR_LEAVES = 256;
+const ANCHOR_SECONDS = 15 * 60;
 const RETENTION_SECONDS = 10 * 365 * 24 * 3_600 + 2 * 24 * 3_600;
 
 /** Number of the storage key that seals the log key. */
@@ -103,7 +103,7 @@ export class AuditKeeper {
   /** Durable when it resolves. */
   async record<T extends LeafType>(type: T, values: LeafValues[T]): Promise<void> {
     const index = await this.#deps.provenance.record(type, values);
-    if (index + 1 - this.#anchored.size >= ANCHOR_LEAVES) await this.anchor();
+    if (index + 1 - this.#anchored.size >= ANCHOR_LEAVES) await this.#anchorIfPossible();
   }
 
   /** The own log as it stands now, signed: what a peer names in a tunnel proof. */
@@ -124,6 +124,17 @@ export class AuditKeeper {
       journal.info('audit.anchored', { size: checkpoint.size, sn: event.sn });
       return true;
     });
+  }
+
+  /** The leaf is durable: witnesses that are away now delay the anchor, and nothing else. */
+  async #anchorIfPossible(): Promise<void> {
+    try {
+      await this.anchor();
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      if (code?.startsWith('IDENTITY_AWAITS_') !== true) throw error;
+      this.#deps.journal.warn('audit.anchor-waits', { code, message });
+    }
   }
 
   async #cadence(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import { type ErrorDetails, type ErrorTable, MeshError } from '#src/errors';
 
-export const provenanceErrors = {
+const provenanceErrors = {
   PROVENANCE_BAD_LEAF:
     'The leaf is not one of this log; compare the log with a checkpoint that peers hold',
   PROVENANCE_BAD_VALUE: 'Give every field of the leaf type, each of the kind that the type says',
