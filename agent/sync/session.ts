@@ -6,7 +6,7 @@
 
 import { parseStream } from '#kel/cesr/stream';
 import type { Aid, Said } from '#kel/identifiers';
-import type { MessageStream } from '../network/network.ts';
+import type { MessageStream, PeerKey } from '../network/network.ts';
 import { SyncError } from './errors.ts';
 import {
   decodeSyncMessage,
@@ -27,8 +27,8 @@ export interface SyncContext {
   ownHead(): LogHead;
   mesh(): string;
   now(): number;
-  /** First sequence number of `aid`'s log that is not held; 0 when nothing is. */
-  want(head: LogHead): number;
+  /** First sequence number of the log of `head` that is not held; 0 when nothing is, and for a peer that has not shown to be that AID. */
+  want(peer: PeerKey, head: LogHead): number;
   ownLog(from: number): Promise<Uint8Array>;
   /** The own signed `end` record. */
   ownEndpoints(): Promise<Uint8Array>;
@@ -76,7 +76,7 @@ export async function openSession(stream: MessageStream, context: SyncContext): 
     kind: 'prove',
     log: await context.ownLog(hello.want),
     endpoints: await context.ownEndpoints(),
-    want: context.want(hello.head),
+    want: context.want(stream.peer, hello.head),
   });
   const prove = await expectOrRefusal(stream, context, hello.head.aid, 'prove');
   if (prove === undefined) return;
@@ -102,7 +102,7 @@ export async function answerSession(stream: MessageStream, context: SyncContext)
     head: context.ownHead(),
     mesh: context.mesh(),
     clock: context.now(),
-    want: context.want(head),
+    want: context.want(stream.peer, head),
   });
   const prove = await expect(stream, 'prove');
   if (!(await context.bind(stream, head, prove.log, prove.endpoints))) {

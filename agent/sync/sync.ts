@@ -64,6 +64,8 @@ export class Sync {
   readonly #peers = new Map<PeerKey, PeerSync>();
   /** Milliseconds that each AID's clock was ahead when it last said hello. */
   readonly #skew = new Map<Aid, number>();
+  /** Which member's log each connected peer has sent: a long one takes several sessions. */
+  readonly #gave = new Map<PeerKey, Aid>();
   readonly #boundListeners = new Set<(aid: Aid) => void>();
   #signal: AbortSignal = AbortSignal.abort();
   #pushing = false;
@@ -95,6 +97,7 @@ export class Sync {
       connected: (peer) => this.#connected(peer),
       disconnected: (peer) => {
         this.#peers.delete(peer);
+        this.#gave.delete(peer);
         this.#deps.directory.unbind(peer);
       },
     });
@@ -234,7 +237,8 @@ export class Sync {
       ownHead: () => headOf(identity.state),
       mesh: () => membership.mesh ?? '',
       now: () => clock.now(),
-      want: (head) => (kel.state(head.aid)?.sn ?? -1) + 1,
+      want: (peer, head) =>
+        this.#mayLearn(peer, head.aid) ? (kel.state(head.aid)?.sn ?? -1) + 1 : 0,
       ownLog: (from) => kel.export(identity.aid, from, LOG_PAGE),
       ownEndpoints: () => this.#deps.endpoints(),
       bind: (stream, head, log, endpoints) => this.#bind(stream.peer, head, log, endpoints),
@@ -280,6 +284,13 @@ export class Sync {
     };
   }
 
+  /** Whose logs are held here is told to nobody but them: it would show who knows whom. */
+  #mayLearn(peer: PeerKey, aid: Aid): boolean {
+    const { directory, records } = this.#deps;
+    if (directory.aidOf(peer) === aid || this.#gave.get(peer) === aid) return true;
+    return records.latest('end', aid)?.record.p === peer;
+  }
+
   /** Logs of AIDs that the charter names; the rest is dropped unread. */
   async #receiveLog(log: Uint8Array): Promise<void> {
     const known = this.#deps.membership.known();
@@ -311,6 +322,7 @@ export class Sync {
       return false;
     }
     await kel.process(log, { accepts: (aid) => aid === head.aid });
+    if (log.length > 0) this.#gave.set(peer, head.aid);
     const record = await verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
       kel.establishment(aid, sn, said),
     );

@@ -46,8 +46,11 @@ export class Devices {
   async assign(tunnelKey: Said): Promise<Slot> {
     const held = this.#assigned.get(tunnelKey);
     if (held !== undefined) return held;
-    const taken = new Set([...this.#assigned.values()].map((slot) => slot.name));
-    const free = this.#slots.find((slot) => !taken.has(slot.name));
+    // Both are compared: a slot remembered from another configuration may have either.
+    const taken = [...this.#assigned.values()];
+    const free = this.#slots.find(({ name, port }) =>
+      taken.every((slot) => slot.name !== name && slot.port !== port),
+    );
     if (free === undefined)
       throw new TunnelError(
         'TUNNEL_BUSY',

@@ -54,7 +54,7 @@ class End implements SyncContext {
   ownHead = () => head(this.name);
   mesh = () => id('mesh');
   now = () => this.time;
-  want = ({ aid }: LogHead) => (this.logs.has(aid) ? 1 : 0);
+  want = (_peer: PeerKey, { aid }: LogHead) => (this.logs.has(aid) ? 1 : 0);
   ownLog = async (from: number) => bytes(`log of ${this.name} from ${from}`);
   ownEndpoints = async () => bytes(`end of ${this.name}`);
   bind = async (
