@@ -7,7 +7,7 @@ import type { PeerKey } from '../network/network.ts';
 
 /** Strangers kept, and bytes of log per stranger. */
 export const MAX_KNOCKS = 64;
-export const MAX_STRANGER_LOG = 64 * 1024;
+export const MAX_STRANGER_LOG = 256 * 1024;
 
 export interface Knock {
   readonly aid: Aid;
