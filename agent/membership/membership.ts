@@ -6,6 +6,7 @@ import type { CharterFields, RecordType, RvkRecord, Verified } from '#kel/record
 import type { RecordStore } from '#kel/record/record-store';
 import { type Clock, formatDateTime } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
+import type { Suspension, Suspensions } from '../duplicity/suspensions.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { PeerAddress } from '../network/network.ts';
 import type { RecordIntake } from '../records/record-intake.ts';
@@ -32,6 +33,7 @@ export interface MembershipDeps {
   readonly issuer: RecordIssuer;
   readonly table: StateTable;
   readonly clock: Clock;
+  readonly suspensions: Pick<Suspensions, 'of' | 'subscribe'>;
 }
 
 export interface CreateOptions {
@@ -61,6 +63,7 @@ export class Membership {
   static async open(deps: MembershipDeps): Promise<Membership> {
     const membership = new Membership(deps);
     membership.#choice = deps.table.get<MeshChoice>(MESH);
+    deps.suspensions.subscribe(() => membership.#tell());
     await membership.refresh();
     return membership;
   }
@@ -100,23 +103,32 @@ export class Membership {
     return this.#ownRevocation;
   }
 
-  /** Other members, in AID order; none while this organisation is out. */
+  /** Other members in good standing, in AID order; none while this organisation is out. */
   others(): readonly Member[] {
     if (!this.isIn) return [];
     const { aid } = this.#deps.identity;
     return [...(this.charter?.members.values() ?? [])]
-      .filter((member) => member.aid !== aid)
+      .filter((member) => member.aid !== aid && this.suspensionOf(member.aid) === undefined)
       .sort((a, b) => (a.aid < b.aid ? -1 : 1));
   }
 
-  /** Whether `aid` may sync: a member, or the governor of the invite while no charter is held. */
+  /** Why `aid` gets no sync, agreement or tunnel although the charter names it. The own AID never is suspended here. */
+  suspensionOf(aid: Aid): Suspension | undefined {
+    const { identity, suspensions } = this.#deps;
+    return aid === identity.aid ? undefined : suspensions.of(aid);
+  }
+
+  /** Whether `aid` may sync: a member in good standing, or the governor of the invite while no charter is held. */
   maySync(aid: Aid): boolean {
     const { charter } = this;
+    if (this.suspensionOf(aid) !== undefined) return false;
     if (charter === undefined) return aid === this.#choice?.governor;
     return charter.members.has(aid) || charter.governors.includes(aid);
   }
 
   mayIssue(type: RecordType, issuer: Aid): boolean {
+    // A log that has forked seals one charter for some and another for others.
+    if (this.suspensionOf(issuer) !== undefined) return false;
     if (type === 'chr')
       return (
         issuer === this.#choice?.governor ||
@@ -141,7 +153,7 @@ export class Membership {
     return this.charter?.members.has(aid) === true ? undefined : this.#revocations.get(aid);
   }
 
-  /** Called after the charter in force or the own standing has changed. */
+  /** Called after the charter in force, the own standing or a suspension has changed. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -246,9 +258,12 @@ export class Membership {
       this.#chain = chain;
       this.#revocations = all;
       this.#ownRevocation = own;
-      if (before.charter !== this.charter?.said || before.isIn !== this.isIn)
-        for (const listener of this.#listeners) listener();
+      if (before.charter !== this.charter?.said || before.isIn !== this.isIn) this.#tell();
     });
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
   }
 
   async #sealedCharters(): Promise<readonly SealedCharter[]> {

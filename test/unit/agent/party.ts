@@ -1,5 +1,6 @@
 /** An organisation in memory, as far as identity, records and membership go; it can crash and be opened again. */
 
+import { Suspensions } from '#agent/duplicity/suspensions';
 import { Identity, type IdentityDeps } from '#agent/identity/identity';
 import { Membership } from '#agent/membership/membership';
 import { RecordIntake } from '#agent/records/record-intake';
@@ -77,7 +78,20 @@ export async function openParty(disk: Disk): Promise<Party> {
     table: await StateTable.open(db, 'issuer'),
   });
   const table = await StateTable.open(db, 'mesh');
-  const membership = await Membership.open({ identity, records, intake, issuer, table, clock });
+  const suspensions = new Suspensions({
+    kel,
+    table: await StateTable.open(db, 'suspension'),
+    clock,
+  });
+  const membership = await Membership.open({
+    identity,
+    records,
+    intake,
+    issuer,
+    table,
+    clock,
+    suspensions,
+  });
   return { disk, clock, rng, identity, kel, records, intake, issuer, membership };
 }
 

@@ -1,0 +1,225 @@
+/**
+ * Evidence of duplicity travels from member to member: when two are bound to each other, when one learns of a
+ * new fork, and now and then with one at random, so that whatever was lost on the way arrives in the end.
+ */
+import type { Aid } from '#kel/identifiers';
+import type { DuplicityCase } from '#kel/store/duplicity-evidence';
+import type { LevelKelStore } from '#kel/store/level-kel-store';
+import { concatBytes } from '#src/bytes';
+import type { Clock } from '#src/clock';
+import { withDeadline } from '#src/deadline';
+import type { Rng } from '#src/rng';
+import type { Journal } from '../journal.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { MessageStream, Network, PeerKey } from '../network/network.ts';
+import { SyncError } from '../sync/errors.ts';
+import type { PeerDirectory } from '../sync/peer-directory.ts';
+import {
+  decodeEvidenceMessage,
+  type EvidenceMessage,
+  encodeEvidenceMessage,
+  evidenceLimits,
+  evidenceProtocol,
+  MAX_FORKS,
+  MAX_GIVEN_BYTES,
+} from './messages.ts';
+import { forkId } from './suspensions.ts';
+
+const SESSION_MS = 30_000;
+const EXCHANGE_MS = 60_000;
+const RETRY_MS = 2_000;
+const MAX_ATTEMPTS = 5;
+/** Files taken and given in one session; the rest comes with the next. */
+const MAX_FILES = 64;
+
+export interface EvidenceExchangeDeps {
+  readonly network: Network;
+  readonly membership: Membership;
+  readonly directory: PeerDirectory;
+  readonly kel: LevelKelStore;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly journal: Journal;
+}
+
+export class EvidenceExchange {
+  readonly #deps: EvidenceExchangeDeps;
+  readonly #running = new Map<PeerKey, { again: boolean }>();
+  #signal: AbortSignal = AbortSignal.abort();
+
+  constructor(deps: EvidenceExchangeDeps) {
+    this.#deps = deps;
+  }
+
+  start(signal: AbortSignal): void {
+    this.#signal = signal;
+    const { network, kel } = this.#deps;
+    network.handle(evidenceProtocol, evidenceLimits, (stream) => this.#answer(stream));
+    const off = kel.subscribeDuplicity(() => this.pushAll());
+    signal.addEventListener('abort', off);
+    void this.#loop(signal);
+  }
+
+  /** With every member that is bound. */
+  pushAll(): void {
+    for (const peer of this.#deps.directory.bound()) this.push(peer);
+  }
+
+  /** With `peer`, now or right after the session that runs. */
+  push(peer: PeerKey): void {
+    if (this.#signal.aborted) return;
+    const running = this.#running.get(peer);
+    if (running !== undefined) {
+      running.again = true;
+      return;
+    }
+    const state = { again: false };
+    this.#running.set(peer, state);
+    void this.#run(peer, state).finally(() => this.#running.delete(peer));
+  }
+
+  async #run(peer: PeerKey, state: { again: boolean }): Promise<void> {
+    const { network, clock } = this.#deps;
+    for (let attempt = 1; attempt <= MAX_ATTEMPTS && !this.#signal.aborted; attempt++) {
+      state.again = false;
+      try {
+        if (!this.#isMember(peer)) return;
+        const stream = await network.open(peer, evidenceProtocol, evidenceLimits);
+        await this.#bounded(stream, this.#open(stream));
+        if (!state.again) return;
+        attempt = 0;
+      } catch (error) {
+        if (!this.#isMember(peer)) return;
+        this.#failed(peer, error);
+        await clock.sleep(RETRY_MS * attempt, this.#signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #open(stream: MessageStream): Promise<void> {
+    await send(stream, { kind: 'have', forks: this.#forks() });
+    const theirs = await expectHave(stream);
+    await this.#give(stream, theirs);
+    await this.#take(stream);
+    await stream.close();
+  }
+
+  async #answer(stream: MessageStream): Promise<void> {
+    if (!this.#isMember(stream.peer)) {
+      stream.abort(new SyncError('SYNC_NOT_A_MEMBER', 'evidence goes to members'));
+      return;
+    }
+    const session = async () => {
+      const theirs = await expectHave(stream);
+      await send(stream, { kind: 'have', forks: this.#forks() });
+      await this.#take(stream);
+      await this.#give(stream, theirs);
+      await stream.close();
+    };
+    await this.#bounded(stream, session()).catch((error: unknown) =>
+      this.#failed(stream.peer, error),
+    );
+  }
+
+  async #give(stream: MessageStream, theirs: readonly string[]): Promise<void> {
+    const held = new Set(theirs);
+    const lacking = this.#offered().filter((fork) => !held.has(forkId(fork)));
+    for (const fork of lacking.slice(0, MAX_FILES))
+      await send(stream, { kind: 'give', file: await this.#fileOf(fork) });
+    await send(stream, { kind: 'give', file: new Uint8Array(0) });
+  }
+
+  /** Where the log before the fork is too long for a message, the two events: the other end holds that log. */
+  async #fileOf(fork: DuplicityCase): Promise<Uint8Array> {
+    const { kel } = this.#deps;
+    const file = await kel.evidenceFile(fork).catch(() => undefined);
+    if (file !== undefined && file.length <= MAX_GIVEN_BYTES) return file;
+    const all = await kel.duplicities();
+    const found = all.find((other) => forkId(other) === forkId(fork));
+    return concatBytes(
+      found?.acceptedMessage ?? new Uint8Array(0),
+      found?.conflictingMessage ?? new Uint8Array(0),
+    );
+  }
+
+  async #take(stream: MessageStream): Promise<void> {
+    for (let count = 0; count <= MAX_FILES; count++) {
+      const message = await next(stream);
+      if (message.kind !== 'give') throw new SyncError('SYNC_BAD_MESSAGE', 'expected give');
+      if (message.file.length === 0) return;
+      await this.#takeFile(stream.peer, message.file);
+    }
+    throw new SyncError('SYNC_BAD_MESSAGE', `more than ${MAX_FILES} files in one session`);
+  }
+
+  async #takeFile(peer: PeerKey, file: Uint8Array): Promise<void> {
+    const { kel, membership, journal, directory } = this.#deps;
+    const known = membership.known();
+    const accepts = (aid: Aid) => known.has(aid);
+    const outcome = await kel.takeEvidence(file, { accepts });
+    // Not a whole file: the pair alone is judged by the log that is held.
+    if (outcome === 'refused') await kel.process(file, { accepts });
+    journal.info('evidence.received', { outcome, from: directory.aidOf(peer) });
+  }
+
+  #offered(): readonly DuplicityCase[] {
+    const known = this.#deps.membership.known();
+    return this.#deps.kel.duplicityCases().filter(({ aid }) => known.has(aid));
+  }
+
+  #forks(): readonly string[] {
+    return this.#offered().slice(0, MAX_FORKS).map(forkId);
+  }
+
+  #isMember(peer: PeerKey): boolean {
+    const { directory, membership } = this.#deps;
+    const aid = directory.aidOf(peer);
+    return aid !== undefined && membership.isIn && membership.maySync(aid);
+  }
+
+  async #loop(signal: AbortSignal): Promise<void> {
+    const { clock, rng, directory } = this.#deps;
+    while (!signal.aborted) {
+      const [jitter = 0, choice = 0] = rng.bytes(2);
+      await clock.sleep(EXCHANGE_MS * (0.75 + jitter / 512), signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const peers = directory.bound();
+      const peer = peers[choice % Math.max(1, peers.length)];
+      if (peer !== undefined) this.push(peer);
+    }
+  }
+
+  async #bounded(stream: MessageStream, session: Promise<void>): Promise<void> {
+    try {
+      await withDeadline(this.#deps.clock, SESSION_MS, session, () => {
+        throw new SyncError('SYNC_TIMEOUT', `no end of the exchange within ${SESSION_MS} ms`);
+      });
+    } catch (error) {
+      stream.abort(error as Error);
+      throw error;
+    }
+  }
+
+  #failed(peer: PeerKey, error: unknown): void {
+    if (this.#signal.aborted) return;
+    const { code } = error as { code?: string };
+    this.#deps.journal.debug('evidence.failed', { peer, code: code ?? 'none' });
+  }
+}
+
+async function send(stream: MessageStream, message: EvidenceMessage): Promise<void> {
+  await stream.send(encodeEvidenceMessage(message));
+}
+
+async function next(stream: MessageStream): Promise<EvidenceMessage> {
+  const bytes = await stream.receive();
+  if (bytes === undefined)
+    throw new SyncError('SYNC_BAD_MESSAGE', 'the peer ended the exchange early');
+  return decodeEvidenceMessage(bytes);
+}
+
+async function expectHave(stream: MessageStream): Promise<readonly string[]> {
+  const message = await next(stream);
+  if (message.kind !== 'have') throw new SyncError('SYNC_BAD_MESSAGE', 'expected have');
+  return message.forks;
+}
