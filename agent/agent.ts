@@ -9,8 +9,10 @@ import { formatDateTime } from '#src/clock';
 import { sha256 } from '#src/crypto/hash';
 import { label } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
+import { SerialQueue } from '#src/serial-queue';
 import { AgreementStore } from './agreement/agreement-store.ts';
 import type { RunningDrivers } from './drivers.ts';
+import { EvidenceExchange } from './duplicity/evidence-exchange.ts';
 import type { Charter } from './membership/charter.ts';
 import { overlayAddress } from './membership/overlay-address.ts';
 import type { Network } from './network/network.ts';
@@ -51,10 +53,12 @@ export class Agent {
   readonly directory: PeerDirectory;
   /** Which WireGuard carries the tunnels. */
   readonly driverDescription: string;
+  readonly #evidence: EvidenceExchange;
   readonly #endpoints: OwnEndpoints;
   readonly #dialler: Dialler;
   readonly #progress: StateTable;
   readonly #stop = new AbortController();
+  readonly #recording = new SerialQueue();
   #entered: Promise<void> | undefined;
   #lastCharter: Charter | undefined;
 
@@ -123,6 +127,15 @@ export class Agent {
       rng,
       verifySignature,
       endpoints: () => this.#endpoints.current(),
+      journal,
+    });
+    this.#evidence = new EvidenceExchange({
+      network,
+      membership,
+      directory,
+      kel,
+      clock,
+      rng,
       journal,
     });
     this.gossip = new Gossip({
@@ -249,6 +262,8 @@ export class Agent {
     if (membership.isIn) await this.#enter();
     await this.#endpoints.current();
     this.sync.start(signal);
+    this.#evidence.start(signal);
+    this.#later(this.#recordForks());
     void this.#dialler.run(signal);
     this.organisation.drivers.journal.info('agent.started', {
       aid: identity.aid,
@@ -272,8 +287,13 @@ export class Agent {
         }
       }),
       membership.subscribe(() => this.#later(this.#membershipChanged())),
+      kel.subscribeDuplicity(() => this.#later(this.#recordForks())),
     ];
-    this.sync.onBound((aid) => this.tunnels.poke(aid));
+    this.sync.onBound((aid) => {
+      this.tunnels.poke(aid);
+      const peer = this.directory.peerOf(aid);
+      if (peer !== undefined) this.#evidence.push(peer);
+    });
     this.tunnels.listen({
       established: (aid) => this.proofs.prove(aid),
       removed: (aid, reason) => this.#later(this.#tunnelRemoved(aid, reason)),
@@ -292,6 +312,26 @@ export class Agent {
     if (membership.charter?.governors.includes(state.aid) === true)
       this.#later(membership.refresh());
     this.tunnels.poke(state.aid);
+  }
+
+  /** Forks that became known go into the audit log, those of an earlier run included. */
+  #recordForks(): Promise<void> {
+    const { suspensions, keeper, identity, drivers } = this.organisation;
+    return this.#recording.run(async () => {
+      for (const fork of suspensions.unrecorded()) {
+        const { aid, sn, accepted, conflicting } = fork;
+        const isOwn = aid === identity.aid;
+        drivers.journal.error(isOwn ? 'identity.forked' : 'aid.suspended', {
+          code: 'KEL_DUPLICITOUS',
+          aid,
+          sn,
+          first: accepted,
+          second: conflicting,
+        });
+        await keeper.record('duplicity', { peer: aid, sn, first: accepted, second: conflicting });
+        await suspensions.recorded(fork);
+      }
+    });
   }
 
   async #membershipChanged(): Promise<void> {

@@ -11,6 +11,7 @@ import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { AuditLog } from '#src/audit/log';
 import type { SigningAlgorithm } from '#src/keystore/key-store';
 import type { LocalDrivers } from './drivers.ts';
+import { Suspensions } from './duplicity/suspensions.ts';
 import { Identity, type IdentityDeps } from './identity/identity.ts';
 import { Membership } from './membership/membership.ts';
 import { AuditKeeper } from './provenance/audit-keeper.ts';
@@ -26,6 +27,7 @@ export interface Organisation {
   readonly records: RecordStore;
   readonly intake: RecordIntake;
   readonly issuer: RecordIssuer;
+  readonly suspensions: Suspensions;
   readonly membership: Membership;
   readonly provenance: ProvenanceLog;
   readonly keeper: AuditKeeper;
@@ -76,6 +78,11 @@ async function open(
     intake,
     table: await StateTable.open(db, 'issuer'),
   });
+  const suspensions = new Suspensions({
+    kel,
+    table: await StateTable.open(db, 'suspension'),
+    clock,
+  });
   const membership = await Membership.open({
     identity,
     records,
@@ -83,6 +90,7 @@ async function open(
     issuer,
     table: await StateTable.open(db, 'mesh'),
     clock,
+    suspensions,
   });
   const log = await AuditLog.open(AuditKeeper.originOf(identity.aid), logFiles);
   stack.use(log);
@@ -107,6 +115,7 @@ async function open(
     records,
     intake,
     issuer,
+    suspensions,
     membership,
     provenance,
     keeper,

@@ -40,6 +40,15 @@ export interface LeafValues {
     readonly version: number;
     readonly change: string;
   };
+  /** Two events of `peer` at one sequence number became known; it is suspended. `first` was seen first. */
+  readonly duplicity: {
+    readonly peer: Aid;
+    readonly sn: number;
+    readonly first: Said;
+    readonly second: Said;
+  };
+  /** The operator trusts `peer` again, although its log has forked. */
+  readonly resolution: { readonly peer: Aid; readonly reason: string };
   /** Time in which nothing could be recorded, and why. */
   readonly gap: { readonly reason: string };
   /** The leaf `leaf` was erased. */
@@ -57,6 +66,8 @@ const fieldKinds: { readonly [T in LeafType]: { readonly [F in keyof LeafValues[
   'psk-agreed': { peer: 'text', th: 'bytes', epoch: 'integer' },
   'tunnel-key': { record: 'text', digest: 'bytes' },
   membership: { charter: 'text', version: 'integer', change: 'text' },
+  duplicity: { peer: 'text', sn: 'integer', first: 'text', second: 'text' },
+  resolution: { peer: 'text', reason: 'text' },
   gap: { reason: 'text' },
   erasure: { leaf: 'integer', reason: 'text' },
 };

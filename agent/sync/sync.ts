@@ -6,7 +6,7 @@ import type { Aid, Said } from '#kel/identifiers';
 import type { EndRecord, RecordType, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import type { VerifySignature } from '#kel/state/key-signatures';
-import type { KelStore } from '#kel/store/kel-store';
+import type { LevelKelStore } from '#kel/store/level-kel-store';
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import type { Rng } from '#src/rng';
@@ -36,7 +36,7 @@ const LOG_PAGE = 256 * 1024;
 export interface SyncDeps {
   readonly network: Network;
   readonly identity: Identity;
-  readonly kel: KelStore;
+  readonly kel: LevelKelStore;
   readonly records: RecordStore;
   readonly intake: RecordIntake;
   readonly membership: Membership;
@@ -243,6 +243,8 @@ export class Sync {
       ownEndpoints: () => this.#deps.endpoints(),
       bind: (stream, head, log, endpoints) => this.#bind(stream.peer, head, log, endpoints),
       revocationOf: async (aid) => {
+        if (membership.suspensionOf(aid) !== undefined)
+          return { revocation: new Uint8Array(0), log: await this.#evidenceAgainst(aid) };
         const revocation = membership.revocationOf(aid);
         const message = revocation === undefined ? undefined : records.get(revocation.d)?.message;
         if (revocation === undefined || message === undefined)
@@ -251,6 +253,9 @@ export class Sync {
       },
       refused: async (by, code, revocation, log) => {
         journal.debug('sync.refused', { by, code });
+        // Whoever refuses us for a fork of our own log has the proof; it needs no trust in the sender.
+        if (revocation.length === 0 && log.length > 0)
+          await kel.takeEvidence(log, { accepts: (aid) => aid === identity.aid });
         if (revocation.length === 0 || by !== membership.governor) return;
         await this.#receiveLog(log);
         await intake.take(
@@ -297,6 +302,14 @@ export class Sync {
     await this.#deps.kel.process(log, { accepts: (aid) => known.has(aid) });
   }
 
+  async #evidenceAgainst(aid: Aid): Promise<Uint8Array> {
+    const { kel } = this.#deps;
+    const found = kel.duplicityCases().find((fork) => fork.aid === aid);
+    const file =
+      found === undefined ? undefined : await kel.evidenceFile(found).catch(() => undefined);
+    return file !== undefined && file.length <= LOG_PAGE ? file : new Uint8Array(0);
+  }
+
   #offered(): readonly Said[] {
     const { records, membership } = this.#deps;
     const saids: Said[] = [];
@@ -317,6 +330,11 @@ export class Sync {
     const { membership, kel, directory, intake, identity, clock, journal } = this.#deps;
     if (head.aid === identity.aid)
       throw new SyncError('SYNC_NOT_BOUND', 'the peer claims the own AID');
+    if (membership.suspensionOf(head.aid) !== undefined) {
+      // Its log is still taken: a recovery of it must be able to arrive.
+      await kel.process(log, { accepts: (aid) => aid === head.aid });
+      return false;
+    }
     if (!membership.maySync(head.aid)) {
       await this.#knock(peer, head, log, endpoints);
       return false;

@@ -250,8 +250,10 @@ export class Tunnels {
       this.#pairs.delete(aid);
       await pair.forget();
       await pairKeys.retire(aid, []);
-      journal.info('tunnel.removed', { aid, reason: 'not a member' });
-      if (wasUp) for (const listener of this.#listeners) listener.removed(aid, 'not a member');
+      const reason =
+        membership.suspensionOf(aid) === undefined ? 'not a member' : 'suspended for duplicity';
+      journal.info('tunnel.removed', { aid, reason });
+      if (wasUp) for (const listener of this.#listeners) listener.removed(aid, reason);
     }
   }
 
