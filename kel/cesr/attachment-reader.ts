@@ -1,13 +1,15 @@
 /** Reads attachment groups, text (qb64) and binary (qb2), from bytes that may end before the group does. */
 import { KelError } from '#kel/errors';
 import { type AttachmentLists, appendAttachments, emptyAttachments } from './attachments.ts';
-import { COUNTER_HEAD_LENGTH, type Counter, decodeCounter } from './counter.ts';
+import { COUNTER_HEAD_LENGTH, type Counter, decodeCounter, readSmallCounter } from './counter.ts';
 import { decodeDateTime } from './date-time.ts';
 import {
   decodeIndexedSignature,
   INDEXER_HEAD_LENGTH,
   type IndexedSignature,
   indexedSignatureLength,
+  readSmallSignature,
+  SMALL_SIGNATURE_LENGTH,
 } from './indexer.ts';
 import { decodeMatter, MATTER_HEAD_LENGTH, type Matter, matterLength } from './matter.ts';
 import { decodeOrdinal } from './number.ts';
@@ -230,6 +232,13 @@ class PrimitiveReader {
       this.#text = '';
     }
     this.require(4);
+    if (!isBinary) {
+      const small = readSmallCounter(this.#bytes, this.at);
+      if (small !== undefined) {
+        this.at += 4;
+        return small;
+      }
+    }
     const head = this.#peek(COUNTER_HEAD_LENGTH);
     if (head.startsWith('-0')) this.require(COUNTER_HEAD_LENGTH);
     const counter = decodeCounter(head);
@@ -239,6 +248,13 @@ class PrimitiveReader {
 
   indexedSignature(): IndexedSignature {
     this.require(4);
+    if (!this.#isBinary && this.at + SMALL_SIGNATURE_LENGTH <= this.#end) {
+      const small = readSmallSignature(this.#bytes, this.at);
+      if (small !== undefined) {
+        this.at += SMALL_SIGNATURE_LENGTH;
+        return small;
+      }
+    }
     return decodeIndexedSignature(
       this.#take(indexedSignatureLength(this.#peek(4).slice(0, INDEXER_HEAD_LENGTH))),
     );

@@ -15,6 +15,45 @@ function sextetAt(text: string, at: number): number {
   return at < text.length ? (VALUES[text.charCodeAt(at)] as number) : -1;
 }
 
+/**
+ * Bytes of the text that stands at `from` to `to` within `text`, a multiple of 4 characters, with its first `head`
+ * characters read as zeros and whole quadlets of them left out. As {@link decodeBase64}, without a string between.
+ * @returns undefined for a foreign character
+ */
+export function decodeBase64At(
+  text: Uint8Array,
+  from: number,
+  to: number,
+  head: number,
+): Uint8Array | undefined {
+  const start = from + head - (head % 4);
+  const out = new Uint8Array(((to - start) / 4) * 3);
+  let seen = 0;
+  let at = 0;
+  for (let i = start; i < to; i += 4) {
+    let a = VALUES[text[i] as number] as number;
+    let b = VALUES[text[i + 1] as number] as number;
+    let c = VALUES[text[i + 2] as number] as number;
+    const d = VALUES[text[i + 3] as number] as number;
+    if (i === start) {
+      if (head % 4 > 0) a = 0;
+      if (head % 4 > 1) b = 0;
+      if (head % 4 > 2) c = 0;
+    }
+    seen |= a | b | c | d;
+    out[at] = (a << 2) | (b >> 4);
+    out[at + 1] = (b << 4) | (c >> 2);
+    out[at + 2] = (c << 6) | d;
+    at += 3;
+  }
+  return seen < 0 ? undefined : out;
+}
+
+/** Value of one character of the alphabet, −1 for any other. @param byte its code */
+export function sextetOf(byte: number): number {
+  return VALUES[byte] as number;
+}
+
 /** Big-endian number of `text`; undefined for a foreign character. Up to 8 characters. */
 export function base64ToInteger(text: string): number | undefined {
   let value = 0;

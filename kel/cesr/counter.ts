@@ -1,6 +1,12 @@
 /** Counter codes of CESR 1.0, version 1 table: `-` letter count(2), or `-0` letter count(5). */
 import { KelError } from '#kel/errors';
-import { base64ToInteger, decodeBase64, encodeBase64, integerToBase64 } from './base64.ts';
+import {
+  base64ToInteger,
+  decodeBase64,
+  encodeBase64,
+  integerToBase64,
+  sextetOf,
+} from './base64.ts';
 
 /** What stands behind a counter, and what it counts: items, or quadlets of 4 characters (3 bytes). */
 export const COUNTER_CODES = {
@@ -28,6 +34,12 @@ export interface Counter {
   readonly length: number;
 }
 
+/** By character code. */
+const SMALL_CODES: readonly (CounterCode | undefined)[] = Array.from({ length: 256 }, (_, byte) => {
+  const letter = String.fromCharCode(byte);
+  return Object.hasOwn(COUNTER_CODES, letter) ? (letter as CounterCode) : undefined;
+});
+
 export const COUNTER_MAX_SMALL = 64 ** 2 - 1;
 /** Characters that {@link decodeCounter} needs to see at most. */
 export const COUNTER_HEAD_LENGTH = 8;
@@ -51,6 +63,19 @@ export function decodeCounter(head: string): Counter {
     throw new KelError('KEL_BAD_CODE', `unknown counter ${JSON.stringify(head.slice(0, length))}`);
   }
   return { code: code as CounterCode, count, length };
+}
+
+/**
+ * A counter of the small form, read where it stands.
+ * @param text has 4 characters from `at`
+ * @returns undefined for the big form and for what {@link decodeCounter} refuses
+ */
+export function readSmallCounter(text: Uint8Array, at: number): Counter | undefined {
+  const code = SMALL_CODES[text[at + 1] as number];
+  if (text[at] !== 0x2d || code === undefined) return undefined;
+  const high = sextetOf(text[at + 2] as number);
+  const low = sextetOf(text[at + 3] as number);
+  return high < 0 || low < 0 ? undefined : { code, count: high * 64 + low, length: 4 };
 }
 
 export function encodeCounterBinary(code: CounterCode, count: number): Uint8Array {

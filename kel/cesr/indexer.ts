@@ -3,7 +3,14 @@
  * next-key digests of the establishment event before it; a current-only signature has no ondex.
  */
 import { KelError } from '#kel/errors';
-import { base64ToInteger, decodeBase64, encodeBase64, integerToBase64 } from './base64.ts';
+import {
+  base64ToInteger,
+  decodeBase64,
+  decodeBase64At,
+  encodeBase64,
+  integerToBase64,
+  sextetOf,
+} from './base64.ts';
 
 export type IndexedAlgorithm = 'ed25519' | 'secp256k1' | 'p256' | 'ed448';
 
@@ -123,6 +130,26 @@ export function decodeIndexedSignature(qb64: string): IndexedSignature {
     ondex: format.currentOnly ? undefined : ondex,
     raw: padded.subarray(pad),
   };
+}
+
+/** Characters of an Ed25519 signature with an index of one character. */
+export const SMALL_SIGNATURE_LENGTH = 88;
+
+/**
+ * The usual signatures (`A`, `B`), read where they stand.
+ * @param text has {@link SMALL_SIGNATURE_LENGTH} characters from `at`
+ * @returns undefined for every other code and for what {@link decodeIndexedSignature} refuses
+ */
+export function readSmallSignature(text: Uint8Array, at: number): IndexedSignature | undefined {
+  const first = text[at];
+  if (first !== 0x41 && first !== 0x42) return undefined;
+  const index = sextetOf(text[at + 1] as number);
+  const padded = decodeBase64At(text, at, at + SMALL_SIGNATURE_LENGTH, 2);
+  if (index < 0 || padded === undefined || padded[0] !== 0 || padded[1] !== 0) return undefined;
+  const raw = padded.subarray(2);
+  return first === 0x41
+    ? { code: 'A', algorithm: 'ed25519', index, ondex: index, raw }
+    : { code: 'B', algorithm: 'ed25519', index, ondex: undefined, raw };
 }
 
 /** Full length in characters. @param head at least {@link INDEXER_HEAD_LENGTH} characters  @throws KEL_BAD_CODE */

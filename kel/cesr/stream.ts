@@ -42,6 +42,8 @@ export interface StreamFault {
 
 export type StreamItem = ParsedMessage | StreamFault;
 
+const GENUS_SECOND = GENUS_VERSION_1.charCodeAt(1);
+
 /** Searches for the next message per stream; a stream that needs more is dropped. */
 export const MAX_RESYNCS = 64;
 
@@ -240,6 +242,8 @@ export class StreamParser {
   }
 
   #isGenusAt(at: number, isFinal: boolean): boolean {
+    // Nearly always another counter stands here.
+    if (at + 1 < this.#window.length && this.#window[at + 1] !== GENUS_SECOND) return false;
     const available = this.#window.toString('latin1', at, at + GENUS_VERSION_1.length);
     if (
       !isFinal &&

@@ -52,6 +52,8 @@ export function kindOfFirstByte(byte: number): BodyKind | undefined {
  * @throws KEL_BAD_VERSION
  */
 export function sniffVersion(bytes: Uint8Array, at = 0): Version {
+  const usual = readUsualVersion(bytes, at);
+  if (usual !== undefined) return usual;
   const text = versionTextAt(bytes, at);
   if (text === undefined) {
     throw new KelError(
@@ -75,6 +77,43 @@ export function isBodyStart(bytes: Uint8Array, at: number): boolean {
   return (
     text !== undefined && FORM.test(text) && text.slice(6, 10) === kindOfFirstByte(bytes[at] ?? 0)
   );
+}
+
+const USUAL_PROTOCOL = 'KERI';
+const USUAL = Buffer.from(`${USUAL_PROTOCOL}10`);
+const SIZE_LENGTH = 6;
+const KIND_BYTES: Readonly<Record<BodyKind, Uint8Array>> = {
+  JSON: Buffer.from('JSON'),
+  CBOR: Buffer.from('CBOR'),
+  MGPK: Buffer.from('MGPK'),
+};
+
+/** Version of a key event, read where it stands; undefined for every other, and for what is wrong with it. */
+function readUsualVersion(bytes: Uint8Array, at: number): Version | undefined {
+  const first = bytes[at] ?? 0;
+  const kind = kindOfFirstByte(first);
+  const label = kind === undefined ? undefined : versionLabel(kind, first);
+  if (kind === undefined || label === undefined) return undefined;
+  let next = at + label.skip;
+  for (const expected of [label.bytes, USUAL, KIND_BYTES[kind]]) {
+    if (!startsWith(bytes, next, expected)) return undefined;
+    next += expected.length;
+  }
+  let size = 0;
+  for (const end = next + SIZE_LENGTH; next < end; next++) {
+    const digit = hexDigit(bytes[next] ?? 0);
+    if (digit < 0) return undefined;
+    size = size * 16 + digit;
+  }
+  return bytes[next] === UNDERSCORE ? { protocol: USUAL_PROTOCOL, kind, size } : undefined;
+}
+
+const UNDERSCORE = 0x5f;
+
+/** Lower case; −1 for any other character. */
+function hexDigit(byte: number): number {
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  return byte >= 0x61 && byte <= 0x66 ? byte - 0x57 : -1;
 }
 
 /** The 17 characters behind the label `v`; undefined when no body begins there. */

@@ -133,8 +133,8 @@ export class LogVerifier {
 
   #takeEvent(message: KeyEventMessage, origin: Origin): void {
     const { said } = message.event;
-    const earlier = this.#escrow.remove(said);
-    const receipts = this.#earlyReceipts.get(said);
+    const earlier = this.#escrow.size === 0 ? undefined : this.#escrow.remove(said);
+    const receipts = this.#earlyReceipts.size === 0 ? undefined : this.#earlyReceipts.get(said);
     let { attachments } = message;
     if (earlier !== undefined)
       attachments = mergeAttachments(earlier.message.attachments, attachments);

@@ -1,6 +1,7 @@
 /** Hashes and the key derivation built on them: BLAKE3, SHA-256 (FIPS 180-4), HMAC (RFC 2104), HKDF (RFC 5869). */
 import { createHash, createHmac } from 'node:crypto';
 import { blake3 as nobleBlake3 } from '@noble/hashes/blake3.js';
+import { BLAKE3_CHUNK_LENGTH, blake3Chunk, isLittleEndian } from './blake3-chunk.ts';
 import { CryptoError } from './errors.ts';
 
 /** Length of every digest here, in bytes. */
@@ -11,7 +12,9 @@ export const HKDF_MAX_LENGTH = 255 * DIGEST_LENGTH;
 
 /** @returns 32 bytes */
 export function blake3(bytes: Uint8Array): Uint8Array {
-  return nobleBlake3(bytes);
+  return isLittleEndian && bytes.length <= BLAKE3_CHUNK_LENGTH
+    ? blake3Chunk(bytes)
+    : nobleBlake3(bytes);
 }
 
 /** @returns 32 bytes */
