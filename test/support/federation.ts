@@ -12,6 +12,8 @@ import { createNamespaces, type LongRunning, type Namespaces } from './namespace
 const KELMESH = fileURLToPath(new URL('../../deploy/kelmesh.mjs', import.meta.url));
 const PROBE = new URL('./probe-process.ts', import.meta.url);
 
+const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
+
 const POLL_MS = 250;
 
 /** `kelmesh init` with this leaves nothing to ask. */
@@ -107,6 +109,24 @@ export class Machine {
   #probe(verb: string, address: string, port: number, ...numbers: readonly number[]): LongRunning {
     const args = [verb, address, String(port), ...numbers.map(String)];
     return this.#spaces.get(this.name).spawnScript(PROBE, ...args);
+  }
+
+  /** Runs JavaScript until it is stopped; resolves when it has printed a line. */
+  async script(code: string): Promise<{ stop(): Promise<void> }> {
+    const inside = ['-t', String(this.#holder.pid), '-m', '-n', '--', process.execPath];
+    const child = spawn('nsenter', [...inside, '-e', code], {
+      cwd: REPOSITORY,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);
+    if (child.exitCode !== null) throw new Error(`${this.name}: the script has ended: ${code}`);
+    return {
+      async stop() {
+        const gone = once(child, 'exit');
+        child.kill('SIGKILL');
+        await gone;
+      },
+    };
   }
 
   /** A path of this machine as the test process sees it. */
