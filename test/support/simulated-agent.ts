@@ -12,8 +12,8 @@ import type { Aid } from '#kel/identifiers';
 import type { Clock } from '#src/clock';
 import type { CryptoSuite } from '#src/crypto/suite';
 import { loadCryptoSuite } from '#src/crypto/suites';
-import type { Rng } from '#src/rng';
 import type { KeyStore } from '#src/keystore/key-store';
+import type { Rng } from '#src/rng';
 import { seededKeyStore } from './seeded-key-store.ts';
 import { SeededRng } from './seeded-rng.ts';
 import { SimulatedClock } from './simulated-clock.ts';
@@ -46,11 +46,16 @@ export class SimulatedFederation {
   readonly overlay: SimulatedOverlay;
   readonly agents: readonly SimulatedAgent[];
   readonly suite: CryptoSuite;
+  /** What the governor hands to whoever shall join. */
+  inviteLine = '';
   readonly #trace = createHash('sha256');
   readonly #recent: string[] = [];
   readonly #groups = new Map<string, number>();
 
-  private constructor(suite: CryptoSuite, { seed, size, epochSeconds = 120, skew = () => 0 }: FederationOptions) {
+  private constructor(
+    suite: CryptoSuite,
+    { seed, size, epochSeconds = 120, skew = () => 0 }: FederationOptions,
+  ) {
     this.seed = seed;
     this.epochSeconds = epochSeconds;
     this.suite = suite;
@@ -65,7 +70,10 @@ export class SimulatedFederation {
     };
     this.tunnels = new SimulatedTunnels(this.clock, rng, underlay);
     this.overlay = new SimulatedOverlay(this.clock, this.tunnels, underlay);
-    this.agents = Array.from({ length: size }, (_, n) => new SimulatedAgent(this, `m${String(n).padStart(2, '0')}`, skew(n)));
+    this.agents = Array.from(
+      { length: size },
+      (_, n) => new SimulatedAgent(this, `m${String(n).padStart(2, '0')}`, skew(n)),
+    );
   }
 
   /** Machines with identities; nothing runs yet. */
@@ -81,8 +89,15 @@ export class SimulatedFederation {
 
   /** The governor founds the mesh and starts; the others join with its line, start, and knock. */
   async found(joiners: readonly SimulatedAgent[] = this.agents.slice(1)): Promise<void> {
-    await this.governor.organisation.membership.create({ name: 'simulated', memberName: this.governor.name, epochSeconds: this.epochSeconds });
+    await this.governor.organisation.membership.create({
+      name: 'simulated',
+      memberName: this.governor.name,
+      epochSeconds: this.epochSeconds,
+    });
     await this.governor.start();
+    this.inviteLine = this.governor.organisation.membership.invite(
+      this.governor.running.network.addresses(),
+    );
     for (const agent of joiners) await agent.join();
   }
 
@@ -91,7 +106,10 @@ export class SimulatedFederation {
     const { governor, clock } = this;
     const waiting = new Map(agents.map((agent) => [agent.aid, agent]));
     for (const end = clock.now() + withinMs; waiting.size > 0; ) {
-      if (clock.now() > end) throw new Error(`${this.where}: ${waiting.size} of ${agents.length} have not knocked within ${withinMs} ms`);
+      if (clock.now() > end)
+        throw new Error(
+          `${this.where}: ${waiting.size} of ${agents.length} have not knocked within ${withinMs} ms`,
+        );
       await clock.advance(5_000);
       for (const { aid } of governor.running.sync.knocks.list()) {
         const agent = waiting.get(aid);
@@ -104,7 +122,8 @@ export class SimulatedFederation {
 
   partition(groups: readonly (readonly SimulatedAgent[])[]): void {
     const names = groups.map((group) => group.map(({ name }) => name));
-    for (const [index, group] of names.entries()) for (const name of group) this.#groups.set(name, index);
+    for (const [index, group] of names.entries())
+      for (const name of group) this.#groups.set(name, index);
     this.world.partition(names);
     this.trace('world', 'partition', { groups: names.map((group) => group.length).join('+') });
   }
@@ -126,15 +145,24 @@ export class SimulatedFederation {
         settled = true;
       },
     );
-    for (let turn = 0; turn < 64 && !settled; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < 64 && !settled; turn++)
+      await new Promise<void>((resolve) => setImmediate(resolve));
     return settled ? work : this.clock.run(work);
   }
 
   /** Moves time until `isDone`, looked at every `stepMs`. @returns milliseconds it took; throws with what `why` says */
-  async until(isDone: () => boolean | Promise<boolean>, withinMs: number, why: () => string | Promise<string>, stepMs = 5_000): Promise<number> {
+  async until(
+    isDone: () => boolean | Promise<boolean>,
+    withinMs: number,
+    why: () => string | Promise<string>,
+    stepMs = 5_000,
+  ): Promise<number> {
     const begun = this.clock.now();
     while (!(await isDone())) {
-      if (this.clock.now() - begun >= withinMs) throw new Error(`${this.where}: not within ${withinMs / 1_000} s: ${await why()}\n${this.recent()}`);
+      if (this.clock.now() - begun >= withinMs)
+        throw new Error(
+          `${this.where}: not within ${withinMs / 1_000} s: ${await why()}\n${this.recent()}`,
+        );
       await this.clock.advance(stepMs);
     }
     return this.clock.now() - begun;
@@ -185,7 +213,10 @@ export class SimulatedAgent {
     this.#skewMs = skewMs;
     this.#disk = new SimulatedDisk(federation.rng.fork(`disk ${name}`));
     this.#token = seededKeyStore(federation.rng.fork(`token ${name}`));
-    federation.tunnels.addHost(name, /^\/ip4\/([^/]+)/.exec(federation.world.addressOf(name))?.[1] ?? '');
+    federation.tunnels.addHost(
+      name,
+      /^\/ip4\/([^/]+)/.exec(federation.world.addressOf(name))?.[1] ?? '',
+    );
   }
 
   get aid(): Aid {
@@ -208,7 +239,10 @@ export class SimulatedAgent {
   }
 
   async create(): Promise<void> {
-    this.#organisation = await createOrganisation(await this.#boot(), { algorithm: 'ed25519', kind: 'CBOR' });
+    this.#organisation = await createOrganisation(await this.#boot(), {
+      algorithm: 'ed25519',
+      kind: 'CBOR',
+    });
     this.#aid = this.#organisation.identity.aid;
     this.#federation.trace(this.name, 'created', { aid: this.#aid });
   }
@@ -226,16 +260,17 @@ export class SimulatedAgent {
         tunnels: tunnels.driver(this.name, clock, power),
         overlay: overlay.driver(this.name, power),
       },
-      { tunnel: { prefix: 'km', port: 51_820, mtu: 1_420, keepalive: 25, drainMs: 180_000 }, endpointHosts: [] },
+      {
+        tunnel: { prefix: 'km', port: 51_820, mtu: 1_420, keepalive: 25, drainMs: 180_000 },
+        endpointHosts: [],
+      },
     );
     this.#agent = await this.#federation.perform(work);
   }
 
   /** Takes the governor's line and starts: the agent knocks until it is admitted. */
   async join(): Promise<void> {
-    const { governor } = this.#federation;
-    const line = governor.organisation.membership.invite(governor.running.network.addresses());
-    await this.organisation.membership.join(parseInvite(line));
+    await this.organisation.membership.join(parseInvite(this.#federation.inviteLine));
     await this.start();
   }
 
@@ -277,7 +312,13 @@ export class SimulatedAgent {
     return {
       clock: own,
       rng: random,
-      suite: { ...suite, mlKem1024: { ...suite.mlKem1024, encapsulate: encapsulateFrom(random.fork('encapsulation')) } },
+      suite: {
+        ...suite,
+        mlKem1024: {
+          ...suite.mlKem1024,
+          encapsulate: encapsulateFrom(random.fork('encapsulation')),
+        },
+      },
       db: await this.#disk.database(power),
       keyStore: poweredKeyStore(this.#token, power),
       logFiles: this.#disk.logFiles(power),
@@ -305,14 +346,21 @@ let suitePromise: Promise<CryptoSuite> | undefined;
 
 /** Fifty agents in one process verify each signature fifty times: what was verified once is known. */
 function sharedSuite(): Promise<CryptoSuite> {
-  suitePromise ??= loadCryptoSuite().then((suite) => ({ ...suite, ed25519: { ...suite.ed25519, verify: remembering(suite.ed25519.verify) } }));
+  suitePromise ??= loadCryptoSuite().then((suite) => ({
+    ...suite,
+    ed25519: { ...suite.ed25519, verify: remembering(suite.ed25519.verify) },
+  }));
   return suitePromise;
 }
 
 function remembering(verify: CryptoSuite['ed25519']['verify']): CryptoSuite['ed25519']['verify'] {
   const verified = new Set<string>();
   return (signature, message, publicKey) => {
-    const key = createHash('sha256').update(signature).update(publicKey).update(message).digest('latin1');
+    const key = createHash('sha256')
+      .update(signature)
+      .update(publicKey)
+      .update(message)
+      .digest('latin1');
     if (verified.has(key)) return true;
     if (!verify(signature, message, publicKey)) return false;
     if (verified.size >= MAX_VERIFIED) verified.clear();

@@ -64,10 +64,12 @@ function never<T>(): Promise<T> {
   return new Promise(() => undefined);
 }
 
+const encodings = { keyEncoding: 'utf8', valueEncoding: 'view' } as const;
+
 export class SimulatedDisk {
   readonly #rng: SeededRng;
   readonly #files = new Map<string, Uint8Array>();
-  #database: MemoryLevel<string, Uint8Array> | undefined;
+  #database: Database | undefined;
 
   /** @param rng decides what is left of a write that was under way */
   constructor(rng: SeededRng) {
@@ -77,18 +79,18 @@ export class SimulatedDisk {
   /** The database as the last run left it. */
   async database(power: Power): Promise<Database> {
     const former = this.#database;
-    const database = new PoweredLevel(power, this.#rng);
+    const level = new MemoryLevel<string, Uint8Array>({ ...encodings, storeEncoding: 'view' });
+    const database = level as unknown as Database;
     await database.open();
     if (former !== undefined) {
       await former.open();
-      const operations = [];
-      for await (const [key, value] of former.iterator({ keyEncoding: 'utf8', valueEncoding: 'view' })) {
-        operations.push({ type: 'put' as const, key, value });
+      for await (const [key, value] of former.iterator<string, Uint8Array>(encodings)) {
+        await database.put(key, value, encodings);
       }
-      await database.restore(operations);
     }
+    guard(database, power, this.#rng);
     this.#database = database;
-    return database as unknown as Database;
+    return database;
   }
 
   logFiles(power: Power): LogFiles {
@@ -102,14 +104,16 @@ export class SimulatedDisk {
         return power.write(write, async () => (isWhole() ? write() : undefined));
       },
       append: (path, bytes) => {
-        const add = async (part: Uint8Array) => void files.set(path, Buffer.concat([files.get(path) ?? new Uint8Array(), part]));
+        const add = async (part: Uint8Array) =>
+          void files.set(path, Buffer.concat([files.get(path) ?? new Uint8Array(), part]));
         return power.write(
           () => add(bytes),
           () => add(bytes.subarray(0, this.#rng.int(bytes.length + 1))),
         );
       },
       truncate: (path, length) => {
-        const write = async () => void files.set(path, (files.get(path) ?? new Uint8Array()).slice(0, length));
+        const write = async () =>
+          void files.set(path, (files.get(path) ?? new Uint8Array()).slice(0, length));
         return power.write(write, async () => (isWhole() ? write() : undefined));
       },
       [Symbol.asyncDispose]: async () => undefined,
@@ -121,48 +125,41 @@ export class SimulatedDisk {
 export function poweredKeyStore(token: KeyStore, power: Power): KeyStore {
   return {
     description: token.description,
-    generateSigningKey: (algorithm) => power.write(() => token.generateSigningKey(algorithm), () => token.generateSigningKey(algorithm)),
+    generateSigningKey: (algorithm) =>
+      power.write(
+        () => token.generateSigningKey(algorithm),
+        () => token.generateSigningKey(algorithm),
+      ),
     signingKey: (id) => token.signingKey(id),
     sign: (id, message) => token.sign(id, message),
-    generateRoot: () => power.write(() => token.generateRoot(), () => token.generateRoot()),
+    generateRoot: () =>
+      power.write(
+        () => token.generateRoot(),
+        () => token.generateRoot(),
+      ),
     prf: (root, label, length) => token.prf(root, label, length),
-    destroy: (id) => power.write(() => token.destroy(id), () => token.destroy(id)),
+    destroy: (id) =>
+      power.write(
+        () => token.destroy(id),
+        () => token.destroy(id),
+      ),
     list: () => token.list(),
     close: async () => undefined,
   };
 }
 
-type Puts = Parameters<MemoryLevel<string, Uint8Array>['batch']>[0];
-
-class PoweredLevel extends MemoryLevel<string, Uint8Array> {
-  readonly #power: Power;
-  readonly #rng: SeededRng;
-
-  constructor(power: Power, rng: SeededRng) {
-    super({ keyEncoding: 'utf8', valueEncoding: 'view', storeEncoding: 'view' });
-    this.#power = power;
-    this.#rng = rng;
-  }
-
-  async restore(operations: Puts): Promise<void> {
-    await super.batch(operations);
-  }
-
-  /** Every write of every sublevel comes through one of these three. */
-  override put(...args: Parameters<MemoryLevel<string, Uint8Array>['put']>): Promise<void> {
-    return this.#write(() => super.put(...args));
-  }
-
-  override del(...args: Parameters<MemoryLevel<string, Uint8Array>['del']>): Promise<void> {
-    return this.#write(() => super.del(...args));
-  }
-
-  // The chained form of `batch` is not used by the program.
-  override batch(...args: never[]): never {
-    return this.#write(() => (super.batch as (...args: never[]) => unknown as () => Promise<void>)(...args)) as never;
-  }
-
-  #write(work: () => Promise<void>): Promise<void> {
-    return this.#power.write(work, async () => (this.#rng.next() < 0.5 ? work() : undefined));
+/** Every write of every sublevel comes through one of these methods of the root. */
+function guard(database: Database, power: Power, rng: SeededRng): void {
+  const methods = database as unknown as Record<
+    'put' | 'del' | 'batch',
+    (...args: unknown[]) => Promise<void>
+  >;
+  for (const name of ['put', 'del', 'batch'] as const) {
+    const write = methods[name].bind(database);
+    methods[name] = (...args) =>
+      power.write(
+        () => write(...args),
+        async () => (rng.next() < 0.5 ? write(...args) : undefined),
+      );
   }
 }

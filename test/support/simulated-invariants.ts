@@ -37,7 +37,9 @@ export class SimulatedInvariants {
   assertHeld(): void {
     if (this.#broken.length === 0) return;
     const { where } = this.#federation;
-    throw new Error(`${where}: ${this.#broken.length} violations\n${this.#broken.slice(0, MAX_DIFFERENCES).join('\n')}\n${this.#federation.recent()}`);
+    throw new Error(
+      `${where}: ${this.#broken.length} violations\n${this.#broken.slice(0, MAX_DIFFERENCES).join('\n')}\n${this.#federation.recent()}`,
+    );
   }
 
   #onApplied(host: string): void {
@@ -58,8 +60,10 @@ export class SimulatedInvariants {
         this.#checks += 1;
         const owner = this.#ownerOf(agent, peer.key);
         if (owner === undefined) this.#fail(`${agent.name}: ${device.name} has a peer of nobody's`);
-        else if (!members.has(owner.aid)) this.#fail(`${agent.name}: ${device.name} has ${owner.aid}, who is not in its charter`);
-        if (!/^(?!0{64})[0-9a-f]{64}$/.test(peer.presharedKey)) this.#fail(`${agent.name}: ${device.name} has a peer without a preshared key`);
+        else if (!members.has(owner.aid))
+          this.#fail(`${agent.name}: ${device.name} has ${owner.aid}, who is not in its charter`);
+        if (!/^(?!0{64})[0-9a-f]{64}$/.test(peer.presharedKey))
+          this.#fail(`${agent.name}: ${device.name} has a peer without a preshared key`);
       }
     }
   }
@@ -72,8 +76,12 @@ export class SimulatedInvariants {
       this.#agreementOf(responder.host, responder.key, initiator.key),
     ];
     const [a, b] = ids;
-    if (ids.includes('none')) this.#fail(`handshake ${initiator.host} to ${responder.host} without a confirmed agreement: ${ids.join(', ')}`);
-    else if (a !== undefined && b !== undefined && a !== b) this.#fail(`handshake ${initiator.host} to ${responder.host} under agreements ${a} and ${b}`);
+    if (ids.includes('none'))
+      this.#fail(
+        `handshake ${initiator.host} to ${responder.host} without a confirmed agreement: ${ids.join(', ')}`,
+      );
+    else if (a !== undefined && b !== undefined && a !== b)
+      this.#fail(`handshake ${initiator.host} to ${responder.host} under agreements ${a} and ${b}`);
   }
 
   /** Undefined while the agent does not run and cannot be asked. */
@@ -83,14 +91,20 @@ export class SimulatedInvariants {
     const mine = this.#ownerOf(agent, own);
     const theirs = this.#ownerOf(agent, peer);
     if (mine === undefined || theirs === undefined) return 'none';
-    const agreed = agent.running.agreements.agreed(theirs.aid, { own: mine.record, peer: theirs.record });
+    const agreed = agent.running.agreements.agreed(theirs.aid, {
+      own: mine.record,
+      peer: theirs.record,
+    });
     return agreed === undefined ? 'none' : Buffer.from(agreed.th).toString('hex').slice(0, 16);
   }
 
   #ownerOf(agent: SimulatedAgent, key: WireGuardKey): KeyOwner | undefined {
     if (!this.#owners.has(key)) {
       for (const { record } of agent.organisation.records.list('tun')) {
-        this.#owners.set(Buffer.from(record.wg).toString('hex') as WireGuardKey, { aid: record.i, record: record.d });
+        this.#owners.set(Buffer.from(record.wg).toString('hex') as WireGuardKey, {
+          aid: record.i,
+          record: record.d,
+        });
       }
     }
     return this.#owners.get(key);
@@ -102,7 +116,10 @@ export class SimulatedInvariants {
 }
 
 /** Where `members` do not agree yet, in words; empty when all of them see and carry the same. */
-export function differences(federation: SimulatedFederation, members: readonly SimulatedAgent[]): readonly string[] {
+export function differences(
+  federation: SimulatedFederation,
+  members: readonly SimulatedAgent[],
+): readonly string[] {
   const found: string[] = [];
   const down = members.filter((member) => !member.isRunning);
   if (down.length > 0) return down.map(({ name }) => `${name} is down`);
@@ -111,12 +128,15 @@ export function differences(federation: SimulatedFederation, members: readonly S
   for (const member of members) {
     const { membership, kel } = member.organisation;
     const held = membership.charter;
-    if (held?.said !== charter) found.push(`${member.name}: charter ${held?.version} is not the governor's`);
-    if ([...(held?.members.keys() ?? [])].some((aid) => !aids.has(aid))) found.push(`${member.name}: names others than the members`);
+    if (held?.said !== charter)
+      found.push(`${member.name}: charter ${held?.version} is not the governor's`);
+    if ([...(held?.members.keys() ?? [])].some((aid) => !aids.has(aid)))
+      found.push(`${member.name}: names others than the members`);
     for (const other of members) {
       const { sn, said } = other.organisation.identity.state;
       const state = kel.state(other.aid);
-      if (state?.sn !== sn || state.said !== said) found.push(`${member.name}: ${other.name} at sn ${state?.sn}, it is at ${sn}`);
+      if (state?.sn !== sn || state.said !== said)
+        found.push(`${member.name}: ${other.name} at sn ${state?.sn}, it is at ${sn}`);
     }
     if (member.running.tunnels.isRotating) found.push(`${member.name}: tunnels still change over`);
   }
@@ -127,13 +147,23 @@ export function differences(federation: SimulatedFederation, members: readonly S
   return found;
 }
 
-function pairDifferences({ tunnels }: SimulatedFederation, a: SimulatedAgent, b: SimulatedAgent): readonly string[] {
+function pairDifferences(
+  { tunnels }: SimulatedFederation,
+  a: SimulatedAgent,
+  b: SimulatedAgent,
+): readonly string[] {
   const found: string[] = [];
   const epochs = [a.running.agreements.epoch(), b.running.agreements.epoch()];
   if (epochs[0] !== epochs[1]) found.push(`${a.name}–${b.name}: epochs ${epochs.join(' and ')}`);
   const keys = [tunnels.presharedKey(a.name, b.name), tunnels.presharedKey(b.name, a.name)];
-  if (keys[0] === undefined || keys[0] !== keys[1]) found.push(`${a.name}–${b.name}: preshared keys ${keys.map((key) => key?.slice(0, 8)).join(' and ')}`);
-  for (const [from, to] of [[a, b], [b, a]] as const) {
+  if (keys[0] === undefined || keys[0] !== keys[1])
+    found.push(
+      `${a.name}–${b.name}: preshared keys ${keys.map((key) => key?.slice(0, 8)).join(' and ')}`,
+    );
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
     const passage = tunnels.passage(from.name, to.name);
     if (passage !== 'passes') found.push(`${from.name} to ${to.name}: ${passage}`);
   }

@@ -1,7 +1,8 @@
 /** The network inside the tunnels: a message arrives where the simulated devices let packets pass both ways. */
+
+import { Inbox } from '#agent/network/inbox';
 import { ProofError } from '#agent/proof/errors';
 import type { Overlay, OverlayStream } from '#agent/proof/overlay';
-import { Inbox } from '#agent/network/inbox';
 import type { SimulatedClock } from './simulated-clock.ts';
 import type { Power } from './simulated-files.ts';
 import type { SimulatedTunnels, Underlay } from './simulated-tunnels.ts';

@@ -37,7 +37,10 @@ export async function runScenario(seed: number, size: number): Promise<ScenarioR
   }
 }
 
-async function play(federation: SimulatedFederation, invariants: SimulatedInvariants): Promise<Omit<ScenarioResult, 'checks' | 'digest'>> {
+async function play(
+  federation: SimulatedFederation,
+  invariants: SimulatedInvariants,
+): Promise<Omit<ScenarioResult, 'checks' | 'digest'>> {
   const { agents, clock, world } = federation;
   const rng = federation.rng.fork('scenario');
   const late = agents.at(-1) as SimulatedAgent;
@@ -45,7 +48,8 @@ async function play(federation: SimulatedFederation, invariants: SimulatedInvari
   const shuffled = rng.shuffle(first);
   const removed = shuffled[0] as SimulatedAgent;
   const some = Math.max(1, Math.floor(agents.length / 10));
-  const take = (from: number): readonly SimulatedAgent[] => shuffled.slice(1 + from * some, 1 + (from + 1) * some);
+  const take = (from: number): readonly SimulatedAgent[] =>
+    shuffled.slice(1 + from * some, 1 + (from + 1) * some);
   world.setLoss(LOSS);
   world.setDelay(...DELAY_MS);
   await federation.found(first);
@@ -56,7 +60,7 @@ async function play(federation: SimulatedFederation, invariants: SimulatedInvari
     acts.push({ atMs: clock.now() + 1_000 * (fromS + rng.int(toS - fromS)), what });
   };
   const restart = async (agent: SimulatedAgent): Promise<void> => {
-    if (agent.isRunning) agent.crash();
+    agent.crash();
     await agent.start();
   };
   // Tunnels are being set up in these first minutes: most of these fall into agreements.
@@ -81,7 +85,7 @@ async function play(federation: SimulatedFederation, invariants: SimulatedInvari
     federation.partition([sides.slice(0, cut), sides.slice(cut)]);
   });
   at(400, 440, async () => federation.heal());
-  at(100, 500, async () => void (await federation.perform(federation.governor.organisation.membership.remove(removed.name, 'left'))));
+  at(100, 500, () => remove(federation, removed));
   at(100, 500, () => late.join());
   acts.sort((a, b) => a.atMs - b.atMs);
   for (const act of acts) {
@@ -101,6 +105,12 @@ async function play(federation: SimulatedFederation, invariants: SimulatedInvari
     10_000,
   );
   return { federation, members, removed, convergedMs };
+}
+
+async function remove(federation: SimulatedFederation, agent: SimulatedAgent): Promise<void> {
+  const { governor } = federation;
+  if (!governor.isRunning) await governor.start();
+  await federation.perform(governor.organisation.membership.remove(agent.name, 'left'));
 }
 
 /** As an operator does it: again while the tunnels still change over from the last time. */

@@ -8,6 +8,7 @@
  */
 import type { Clock } from '#src/clock';
 import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
+import { Secret } from '#src/secret';
 import type {
   Cidr,
   DesiredDevice,
@@ -19,7 +20,6 @@ import type {
   UdpEndpoint,
   WireGuardKey,
 } from '#src/wireguard/tunnel-driver';
-import { Secret } from '#src/secret';
 import type { SeededRng } from './seeded-rng.ts';
 import type { SimulatedClock } from './simulated-clock.ts';
 import type { Power } from './simulated-files.ts';
@@ -129,6 +129,10 @@ export class SimulatedTunnels {
         const work = async () => this.#apply(host, clock, desired);
         return power.write(work, work);
       },
+      rekey: (name) => {
+        const work = async () => this.#rekey(devices.get(name));
+        return power.write(work, work);
+      },
       remove: (name) => {
         const work = async () => this.#remove(host, name);
         return power.write(work, work);
@@ -152,9 +156,12 @@ export class SimulatedTunnels {
     if (session === undefined) return 'waits';
     const end = session.ends[0] === peer ? session.ends[1] : session.ends[0];
     const arrival = this.#host(to).devices;
-    const there = [...arrival.values()].find((candidate) => candidate.peers.get(device.publicKey) === end);
+    const there = [...arrival.values()].find(
+      (candidate) => candidate.peers.get(device.publicKey) === end,
+    );
     if (there === undefined) return 'lost: the other end has dropped the session';
-    if (there.owners.get(origin) !== device.publicKey) return 'lost: the source address is not allowed there';
+    if (there.owners.get(origin) !== device.publicKey)
+      return 'lost: the source address is not allowed there';
     if (this.#underlay.separated(from, to)) return 'lost: partition';
     return 'passes';
   }
@@ -167,8 +174,12 @@ export class SimulatedTunnels {
   presharedKey(from: string, to: string): string | undefined {
     const destination = this.#addressOf(to);
     const source = this.#host(from);
-    const device = destination === undefined ? undefined : source.devices.get(source.routes.get(destination) ?? ('' as InterfaceName));
-    return device?.peers.get(device.owners.get(destination as Cidr) ?? ('' as WireGuardKey))?.presharedKey;
+    const device =
+      destination === undefined
+        ? undefined
+        : source.devices.get(source.routes.get(destination) ?? ('' as InterfaceName));
+    return device?.peers.get(device.owners.get(destination as Cidr) ?? ('' as WireGuardKey))
+      ?.presharedKey;
   }
 
   #apply(host: string, clock: Clock, desired: DesiredDevice): readonly string[] {
@@ -176,7 +187,17 @@ export class SimulatedTunnels {
     const changes: string[] = [];
     let device = devices.get(desired.name);
     if (device === undefined) {
-      device = { host, name: desired.name, now: () => clock.now(), publicKey: '' as WireGuardKey, listenPort: 0, mtu: 0, addresses: [], peers: new Map(), owners: new Map() };
+      device = {
+        host,
+        name: desired.name,
+        now: () => clock.now(),
+        publicKey: '' as WireGuardKey,
+        listenPort: 0,
+        mtu: 0,
+        addresses: [],
+        peers: new Map(),
+        owners: new Map(),
+      };
       devices.set(desired.name, device);
       changes.push('device created');
     }
@@ -215,7 +236,16 @@ export class SimulatedTunnels {
   #applyPeer(device: SimulatedDevice, desired: DesiredPeer, changes: string[]): void {
     let peer = device.peers.get(desired.publicKey);
     if (peer === undefined) {
-      peer = { key: desired.publicKey, presharedKey: '', configuredEndpoint: undefined, endpoint: undefined, keepalive: 0, lastHandshake: 0, sessions: [], isTrying: false };
+      peer = {
+        key: desired.publicKey,
+        presharedKey: '',
+        configuredEndpoint: undefined,
+        endpoint: undefined,
+        keepalive: 0,
+        lastHandshake: 0,
+        sessions: [],
+        isTrying: false,
+      };
       device.peers.set(desired.publicKey, peer);
       changes.push('peer added');
     }
@@ -257,7 +287,8 @@ export class SimulatedTunnels {
     if (device === undefined) return undefined;
     const { name, publicKey, listenPort, mtu, addresses } = device;
     const allowedIps = new Map<WireGuardKey, Cidr[]>();
-    for (const [prefix, owner] of device.owners) allowedIps.set(owner, [...(allowedIps.get(owner) ?? []), prefix]);
+    for (const [prefix, owner] of device.owners)
+      allowedIps.set(owner, [...(allowedIps.get(owner) ?? []), prefix]);
     const peers = new Map<WireGuardKey, PeerState>();
     for (const [key, peer] of device.peers) {
       peers.set(key, {
@@ -273,7 +304,9 @@ export class SimulatedTunnels {
         txBytes: 0n,
       });
     }
-    const routes = [...this.#host(host).routes].filter(([, owner]) => owner === name).map(([prefix]) => prefix);
+    const routes = [...this.#host(host).routes]
+      .filter(([, owner]) => owner === name)
+      .map(([prefix]) => prefix);
     return { name, publicKey, listenPort, peers, addresses, routes, mtu };
   }
 
@@ -285,7 +318,9 @@ export class SimulatedTunnels {
   }
 
   #try(device: SimulatedDevice, peer: SimulatedTunnelPeer): void {
-    const isGone = this.#host(device.host).devices.get(device.name) !== device || device.peers.get(peer.key) !== peer;
+    const isGone =
+      this.#host(device.host).devices.get(device.name) !== device ||
+      device.peers.get(peer.key) !== peer;
     if (isGone || peer.keepalive === 0 || peer.endpoint === undefined) {
       peer.isTrying = false;
       return;
@@ -293,8 +328,15 @@ export class SimulatedTunnels {
     const { at } = peer.sessions.at(-1) ?? { at: Number.NEGATIVE_INFINITY };
     const age = this.#clock.now() - at;
     if (age >= REKEY_AFTER_MS) this.#initiate(device, peer);
-    const wait = age < REKEY_AFTER_MS ? REKEY_AFTER_MS - age : REKEY_TIMEOUT_MS + this.#rng.int(334);
+    const wait =
+      age < REKEY_AFTER_MS ? REKEY_AFTER_MS - age : REKEY_TIMEOUT_MS + this.#rng.int(334);
     this.#clock.schedule(wait, () => this.#try(device, peer));
+  }
+
+  /** No session is used for sending any more: whoever has an endpoint shakes hands anew. */
+  #rekey(device: SimulatedDevice | undefined): void {
+    if (device === undefined) return;
+    for (const peer of device.peers.values()) if (peer.endpoint !== undefined) this.#initiate(device, peer);
   }
 
   #initiate(device: SimulatedDevice, peer: SimulatedTunnelPeer): void {
@@ -304,13 +346,23 @@ export class SimulatedTunnels {
       known.endpoint = `${this.#host(device.host).address}:${device.listenPort}` as UdpEndpoint;
       const { presharedKey } = known;
       this.#travel(responder.host, known.endpoint, (initiator) => {
-        if (initiator !== device || device.peers.get(peer.key) !== peer || peer.presharedKey !== presharedKey) return;
+        if (
+          initiator !== device ||
+          device.peers.get(peer.key) !== peer ||
+          peer.presharedKey !== presharedKey
+        )
+          return;
         this.#complete(device, peer, responder, known);
       });
     });
   }
 
-  #complete(device: SimulatedDevice, peer: SimulatedTunnelPeer, responder: SimulatedDevice, known: SimulatedTunnelPeer): void {
+  #complete(
+    device: SimulatedDevice,
+    peer: SimulatedTunnelPeer,
+    responder: SimulatedDevice,
+    known: SimulatedTunnelPeer,
+  ): void {
     const session: Session = { at: this.#clock.now(), ends: [peer, known] };
     peer.sessions = [...peer.sessions, session].slice(-SESSIONS_KEPT);
     peer.lastHandshake = device.now();
@@ -319,12 +371,19 @@ export class SimulatedTunnels {
       known.sessions = [...known.sessions, session].slice(-SESSIONS_KEPT);
       known.lastHandshake = responder.now();
       this.#handshakes += 1;
-      this.onHandshake({ initiator: { host: device.host, key: device.publicKey }, responder: { host: responder.host, key: responder.publicKey } });
+      this.onHandshake({
+        initiator: { host: device.host, key: device.publicKey },
+        responder: { host: responder.host, key: responder.publicKey },
+      });
     });
   }
 
   /** One datagram to whoever listens at `endpoint` when it arrives. */
-  #travel(from: string, endpoint: UdpEndpoint | undefined, arrive: (device: SimulatedDevice) => void): void {
+  #travel(
+    from: string,
+    endpoint: UdpEndpoint | undefined,
+    arrive: (device: SimulatedDevice) => void,
+  ): void {
     const [address = '', port] = endpoint?.split(':') ?? [];
     const to = this.#hostAt.get(address);
     if (to === undefined || this.#underlay.separated(from, to) || this.#underlay.loses()) return;
@@ -336,11 +395,14 @@ export class SimulatedTunnels {
 
   #liveSession(peer: SimulatedTunnelPeer): Session | undefined {
     const session = peer.sessions.at(-1);
-    return session !== undefined && this.#clock.now() - session.at < REJECT_AFTER_MS ? session : undefined;
+    return session !== undefined && this.#clock.now() - session.at < REJECT_AFTER_MS
+      ? session
+      : undefined;
   }
 
   #addressOf(host: string): Cidr | undefined {
-    for (const { addresses } of this.#host(host).devices.values()) if (addresses[0] !== undefined) return addresses[0] as Cidr;
+    for (const { addresses } of this.#host(host).devices.values())
+      if (addresses[0] !== undefined) return addresses[0] as Cidr;
     return undefined;
   }
 
