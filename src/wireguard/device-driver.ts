@@ -1,5 +1,6 @@
 /** A `TunnelDriver` over the two ways of configuring WireGuard: what they share is the difference, and the link. */
 import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
+import type { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import { checkDesiredDevice } from './desired-device.ts';
 import {
@@ -30,6 +31,8 @@ export interface DeviceBackend {
   create(name: InterfaceName): Promise<void>;
   /** @param listenPort the present one, for the way back when the new one is taken */
   set(name: InterfaceName, change: DeviceChange, listenPort: number): Promise<void>;
+  /** Sets `throwAway` as the private key and then `privateKey`, which the device has already. */
+  rekey(name: InterfaceName, throwAway: Secret, privateKey: Secret): Promise<void>;
   /** Nothing happens when the device does not exist. */
   destroy(name: InterfaceName): Promise<void>;
   list(): Promise<readonly InterfaceName[]>;
@@ -73,6 +76,14 @@ export class DeviceDriver implements TunnelDriver {
   async apply(desired: DesiredDevice): Promise<readonly string[]> {
     parseInterfaceName(desired.name);
     return this.#inOrder(desired.name, () => this.#apply(desired));
+  }
+
+  async rekey(name: InterfaceName, throwAway: Secret): Promise<void> {
+    await this.#inOrder(name, async () => {
+      const device = await this.#backend.get(name);
+      using privateKey = device?.privateKey;
+      if (privateKey !== undefined) await this.#backend.rekey(name, throwAway, privateKey);
+    });
   }
 
   async remove(name: InterfaceName): Promise<void> {

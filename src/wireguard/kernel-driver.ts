@@ -102,6 +102,11 @@ class KernelBackend implements DeviceBackend {
     if (failure !== undefined) throw failure;
   }
 
+  async rekey(name: InterfaceName, throwAway: Secret, privateKey: Secret): Promise<void> {
+    for (const secret of [throwAway, privateKey])
+      await this.#set(name, [{ secret, before: [], after: [] }], 'private-key');
+  }
+
   async destroy(name: InterfaceName): Promise<void> {
     if (!(await this.list()).includes(name)) return;
     expectSuccess(`ip link del dev ${name}`, await this.#links.ip(['link', 'del', 'dev', name]));

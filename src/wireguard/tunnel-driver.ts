@@ -71,6 +71,12 @@ export interface TunnelDriver {
   read(name: InterfaceName): Promise<DeviceState | undefined>;
   /** Creates the device when it is missing, then applies the difference only; twice changes nothing. @returns what changed, in words without keys */
   apply(desired: DesiredDevice): Promise<readonly string[]>;
+  /**
+   * Makes every peer of the device shake hands anew, with the preshared key that it has now: the private key is replaced
+   * by `throwAway` and put back in one go. Packets wait meanwhile, 128 per peer. Nothing happens without a device.
+   * @param throwAway 32 random bytes
+   */
+  rekey(name: InterfaceName, throwAway: Secret): Promise<void>;
   /** Ends the userspace program of the device by its process id, or deletes the kernel device. */
   remove(name: InterfaceName): Promise<void>;
   /** Names of devices that belong to this agent (by its prefix), running now. */

@@ -44,6 +44,11 @@ export function encodeSet(change: DeviceChange): Uint8Array {
   return join(lines);
 }
 
+/** Two private keys in one transaction: every session is no longer used for sending. @returns the request, as {@link encodeSet} */
+export function encodeRekey(throwAway: Secret, privateKey: Secret): Uint8Array {
+  return join(['set=1\n', 'private_key=', throwAway, '\n', 'private_key=', privateKey, '\n\n']);
+}
+
 function pushPeer(lines: (string | Secret)[], peer: PeerChange): void {
   lines.push(`public_key=${peer.publicKey}\n`);
   if (peer.kind === 'update') lines.push('update_only=true\n');

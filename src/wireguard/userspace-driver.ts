@@ -1,4 +1,5 @@
 /** WireGuard in a userspace program (wireguard-go), configured over UAPI. */
+import type { Secret } from '#src/secret';
 import { runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
 import type { DeviceChange } from './diff.ts';
@@ -6,7 +7,14 @@ import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
 import { TunnelProgram } from './program.ts';
 import type { InterfaceName, TunnelDriver } from './tunnel-driver.ts';
-import { encodeGet, encodeSet, parseGetReply, parseSetReply, type UapiDevice } from './uapi.ts';
+import {
+  encodeGet,
+  encodeRekey,
+  encodeSet,
+  parseGetReply,
+  parseSetReply,
+  type UapiDevice,
+} from './uapi.ts';
 import { exchangeUapi } from './uapi-socket.ts';
 
 /** Fixed in wireguard-go; one directory for all network namespaces of the machine. */
@@ -63,6 +71,11 @@ class UserspaceBackend implements DeviceBackend {
     // A port that is taken does not hold up the rest: a peer may have to go at once.
     await this.#send(name, rest);
     if (failure !== undefined) throw failure;
+  }
+
+  async rekey(name: InterfaceName, throwAway: Secret, privateKey: Secret): Promise<void> {
+    const request = encodeRekey(throwAway, privateKey);
+    await exchangeUapi(this.#program.socketPath(name), request, parseSetReply);
   }
 
   async destroy(name: InterfaceName): Promise<void> {

@@ -245,6 +245,13 @@ for (const [label, make, isReal] of drivers)
       await driver.apply(full);
     });
 
+    it('is as it was after a forced handshake', async () => {
+      await driver.rekey(name, secretOf('throw away'));
+      assert.equal((await driver.read(name))?.publicKey, publicKeyOf('device'));
+      assert.deepEqual(await driver.apply(full), []);
+      await driver.rekey(other, secretOf('throw away'));
+    });
+
     it('refuses a peer without a preshared key and changes nothing', async () => {
       const zero = secretOf('zero');
       zero.expose().fill(0);

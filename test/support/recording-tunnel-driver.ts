@@ -2,6 +2,7 @@
  * A `TunnelDriver` without an operating system: the product's own difference and codec over devices in memory. It records what
  * was applied, and lets a test play the other end (handshakes, roaming) and the system (ports in use, failures).
  */
+import type { Secret } from '#src/secret';
 import { DeviceDriver } from '#src/wireguard/device-driver';
 import { WireGuardError } from '#src/wireguard/errors';
 import type { LinkChange, LinkState, Links } from '#src/wireguard/link';
@@ -14,7 +15,7 @@ import type {
   UdpEndpoint,
   WireGuardKey,
 } from '#src/wireguard/tunnel-driver';
-import { encodeGet, encodeSet, parseGetReply, parseSetReply } from '#src/wireguard/uapi';
+import { encodeGet, encodeRekey, encodeSet, parseGetReply, parseSetReply } from '#src/wireguard/uapi';
 import { UapiDevice, type UapiPeer } from './uapi-device.ts';
 
 interface Applied {
@@ -56,6 +57,9 @@ export class RecordingTunnelDriver implements TunnelDriver {
         const message = `${name}: expected UDP port ${port} to be free, got one in use`;
         throw new WireGuardError('WIREGUARD_PORT_IN_USE', message);
       },
+      async rekey(name: InterfaceName, throwAway: Secret, privateKey: Secret) {
+        parseSetReply(existing(devices.get(name)).exchange(encodeRekey(throwAway, privateKey)));
+      },
       async destroy(name: InterfaceName) {
         devices.delete(name);
         links.delete(name);
@@ -78,6 +82,10 @@ export class RecordingTunnelDriver implements TunnelDriver {
     const changes = await this.#driver.apply(desired);
     this.applied.push({ name: desired.name, changes });
     return changes;
+  }
+
+  rekey(name: InterfaceName, throwAway: Secret): Promise<void> {
+    return this.#driver.rekey(name, throwAway);
   }
 
   remove(name: InterfaceName): Promise<void> {
