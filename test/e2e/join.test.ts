@@ -80,7 +80,8 @@ describe('two machines joined with the commands of the README', () => {
     const text = await a.ok('status');
     assert.match(text, /peers +1 of 1 up/);
     assert.match(text, /proven/);
-    assert.match(await a.ok('peer', 'list'), /member-/);
+    assert.match(await a.ok('peer', 'list'), /^university-b /m);
+    assert.match(await b.ok('peer', 'list'), /^hospital-a /m);
   });
 
   it('tell no WireGuard key in a log, a journal or a result', async () => {
@@ -118,7 +119,7 @@ describe('two machines joined with the commands of the README', () => {
 
   it('keep the passphrase out of every process and of what is said', async () => {
     for (const machine of [a, b]) {
-      const secret = machine.read('/etc/kelmesh/secret').trim();
+      const secret = machine.read('/var/lib/kelmesh/secret').trim();
       assert.ok(secret.length >= 32);
       const pid = await machine.agentPid();
       for (const file of ['cmdline', 'environ'])

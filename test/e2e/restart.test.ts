@@ -16,7 +16,7 @@ import { skip } from '../support/skip.ts';
 
 const DEVICE = 'kelmesh0';
 const PER_SECOND = 200;
-const SECONDS = 8;
+const SECONDS = 7;
 
 describe('an agent that is killed while packets run', () => {
   let machines: Machines | undefined;

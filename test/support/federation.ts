@@ -5,6 +5,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createNamespaces, type LongRunning, type Namespaces } from './namespace.ts';
@@ -14,10 +15,9 @@ const PROBE = new URL('./probe-process.ts', import.meta.url);
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 
-const POLL_MS = 250;
+const CONFIG = '/etc/kelmesh/kelmesh.toml';
 
-/** `kelmesh init` with this leaves nothing to ask. */
-const SECRET_FILE = '/etc/kelmesh/secret';
+const POLL_MS = 250;
 
 export interface Outcome {
   readonly code: number;
@@ -65,6 +65,15 @@ export class Machine {
     if (code !== 0)
       throw new Error(`${this.name}: kelmesh ${args.join(' ')} ended with ${code}: ${stderr}`);
     return stdout;
+  }
+
+  /** Runs a command line of the manual, which must succeed. */
+  async shell(line: string): Promise<Outcome> {
+    const command = line.replace(/^npx kelmesh /, `${process.execPath} ${KELMESH} `);
+    const outcome = await this.run('sh', '-c', command);
+    this.printed.push(outcome.stdout, outcome.stderr);
+    if (outcome.code !== 0) throw new Error(`${this.name}: ${line}: ${outcome.stderr}`);
+    return outcome;
   }
 
   /** Runs a program; never rejects. */
@@ -297,22 +306,40 @@ export async function eventually<T>(
   }
 }
 
-/** "Join two machines" of the README, command by command; both agents log all they do. */
+/**
+ * "Join two machines" of the README, command by command as it stands there, with the addresses, the line and the AID
+ * filled in. Both agents log all they do.
+ */
 export async function joinTwoMachines(a: Machine, b: Machine): Promise<void> {
-  for (const [machine, name] of [
-    [a, 'hospital-a'],
-    [b, 'hospital-b'],
-  ] as const) {
-    await machine.ok('init', '--name', name, '--generate-secret', '--secret-file', SECRET_FILE);
-    machine.append('/etc/kelmesh/kelmesh.toml', '\n[log]\nlevel = "debug"\n');
-  }
-  await a.ok('mesh', 'create', 'research');
-  await a.ok('up');
-  const line = (await a.ok('mesh', 'invite')).trim();
-  await b.ok('mesh', 'join', line);
-  await b.ok('up');
-  const { aid } = await b.json('id', 'show');
-  await a.ok('mesh', 'admit', aid);
+  const [founding, joining, admission, check] = readmeBlocks('Join two machines');
+  const told = new Map<string, string>();
+  const follow = async (machine: Machine, commands: readonly string[] | undefined, ip: string) => {
+    for (const command of commands ?? []) {
+      const filled = command
+        .replace(/\bIP\b/, ip)
+        .replace(/\b(LINE|AID)\b/, (w) => told.get(w) ?? w);
+      const output = await machine.shell(filled);
+      if (filled.includes(' init ')) machine.append(CONFIG, '\n[log]\nlevel = "debug"\n');
+      if (filled.includes(' mesh invite')) told.set('LINE', output.stdout.trim());
+      if (filled.includes(' mesh join '))
+        told.set('AID', /: (E[\w-]{43})\s/.exec(output.stderr)?.[1] ?? '');
+    }
+  };
+  await follow(a, founding, a.address);
+  await follow(b, joining, b.address);
+  await follow(a, admission, a.address);
+  for (const machine of [a, b]) await follow(machine, check, machine.address);
+}
+
+/** The commands in the code blocks of a section, block by block. */
+function readmeBlocks(title: string): readonly (readonly string[])[] {
+  const readme = readFileSync(join(REPOSITORY, 'README.md'), 'utf8');
+  const section = readme.split(/^## /m).find((text) => text.startsWith(`${title}\n`)) ?? '';
+  const blocks = [...section.matchAll(/^```\w*\n(.*?)^```/gms)].map(([, text = '']) =>
+    text.split('\n').filter((line) => line.startsWith('npx kelmesh ')),
+  );
+  if (blocks.length !== 4) throw new Error(`README, ${title}: ${blocks.length} blocks, expected 4`);
+  return blocks;
 }
 
 /** Resolves with the status of a machine whose only tunnel is up and proven. */
