@@ -13,6 +13,7 @@ import { SerialQueue } from '#src/serial-queue';
 import { AgreementStore } from './agreement/agreement-store.ts';
 import type { RunningDrivers } from './drivers.ts';
 import { EvidenceExchange } from './duplicity/evidence-exchange.ts';
+import type { RotationChange } from './identity/identity.ts';
 import type { Charter } from './membership/charter.ts';
 import { overlayAddress } from './membership/overlay-address.ts';
 import type { Network } from './network/network.ts';
@@ -29,11 +30,15 @@ import { TunnelError } from './tunnel/errors.ts';
 import { OwnTunnelKeys } from './tunnel/own-tunnel-keys.ts';
 import { PairAgreements } from './tunnel/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from './tunnel/tunnels.ts';
+import { OwnWitnesses } from './witness/own-witnesses.ts';
+import { WitnessService } from './witness/witness-service.ts';
 
 /** Number of the storage key that seals agreements. */
 const AGREEMENT_KEK = 1;
 /** Number of the storage key from which the network identity derives. */
 const NETWORK_KEK = 3;
+/** An own event that waits for receipts is tried again this often, and witnesses that were away are asked again. */
+const CONFIRM_MS = 5_000;
 
 export interface AgentSettings {
   readonly tunnel: TunnelSettings;
@@ -51,6 +56,8 @@ export class Agent {
   readonly proofs: TunnelProofs;
   readonly ownKeys: OwnTunnelKeys;
   readonly directory: PeerDirectory;
+  /** Of the own log. */
+  readonly witnesses: OwnWitnesses;
   /** Which WireGuard carries the tunnels. */
   readonly driverDescription: string;
   readonly #evidence: EvidenceExchange;
@@ -75,6 +82,7 @@ export class Agent {
       ownKeys: OwnTunnelKeys;
       drivers: RunningDrivers;
       directory: PeerDirectory;
+      witnessTable: StateTable;
     },
     settings: AgentSettings,
   ) {
@@ -89,6 +97,16 @@ export class Agent {
     this.ownKeys = parts.ownKeys;
     this.#progress = parts.progress;
     const { directory } = this;
+    this.witnesses = new OwnWitnesses({
+      network,
+      peerOf: (aid) => directory.peerOf(aid),
+      kel,
+      table: parts.witnessTable,
+      clock,
+      journal,
+      self: identity.aid,
+      signal: this.#stop.signal,
+    });
     this.tunnels = new Tunnels(
       {
         identity,
@@ -236,6 +254,7 @@ export class Agent {
         pairTable: await StateTable.open(db, 'tunnel'),
         proofTable: await StateTable.open(db, 'proof'),
         progress: await StateTable.open(db, 'progress'),
+        witnessTable: await StateTable.open(db, 'witnessed'),
       },
       settings,
     );
@@ -259,11 +278,14 @@ export class Agent {
     keeper.start(signal);
     this.agreements.start();
     this.proofs.start(signal);
-    if (membership.isIn) await this.#enter();
+    this.#serveWitness();
+    if (membership.isIn)
+      await this.#enter().catch((error: unknown) => this.#deferIfAwaiting(error));
     await this.#endpoints.current();
     this.sync.start(signal);
     this.#evidence.start(signal);
     this.#later(this.#recordForks());
+    void this.#confirmLoop();
     void this.#dialler.run(signal);
     this.organisation.drivers.journal.info('agent.started', {
       aid: identity.aid,
@@ -421,16 +443,78 @@ export class Agent {
     ]);
   }
 
+  /** Receipts others' events, and has the own ones receipted. */
+  #serveWitness(): void {
+    const { identity, witness, drivers } = this.organisation;
+    const { directory, network, witnesses } = this;
+    new WitnessService({
+      network,
+      witness,
+      clock: drivers.clock,
+      serves: (peer) => {
+        const aid = directory.aidOf(peer);
+        return aid !== undefined && witness.serves(aid);
+      },
+    }).start();
+    identity.confirmWith({
+      expectReachable: (aids, threshold) => witnesses.expectReachable(aids, threshold),
+      collect: (event, aids, take) =>
+        witnesses.collect(event, aids, async (receipt) => {
+          const isLate = identity.pending?.said !== event.said;
+          const isEnough = await take(receipt);
+          if (isLate) this.#later(this.gossip.publish(receipt));
+          return isEnough;
+        }),
+    });
+  }
+
+  async #confirmLoop(): Promise<void> {
+    const { clock } = this.organisation.drivers;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await clock.sleep(CONFIRM_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.#confirm().catch((error: unknown) => this.#later(Promise.reject(error)));
+    }
+  }
+
+  /** Finishes what waited, and brings witnesses level that were away. */
+  async #confirm(): Promise<void> {
+    const { identity, issuer, membership } = this.organisation;
+    if (identity.pending !== undefined && !(await identity.resume())) return;
+    await issuer.settle();
+    if (this.#progress.get('establishment') !== identity.state.establishment.said)
+      await this.#ownKeysChanged();
+    if (membership.isIn && this.#entered === undefined)
+      await this.#enter().catch((error: unknown) => this.#deferIfAwaiting(error));
+    await this.witnesses.catchUp(identity.state, async (receipt) => {
+      if (await identity.takeReceipt(receipt)) await this.gossip.publish(receipt);
+    });
+  }
+
+  /** Without its witnesses the node runs on as it is; what it wanted to seal is tried again. */
+  #deferIfAwaiting(error: unknown): void {
+    const { code, message } = error as { code?: string; message: string };
+    if (code?.startsWith('IDENTITY_AWAITS_') !== true) throw error;
+    this.organisation.drivers.journal.warn('event.waits', { code, message });
+  }
+
   /**
    * Rotates the own log to its pre-rotated keys; the tunnels follow one by one without losing packets.
    * Audit log anchored before, new tunnel keys sealed after, known to the peers next, in use last.
    */
-  async rotate(): Promise<KeyState> {
-    const { identity, keeper, membership } = this.organisation;
+  async rotate(change: RotationChange = {}): Promise<KeyState> {
+    const { identity, keeper } = this.organisation;
     if (this.tunnels.isRotating)
       throw new TunnelError('TUNNEL_BUSY', 'the tunnels still change over from the last rotation');
-    await keeper.anchor();
-    await identity.rotate();
+    await keeper.anchor().catch((error: unknown) => this.#deferIfAwaiting(error));
+    await identity.rotate(change);
+    await this.#ownKeysChanged();
+    return identity.state;
+  }
+
+  async #ownKeysChanged(): Promise<void> {
+    const { identity, keeper, membership } = this.organisation;
     await recordOwnEvents(identity, keeper, this.#progress);
     if (membership.isIn) {
       await this.#ensureTunnelKeys();
@@ -439,7 +523,6 @@ export class Agent {
       this.tunnels.pokeAll();
     }
     this.sync.push();
-    return identity.state;
   }
 
   /** Stops serving and anchors the audit log. Tunnels stay up unless `removeTunnels`. */
@@ -448,12 +531,13 @@ export class Agent {
     this.#stop.abort();
     await this.proofs.stop();
     if (removeTunnels) await this.tunnels.removeAll();
-    await this.network.close();
+    // While the witnesses can still be asked.
     await keeper
       .anchor()
       .catch((error: unknown) =>
         drivers.journal.error('audit.anchor-failed', { message: (error as Error).message }),
       );
+    await this.network.close();
     await this.organisation.close();
   }
 

@@ -19,6 +19,7 @@ import { ProvenanceLog } from './provenance/provenance-log.ts';
 import { RecordIntake } from './records/record-intake.ts';
 import { RecordIssuer } from './records/record-issuer.ts';
 import { StateTable } from './state-table.ts';
+import { Witness } from './witness/witness.ts';
 
 export interface Organisation {
   readonly drivers: LocalDrivers;
@@ -31,6 +32,8 @@ export interface Organisation {
   readonly membership: Membership;
   readonly provenance: ProvenanceLog;
   readonly keeper: AuditKeeper;
+  /** Of other organisations. */
+  readonly witness: Witness;
   readonly verifySignature: VerifySignature;
   /** Closes everything that opening has opened, drivers included. */
   close(): Promise<void>;
@@ -107,6 +110,14 @@ async function open(
     journal,
   });
   await recordOwnEvents(identity, keeper, await StateTable.open(db, 'progress'));
+  const witness = await Witness.open({
+    keyStore,
+    kel,
+    table: await StateTable.open(db, 'witness'),
+    clock,
+    algorithm: identity.state.keys[0]?.startsWith('1AAJ') === true ? 'p256' : 'ed25519',
+    isMember: (aid) => membership.maySync(aid),
+  });
   const owned = stack.move();
   return {
     drivers,
@@ -119,6 +130,7 @@ async function open(
     membership,
     provenance,
     keeper,
+    witness,
     verifySignature,
     close: () => owned.disposeAsync(),
   };

@@ -18,6 +18,14 @@ import {
 import { peerList } from './commands/peer.ts';
 import { status } from './commands/status.ts';
 import { up } from './commands/up.ts';
+import {
+  witnessAdd,
+  witnessAllow,
+  witnessCut,
+  witnessDeny,
+  witnessList,
+  witnessShow,
+} from './commands/witness.ts';
 
 export const commands: readonly Command[] = [
   init,
@@ -35,6 +43,12 @@ export const commands: readonly Command[] = [
   meshRemove,
   meshShow,
   peerList,
+  witnessList,
+  witnessAdd,
+  witnessCut,
+  witnessShow,
+  witnessAllow,
+  witnessDeny,
   auditExport,
   auditVerify,
   caInit,

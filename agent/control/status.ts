@@ -5,6 +5,7 @@ import { overlayAddress } from '../membership/overlay-address.ts';
 import type { Organisation } from '../organisation.ts';
 import type { TunnelStatus } from '../tunnel/tunnels.ts';
 import type { Json } from './protocol.ts';
+import { ownWitnessesJson, witnessJson } from './witness-verbs.ts';
 
 /** WireGuard rejects a session older than this (REJECT_AFTER_TIME), so a handshake older than it carries nothing. */
 const REJECT_AFTER_MS = 180_000;
@@ -160,6 +161,13 @@ export async function statusJson(agent: Agent): Promise<Json> {
     knocks: agent.sync.knocks
       .list()
       .map(({ aid, at, addresses }) => ({ aid, at: new Date(at).toISOString(), addresses })),
+    witnessThreshold: identity.state.witnessThreshold,
+    witnesses: ownWitnessesJson(organisation, agent),
+    waiting:
+      identity.pending === undefined
+        ? null
+        : { sn: identity.pending.sn, said: identity.pending.said },
+    witness: witnessJson(organisation),
     auditLeaves: organisation.provenance.log.size,
     counters: {
       gossip: { ...agent.gossip.counters },

@@ -8,25 +8,14 @@ import { isAid } from '#kel/record/qualified';
 import type { Agent } from '../agent.ts';
 import { MembershipError } from '../membership/errors.ts';
 import { parseInvite } from '../membership/invite.ts';
-import type { Organisation } from '../organisation.ts';
 import { recordOwnEvents } from '../organisation.ts';
 import { StateTable } from '../state-table.ts';
 import { ControlError } from './errors.ts';
 import { exportEvidence } from './export.ts';
 import type { Json } from './protocol.ts';
 import { identityJson, meshJson, peersJson, statusJson } from './status.ts';
-
-export interface VerbContext {
-  readonly organisation: Organisation;
-  /** Undefined while the organisation is at rest. */
-  readonly agent: Agent | undefined;
-  /** Name of this organisation in its configuration. */
-  readonly name: string;
-  readonly args: Readonly<Record<string, Json>>;
-  readonly progress: (text: string) => void;
-}
-
-type Verb = (context: VerbContext) => Promise<Json>;
+import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
+import { witnessVerbs } from './witness-verbs.ts';
 
 export const verbs: Readonly<Record<string, Verb>> = {
   'id.show': async ({ organisation }) => ({
@@ -103,6 +92,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
       agent?.sync.knocks.list().map(({ aid, at }) => ({ aid, at: new Date(at).toISOString() })) ??
       [],
   }),
+  ...witnessVerbs,
   'audit.export': async ({ organisation, args }) => {
     const file = text(args, 'file');
     if (!isAbsolute(file))
@@ -135,26 +125,9 @@ async function rotate({ organisation, agent, progress }: VerbContext): Promise<J
   return { schema: 'kelmesh.id/1', ...identityJson(organisation) };
 }
 
-function running(agent: Agent | undefined): Agent {
-  if (agent === undefined)
-    throw new ControlError('CONTROL_NOT_RUNNING', 'this needs the running agent');
-  return agent;
-}
-
 /** Loopback addresses help nobody unless there is nothing else. */
 function inviteAddresses(agent: Agent) {
   const addresses = agent.network.addresses();
   const reachable = addresses.filter((address) => !/^\/ip4\/127\.|^\/ip6\/::1\//.test(address));
   return reachable.length > 0 ? reachable : addresses;
-}
-
-function text(args: Readonly<Record<string, Json>>, name: string): string {
-  const value = args[name];
-  if (typeof value !== 'string' || value.length === 0)
-    throw new ControlError('CONTROL_BAD_REQUEST', `the request lacks ${name}`);
-  return value;
-}
-
-function optionalText(value: Json | undefined): string | undefined {
-  return typeof value === 'string' && value.length > 0 ? value : undefined;
 }

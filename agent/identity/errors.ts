@@ -11,6 +11,10 @@ export const identityErrors = {
     'The own event was not accepted by the own log; nothing was published, report this with the code it names',
   IDENTITY_LOG_DIVERGED:
     'The log holds an event that this agent did not make; rotate from the pre-rotated keys (`kelmesh id rotate`) and inform the peers',
+  IDENTITY_AWAITS_WITNESSES:
+    'Nothing that the event seals counts yet; `kelmesh witness list` says which witness is missing. It is finished by itself when enough are back; `kelmesh witness cut` removes one that is gone',
+  IDENTITY_AWAITS_DELEGATOR:
+    'Bring the request to the organisation (`kelmesh node approve`), and its answer back (`kelmesh node accept`)',
 } as const satisfies ErrorTable;
 
 export class IdentityError extends MeshError<keyof typeof identityErrors> {

@@ -4,12 +4,23 @@
  *
  * Order of every write: keys exist → intent on disk → event in the log, durable → intent done. A crash
  * between any two is repaired on the next {@link Identity.open}: the log decides whether the event happened.
+ *
+ * An event that others must confirm (witnesses, a delegator) is kept on disk, signed, before anybody sees it:
+ * whoever has seen it holds it for the one event at its place, so it is finished and never replaced by another.
+ * It enters the own log when it is final, so nothing that it seals shows before (DESIGN invariant 5).
  */
 
+import { isBodyMap } from '#kel/cesr/body-value';
 import type { IndexedSignatureInput } from '#kel/cesr/indexer';
+import { parseStream } from '#kel/cesr/stream';
+import type { BuiltEvent } from '#kel/event/built-event';
+import { ampleWitnesses } from '#kel/event/defaults';
+import { checkWitnessThreshold } from '#kel/event/fields';
 import { buildInception } from '#kel/event/inception';
 import { buildInteraction } from '#kel/event/interaction';
 import { keyDigest } from '#kel/event/key-digest';
+import type { KeyEvent } from '#kel/event/key-event';
+import { parseKeyEvent } from '#kel/event/parse';
 import { buildRotation } from '#kel/event/rotation';
 import type { Seal } from '#kel/event/seal';
 import { encodeSignedEvent } from '#kel/event/signed-event';
@@ -19,7 +30,7 @@ import type { SignatureGroup } from '#kel/record/attachment';
 import { buildRecord, encodeSignedRecord } from '#kel/record/build';
 import type { RecordFields, RecordType } from '#kel/record/record';
 import type { EventReference, KeyState, SerializationKind } from '#kel/state/key-state';
-import type { KelStore } from '#kel/store/kel-store';
+import type { KelStore, MessageOutcome } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
 import { formatDateTime } from '#src/clock';
 import { kekLabel, mlKemLabel, wireguardLabel } from '#src/crypto/labels';
@@ -35,6 +46,7 @@ import {
   type Intent,
   type KeySet,
   type LocalKeys,
+  type PendingEvent,
   publicKeys,
 } from './local-keys.ts';
 
@@ -49,6 +61,29 @@ export interface IdentityDeps {
 export interface InceptionOptions {
   readonly algorithm: SigningAlgorithm;
   readonly kind: SerializationKind;
+  /** Makes a delegated AID: it begins when the delegator has sealed its inception. */
+  readonly delegator?: Aid;
+}
+
+/** What changes with a rotation besides the keys. */
+export interface RotationChange {
+  readonly seals?: readonly Seal[];
+  readonly witnessCuts?: readonly Aid[];
+  readonly witnessAdds?: readonly Aid[];
+  /** Default: as before, or ample when the list changes. */
+  readonly witnessThreshold?: number;
+}
+
+/** Who confirms own events; a running agent has it. */
+export interface Confirmation {
+  /** Rejects unless `threshold` of `witnesses` can be asked now. */
+  expectReachable(witnesses: readonly Aid[], threshold: number): Promise<void>;
+  /** @param take is given each receipt message; true: there are enough. Late ones are given too. */
+  collect(
+    event: { readonly sn: number; readonly said: Said; readonly message: Uint8Array },
+    witnesses: readonly Aid[],
+    take: (receipt: Uint8Array) => Promise<boolean>,
+  ): Promise<void>;
 }
 
 /** A record with the own signature group, ready to store or send. */
@@ -66,13 +101,19 @@ export interface OwnSignature {
 
 const LOCAL_KEYS = 'local-keys';
 const INTENT = 'intent';
+/** The own event that waits for witnesses or the delegator. */
+const PENDING = 'pending';
 /** Keys of the key store that are out of use and not destroyed yet. */
 const RETIRED = 'retired';
 
 export class Identity {
   readonly #deps: IdentityDeps;
+  /** One own event at a time, until it is final. */
+  readonly #events = new SerialQueue();
+  /** Short: keys and log move together. */
   readonly #queue = new SerialQueue();
   #local: LocalKeys;
+  #confirmation: Confirmation | undefined;
 
   private constructor(deps: IdentityDeps, local: LocalKeys) {
     this.#deps = deps;
@@ -89,23 +130,38 @@ export class Identity {
     const local = await settle(deps, readLocal(deps));
     if (local !== undefined)
       throw new IdentityError('IDENTITY_EXISTS', `identity ${local.aid} is already here`);
-    const { keyStore } = deps;
-    const inception = await prepare(deps, async (generate) => {
-      const current = await generate(options.algorithm);
-      const next = await generate(options.algorithm);
-      const event = buildInception({
-        keys: await verificationKeys(keyStore, current),
-        nextDigests: await nextDigests(keyStore, next),
-        kind: options.kind,
-      });
-      return { event, current, next };
-    });
+    const inception = await prepareInception(deps, options);
     await submit(deps, inception.current, inception.event);
     return new Identity(deps, await settled(deps, undefined));
   }
 
+  /**
+   * Begins a delegated AID; it waits, in the own store too, until the delegator has sealed its inception.
+   * @returns the signed inception, to be brought to the delegator. Throws IDENTITY_EXISTS.
+   */
+  static async request(
+    deps: IdentityDeps,
+    options: InceptionOptions & { readonly delegator: Aid },
+  ): Promise<PendingEvent> {
+    const local = await settle(deps, readLocal(deps));
+    const waiting = Identity.pending(deps.table);
+    if (local !== undefined || waiting !== undefined)
+      throw new IdentityError(
+        'IDENTITY_EXISTS',
+        `identity ${local?.aid ?? waiting?.aid} is already here`,
+      );
+    const { event, current } = await prepareInception(deps, options);
+    return makePending(deps, current, { ...event, type: 'dip', witnesses: [], threshold: 0 });
+  }
+
+  /** The own event that waits to be confirmed. */
+  static pending(table: StateTable): PendingEvent | undefined {
+    return table.get<PendingEvent>(PENDING);
+  }
+
   /** Opens the identity and finishes or undoes what a crash interrupted. Throws IDENTITY_MISSING, IDENTITY_KEYS_LOST, IDENTITY_LOG_DIVERGED. */
   static async open(deps: IdentityDeps): Promise<Identity> {
+    await offerPending(deps);
     const identity = new Identity(deps, await settled(deps, readLocal(deps)));
     await destroyRetired(deps);
     await identity.#checkKeys();
@@ -123,10 +179,36 @@ export class Identity {
     return state;
   }
 
-  /** Rotates to the pre-rotated keys and commits to fresh ones. @returns the new state, durable */
-  rotate(seals: readonly Seal[] = []): Promise<KeyState> {
-    return this.#queue.run(async () => {
-      await this.#repair();
+  /** The own event that is signed and waits for witnesses or the delegator. */
+  get pending(): PendingEvent | undefined {
+    return Identity.pending(this.#deps.table);
+  }
+
+  /** From now on receipts are asked for here. */
+  confirmWith(confirmation: Confirmation): void {
+    this.#confirmation = confirmation;
+  }
+
+  /**
+   * Rotates to the pre-rotated keys and commits to fresh ones. @returns the new state, durable and final
+   *
+   * An interaction that still waits for receipts gives way to the rotation, which takes over what it seals.
+   * Throws IDENTITY_AWAITS_WITNESSES, IDENTITY_AWAITS_DELEGATOR: `pending` tells whether the event was made.
+   */
+  rotate(change: RotationChange = {}): Promise<KeyState> {
+    return this.#events.run(async () => {
+      const waiting = await this.#clear({ maySupersede: true });
+      const { witnessCuts = [], witnessAdds = [] } = change;
+      const witnesses = [
+        ...this.state.witnesses.filter((witness) => !witnessCuts.includes(witness)),
+        ...witnessAdds,
+      ];
+      const isSameList = witnessCuts.length + witnessAdds.length === 0;
+      const threshold =
+        change.witnessThreshold ??
+        (isSameList ? this.state.witnessThreshold : ampleWitnesses(witnesses.length));
+      checkWitnessThreshold(threshold, witnesses.length);
+      await this.#expectReachable(witnesses, threshold);
       const { keyStore } = this.#deps;
       const prior = this.#local;
       const rotation = await prepare(this.#deps, async (generate) => {
@@ -135,29 +217,61 @@ export class Identity {
           prior: this.state,
           keys: await verificationKeys(keyStore, prior.next),
           nextDigests: await nextDigests(keyStore, next),
-          anchors: seals,
+          witnessCuts,
+          witnessAdds,
+          witnessThreshold: threshold,
+          anchors: [...anchorsOf(waiting), ...(change.seals ?? [])],
         });
         return { event, current: prior.next, next };
       });
-      await submit(this.#deps, prior.next, rotation.event);
-      this.#local = await settled(this.#deps, prior);
+      const type = this.state.delegator === undefined ? 'rot' : 'drt';
+      await this.#submit(prior.next, { ...rotation.event, type, witnesses, threshold });
       return this.state;
     });
   }
 
-  /** Seals `seals` in an interaction event. @returns the event that carries them, durable */
+  /** Seals `seals` in an interaction event. @returns the event that carries them, durable and final. Throws as {@link rotate} */
   anchor(seals: readonly Seal[]): Promise<EventReference> {
-    return this.#queue.run(async () => {
-      await this.#repair();
+    return this.#events.run(async () => {
+      await this.#clear({ maySupersede: false });
+      const { witnesses, witnessThreshold: threshold } = this.state;
+      await this.#expectReachable(witnesses, threshold);
       const event = buildInteraction({ prior: this.state, anchors: seals });
-      await submit(this.#deps, this.#local.current, event);
+      await this.#submit(this.#local.current, { ...event, type: 'ixn', witnesses, threshold });
       return { sn: event.sn, said: event.said };
+    });
+  }
+
+  /** Tries to finish the event that waits. @returns true when none waits any more */
+  async resume(): Promise<boolean> {
+    return this.#events.run(async () => {
+      try {
+        await this.#clear({ maySupersede: false });
+        return true;
+      } catch (error) {
+        if (isAwaiting(error)) return false;
+        throw error;
+      }
+    });
+  }
+
+  /** Adds a receipt of an own event that came late. @returns true when it was new and right */
+  async takeReceipt(receipt: Uint8Array): Promise<boolean> {
+    return this.#queue.run(async () => {
+      const [outcome] = await this.#deps.kel.process(receipt, {
+        accepts: (aid) => aid === this.aid,
+      });
+      await this.#settlePending();
+      return outcome?.verdict === 'accepted';
     });
   }
 
   /** Signs with all current keys, in the order of the log's key list. */
   sign(message: Uint8Array): Promise<readonly OwnSignature[]> {
-    return this.#queue.run(() => signWith(this.#deps.keyStore, this.#local.current, message));
+    return this.#queue.run(async () => {
+      await this.#settlePending();
+      return signWith(this.#deps.keyStore, this.#local.current, message);
+    });
   }
 
   /** A signed record of the own AID under the current establishment event. */
@@ -176,6 +290,7 @@ export class Identity {
   signerGroup(bytes: Uint8Array): Promise<SignatureGroup<IndexedSignatureInput>> {
     // In the queue: a rotation between the two would name one event and sign with the keys of another.
     return this.#queue.run(async () => {
+      await this.#settlePending();
       const { sn, said } = this.state.establishment;
       return {
         aid: this.aid,
@@ -221,6 +336,80 @@ export class Identity {
     this.#local = await settled(this.#deps, this.#local);
   }
 
+  /** Finishes what waits, so that the next event can follow it. @returns the interaction that a rotation may replace */
+  async #clear({
+    maySupersede,
+  }: {
+    readonly maySupersede: boolean;
+  }): Promise<PendingEvent | undefined> {
+    await this.#queue.run(() => this.#repair());
+    const { pending } = this;
+    if (pending === undefined) return undefined;
+    try {
+      await this.#finish(pending);
+      return undefined;
+    } catch (error) {
+      if (maySupersede && isAwaiting(error) && pending.type === 'ixn') return pending;
+      throw error;
+    }
+  }
+
+  async #expectReachable(witnesses: readonly Aid[], threshold: number): Promise<void> {
+    if (threshold === 0) return;
+    if (this.#confirmation === undefined)
+      throw new IdentityError(
+        'IDENTITY_AWAITS_WITNESSES',
+        `${threshold} of ${witnesses.length} witnesses must receipt the event, and no agent runs that could ask them`,
+        { hint: 'Start the agent with `kelmesh up` and give the command again' },
+      );
+    try {
+      await this.#confirmation.expectReachable(witnesses, threshold);
+    } catch (cause) {
+      throw new IdentityError('IDENTITY_AWAITS_WITNESSES', (cause as Error).message, { cause });
+    }
+  }
+
+  async #submit(keys: KeySet, event: EventToConfirm): Promise<void> {
+    if (event.threshold === 0 && event.witnesses.length === 0 && event.type !== 'drt') {
+      await this.#queue.run(async () => {
+        await submit(this.#deps, keys, event);
+        if (event.type !== 'ixn') this.#local = await settled(this.#deps, this.#local);
+        await this.#deps.table.put({ [PENDING]: undefined });
+      });
+      return;
+    }
+    await this.#finish(await makePending(this.#deps, keys, event));
+  }
+
+  /** Brings the event to its witnesses until it is final. Throws IDENTITY_AWAITS_…: it waits on. */
+  async #finish(pending: PendingEvent): Promise<void> {
+    const message = Buffer.from(pending.message, 'base64');
+    let outcome = await this.#queue.run(() => this.#settlePending());
+    if (outcome?.code === 'KEL_AWAITS_WITNESSES' && this.#confirmation !== undefined) {
+      const { sn, said, witnesses } = pending;
+      await this.#confirmation.collect({ sn, said, message }, witnesses, async (receipt) => {
+        await this.takeReceipt(receipt);
+        return this.pending?.said !== said;
+      });
+      outcome = await this.#queue.run(() => this.#settlePending());
+    }
+    if (outcome === undefined) return;
+    throw new IdentityError(
+      outcome.code === 'KEL_AWAITS_DELEGATOR'
+        ? 'IDENTITY_AWAITS_DELEGATOR'
+        : 'IDENTITY_AWAITS_WITNESSES',
+      `own event ${pending.sn} ${pending.said} is signed and waits: ${outcome.reason}`,
+    );
+  }
+
+  /** In the queue. The event that waits may have become final by what came from elsewhere. @returns what it waits for */
+  async #settlePending(): Promise<MessageOutcome | undefined> {
+    if (this.pending === undefined) return undefined;
+    const outcome = await offerPending(this.#deps);
+    if (outcome === undefined) this.#local = await settled(this.#deps, this.#local);
+    return outcome;
+  }
+
   async #checkKeys(): Promise<void> {
     const { keyStore } = this.#deps;
     const { current, next, roots, storageRoot } = this.#local;
@@ -252,6 +441,84 @@ export class Identity {
       `the log of ${this.aid} names ${what} ${named.join(', ')}, the key store holds ${held.join(', ')}`,
     );
   }
+}
+
+function isAwaiting(error: unknown): boolean {
+  return error instanceof IdentityError && error.code.startsWith('IDENTITY_AWAITS_');
+}
+
+function anchorsOf(pending: PendingEvent | undefined): readonly Seal[] {
+  if (pending === undefined) return [];
+  const [item] = parseStream(Buffer.from(pending.message, 'base64'));
+  if (item?.type !== 'message') return [];
+  return parseKeyEvent(item.body).anchors.filter(isBodyMap);
+}
+
+function prepareInception(
+  deps: IdentityDeps,
+  { algorithm, kind, delegator }: InceptionOptions,
+): Promise<Prepared> {
+  return prepare(deps, async (generate) => {
+    const current = await generate(algorithm);
+    const next = await generate(algorithm);
+    const event = buildInception({
+      keys: await verificationKeys(deps.keyStore, current),
+      nextDigests: await nextDigests(deps.keyStore, next),
+      kind,
+      ...(delegator === undefined ? {} : { delegator }),
+    });
+    return { event, current, next };
+  });
+}
+
+interface EventToConfirm extends BuiltEvent {
+  readonly type: KeyEvent['type'];
+  readonly witnesses: readonly Aid[];
+  readonly threshold: number;
+}
+
+/** Signs the event and puts it on disk: from now on it is the one event at its place. */
+async function makePending(
+  deps: IdentityDeps,
+  keys: KeySet,
+  { aid, sn, said, type, bytes, witnesses, threshold }: EventToConfirm,
+): Promise<PendingEvent> {
+  const message = encodeSignedEvent(bytes, await signWith(deps.keyStore, keys, bytes));
+  const pending: PendingEvent = {
+    aid,
+    sn,
+    said,
+    type,
+    witnesses,
+    threshold,
+    message: Buffer.from(message).toString('base64'),
+  };
+  await deps.table.put({ [PENDING]: pending });
+  return pending;
+}
+
+/**
+ * Puts the event that waits through the door of the own log. @returns what it waits for; undefined when none waits
+ * any more. Throws IDENTITY_EVENT_REFUSED when it can never be accepted; it is given up then.
+ */
+async function offerPending(deps: IdentityDeps): Promise<MessageOutcome | undefined> {
+  const pending = Identity.pending(deps.table);
+  if (pending === undefined) return undefined;
+  const [outcome] = await deps.kel.process(Buffer.from(pending.message, 'base64'));
+  if (outcome?.verdict === 'waiting') return outcome;
+  if (outcome?.verdict === 'refused') {
+    await deps.table.put({ [PENDING]: undefined });
+    // The own rotation took its place, and what it seals.
+    if (outcome.code === 'KEL_SUPERSEDED') return undefined;
+    throw new IdentityError(
+      'IDENTITY_EVENT_REFUSED',
+      `event ${pending.said}: ${outcome.code} ${outcome.reason}`,
+    );
+  }
+  // The keys first: a crash in between finds the event in the log and settles again.
+  await settle(deps, readLocal(deps));
+  await deps.table.put({ [PENDING]: undefined });
+  return undefined;
 }
 
 async function verificationKeys(keyStore: KeyStore, keys: KeySet) {
@@ -299,7 +566,7 @@ function readLocal({ table }: IdentityDeps): LocalKeys | undefined {
 }
 
 interface Prepared {
-  readonly event: { readonly bytes: Uint8Array; readonly said: Said };
+  readonly event: BuiltEvent;
   readonly current: KeySet;
   readonly next: KeySet;
 }
@@ -336,6 +603,12 @@ async function settled(deps: IdentityDeps, local: LocalKeys | undefined): Promis
   const wasInterrupted = deps.table.get(INTENT) !== undefined;
   const keys = await settle(deps, local);
   if (keys !== undefined) return keys;
+  const pending = Identity.pending(deps.table);
+  if (pending !== undefined)
+    throw new IdentityError(
+      'IDENTITY_AWAITS_DELEGATOR',
+      `${pending.aid} begins when its delegator has sealed its inception ${pending.said}`,
+    );
   throw new IdentityError(
     'IDENTITY_MISSING',
     wasInterrupted
@@ -357,6 +630,7 @@ async function settle(
   await refreshLog(deps);
   const aid = local?.aid ?? (intent.said as string as Aid);
   const happened = kel.state(aid)?.establishment.said === intent.said;
+  if (!happened && Identity.pending(deps.table)?.said === intent.said) return local;
   if (!happened) {
     if (local === undefined) await destroyKeySet(keyStore, intent.current);
     await destroyKeySet(keyStore, intent.next);

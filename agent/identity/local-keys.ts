@@ -2,6 +2,7 @@
  * What the agent remembers of its own keys: which keys of the key store are current, which are next,
  * and from which root the secrets of an establishment event derive. No secret stands here.
  */
+import type { KeyEvent } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
 import type { KeyId, KeyStore, SigningAlgorithm, SigningKey } from '#src/keystore/key-store';
 
@@ -16,6 +17,19 @@ export interface Intent {
   readonly said: Said;
   readonly current: KeySet;
   readonly next: KeySet;
+}
+
+/** An own event that is signed and waits for receipts or for its delegator: written before anybody else sees it. */
+export interface PendingEvent {
+  readonly aid: Aid;
+  readonly sn: number;
+  readonly said: Said;
+  readonly type: KeyEvent['type'];
+  /** Of the state after the event. */
+  readonly witnesses: readonly Aid[];
+  readonly threshold: number;
+  /** Base64 of the signed message. */
+  readonly message: string;
 }
 
 export interface LocalKeys {

@@ -47,8 +47,14 @@ export class RecordIssuer {
   issueSealed(drafts: readonly Draft[], seals: readonly Seal[] = []): Promise<readonly Said[]> {
     return this.#queue.run(async () => {
       const { identity, table } = this.#deps;
-      // What an earlier write that failed has left: its event may be in the log all the same.
+      // What an earlier write that failed has left: its event may be in the log all the same, or wait for receipts.
+      if (table.get(OUTBOX) !== undefined) await identity.resume();
       await this.#settle();
+      if (table.get(OUTBOX) !== undefined)
+        throw new IdentityError(
+          'IDENTITY_AWAITS_WITNESSES',
+          'the event that seals the last records is not final yet',
+        );
       const records: SignedRecord[] = [];
       for (const draft of drafts) records.push(await identity.record(draft.type, draft.fields));
       await table.put({ [OUTBOX]: records.map(toEntry) });
@@ -67,10 +73,16 @@ export class RecordIssuer {
     });
   }
 
+  /** Stores the records whose event has become final meanwhile. */
+  settle(): Promise<void> {
+    return this.#queue.run(() => this.#settle());
+  }
+
   async #settle(): Promise<void> {
     const { table, identity, intake } = this.#deps;
     const entries = table.get<readonly OutboxEntry[]>(OUTBOX);
-    if (entries === undefined) return;
+    // An event that waits may be the one that seals them.
+    if (entries === undefined || identity.pending !== undefined) return;
     for (const { said, message } of entries) {
       if ((await intake.sealedIn(identity.aid, said)) !== undefined)
         await this.#store(said, Buffer.from(message, 'base64'));

@@ -2,6 +2,7 @@ import { ask } from '../ask.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, print, printJson, table } from '../io.ts';
 import { type PeerRow, peerTable } from './peer.ts';
+import { type OwnWitness, witnessTable } from './witness.ts';
 
 interface Status {
   readonly aid: string;
@@ -14,6 +15,10 @@ interface Status {
   readonly peersUp: number;
   readonly peers: readonly PeerRow[];
   readonly knocks: readonly { readonly aid: string; readonly at: string }[];
+  readonly witnessThreshold: number;
+  readonly witnesses: readonly OwnWitness[];
+  /** The own event that waits for receipts or the delegator. */
+  readonly waiting: { readonly sn: number; readonly said: string } | null;
   readonly auditLeaves: number;
   readonly nextEpoch: string;
   readonly mesh: {
@@ -46,8 +51,15 @@ export const status: Command = {
         ],
         ['peers', `${s.peersUp} of ${s.peers.length} up, next key epoch ${s.nextEpoch}`],
         ['audit log', `${s.auditLeaves} leaves`],
+        ...(s.waiting === null
+          ? []
+          : [['waiting', `event ${s.waiting.sn} ${s.waiting.said} is signed and not final yet`]]),
+        ...(s.witnesses.length === 0
+          ? []
+          : [['witnesses', `${s.witnessThreshold} of ${s.witnesses.length} make an event final`]]),
       ]),
     );
+    if (s.witnesses.length > 0) print(invocation.io, `\n${witnessTable(s.witnesses)}`);
     if (s.peers.length > 0) print(invocation.io, `\n${peerTable(s.peers)}`);
     for (const { aid, at } of s.knocks)
       print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);

@@ -1,0 +1,158 @@
+import { ask, type JsonObject } from '../ask.ts';
+import { type Command, type Invocation, type Option, optionText } from '../command.ts';
+import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
+
+export interface OwnWitness {
+  readonly aid: string;
+  readonly name?: string | null;
+  readonly operator?: string | null;
+  readonly connected?: boolean;
+  readonly sn?: number | null;
+  readonly lagSeconds?: number;
+  readonly reason?: string | null;
+}
+
+const thresholdOption: Option = {
+  type: 'string',
+  value: 'N',
+  does: 'receipts that make an event final; default: enough against any third of faulty witnesses',
+};
+
+export const witnessShow: Command = {
+  name: 'witness show',
+  summary: 'this agent as a witness of others: its witness AID, and what it has refused',
+  async run(invocation) {
+    return showOwn(invocation, await ask(invocation, 'witness.show', {}, { atRest: true }));
+  },
+};
+
+export const witnessList: Command = {
+  name: 'witness list',
+  summary: 'the witnesses of the own log, and how far each has come',
+  async run(invocation) {
+    return showList(invocation, await ask(invocation, 'witness.list', {}, { atRest: true }));
+  },
+};
+
+export const witnessAdd: Command = {
+  name: 'witness add',
+  usage: 'MEMBER|AID',
+  summary: 'have every further own event receipted by the agent of a member',
+  details: `Rotates the keys: a witness list changes with a rotation only. From then on nothing that the own log seals counts,
+here or elsewhere, before enough witnesses have receipted it.`,
+  minPositionals: 1,
+  options: { threshold: thresholdOption },
+  async run(invocation) {
+    return showList(
+      invocation,
+      await ask(invocation, 'witness.add', changeArgs(invocation), { atRest: false }),
+    );
+  },
+};
+
+export const witnessCut: Command = {
+  name: 'witness cut',
+  usage: 'MEMBER|AID',
+  summary: 'go on without a witness, also without one that is gone',
+  details:
+    'Rotates the keys. An own event that still waits for receipts gives way to the rotation, which seals the same.',
+  minPositionals: 1,
+  options: { threshold: thresholdOption },
+  async run(invocation) {
+    return showList(
+      invocation,
+      await ask(invocation, 'witness.cut', changeArgs(invocation), { atRest: false }),
+    );
+  },
+};
+
+export const witnessAllow: Command = {
+  name: 'witness allow',
+  usage: 'AID',
+  summary: 'receipt events of an AID that is no member of the mesh too',
+  minPositionals: 1,
+  async run(invocation) {
+    const aid = invocation.positionals[0] ?? '';
+    return showOwn(invocation, await ask(invocation, 'witness.allow', { aid }, { atRest: true }));
+  },
+};
+
+export const witnessDeny: Command = {
+  name: 'witness deny',
+  usage: 'AID',
+  summary: 'take back `witness allow`',
+  minPositionals: 1,
+  async run(invocation) {
+    const aid = invocation.positionals[0] ?? '';
+    return showOwn(invocation, await ask(invocation, 'witness.deny', { aid }, { atRest: true }));
+  },
+};
+
+/** Rows for people: who, how far, and why not further. */
+export function witnessTable(witnesses: readonly OwnWitness[]): string {
+  return table([
+    ['witness', 'served by', 'connected', 'receipted up to', 'lag', ''],
+    ...witnesses.map(({ aid, name, operator, connected, sn, lagSeconds, reason }) => [
+      aid,
+      name ?? operator ?? '-',
+      connected === undefined ? '-' : connected ? 'yes' : 'no',
+      sn === undefined || sn === null ? '-' : `event ${sn}`,
+      lagSeconds === undefined ? '-' : `${lagSeconds} s`,
+      reason ?? '',
+    ]),
+  ]);
+}
+
+function changeArgs(invocation: Invocation): JsonObject {
+  const who = invocation.positionals[0] ?? '';
+  const text = optionText(invocation, 'threshold');
+  if (text === undefined) return { who };
+  if (!/^(0|[1-9][0-9]{0,3})$/.test(text)) throw new UsageError('--threshold takes a whole number');
+  return { who, threshold: Number(text) };
+}
+
+function showList(invocation: Invocation, result: JsonObject): number {
+  if (invocation.json) {
+    printJson(invocation.io, result);
+    return exitCodes.ok;
+  }
+  const witnesses = result['witnesses'] as unknown as readonly OwnWitness[];
+  const waiting = result['waiting'] as { readonly sn: number; readonly said: string } | null;
+  if (witnesses.length === 0)
+    print(invocation.io, 'no witnesses: events are final when they are signed');
+  else {
+    print(
+      invocation.io,
+      `${result['threshold']} of ${witnesses.length} witnesses make an event final; the log stands at event ${result['sn']}\n`,
+    );
+    print(invocation.io, witnessTable(witnesses));
+  }
+  if (waiting !== null)
+    note(invocation.io, `event ${waiting.sn} ${waiting.said} is signed and waits for receipts`);
+  return exitCodes.ok;
+}
+
+function showOwn(invocation: Invocation, result: JsonObject): number {
+  if (invocation.json) {
+    printJson(invocation.io, result);
+    return exitCodes.ok;
+  }
+  const allowed = result['allowed'] as readonly string[];
+  const conflicts = result['conflicts'] as readonly {
+    readonly aid: string;
+    readonly sn: number;
+    readonly first: string;
+    readonly second: string;
+  }[];
+  print(
+    invocation.io,
+    table([
+      ['witness', String(result['aid'])],
+      ['serves', ['the members of the mesh', ...allowed].join(', ')],
+      ['since the start', `${result['receipts']} receipts, ${result['refused']} refusals`],
+    ]),
+  );
+  for (const { aid, sn, first, second } of conflicts)
+    print(invocation.io, `second event ${sn} of ${aid}: ${first} was receipted, ${second} refused`);
+  return exitCodes.ok;
+}

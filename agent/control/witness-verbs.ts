@@ -1,0 +1,156 @@
+/** Witnesses: the own ones, and this agent as one of others. */
+import type { Aid } from '#kel/identifiers';
+import { isNonTransferable } from '#kel/identifiers';
+import { isAid } from '#kel/record/qualified';
+import type { Agent } from '../agent.ts';
+import type { Organisation } from '../organisation.ts';
+import { WitnessError } from '../witness/errors.ts';
+import type { Json } from './protocol.ts';
+import { running, text, type Verb, type VerbContext } from './verb.ts';
+
+export const witnessVerbs: Readonly<Record<string, Verb>> = {
+  'witness.show': async ({ organisation }) => ({
+    schema: 'kelmesh.witness/1',
+    ...witnessJson(organisation),
+  }),
+  'witness.list': async ({ organisation, agent }) => witnessList(organisation, agent),
+  'witness.add': async ({ organisation, agent, args, progress }) => {
+    const witness = await witnessOf(organisation, running(agent), text(args, 'who'));
+    if (organisation.identity.state.witnesses.includes(witness))
+      throw new WitnessError('WITNESS_LISTED', `${witness} is a witness already`);
+    progress('rotating the keys: the new witness list begins with this event');
+    await running(agent).rotate({ witnessAdds: [witness], ...threshold(organisation, args, 1) });
+    return witnessList(organisation, agent);
+  },
+  'witness.cut': async ({ organisation, agent, args, progress }) => {
+    const witness = listedWitness(organisation, running(agent), text(args, 'who'));
+    progress('rotating the keys: the witness list without it begins with this event');
+    await running(agent).rotate({ witnessCuts: [witness], ...threshold(organisation, args, -1) });
+    return witnessList(organisation, agent);
+  },
+  'witness.allow': async (context) => allow(context, true),
+  'witness.deny': async (context) => allow(context, false),
+};
+
+/** This agent as a witness. */
+export function witnessJson({ witness }: Organisation): { readonly [key: string]: Json } {
+  return {
+    aid: witness.aid,
+    allowed: witness.allowed,
+    receipts: witness.counters.receipts,
+    refused: witness.counters.refused,
+    conflicts: witness.conflicts.map(({ aid, sn, first, second, at }) => ({
+      aid,
+      sn,
+      first,
+      second,
+      at: new Date(at).toISOString(),
+    })),
+  };
+}
+
+/** Each own witness with how far it has come; without a running agent nobody knows who is connected. */
+export function ownWitnessesJson(
+  { identity, membership }: Organisation,
+  agent: Agent | undefined,
+): Json {
+  const { state } = identity;
+  if (agent === undefined) return state.witnesses.map((aid) => ({ aid }));
+  return agent.witnesses
+    .status(state)
+    .map(({ aid, operator, connected, sn, lagSeconds, reason }) => ({
+      aid,
+      operator: operator ?? null,
+      name:
+        operator === undefined ? null : (membership.charter?.members.get(operator)?.name ?? null),
+      connected,
+      sn: sn ?? null,
+      lagSeconds,
+      reason: reason ?? null,
+    }));
+}
+
+function witnessList(organisation: Organisation, agent: Agent | undefined): Json {
+  const { state, pending } = organisation.identity;
+  return {
+    schema: 'kelmesh.witnesses/1',
+    sn: state.sn,
+    said: state.said,
+    threshold: state.witnessThreshold,
+    witnesses: ownWitnessesJson(organisation, agent),
+    waiting: pending === undefined ? null : { sn: pending.sn, said: pending.said },
+  };
+}
+
+async function allow({ organisation, args }: VerbContext, isAllowed: boolean): Promise<Json> {
+  const aid = text(args, 'aid');
+  if (!isAid(aid))
+    throw new WitnessError('WITNESS_UNKNOWN', `${aid.slice(0, 64)} is not an AID`, {
+      hint: 'Give the whole AID that `kelmesh id show` prints on the other side',
+    });
+  await organisation.witness.allow(aid, isAllowed);
+  return { schema: 'kelmesh.witness/1', ...witnessJson(organisation) };
+}
+
+/** @param who a member by name or AID, or the witness AID that one of them serves */
+async function witnessOf(organisation: Organisation, agent: Agent, who: string): Promise<Aid> {
+  const { membership } = organisation;
+  const member = [...(membership.charter?.members.values() ?? [])].find(
+    ({ aid, name }) => aid === who || name === who,
+  );
+  if (member !== undefined) {
+    const { aid, serves } = await agent.witnesses.identify(member.aid);
+    if (!serves)
+      throw new WitnessError(
+        'WITNESS_NOT_SERVED',
+        `${member.name} does not receipt events of ${organisation.identity.aid}`,
+      );
+    return aid;
+  }
+  if (isAid(who) && isNonTransferable(who)) {
+    for (const { aid } of membership.others()) {
+      const found = await agent.witnesses.identify(aid).catch(() => undefined);
+      if (found?.aid === who) return who;
+    }
+  }
+  throw new WitnessError(
+    'WITNESS_UNKNOWN',
+    `${who.slice(0, 64)} is no member, and no connected member serves a witness of that name`,
+  );
+}
+
+function listedWitness(organisation: Organisation, agent: Agent, who: string): Aid {
+  const { membership, identity } = organisation;
+  const found = agent.witnesses
+    .status(identity.state)
+    .find(
+      ({ aid, operator }) =>
+        aid === who ||
+        operator === who ||
+        (operator !== undefined && membership.charter?.members.get(operator)?.name === who),
+    );
+  if (found !== undefined) return found.aid;
+  throw new WitnessError('WITNESS_UNKNOWN', `${who.slice(0, 64)} is no witness of this log`);
+}
+
+/** @param change by which the list grows */
+function threshold(
+  { identity }: Organisation,
+  args: VerbContext['args'],
+  change: number,
+): { readonly witnessThreshold?: number } {
+  const { threshold: asked } = args;
+  if (asked === undefined) return {};
+  const count = identity.state.witnesses.length + change;
+  if (
+    typeof asked !== 'number' ||
+    !Number.isInteger(asked) ||
+    asked > count ||
+    asked < Math.min(1, count)
+  )
+    throw new WitnessError(
+      'WITNESS_BAD_THRESHOLD',
+      `threshold ${JSON.stringify(asked)} of ${count} witnesses`,
+    );
+  return { witnessThreshold: asked };
+}

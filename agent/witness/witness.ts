@@ -1,0 +1,320 @@
+/**
+ * Witness of other AIDs: signs the first event that it sees at each place of a log, and never a second.
+ *
+ * An event is judged by the own store first, as every stranger's is: one that lacks nothing but receipts has
+ * passed signatures, pre-rotation and delegation. What is receipted is on disk before the receipt leaves.
+ */
+import { parseStream } from '#kel/cesr/stream';
+import { isInception, isRotation, type KeyEvent } from '#kel/event/key-event';
+import { parseKeyEvent } from '#kel/event/parse';
+import { encodeReceipt } from '#kel/event/receipt';
+import { encodeVerificationKey } from '#kel/event/verification-key';
+import type { Aid, Said } from '#kel/identifiers';
+import type { KeyState } from '#kel/state/key-state';
+import type { KelStore, MessageOutcome } from '#kel/store/kel-store';
+import type { Clock } from '#src/clock';
+import type { KeyId, KeyStore, SigningAlgorithm } from '#src/keystore/key-store';
+import { SerialQueue } from '#src/serial-queue';
+import type { StateTable } from '../state-table.ts';
+import type { WitnessErrorCode } from './errors.ts';
+import type { WitnessAnswer } from './messages.ts';
+
+export interface WitnessDeps {
+  readonly keyStore: KeyStore;
+  readonly kel: KelStore;
+  readonly table: StateTable;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Of a new witness key. */
+  readonly algorithm: SigningAlgorithm;
+  /** AIDs that may ask besides those that the operator allows: the members of the mesh. */
+  readonly isMember: (aid: Aid) => boolean;
+}
+
+/** An event that was receipted and does not stand in the accepted log yet. */
+interface FirstEvent {
+  readonly sn: number;
+  readonly said: Said;
+  readonly type: KeyEvent['type'];
+  /** Base64 of the signed message. */
+  readonly message: string;
+}
+
+/** Two events for one place, both validly signed. */
+export interface WitnessedConflict {
+  readonly aid: Aid;
+  readonly sn: number;
+  readonly first: Said;
+  readonly second: Said;
+  /** Milliseconds since the Unix epoch. */
+  readonly at: number;
+}
+
+interface StoredConflict extends WitnessedConflict {
+  /** Base64 of both signed messages, the receipted one first. */
+  readonly messages: readonly [string, string];
+}
+
+interface WitnessKey {
+  readonly key: KeyId;
+  readonly algorithm: SigningAlgorithm;
+  readonly aid: Aid;
+}
+
+const KEY = 'key';
+const ALLOWED = 'allowed';
+const FIRST = 'first.';
+const CONFLICT = 'conflict.';
+
+/** AIDs that the operator allows, conflicts kept per AID and in all, and receipted events per AID that are not final. */
+const MAX_ALLOWED = 4_096;
+const MAX_CONFLICTS_PER_AID = 16;
+const MAX_CONFLICTS = 1_024;
+const MAX_OPEN_PER_AID = 16;
+const MAX_WANTED = 1_024;
+
+export class Witness {
+  readonly #deps: WitnessDeps;
+  readonly #key: WitnessKey;
+  readonly #queue = new SerialQueue();
+  readonly #first = new Map<Aid, Map<number, FirstEvent>>();
+  readonly #conflicts = new Map<string, WitnessedConflict>();
+  /** Delegators whose log is asked for, because an AID that is served names them. */
+  readonly #wanted = new Set<Aid>();
+  #allowed: ReadonlySet<Aid>;
+  #receipts = 0;
+  #refused = 0;
+
+  private constructor(deps: WitnessDeps, key: WitnessKey) {
+    this.#deps = deps;
+    this.#key = key;
+    this.#allowed = new Set(deps.table.get<readonly Aid[]>(ALLOWED));
+  }
+
+  /** Makes the witness key when there is none. */
+  static async open(deps: WitnessDeps): Promise<Witness> {
+    const witness = new Witness(deps, deps.table.get<WitnessKey>(KEY) ?? (await newKey(deps)));
+    for await (const [key, first] of deps.table.entries<FirstEvent>(FIRST))
+      witness.#remember(key.split('.')[1] as Aid, first);
+    for await (const [key, { messages: _, ...conflict }] of deps.table.entries<StoredConflict>(
+      CONFLICT,
+    ))
+      witness.#conflicts.set(key, conflict);
+    return witness;
+  }
+
+  /** `B…`, or `1AAI…` where the token has P-256 only. */
+  get aid(): Aid {
+    return this.#key.aid;
+  }
+
+  get allowed(): readonly Aid[] {
+    return [...this.#allowed];
+  }
+
+  get conflicts(): readonly WitnessedConflict[] {
+    return [...this.#conflicts.values()];
+  }
+
+  /** Since the start. */
+  get counters(): { readonly receipts: number; readonly refused: number } {
+    return { receipts: this.#receipts, refused: this.#refused };
+  }
+
+  serves(aid: Aid): boolean {
+    return this.#allowed.has(aid) || this.#deps.isMember(aid);
+  }
+
+  /** Receipts events of `aid` from now on, or not any more. Durable when it resolves. */
+  allow(aid: Aid, isAllowed: boolean): Promise<void> {
+    return this.#queue.run(async () => {
+      const allowed = new Set(this.#allowed);
+      if (isAllowed) allowed.add(aid);
+      else allowed.delete(aid);
+      await this.#deps.table.put({ [ALLOWED]: [...allowed].slice(-MAX_ALLOWED) });
+      this.#allowed = allowed;
+    });
+  }
+
+  /** @param message attacker-controlled: one signed event */
+  receipt(message: Uint8Array): Promise<WitnessAnswer> {
+    return this.#queue.run(async () => {
+      const answer = await this.#answer(message);
+      if (answer.kind === 'receipted') this.#receipts += 1;
+      else if (answer.kind === 'refused') this.#refused += 1;
+      return answer;
+    });
+  }
+
+  /** Takes in what comes before an event that was `behind`. @param stream attacker-controlled */
+  async catchUp(stream: Uint8Array): Promise<void> {
+    // The delegator of an AID that is served comes with it, and is held to the same rules as everybody.
+    const delegators = this.#delegators(stream);
+    await this.#deps.kel.process(stream, {
+      accepts: (aid) => this.serves(aid) || delegators.has(aid),
+    });
+  }
+
+  async #answer(message: Uint8Array): Promise<WitnessAnswer> {
+    const read = oneEvent(message);
+    if (read === undefined)
+      return refused('WITNESS_BAD_REQUEST', 'the request is not one well-formed key event');
+    const { event, bytes } = read;
+    const { aid, sn, said } = event;
+    const { kel } = this.#deps;
+    if (!this.serves(aid))
+      return refused('WITNESS_NOT_SERVED', `${aid} is neither a member here nor allowed`);
+    const held = kel.state(aid);
+    if (sn > (held?.sn ?? -1) + 1) return { kind: 'behind', aid, from: (held?.sn ?? -1) + 1 };
+    const [outcome] = await kel.process(message, { accepts: (other) => other === aid });
+    const isComplete =
+      outcome?.verdict === 'accepted' ||
+      outcome?.verdict === 'duplicate' ||
+      (outcome?.verdict === 'waiting' && outcome.code === 'KEL_AWAITS_WITNESSES');
+    if (!isComplete) return this.#notReceipted(event, held, outcome);
+    const first = this.#first.get(aid)?.get(sn);
+    if (first !== undefined && first.said !== said && !supersedes(event, first)) {
+      await this.#keep(aid, first, said, message);
+      return refused(
+        'WITNESS_SECOND_EVENT',
+        `event ${sn} of ${aid}: ${first.said} was receipted first, ${said} is another one`,
+      );
+    }
+    if (!isListed(this.aid, event, kel.state(aid)?.witnesses ?? []))
+      return refused('WITNESS_NOT_LISTED', `event ${sn} of ${aid} does not name ${this.aid}`);
+    if (first?.said !== said && outcome?.verdict === 'waiting')
+      await this.#record(aid, event, message);
+    const { key, algorithm } = this.#key;
+    const signature = await this.#deps.keyStore.sign(key, bytes);
+    const { kind } = event;
+    return {
+      kind: 'receipted',
+      receipt: encodeReceipt({ aid, sn, said, kind, witness: this.aid, algorithm, signature }),
+    };
+  }
+
+  #notReceipted(
+    event: KeyEvent,
+    held: KeyState | undefined,
+    outcome: MessageOutcome | undefined,
+  ): WitnessAnswer {
+    const { aid } = event;
+    if (outcome?.code === 'KEL_AWAITS_PRIOR')
+      return { kind: 'behind', aid, from: (held?.sn ?? -1) + 1 };
+    const delegator = held?.delegator ?? (isInception(event) ? event.delegator : undefined);
+    if (outcome?.code === 'KEL_AWAITS_DELEGATOR' && delegator !== undefined) {
+      if (this.#wanted.size >= MAX_WANTED) this.#wanted.clear();
+      this.#wanted.add(delegator);
+      const from = (this.#deps.kel.state(delegator)?.sn ?? -1) + 1;
+      return { kind: 'behind', aid: delegator, from };
+    }
+    return {
+      kind: 'refused',
+      code: outcome?.code ?? 'WITNESS_BAD_REQUEST',
+      reason: outcome?.reason ?? 'nothing was read',
+    };
+  }
+
+  /** What stands in the accepted log is held by the store: only what is not final yet needs a place here. */
+  async #record(aid: Aid, event: KeyEvent, message: Uint8Array): Promise<void> {
+    const { kel, table } = this.#deps;
+    const { sn, said, type } = event;
+    const first = { sn, said, type, message: Buffer.from(message).toString('base64') };
+    const accepted = kel.state(aid)?.sn ?? -1;
+    const open = [...(this.#first.get(aid)?.keys() ?? [])];
+    // Events are receipted in order, so more than a few open ones of one AID cannot be.
+    const gone = open.filter((at) => at <= accepted).concat(open.slice(0, -MAX_OPEN_PER_AID));
+    await table.put({
+      ...Object.fromEntries(gone.map((at) => [firstKey(aid, at), undefined])),
+      [firstKey(aid, sn)]: first,
+    });
+    for (const at of gone) this.#first.get(aid)?.delete(at);
+    this.#remember(aid, first);
+  }
+
+  #remember(aid: Aid, first: FirstEvent): void {
+    const events = this.#first.get(aid) ?? new Map<number, FirstEvent>();
+    this.#first.set(aid, events.set(first.sn, first));
+  }
+
+  async #keep(aid: Aid, first: FirstEvent, second: Said, message: Uint8Array): Promise<void> {
+    const key = `${CONFLICT}${aid}.${first.sn}.${second}`;
+    const ofAid = this.conflicts.filter((conflict) => conflict.aid === aid).length;
+    if (
+      this.#conflicts.has(key) ||
+      ofAid >= MAX_CONFLICTS_PER_AID ||
+      this.#conflicts.size >= MAX_CONFLICTS
+    )
+      return;
+    const at = this.#deps.clock.now();
+    const conflict = { aid, sn: first.sn, first: first.said, second, at };
+    const stored: StoredConflict = {
+      ...conflict,
+      messages: [first.message, Buffer.from(message).toString('base64')],
+    };
+    await this.#deps.table.put({ [key]: stored });
+    this.#conflicts.set(key, conflict);
+  }
+
+  /** Delegators of AIDs that are served, as far as asked for here or named by an inception in `stream`, and theirs in turn. */
+  #delegators(stream: Uint8Array): ReadonlySet<Aid> {
+    const named = new Map<Aid, Aid>();
+    for (const item of parseStream(stream)) {
+      if (item.type !== 'message') continue;
+      const event = tryParse(item.body);
+      if (event !== undefined && isInception(event) && event.delegator !== undefined)
+        named.set(event.aid, event.delegator);
+    }
+    const found = new Set<Aid>(this.#wanted);
+    for (const aid of named.keys()) {
+      if (!this.serves(aid) && !this.#wanted.has(aid)) continue;
+      for (let at = named.get(aid); at !== undefined && !found.has(at); at = named.get(at))
+        found.add(at);
+    }
+    return found;
+  }
+}
+
+async function newKey({ keyStore, table, algorithm }: WitnessDeps): Promise<WitnessKey> {
+  const { id, publicKey } = await keyStore.generateSigningKey(algorithm);
+  const aid = encodeVerificationKey(algorithm, publicKey, false) as string as Aid;
+  const key: WitnessKey = { key: id, algorithm, aid };
+  await table.put({ [KEY]: key });
+  return key;
+}
+
+/** A rotation takes the place of an interaction (rule A0); nothing takes the place of a rotation. */
+function supersedes(event: KeyEvent, first: FirstEvent): boolean {
+  return isRotation(event) && first.type === 'ixn';
+}
+
+function isListed(witness: Aid, event: KeyEvent, before: readonly Aid[]): boolean {
+  if (isInception(event)) return event.witnesses.includes(witness);
+  if (event.type === 'ixn') return before.includes(witness);
+  // Where the rotation stands in the log already, the list is the one after it.
+  return (
+    event.witnessAdds.includes(witness) ||
+    (before.includes(witness) && !event.witnessCuts.includes(witness))
+  );
+}
+
+function refused(code: WitnessErrorCode, reason: string): WitnessAnswer {
+  return { kind: 'refused', code, reason };
+}
+
+function oneEvent(message: Uint8Array): { event: KeyEvent; bytes: Uint8Array } | undefined {
+  const items = [...parseStream(message)];
+  const [item] = items;
+  if (items.length !== 1 || item?.type !== 'message') return undefined;
+  const event = tryParse(item.body);
+  return event === undefined ? undefined : { event, bytes: item.body };
+}
+
+function tryParse(body: Uint8Array): KeyEvent | undefined {
+  try {
+    return parseKeyEvent(body);
+  } catch {
+    return undefined;
+  }
+}
+
+const firstKey = (aid: Aid, sn: number): string => `${FIRST}${aid}.${sn}`;
