@@ -115,9 +115,14 @@ export class Machine {
     return JSON.parse(await this.#probe(verb, address, port, ...numbers).finished());
   }
 
+  /** Starts a TypeScript file on the network of this machine. */
+  spawn(script: URL, ...args: readonly string[]): LongRunning {
+    return this.#spaces.get(this.name).spawnScript(script, ...args);
+  }
+
   #probe(verb: string, address: string, port: number, ...numbers: readonly number[]): LongRunning {
     const args = [verb, address, String(port), ...numbers.map(String)];
-    return this.#spaces.get(this.name).spawnScript(PROBE, ...args);
+    return this.spawn(PROBE, ...args);
   }
 
   /** Runs JavaScript until it is stopped; resolves when it has printed a line. */
