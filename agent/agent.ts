@@ -30,6 +30,7 @@ import { TunnelError } from './tunnel/errors.ts';
 import { OwnTunnelKeys } from './tunnel/own-tunnel-keys.ts';
 import { PairAgreements } from './tunnel/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from './tunnel/tunnels.ts';
+import { Watcher } from './watch/watcher.ts';
 import { OwnWitnesses } from './witness/own-witnesses.ts';
 import { WitnessService } from './witness/witness-service.ts';
 
@@ -60,6 +61,7 @@ export class Agent {
   readonly witnesses: OwnWitnesses;
   /** Which WireGuard carries the tunnels. */
   readonly driverDescription: string;
+  readonly watcher: Watcher;
   readonly #evidence: EvidenceExchange;
   readonly #endpoints: OwnEndpoints;
   readonly #dialler: Dialler;
@@ -86,7 +88,7 @@ export class Agent {
     },
     settings: AgentSettings,
   ) {
-    const { identity, kel, records, intake, issuer, membership, keeper, verifySignature } =
+    const { identity, kel, records, intake, issuer, membership, watch, keeper, verifySignature } =
       organisation;
     const { clock, rng, journal } = organisation.drivers;
     this.organisation = organisation;
@@ -152,6 +154,18 @@ export class Agent {
       membership,
       directory,
       kel,
+      watch,
+      clock,
+      rng,
+      journal,
+    });
+    this.watcher = new Watcher({
+      kel,
+      watch,
+      membership,
+      network,
+      directory,
+      fetchLog: parts.drivers.fetchLog,
       clock,
       rng,
       journal,
@@ -284,6 +298,7 @@ export class Agent {
     await this.#endpoints.current();
     this.sync.start(signal);
     this.#evidence.start(signal);
+    this.watcher.start(signal);
     this.#later(this.#recordForks());
     void this.#confirmLoop();
     void this.#dialler.run(signal);

@@ -31,6 +31,7 @@ import { createJournal } from './journal.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
 import type { PeerAddress } from './network/network.ts';
 import { TcpOverlay } from './proof/tcp-overlay.ts';
+import { fetchLog } from './watch/http-log-source.ts';
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -117,6 +118,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
       ...(program === undefined ? {} : { program }),
     }),
     overlay: new TcpOverlay(proofPort),
+    fetchLog,
   };
 }
 

@@ -10,6 +10,7 @@ import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
 import type { Journal } from './journal.ts';
 import type { Network } from './network/network.ts';
 import type { Overlay } from './proof/overlay.ts';
+import type { FetchLog } from './watch/log-source.ts';
 
 /** What an organisation needs to speak for itself: no network, no privileges. */
 export interface LocalDrivers {
@@ -28,4 +29,6 @@ export interface RunningDrivers {
   network(seed: Secret): Promise<Network>;
   readonly tunnels: TunnelDriver;
   readonly overlay: Overlay;
+  /** Foreign logs over HTTP. */
+  readonly fetchLog?: FetchLog;
 }

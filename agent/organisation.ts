@@ -19,6 +19,7 @@ import { ProvenanceLog } from './provenance/provenance-log.ts';
 import { RecordIntake } from './records/record-intake.ts';
 import { RecordIssuer } from './records/record-issuer.ts';
 import { StateTable } from './state-table.ts';
+import { WatchList } from './watch/watch-list.ts';
 import { Witness } from './witness/witness.ts';
 
 export interface Organisation {
@@ -30,6 +31,7 @@ export interface Organisation {
   readonly issuer: RecordIssuer;
   readonly suspensions: Suspensions;
   readonly membership: Membership;
+  readonly watch: WatchList;
   readonly provenance: ProvenanceLog;
   readonly keeper: AuditKeeper;
   /** Of other organisations. */
@@ -128,6 +130,7 @@ async function open(
     issuer,
     suspensions,
     membership,
+    watch: await WatchList.open(await StateTable.open(db, 'watch'), clock),
     provenance,
     keeper,
     witness,

@@ -5,6 +5,13 @@ import { caExport, caInit, caIssue, caShow, caTrust } from './commands/ca.ts';
 import { configCheck } from './commands/config.ts';
 import { down } from './commands/down.ts';
 import { idExport, idRotate, idShow } from './commands/id.ts';
+import {
+  idEvidenceExport,
+  idEvidenceList,
+  idEvidenceResolve,
+  idEvidenceVerify,
+} from './commands/id-evidence.ts';
+import { idEscrow, idImport, idLog } from './commands/id-log.ts';
 import { idVerify } from './commands/id-verify.ts';
 import { init } from './commands/init.ts';
 import {
@@ -18,6 +25,7 @@ import {
 import { peerList } from './commands/peer.ts';
 import { status } from './commands/status.ts';
 import { up } from './commands/up.ts';
+import { watchAdd, watchList, watchRemove } from './commands/watch.ts';
 import {
   witnessAdd,
   witnessAllow,
@@ -36,6 +44,13 @@ export const commands: readonly Command[] = [
   idRotate,
   idExport,
   idVerify,
+  idImport,
+  idLog,
+  idEscrow,
+  idEvidenceList,
+  idEvidenceExport,
+  idEvidenceVerify,
+  idEvidenceResolve,
   meshCreate,
   meshInvite,
   meshJoin,
@@ -43,6 +58,9 @@ export const commands: readonly Command[] = [
   meshRemove,
   meshShow,
   peerList,
+  watchAdd,
+  watchList,
+  watchRemove,
   witnessList,
   witnessAdd,
   witnessCut,

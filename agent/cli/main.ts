@@ -41,8 +41,8 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
   }
   const found = findCommand(words);
   if (found === undefined) {
-    const group = commands.filter((command) => command.name.startsWith(`${words[0]} `));
-    if (group.length > 0 && (words.length === 1 || words[1]?.startsWith('-') === true)) {
+    const group = groupOf(words);
+    if (group.length > 0) {
       print(io, overview(group));
       return words.includes('--help') || words.includes('-h') ? exitCodes.ok : exitCodes.usage;
     }
@@ -54,6 +54,13 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
     return exitCodes.ok;
   }
   return found.command.run(invocation);
+}
+
+/** The commands of a noun that stands without a verb: `kelmesh mesh`, `kelmesh id evidence --help`. */
+function groupOf(words: readonly string[]): readonly Command[] {
+  const isOption = words.findIndex((word) => word.startsWith('-'));
+  const noun = words.slice(0, isOption === -1 ? words.length : isOption).join(' ');
+  return commands.filter((command) => command.name.startsWith(`${noun} `));
 }
 
 /** `kelmesh --config FILE status`: options may stand before the command. */
@@ -70,7 +77,7 @@ function splitLeading(argv: readonly string[]): {
 function findCommand(
   words: readonly string[],
 ): { command: Command; rest: readonly string[] } | undefined {
-  for (const length of [2, 1]) {
+  for (const length of [3, 2, 1]) {
     const command = commands.find(({ name }) => name === words.slice(0, length).join(' '));
     if (command !== undefined && words.length >= length)
       return { command, rest: words.slice(length) };

@@ -4,6 +4,7 @@ import type { Agent } from '../agent.ts';
 import { overlayAddress } from '../membership/overlay-address.ts';
 import type { Organisation } from '../organisation.ts';
 import type { TunnelStatus } from '../tunnel/tunnels.ts';
+import { forkReason, suspensionsJson } from './evidence-verbs.ts';
 import type { Json } from './protocol.ts';
 import { ownWitnessesJson, witnessJson } from './witness-verbs.ts';
 
@@ -67,7 +68,7 @@ export async function peersJson(
   const { membership, kel, drivers } = organisation;
   const statuses = await agent.tunnels.status();
   const now = drivers.clock.now();
-  return statuses.map((status) => {
+  const inStanding = statuses.map((status) => {
     const member = membership.charter?.members.get(status.aid);
     const state = kel.state(status.aid);
     const { state: word, reason } = stateOf(agent, status, now);
@@ -104,6 +105,42 @@ export async function peersJson(
       connected: agent.directory.peerOf(status.aid) !== undefined,
       clockSkewMs: agent.sync.skewOf(status.aid) ?? null,
     };
+  });
+  return [...inStanding, ...suspendedJson(agent)];
+}
+
+/** Members that get no tunnel because their log has forked. */
+function suspendedJson({ organisation }: Agent): readonly { readonly [key: string]: Json }[] {
+  const { membership, kel } = organisation;
+  const members = membership.isIn ? [...(membership.charter?.members.values() ?? [])] : [];
+  return members.flatMap(({ aid, name }) => {
+    const suspension = membership.suspensionOf(aid);
+    if (suspension === undefined) return [];
+    const state = kel.state(aid);
+    return [
+      {
+        aid,
+        name,
+        overlay: membership.mesh === undefined ? [] : [overlayAddress(membership.mesh, aid)],
+        state: 'suspended',
+        reason: forkReason(suspension.sn, suspension.saids),
+        sn: state?.sn ?? null,
+        said: state?.said ?? null,
+        level: null,
+        epoch: null,
+        agreement: null,
+        agreedAt: null,
+        generation: 0,
+        proof: null,
+        interface: null,
+        endpoint: null,
+        lastHandshake: null,
+        rxBytes: 0,
+        txBytes: 0,
+        connected: false,
+        clockSkewMs: null,
+      },
+    ];
   });
 }
 
@@ -168,6 +205,8 @@ export async function statusJson(agent: Agent): Promise<Json> {
         ? null
         : { sn: identity.pending.sn, said: identity.pending.said },
     witness: witnessJson(organisation),
+    suspended: suspensionsJson(organisation),
+    escrow: organisation.kel.escrowed().length,
     auditLeaves: organisation.provenance.log.size,
     counters: {
       gossip: { ...agent.gossip.counters },

@@ -11,10 +11,13 @@ import { parseInvite } from '../membership/invite.ts';
 import { recordOwnEvents } from '../organisation.ts';
 import { StateTable } from '../state-table.ts';
 import { ControlError } from './errors.ts';
+import { evidenceVerbs } from './evidence-verbs.ts';
 import { exportEvidence } from './export.ts';
+import { logVerbs } from './log-verbs.ts';
 import type { Json } from './protocol.ts';
 import { identityJson, meshJson, peersJson, statusJson } from './status.ts';
 import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
+import { watchVerbs } from './watch-verbs.ts';
 import { witnessVerbs } from './witness-verbs.ts';
 
 export const verbs: Readonly<Record<string, Verb>> = {
@@ -22,18 +25,6 @@ export const verbs: Readonly<Record<string, Verb>> = {
     schema: 'kelmesh.id/1',
     ...identityJson(organisation),
   }),
-  'id.export': async ({ organisation, args }) => {
-    const aid = optionalText(args['aid']) ?? organisation.identity.aid;
-    if (!isAid(aid) || organisation.kel.state(aid) === undefined)
-      throw new ControlError('CONTROL_BAD_REQUEST', `no log of ${aid.slice(0, 64)} is here`, {
-        hint: '`kelmesh peer list` names the AIDs whose logs are held',
-      });
-    return {
-      schema: 'kelmesh.id-export/1',
-      aid,
-      cesr: Buffer.from(await organisation.kel.export(aid)).toString('base64'),
-    };
-  },
   'id.rotate': rotate,
   status: async ({ agent }) => statusJson(running(agent)),
   'peer.list': async ({ agent }) => ({
@@ -92,6 +83,9 @@ export const verbs: Readonly<Record<string, Verb>> = {
       agent?.sync.knocks.list().map(({ aid, at }) => ({ aid, at: new Date(at).toISOString() })) ??
       [],
   }),
+  ...logVerbs,
+  ...evidenceVerbs,
+  ...watchVerbs,
   ...witnessVerbs,
   'audit.export': async ({ organisation, args }) => {
     const file = text(args, 'file');

@@ -14,6 +14,7 @@ import type { Membership } from '../membership/membership.ts';
 import type { MessageStream, Network, PeerKey } from '../network/network.ts';
 import { SyncError } from '../sync/errors.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
+import type { WatchList } from '../watch/watch-list.ts';
 import {
   decodeEvidenceMessage,
   type EvidenceMessage,
@@ -37,6 +38,7 @@ export interface EvidenceExchangeDeps {
   readonly membership: Membership;
   readonly directory: PeerDirectory;
   readonly kel: LevelKelStore;
+  readonly watch: WatchList;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly journal: Journal;
@@ -153,9 +155,9 @@ export class EvidenceExchange {
   }
 
   async #takeFile(peer: PeerKey, file: Uint8Array): Promise<void> {
-    const { kel, membership, journal, directory } = this.#deps;
+    const { kel, membership, watch, journal, directory } = this.#deps;
     const known = membership.known();
-    const accepts = (aid: Aid) => known.has(aid);
+    const accepts = (aid: Aid) => known.has(aid) || watch.has(aid);
     const outcome = await kel.takeEvidence(file, { accepts });
     // Not a whole file: the pair alone is judged by the log that is held.
     if (outcome === 'refused') await kel.process(file, { accepts });
@@ -163,8 +165,9 @@ export class EvidenceExchange {
   }
 
   #offered(): readonly DuplicityCase[] {
-    const known = this.#deps.membership.known();
-    return this.#deps.kel.duplicityCases().filter(({ aid }) => known.has(aid));
+    const { membership, watch, kel } = this.#deps;
+    const known = membership.known();
+    return kel.duplicityCases().filter(({ aid }) => known.has(aid) || watch.has(aid));
   }
 
   #forks(): readonly string[] {

@@ -49,12 +49,16 @@ export const idExport: Command = {
   maxPositionals: 1,
   options: {
     out: { type: 'string', short: 'o', value: 'FILE', does: 'write to FILE instead of stdout' },
+    'first-seen': {
+      type: 'boolean',
+      does: 'in first-seen order, superseded events included, as KERIpy replays a log',
+    },
   },
   async run(invocation) {
     const [aid] = invocation.positionals;
-    const result = await ask(invocation, 'id.export', aid === undefined ? {} : { aid }, {
-      atRest: true,
-    });
+    const firstSeen = invocation.options['first-seen'] === true;
+    const args = { ...(aid === undefined ? {} : { aid }), ...(firstSeen ? { firstSeen } : {}) };
+    const result = await ask(invocation, 'id.export', args, { atRest: true });
     const bytes = Buffer.from(String(result['cesr']), 'base64');
     const out = optionText(invocation, 'out');
     if (out !== undefined) writeFileSync(out, bytes);

@@ -19,6 +19,12 @@ interface Status {
   readonly witnesses: readonly OwnWitness[];
   /** The own event that waits for receipts or the delegator. */
   readonly waiting: { readonly sn: number; readonly said: string } | null;
+  readonly suspended: readonly {
+    readonly aid: string;
+    readonly name: string | null;
+    readonly own: boolean;
+    readonly reason: string;
+  }[];
   readonly auditLeaves: number;
   readonly nextEpoch: string;
   readonly mesh: {
@@ -61,6 +67,13 @@ export const status: Command = {
     );
     if (s.witnesses.length > 0) print(invocation.io, `\n${witnessTable(s.witnesses)}`);
     if (s.peers.length > 0) print(invocation.io, `\n${peerTable(s.peers)}`);
+    for (const { aid, name, own, reason } of s.suspended)
+      print(
+        invocation.io,
+        own
+          ? `\nwarning: the own log has forked: ${reason}; somebody else signs with its keys: \`kelmesh id rotate\``
+          : `\n${name ?? aid} is suspended: ${reason}: \`kelmesh id evidence list\``,
+      );
     for (const { aid, at } of s.knocks)
       print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);
     return exitCodes.ok;

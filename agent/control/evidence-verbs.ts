@@ -1,0 +1,92 @@
+/** Evidence of duplicity: what is held, as a file, and the operator's word that ends a suspension. */
+import { DuplicityError } from '#kel/duplicity/errors';
+import type { Aid } from '#kel/identifiers';
+import { isAid } from '#kel/record/qualified';
+import type { DuplicityCase } from '#kel/store/duplicity-evidence';
+import type { Organisation } from '../organisation.ts';
+import { iso } from './log-verbs.ts';
+import type { Json } from './protocol.ts';
+import { text, type Verb } from './verb.ts';
+
+export const evidenceVerbs: Readonly<Record<string, Verb>> = {
+  'id.evidence.list': async ({ organisation }) => ({
+    schema: 'kelmesh.id-evidence/1',
+    evidence: organisation.kel.duplicityCases().map((fork) => forkJson(organisation, fork)),
+  }),
+  'id.evidence.export': async ({ organisation, args }) => {
+    const aid = named(organisation, text(args, 'aid'));
+    const forks = organisation.kel
+      .duplicityCases()
+      .filter((fork) => fork.aid === aid && (args['sn'] === undefined || fork.sn === args['sn']));
+    const [fork] = forks.toSorted((a, b) => a.sn - b.sn);
+    if (fork === undefined)
+      throw new DuplicityError('DUPLICITY_NONE', `no evidence against ${aid} is held`);
+    return {
+      schema: 'kelmesh.id-evidence-export/1',
+      ...forkJson(organisation, fork),
+      cesr: Buffer.from(await organisation.kel.evidenceFile(fork)).toString('base64'),
+    };
+  },
+  'id.evidence.resolve': async ({ organisation, args }) => {
+    const aid = named(organisation, text(args, 'aid'));
+    const reason = text(args, 'reason').slice(0, 1_024);
+    const { suspensions, keeper } = organisation;
+    if (suspensions.of(aid) === undefined)
+      throw new DuplicityError('DUPLICITY_NONE', `${aid} is not suspended`);
+    // Recorded first: nothing comes up again by a decision that the audit log does not name.
+    await keeper.record('resolution', { peer: aid, reason });
+    const { at } = await suspensions.resolve(aid, reason);
+    return {
+      schema: 'kelmesh.id-evidence-resolve/1',
+      aid,
+      suspended: suspensions.of(aid) !== undefined,
+      resolved: { at: iso(at), reason },
+    };
+  },
+};
+
+/** Suspended AIDs as `status` tells them; the own one among them means that its keys are in other hands. */
+export function suspensionsJson({ suspensions, membership, identity }: Organisation): Json {
+  return suspensions.all().map(({ aid, sn, saids, since }) => ({
+    aid,
+    name: membership.charter?.members.get(aid)?.name ?? null,
+    own: aid === identity.aid,
+    sn,
+    saids,
+    since: iso(since),
+    reason: forkReason(sn, saids),
+  }));
+}
+
+export function forkReason(sn: number, [first, second]: readonly [string, string]): string {
+  return `it signed two events ${sn}: ${first} and ${second}`;
+}
+
+function forkJson(
+  { suspensions, membership }: Organisation,
+  fork: DuplicityCase,
+): { readonly [key: string]: Json } {
+  const { aid, sn, accepted, conflicting, since } = fork;
+  const resolution = suspensions.resolutionOf(aid);
+  const isOpen = suspensions.isOpen(fork);
+  return {
+    aid,
+    name: membership.charter?.members.get(aid)?.name ?? null,
+    sn,
+    saids: [accepted, conflicting],
+    since: iso(since),
+    suspends: isOpen,
+    resolved:
+      isOpen || resolution === undefined
+        ? null
+        : { at: iso(resolution.at), reason: resolution.reason },
+  };
+}
+
+/** By AID or by name of a member. @throws DUPLICITY_NONE */
+function named({ membership }: Organisation, who: string): Aid {
+  if (isAid(who)) return who;
+  for (const member of membership.charter?.members.values() ?? [])
+    if (member.name === who) return member.aid;
+  throw new DuplicityError('DUPLICITY_NONE', `${who.slice(0, 64)} is no AID and no member`);
+}

@@ -1,0 +1,152 @@
+/** What can be asked about key event logs: what waits, in what order they grew, and taking logs from files. */
+import { isAbsolute } from 'node:path';
+import type { Aid } from '#kel/identifiers';
+import { isAid } from '#kel/record/qualified';
+import type { MessageOutcome } from '#kel/store/kel-store';
+import type { Organisation } from '../organisation.ts';
+import { WatchError } from '../watch/errors.ts';
+import { readLogFile } from '../watch/log-source.ts';
+import { ControlError } from './errors.ts';
+import type { Json } from './protocol.ts';
+import { optionalText, text, type Verb } from './verb.ts';
+
+export const logVerbs: Readonly<Record<string, Verb>> = {
+  'id.export': async ({ organisation, args }) => {
+    const aid = heldAid(organisation, optionalText(args['aid']));
+    const { kel } = organisation;
+    const stream = args['firstSeen'] === true ? await kel.replayStream(aid) : await kel.export(aid);
+    return {
+      schema: 'kelmesh.id-export/1',
+      aid,
+      cesr: Buffer.from(stream).toString('base64'),
+    };
+  },
+  'id.log': async ({ organisation, args }) => {
+    const aid = heldAid(organisation, optionalText(args['aid']));
+    const events = await organisation.kel.firstSeenLog(aid);
+    return {
+      schema: 'kelmesh.id-log/1',
+      aid,
+      events: events.map(({ ordinal, sn, said, type, isSuperseded, at }) => ({
+        ordinal,
+        sn,
+        said,
+        type,
+        superseded: isSuperseded,
+        firstSeen: iso(at),
+      })),
+    };
+  },
+  'id.escrow': async ({ organisation }) => {
+    const { dropped, expired } = organisation.kel.counters();
+    return {
+      schema: 'kelmesh.id-escrow/1',
+      escrow: organisation.kel.waiting().map((entry) => ({
+        aid: entry.aid,
+        sn: entry.sn,
+        said: entry.said,
+        code: entry.code,
+        waitsFor: entry.waitsFor,
+        since: iso(entry.since),
+        from: entry.from,
+        releasedBy: entry.releasedBy,
+        expires: iso(entry.expires),
+      })),
+      dropped,
+      expired,
+    };
+  },
+  'id.import': async ({ organisation, args }) => {
+    const file = absolutePath(text(args, 'file'));
+    const { kel } = organisation;
+    const stream = readLogFile(file);
+    const wanted = wantedIn(organisation);
+    const outcomes = await kel.process(stream, { accepts: wanted.accepts });
+    // A fork that a recovery here has already settled shows only when the file is judged by itself.
+    if (outcomes.length >= 2) await kel.takeEvidence(stream, { accepts: wanted.accepts });
+    const watched = await watchNew(organisation, wanted.strangers);
+    return {
+      schema: 'kelmesh.id-import/1',
+      file,
+      aids: [...new Set(outcomes.flatMap(({ aid }) => aid ?? []))].flatMap((aid) => {
+        const state = kel.state(aid);
+        return state === undefined
+          ? []
+          : [{ aid, sn: state.sn, said: state.said, watched: watched.has(aid) }];
+      }),
+      accepted: count(outcomes, 'accepted'),
+      duplicate: count(outcomes, 'duplicate'),
+      waiting: count(outcomes, 'waiting'),
+      refused: count(outcomes, 'refused'),
+      outcomes: outcomes.map(outcomeJson),
+    };
+  },
+};
+
+/** The AID named, by default the own one, whose log is held. @throws CONTROL_BAD_REQUEST */
+export function heldAid(organisation: Organisation, named: string | undefined): Aid {
+  const aid = named ?? organisation.identity.aid;
+  if (isAid(aid) && organisation.kel.state(aid) !== undefined) return aid;
+  throw new ControlError('CONTROL_BAD_REQUEST', `no log of ${aid.slice(0, 64)} is here`, {
+    hint: '`kelmesh peer list` and `kelmesh watch list` name the AIDs whose logs are held',
+  });
+}
+
+/** @throws CONTROL_BAD_REQUEST */
+export function absolutePath(file: string): string {
+  if (isAbsolute(file)) return file;
+  throw new ControlError('CONTROL_BAD_REQUEST', `expected an absolute path, got ${file}`);
+}
+
+export function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** Logs of the mesh and watched ones, and as many others as there is room to watch. */
+function wantedIn({ membership, watch }: Organisation) {
+  const known = membership.known();
+  const strangers = new Set<Aid>();
+  return {
+    strangers,
+    accepts: (aid: Aid): boolean => {
+      if (known.has(aid) || watch.has(aid) || strangers.has(aid)) return true;
+      if (strangers.size >= watch.room) return false;
+      strangers.add(aid);
+      return true;
+    },
+  };
+}
+
+/** Every foreign log that is kept is on the list. @returns those that this import has put there */
+async function watchNew(
+  { kel, watch }: Organisation,
+  strangers: ReadonlySet<Aid>,
+): Promise<ReadonlySet<Aid>> {
+  const added = new Set<Aid>();
+  for (const aid of strangers) {
+    if (kel.state(aid) === undefined) continue;
+    try {
+      await watch.add(aid, { kind: 'import' });
+      added.add(aid);
+    } catch (error) {
+      if (!(error instanceof WatchError)) throw error;
+    }
+  }
+  return added;
+}
+
+function count(outcomes: readonly MessageOutcome[], verdict: MessageOutcome['verdict']): number {
+  return outcomes.filter((outcome) => outcome.verdict === verdict).length;
+}
+
+function outcomeJson({ verdict, code, reason, aid, said, sn, offset }: MessageOutcome): Json {
+  return {
+    verdict,
+    code: code ?? null,
+    reason: reason ?? null,
+    aid: aid ?? null,
+    sn: sn ?? null,
+    said: said ?? null,
+    offset,
+  };
+}

@@ -1,0 +1,158 @@
+/** Follows foreign logs: asks the source of each watched AID now and then, and serves other members that ask here. */
+import type { Aid } from '#kel/identifiers';
+import type { LevelKelStore } from '#kel/store/level-kel-store';
+import type { Clock } from '#src/clock';
+import { withDeadline } from '#src/deadline';
+import type { Rng } from '#src/rng';
+import type { Journal } from '../journal.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { Network, PeerKey } from '../network/network.ts';
+import type { PeerDirectory } from '../sync/peer-directory.ts';
+import { WatchError } from './errors.ts';
+import { askLog, serveLogs } from './log-request.ts';
+import { concerned, FETCH_MS, type FetchLog, MAX_FETCH_BYTES, readLogFile } from './log-source.ts';
+import type { Watched, WatchList, WatchSource } from './watch-list.ts';
+
+/** Between two looks at which source is due, and between two questions to one source. */
+const ROUND_MS = 30_000;
+const INTERVAL_MS = 600_000;
+/** Delegators of delegators that are followed to members. */
+const MAX_DELEGATORS = 4;
+
+export interface WatcherDeps {
+  readonly kel: LevelKelStore;
+  readonly watch: WatchList;
+  readonly membership: Membership;
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  /** Absent: this node asks nothing over HTTP. */
+  readonly fetchLog: FetchLog | undefined;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly journal: Journal;
+}
+
+/** Takes what a stream says about `aid` and its delegators, and nothing else of it. @throws WATCH_NOT_CESR */
+export async function takeLog(kel: LevelKelStore, stream: Uint8Array, aid: Aid): Promise<void> {
+  const aids = concerned(stream, aid);
+  await kel.process(stream, { accepts: (other) => aids.has(other) });
+}
+
+export class Watcher {
+  readonly #deps: WatcherDeps;
+  readonly #due = new Map<Aid, number>();
+  #signal: AbortSignal = AbortSignal.abort();
+
+  constructor(deps: WatcherDeps) {
+    this.#deps = deps;
+  }
+
+  start(signal: AbortSignal): void {
+    this.#signal = signal;
+    const { network, kel, clock } = this.#deps;
+    serveLogs({ network, kel, clock, mayHave: (peer, aid) => this.#mayHave(peer, aid) });
+    void this.#loop(signal);
+  }
+
+  /** Asks the source once. Throws WATCH_…, and for an unreachable source nothing is changed. */
+  async fetch(aid: Aid, source: WatchSource): Promise<void> {
+    const { kel } = this.#deps;
+    switch (source.kind) {
+      case 'import':
+        return;
+      case 'file':
+        return takeLog(kel, readLogFile(source.path), aid);
+      case 'url':
+        return takeLog(kel, await this.#get(source.url), aid);
+      case 'members':
+        return this.#askMembers(aid);
+    }
+  }
+
+  async #get(url: string): Promise<Uint8Array> {
+    const { fetchLog, clock } = this.#deps;
+    if (fetchLog === undefined)
+      throw new WatchError('WATCH_UNREACHABLE', `${url}: this agent has no way to fetch it`);
+    const stop = new AbortController();
+    return withDeadline(clock, FETCH_MS, fetchLog(url, MAX_FETCH_BYTES, stop.signal), () => {
+      stop.abort();
+      throw new WatchError('WATCH_UNREACHABLE', `${url}: no answer within ${FETCH_MS} ms`);
+    });
+  }
+
+  async #askMembers(aid: Aid): Promise<void> {
+    const { kel, directory } = this.#deps;
+    const wanted = [aid];
+    for (let next = wanted.pop(), asked = 0; next !== undefined; next = wanted.pop()) {
+      for (const peer of directory.bound()) await this.#askMember(peer, next);
+      asked += 1;
+      const delegator = kel
+        .waiting()
+        .find((entry) => entry.aid === next && entry.code === 'KEL_AWAITS_DELEGATOR')?.from[0];
+      if (delegator !== undefined && asked <= MAX_DELEGATORS) wanted.push(delegator as Aid);
+    }
+  }
+
+  async #askMember(peer: PeerKey, aid: Aid): Promise<void> {
+    const { kel, journal } = this.#deps;
+    try {
+      const from = (kel.state(aid)?.sn ?? -1) + 1;
+      for await (const page of askLog(this.#deps, peer, aid, from)) await takeLog(kel, page, aid);
+    } catch (error) {
+      const { code } = error as { code?: string };
+      journal.debug('watch.member-failed', { aid, peer, code: code ?? 'none' });
+    }
+  }
+
+  #mayHave(peer: PeerKey, aid: Aid): boolean {
+    const { directory, membership, watch } = this.#deps;
+    const asking = directory.aidOf(peer);
+    return (
+      asking !== undefined &&
+      membership.isIn &&
+      membership.maySync(asking) &&
+      (membership.known().has(aid) || watch.has(aid) || this.#delegates(aid))
+    );
+  }
+
+  /** Whether `aid` is the delegator of a watched AID. */
+  #delegates(aid: Aid): boolean {
+    const { watch, kel } = this.#deps;
+    return watch.list().some((watched) => kel.state(watched.aid)?.delegator === aid);
+  }
+
+  async #loop(signal: AbortSignal): Promise<void> {
+    const { clock, watch } = this.#deps;
+    while (!signal.aborted) {
+      for (const watched of watch.list()) {
+        if (signal.aborted) return;
+        if (this.#isDue(watched)) await this.#refresh(watched);
+      }
+      await clock.sleep(ROUND_MS, signal).catch(() => undefined);
+    }
+  }
+
+  #isDue({ aid, fetched, since }: Watched): boolean {
+    const { clock, rng } = this.#deps;
+    const now = clock.now();
+    const due = this.#due.get(aid) ?? (fetched ?? since) + (fetched === null ? 0 : INTERVAL_MS);
+    if (due > now) return false;
+    const [jitter = 0] = rng.bytes(1);
+    this.#due.set(aid, now + INTERVAL_MS * (0.75 + jitter / 512));
+    return true;
+  }
+
+  async #refresh({ aid, source }: Watched): Promise<void> {
+    if (source.kind === 'import') return;
+    const { watch, journal } = this.#deps;
+    try {
+      await this.fetch(aid, source);
+      await watch.fetched(aid);
+    } catch (error) {
+      if (this.#signal.aborted) return;
+      const { code, message } = error as { code?: string; message: string };
+      journal.warn('watch.failed', { aid, code: code ?? 'none', message });
+      await watch.fetched(aid, code === undefined ? { message } : { code, message });
+    }
+  }
+}
