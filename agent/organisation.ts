@@ -118,7 +118,7 @@ async function open(
     table: await StateTable.open(db, 'witness'),
     clock,
     algorithm: identity.state.keys[0]?.startsWith('1AAJ') === true ? 'p256' : 'ed25519',
-    isMember: (aid) => membership.maySync(aid),
+    isMember: (aid) => membership.names(aid),
   });
   const owned = stack.move();
   return {

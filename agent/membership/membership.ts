@@ -118,6 +118,12 @@ export class Membership {
     return aid === identity.aid ? undefined : suspensions.of(aid);
   }
 
+  /** Whether the charter in force names `aid`, suspended or not: its recovery must find its witnesses. */
+  names(aid: Aid): boolean {
+    const { charter } = this;
+    return charter?.members.has(aid) === true || charter?.governors.includes(aid) === true;
+  }
+
   /** Whether `aid` may sync: a member in good standing, or the governor of the invite while no charter is held. */
   maySync(aid: Aid): boolean {
     const { charter } = this;
