@@ -42,7 +42,10 @@ function evaluateNext(
   // A recovery rotation may still replace the interaction that stands there, and this event follow it;
   // unless the keys in force have signed it: they can only have meant the log as it stands.
   const mayRecover = state.sn > state.establishment.sn && state.nextDigests.length > 0;
-  return mayRecover && !isSignedAfter(state, message, context)
-    ? escrow('KEL_AWAITS_PRIOR', reason)
-    : reject('KEL_BAD_PRIOR', reason);
+  // A delegated rotation may give way to another with the same keys, so there a signature does not tell.
+  const isRecovering =
+    state.delegator === undefined
+      ? mayRecover && !isSignedAfter(state, message, context)
+      : state.establishment.sn > 0 || mayRecover;
+  return isRecovering ? escrow('KEL_AWAITS_PRIOR', reason) : reject('KEL_BAD_PRIOR', reason);
 }
