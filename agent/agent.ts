@@ -132,6 +132,7 @@ export class Agent {
       network,
       issuer,
       clock,
+      mesh: () => membership.mesh,
       ports: () => this.tunnels.devices,
       hosts: settings.endpointHosts,
     });

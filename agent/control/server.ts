@@ -39,7 +39,7 @@ function removeSocket(path: string): void {
   if (found === undefined) return;
   if (!found.isSocket())
     throw new ControlError('CONTROL_START_FAILED', `${path} is there and is no socket`, {
-      hint: 'set `socket` in the section [control] to a path where nothing else is',
+      hint: 'Set `socket` in the section [control] to a path where nothing else is',
     });
   rmSync(path, { force: true });
 }
@@ -54,7 +54,7 @@ async function listen(server: Server, path: string): Promise<void> {
         `cannot listen at ${path.slice(0, 256)}: ${cause.message}`,
         {
           cause,
-          hint: 'set `socket` in the section [control] to a short path in a directory that can be written',
+          hint: 'Set `socket` in the section [control] to a short path in a directory that can be written',
         },
       ),
     ),

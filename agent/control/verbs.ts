@@ -5,9 +5,10 @@
 import { writeFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { isAid } from '#kel/record/qualified';
-import type { Agent } from '../agent.ts';
+
 import { MembershipError } from '../membership/errors.ts';
 import { parseInvite } from '../membership/invite.ts';
+import { reachableAddresses } from '../network/reachable.ts';
 import { recordOwnEvents } from '../organisation.ts';
 import { StateTable } from '../state-table.ts';
 import { ControlError } from './errors.ts';
@@ -40,7 +41,9 @@ export const verbs: Readonly<Record<string, Verb>> = {
     return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.invite': async ({ organisation, agent }) => {
-    const line = organisation.membership.invite(inviteAddresses(running(agent)));
+    const line = organisation.membership.invite(
+      reachableAddresses(running(agent).network.addresses(), organisation.membership.mesh),
+    );
     return { schema: 'kelmesh.invite/1', line };
   },
   'mesh.join': async ({ organisation, args }) => {
@@ -55,7 +58,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
     const aid = text(args, 'aid');
     if (!isAid(aid))
       throw new MembershipError('MESH_NOT_A_MEMBER', `${aid.slice(0, 64)} is not an AID`, {
-        hint: 'give the whole AID that `kelmesh id show` prints on the other side',
+        hint: 'Give the whole AID that `kelmesh id show` prints on the other side',
       });
     await organisation.membership.admit(
       aid,
@@ -117,11 +120,4 @@ async function rotate({ organisation, agent, progress }: VerbContext): Promise<J
     await agent.rotate();
   }
   return { schema: 'kelmesh.id/1', ...identityJson(organisation) };
-}
-
-/** Loopback addresses help nobody unless there is nothing else. */
-function inviteAddresses(agent: Agent) {
-  const addresses = agent.network.addresses();
-  const reachable = addresses.filter((address) => !/^\/ip4\/127\.|^\/ip6\/::1\//.test(address));
-  return reachable.length > 0 ? reachable : addresses;
 }

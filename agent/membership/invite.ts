@@ -29,7 +29,7 @@ export function formatInvite({ mesh, governor, addresses }: Invite): string {
   }
   if (line === '')
     throw new MembershipError('MESH_BAD_INVITE', 'there is no address to put into the line', {
-      hint: 'set `listen` or `announce` in the section [network] to an address that others reach',
+      hint: 'Set `listen` or `announce` in the section [network] to an address that others reach',
     });
   return line;
 }

@@ -5,9 +5,9 @@
  * 80 bits within it are a hash of its AID.
  */
 import type { Aid, Said } from '#kel/identifiers';
-import { lengthPrefixed, utf8 } from '#src/bytes';
+import { equalBytes, lengthPrefixed, utf8 } from '#src/bytes';
 import { sha256 } from '#src/crypto/hash';
-import { formatIpAddress } from '#src/wireguard/ip-address';
+import { formatIpAddress, parseIpAddress } from '#src/wireguard/ip-address';
 import type { Cidr } from '#src/wireguard/tunnel-driver';
 
 const meshHash = (mesh: Said): Uint8Array =>
@@ -43,6 +43,13 @@ function computedAddress(mesh: Said, aid: Aid): string {
     6,
   );
   return formatIpAddress(address);
+}
+
+/** Whether an IP address, in any text form, is one of the mesh. */
+export function isOverlayAddress(mesh: Said, address: string): boolean {
+  const bytes = parseIpAddress(address);
+  if (bytes?.length !== 16 || bytes[0] !== 0xfd) return false;
+  return equalBytes(bytes.subarray(1, 6), meshHash(mesh).subarray(0, 5));
 }
 
 /** The node's address as a host route. */

@@ -61,7 +61,7 @@ export async function verifyEndpoints(
       throw new SyncError(
         'SYNC_NOT_BOUND',
         `the end record is dated ${record.dt}, ${Math.round(age / 1000)} s from here`,
-        { hint: 'set the clocks of both ends: they differ by more than is safe' },
+        { hint: 'Set the clocks of both ends: they differ by more than is safe' },
       );
     return (await verifyRecord(parsed, {
       establishment,

@@ -4,7 +4,8 @@ import type { EndpointFields } from '#kel/record/record';
 import type { Clock } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
 import type { Identity } from '../identity/identity.ts';
-import type { Network } from '../network/network.ts';
+import type { Network, PeerAddress } from '../network/network.ts';
+import { hostOf, reachableAddresses } from '../network/reachable.ts';
 import type { RecordIssuer } from '../records/record-issuer.ts';
 
 const RENEW_MS = 12 * 3_600_000;
@@ -16,6 +17,7 @@ export interface OwnEndpointsDeps {
   readonly network: Network;
   readonly issuer: RecordIssuer;
   readonly clock: Clock;
+  readonly mesh: () => Said | undefined;
   /** UDP port per own `tun` record. */
   readonly ports: () => ReadonlyMap<Said, { readonly port: number }>;
   /** Configured addresses under which UDP reaches this node; empty: those of the network. */
@@ -50,7 +52,7 @@ export class OwnEndpoints {
   #fields(): EndpointFields {
     const { identity, network, ports } = this.#deps;
     const { sn, said } = identity.state.establishment;
-    const addresses = network.addresses();
+    const addresses = reachableAddresses(network.addresses(), this.#deps.mesh());
     const hosts = this.#hosts(addresses);
     return {
       es: { s: sn, d: said },
@@ -63,12 +65,9 @@ export class OwnEndpoints {
     };
   }
 
-  #hosts(addresses: readonly string[]): readonly string[] {
+  #hosts(addresses: readonly PeerAddress[]): readonly string[] {
     if (this.#deps.hosts.length > 0) return this.#deps.hosts.slice(0, MAX_HOSTS);
-    const hosts = addresses
-      .map((address) => /^\/ip[46]\/([^/]+)\//.exec(address)?.[1])
-      .filter((host) => host !== undefined);
-    const reachable = hosts.filter((host) => !host.startsWith('127.') && host !== '::1');
-    return [...new Set(reachable.length > 0 ? reachable : hosts)].slice(0, MAX_HOSTS);
+    const hosts = addresses.map(hostOf).filter((host) => host !== undefined);
+    return [...new Set(hosts)].slice(0, MAX_HOSTS);
   }
 }

@@ -232,8 +232,9 @@ export const caShow: Command = {
 };
 
 function caJson(ca: CaCertificate) {
-  const { pem: _pem, notAfter, ...rest } = ca;
-  return { ...rest, notAfter: new Date(notAfter).toISOString() };
+  const { pem: _pem, notBefore, notAfter, ...rest } = ca;
+  const iso = (ms: number) => new Date(ms).toISOString();
+  return { ...rest, notBefore: iso(notBefore), notAfter: iso(notAfter) };
 }
 
 function readText(file: string): string {
@@ -242,7 +243,7 @@ function readText(file: string): string {
   } catch (error) {
     throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, {
       cause: error,
-      hint: 'check the path and its permissions',
+      hint: 'Check the path and its permissions',
     });
   }
 }

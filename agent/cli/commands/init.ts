@@ -121,7 +121,7 @@ function writeConfig(invocation: Invocation, made: Made): Config {
   const file = resolve(invocation.config);
   if (name === undefined)
     throw new ConfigError('CONFIG_NOT_FOUND', `${file} does not exist`, {
-      hint: 'give --name NAME, and a file is written',
+      hint: 'Give --name NAME, and a file is written',
     });
   const state = optionText(invocation, 'state');
   const endpoint = optionText(invocation, 'endpoint');
@@ -157,7 +157,7 @@ async function newSecret(config: Config, invocation: Invocation, made: Made): Pr
       );
     if (existsSync(file))
       throw new ConfigError('CONFIG_EXISTS', `${file} is there already`, {
-        hint: 'leave --generate-secret away to use the secret in it',
+        hint: 'Leave --generate-secret away to use the secret in it',
       });
     made.file(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, 0o600);
   }

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { parsePeerAddress } from '#agent/network/network';
+import { overlayAddress } from '#agent/membership/overlay-address';
+import { type PeerAddress, parsePeerAddress } from '#agent/network/network';
+import { reachableAddresses } from '#agent/network/reachable';
+import type { Aid, Said } from '#kel/identifiers';
 
 describe('peer address', () => {
   it('has the shape of a multiaddr', () => {
@@ -31,5 +34,26 @@ describe('peer address', () => {
     const hostile = `${'/a'.repeat(250)}/!/!`;
     assert.equal(parsePeerAddress(hostile), hostile);
     assert.equal(parsePeerAddress(`${'/a'.repeat(250)}/ `), undefined);
+  });
+});
+
+describe('addresses told to others', () => {
+  const mesh = `E${'m'.repeat(43)}` as Said;
+  const own = overlayAddress(mesh, `E${'a'.repeat(43)}` as Aid);
+  const tell = (...addresses: readonly string[]) =>
+    reachableAddresses(addresses as readonly PeerAddress[], mesh);
+
+  it('are never inside the mesh: control does not run through the tunnel that it controls', () => {
+    const outside = '/ip6/2001:db8::1/tcp/7400/p2p/x';
+    assert.deepEqual(tell(`/ip6/${own}/tcp/7400/p2p/x`, outside), [outside]);
+    assert.deepEqual(tell(`/ip6/${own}/tcp/7400/p2p/x`), []);
+  });
+
+  it('are of loopback only when there is nothing else', () => {
+    const loopback = '/ip4/127.0.0.1/tcp/7400/p2p/x';
+    assert.deepEqual(tell(loopback), [loopback]);
+    assert.deepEqual(tell(loopback, '/ip4/192.0.2.1/tcp/7400/p2p/x'), [
+      '/ip4/192.0.2.1/tcp/7400/p2p/x',
+    ]);
   });
 });
