@@ -15,8 +15,13 @@ import type { PeerKey } from '#agent/network/network';
 import { openOrganisation } from '#agent/organisation';
 import type { MtlsError } from '#src/mtls/errors';
 import { cli, cliError, cliJson } from '../support/cli.ts';
-import { createMachines, type Json, type Machine, type Machines } from '../support/federation.ts';
-import { namespacesUnavailable } from '../support/namespace.ts';
+import {
+  createMachines,
+  type Json,
+  type Machine,
+  type Machines,
+  machinesUnavailable,
+} from '../support/federation.ts';
 import { skip } from '../support/skip.ts';
 import { softHsmProblem } from '../support/softhsm.ts';
 
@@ -295,7 +300,7 @@ describe('a machine that cannot carry tunnels', function () {
   let known: Json;
 
   before(async function () {
-    const reason = namespacesUnavailable();
+    const reason = machinesUnavailable();
     if (reason !== undefined) skip(this, reason);
     machines = await createMachines(['a']);
     machine = machines.get('a');

@@ -10,8 +10,12 @@ import { after, before, describe, it } from 'mocha';
 import { commands } from '#agent/cli/commands';
 import { configKeys } from '#agent/config/keys';
 import { cli, cliError, cliJson } from '../support/cli.ts';
-import { createMachines, type Machine, type Machines } from '../support/federation.ts';
-import { namespacesUnavailable } from '../support/namespace.ts';
+import {
+  createMachines,
+  type Machine,
+  type Machines,
+  machinesUnavailable,
+} from '../support/federation.ts';
 import { skip } from '../support/skip.ts';
 
 const KELMESH = fileURLToPath(new URL('../../deploy/kelmesh.mjs', import.meta.url));
@@ -208,7 +212,7 @@ describe('kelmesh with an agent that runs', function () {
   let machine: Machine;
 
   before(async function () {
-    const reason = namespacesUnavailable();
+    const reason = machinesUnavailable();
     if (reason !== undefined) skip(this, reason);
     machines = await createMachines(['a']);
     machine = machines.get('a');

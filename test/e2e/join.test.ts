@@ -8,9 +8,9 @@ import {
   joinTwoMachines,
   type Machine,
   type Machines,
+  machinesUnavailable,
   tunnelUp,
 } from '../support/federation.ts';
-import { namespacesUnavailable } from '../support/namespace.ts';
 import { skip } from '../support/skip.ts';
 
 const DEVICE = 'kelmesh0';
@@ -25,7 +25,7 @@ describe('two machines joined with the commands of the README', () => {
 
   before(async function () {
     this.timeout(90_000);
-    const reason = namespacesUnavailable();
+    const reason = machinesUnavailable();
     if (reason !== undefined) skip(this, reason);
     machines = await createMachines(['a', 'b']);
     a = machines.get('a');

@@ -8,10 +8,10 @@ import {
   joinTwoMachines,
   type Machine,
   type Machines,
+  machinesUnavailable,
   tunnelUp,
 } from '../support/federation.ts';
 import type { LongRunning } from '../support/namespace.ts';
-import { namespacesUnavailable } from '../support/namespace.ts';
 import { skip } from '../support/skip.ts';
 
 const DEVICE = 'kelmesh0';
@@ -27,7 +27,7 @@ describe('an agent that is killed while packets run', () => {
 
   before(async function () {
     this.timeout(90_000);
-    const reason = namespacesUnavailable();
+    const reason = machinesUnavailable();
     if (reason !== undefined) skip(this, reason);
     machines = await createMachines(['a', 'b']);
     a = machines.get('a');

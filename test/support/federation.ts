@@ -2,13 +2,18 @@
  * Machines for end-to-end tests: each a network namespace with a file system view in which `/etc`, `/var/lib` and `/run`
  * are its own, so that the commands of the manual run as they stand there, default paths included.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { createNamespaces, type LongRunning, type Namespaces } from './namespace.ts';
+import {
+  createNamespaces,
+  type LongRunning,
+  type Namespaces,
+  namespacesUnavailable,
+} from './namespace.ts';
 
 const KELMESH = fileURLToPath(new URL('../../deploy/kelmesh.mjs', import.meta.url));
 const PROBE = new URL('./probe-process.ts', import.meta.url);
@@ -232,6 +237,17 @@ export class Machines implements AsyncDisposable {
     for (const machine of this.#machines) await machine.close();
     await this.#spaces.destroy();
   }
+}
+
+/** Why there can be no machines here; undefined when there can. */
+export function machinesUnavailable(): string | undefined {
+  const reason = namespacesUnavailable();
+  if (reason !== undefined) return reason;
+  const probe = ['--mount', '--propagation', 'private', 'mount', '-t', 'tmpfs', 'tmpfs', '/run'];
+  const { status, stderr } = spawnSync('unshare', probe, { encoding: 'utf8' });
+  return status === 0
+    ? undefined
+    : `a file system view of its own is not allowed: ${stderr.trim()}`;
 }
 
 /** Machines that see each other over a bridge. */
