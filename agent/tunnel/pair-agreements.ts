@@ -42,6 +42,9 @@ import { type TunnelView, viewKey } from './view.ts';
 /** A fresh agreement at the latest after this. */
 const RENEW_MS = 24 * 3_600_000;
 
+/** Refusals that a sync session may cure. */
+const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
+
 export interface PairAgreementsDeps {
   readonly identity: Identity;
   readonly membership: Membership;
@@ -184,7 +187,8 @@ export class PairAgreements implements PairKeys {
     const stream = await network.open(peer, agreementProtocol, agreementLimits);
     const outcome = await runInitiator(stream, initiator, clock);
     if (outcome.kind === 'refused') {
-      if (outcome.refusal.code === 'AGREEMENT_STALE_VIEW') this.#deps.stale(peer);
+      // A peer that does not know this end yet, or not its newest keys, lacks what a session brings.
+      if (STALE.has(outcome.refusal.code)) this.#deps.stale(peer);
       throw new AgreementError(outcome.refusal.code, `${aid} refused`);
     }
     await this.#keep(aid, view, outcome.agreement, (kept) => store.put(kept));
