@@ -1,6 +1,7 @@
 /** What the CBOR and MGPK decoders share: a bounded cursor over the bytes of one body. */
 import { isAscii, isUtf8 } from 'node:buffer';
 import { KelError } from '#kel/errors';
+import { asBuffer } from './base64.ts';
 
 export class BinaryReader {
   at = 0;
@@ -10,7 +11,7 @@ export class BinaryReader {
   readonly #ascii: string | undefined;
 
   constructor(bytes: Uint8Array, kind: string) {
-    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.bytes = asBuffer(bytes);
     this.#kind = kind;
     this.#ascii = isAscii(this.bytes) ? this.bytes.toString('latin1') : undefined;
   }

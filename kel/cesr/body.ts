@@ -5,6 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import { KelError } from '#kel/errors';
 import { equalBytes, utf8 } from '#src/bytes';
+import { asBuffer } from './base64.ts';
 import type { BodyMap, BodyValue } from './body-value.ts';
 import { decodeCbor, encodeCbor } from './cbor-body.ts';
 import { decodeJson, encodeJson } from './json-body.ts';
@@ -71,9 +72,7 @@ function encode(kind: BodyKind, fields: BodyMap): Uint8Array {
 function decode(kind: BodyKind, bytes: Uint8Array): BodyMap {
   if (kind === 'JSON') {
     if (!isUtf8(bytes)) throw new KelError('KEL_BAD_BODY', 'JSON body: text is not UTF-8');
-    return decodeJson(
-      Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'),
-    );
+    return decodeJson(asBuffer(bytes).toString('utf8'));
   }
   return kind === 'CBOR' ? decodeCbor(bytes) : decodeMgpk(bytes);
 }

@@ -1,5 +1,6 @@
 /** Version strings of protocol 1.0: `KERI10JSON00012b_`, 17 characters; and how a body shows its own. */
 import { KelError } from '#kel/errors';
+import { asBuffer } from './base64.ts';
 
 export const SERIALIZATION_KINDS = ['JSON', 'CBOR', 'MGPK'] as const;
 export type BodyKind = (typeof SERIALIZATION_KINDS)[number];
@@ -154,8 +155,5 @@ function startsWith(bytes: Uint8Array, at: number, prefix: Uint8Array): boolean 
 }
 
 function latin1(bytes: Uint8Array, from: number, to: number): string {
-  const buffer = Buffer.isBuffer(bytes)
-    ? bytes
-    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return buffer.toString('latin1', from, to);
+  return asBuffer(bytes).toString('latin1', from, to);
 }

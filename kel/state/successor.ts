@@ -23,6 +23,7 @@ import type { EvaluationContext } from './evaluation-context.ts';
 import { verifyKeySignatures } from './key-signatures.ts';
 import type { KeyState } from './key-state.ts';
 import { satisfies } from './threshold.ts';
+import { witnessesAfter } from './witness-list.ts';
 import { verifyWitnessSignatures } from './witness-signatures.ts';
 
 /** The event follows `before`, or claims to. @param supersedesFrom set when accepted events give way to it */
@@ -135,10 +136,7 @@ function rotatedWitnesses(current: readonly Aid[], event: RotationEvent): readon
   const twice = witnessAdds.find((witness) => current.includes(witness));
   if (twice !== undefined)
     throw new KelError('KEL_BAD_WITNESSES', `added witness ${twice} is one already`);
-  const witnesses =
-    witnessCuts.length + witnessAdds.length === 0
-      ? current
-      : [...current.filter((witness) => !witnessCuts.includes(witness)), ...witnessAdds];
+  const witnesses = witnessesAfter(current, event);
   checkWitnessThreshold(witnessThreshold, witnesses.length);
   return witnesses;
 }

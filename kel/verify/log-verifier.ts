@@ -9,8 +9,8 @@ import { type Body, parseBody } from '#kel/cesr/body';
 import { type ParsedMessage, type StreamItem, StreamParser } from '#kel/cesr/stream';
 import { KelError, type KelErrorCode } from '#kel/errors';
 import { Escrow, type Waiting } from '#kel/escrow/escrow';
-import type { KeyEventMessage } from '#kel/event/key-event';
-import { keyEventOf, receiptedEvent } from '#kel/event/parse';
+import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
+import { keyEventOf, type ReceiptedEvent, receiptedEvent } from '#kel/event/parse';
 import { sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
 import type { Decision } from '#kel/state/decision';
@@ -19,7 +19,14 @@ import type { EvaluationContext } from '#kel/state/evaluation-context';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
 import type { EstablishedKeys, SealSource } from '#kel/store/kel-store';
-import { MemoryLog } from './memory-log.ts';
+import { MemoryLog, type MemoryLogOptions } from './memory-log.ts';
+import {
+  BatchResults,
+  type BatchRunner,
+  SerialBatchRunner,
+  type SignatureCheck,
+} from './signature-batch.ts';
+import { SignatureForecast } from './signature-forecast.ts';
 
 /** A message that is not part of any log, and why. */
 export interface LeftOut {
@@ -58,8 +65,36 @@ const ESCROW_LIMITS = {
 const MAX_REFUSED = 10_000;
 const MAX_EARLY_RECEIPTS = 10_000;
 
+/** Messages that are parsed, then verified, then judged together. */
+const BLOCK_MESSAGES = 256;
+
+/** A message that is read and not yet judged. */
+type Pending = { readonly origin: Origin } & (
+  | { readonly event: KeyEventMessage }
+  | { readonly receipt: ReceiptedEvent; readonly attachments: Attachments }
+  | { readonly refusal: LeftOut }
+);
+
+interface Block {
+  readonly pending: readonly Pending[];
+  readonly checks: readonly SignatureCheck[];
+}
+
+export interface LogVerifierOptions extends MemoryLogOptions {
+  /** Verifies signatures ahead, on other threads say; default: on this one. */
+  readonly batchRunner?: BatchRunner;
+}
+
 export class LogVerifier {
   readonly #verifySignature: VerifySignature;
+  readonly #options: LogVerifierOptions;
+  readonly #runner: BatchRunner;
+  readonly #forecast = new SignatureForecast((aid) => this.#logs.get(aid)?.state);
+  #pending: Pending[] = [];
+  #checks: SignatureCheck[] = [];
+  /** Its signatures are being verified. */
+  #started: Block | undefined;
+  #results = new BatchResults([], []);
   readonly #parsers = new Map<string | undefined, StreamParser>();
   readonly #logs = new Map<Aid, MemoryLog>();
   readonly #escrow = new Escrow<Origin>(ESCROW_LIMITS);
@@ -67,8 +102,11 @@ export class LogVerifier {
   readonly #earlyReceipts = new Map<Said, Attachments>();
   readonly #refused: LeftOut[] = [];
 
-  constructor(verifySignature: VerifySignature) {
-    this.#verifySignature = verifySignature;
+  constructor(verifySignature: VerifySignature, options: LogVerifierOptions = {}) {
+    this.#verifySignature = (key, signature, message) =>
+      this.#results.find(key, signature, message) ?? verifySignature(key, signature, message);
+    this.#options = options;
+    this.#runner = options.batchRunner ?? new SerialBatchRunner(verifySignature);
   }
 
   /** @param bytes the next piece of `file`; pieces of several files may alternate */
@@ -76,12 +114,14 @@ export class LogVerifier {
     const parser = this.#parsers.get(file) ?? new StreamParser();
     this.#parsers.set(file, parser);
     for (const item of parser.push(bytes)) this.#take(item, file);
+    this.#settleAll();
   }
 
   /** Ends every file. */
   finish(): LogResult {
     for (const [file, parser] of this.#parsers)
       for (const item of parser.finish()) this.#take(item, file);
+    this.#settleAll();
     this.#parsers.clear();
     return {
       aids: [...this.#logs.values()].map((log) => log.state),
@@ -107,27 +147,75 @@ export class LogVerifier {
     return event === undefined ? undefined : { aid, event };
   }
 
+  /** Reads what can be judged only in its turn. */
   #take(item: StreamItem, file: string | undefined): void {
     const origin = { offset: item.offset, file };
-    if (item.type === 'fault') this.#refuse(leftOut(item.code, item.reason, origin));
-    else if (item.version.protocol === 'KERI') this.#takeMessage(item, origin);
+    if (item.type === 'fault')
+      this.#defer({ origin, refusal: leftOut(item.code, item.reason, origin) });
+    else if (item.version.protocol === 'KERI') this.#read(item, origin);
+    if (this.#pending.length >= BLOCK_MESSAGES) this.#turn();
   }
 
-  #takeMessage(item: ParsedMessage, origin: Origin): void {
+  #read({ body: bytes, version, attachments }: ParsedMessage, origin: Origin): void {
     let body: Body | undefined;
     try {
-      body = parseBody(item.body, 'KERI', item.version);
+      body = parseBody(bytes, 'KERI', version);
       const type = body.fields.get('t');
       if (OTHER_TYPES.has(type)) return;
-      if (type === 'rct') this.#takeReceipt(body, item.attachments);
-      else
-        this.#takeEvent(
-          { event: keyEventOf(body, item.body), bytes: item.body, attachments: item.attachments },
-          origin,
-        );
+      if (type === 'rct') {
+        this.#defer({ origin, receipt: receiptedEvent(body), attachments });
+        return;
+      }
+      const event = { event: keyEventOf(body, bytes), bytes, attachments };
+      if (!this.#isAccepted(event.event)) this.#forecast.add(event, this.#checks);
+      this.#defer({ origin, event });
     } catch (error) {
       if (!(error instanceof KelError)) throw error;
-      this.#refuse(leftOut(error.code, error.message, origin, claims(body)));
+      this.#defer({ origin, refusal: leftOut(error.code, error.message, origin, claims(body)) });
+    }
+  }
+
+  /** Nothing of the event will be looked at again. */
+  #isAccepted({ aid, sn, said }: KeyEvent): boolean {
+    const log = this.#logs.get(aid);
+    return log !== undefined && sn <= log.state.sn && log.saidAt(sn) === said;
+  }
+
+  #defer(pending: Pending): void {
+    this.#pending.push(pending);
+  }
+
+  /** The signatures of this block begin to be verified; the block before is judged meanwhile. */
+  #turn(): void {
+    const block = { pending: this.#pending, checks: this.#checks };
+    this.#pending = [];
+    this.#checks = [];
+    const before = this.#finished();
+    this.#started = block;
+    this.#runner.start(block.checks);
+    this.#judge(before);
+  }
+
+  #settleAll(): void {
+    if (this.#pending.length > 0) this.#turn();
+    this.#judge(this.#finished());
+    this.#forecast.clear();
+  }
+
+  /** The block whose signatures are all verified now. */
+  #finished(): Block | undefined {
+    const block = this.#started;
+    if (block === undefined) return undefined;
+    this.#started = undefined;
+    this.#results = new BatchResults(block.checks, this.#runner.finish());
+    return block;
+  }
+
+  #judge(block: Block | undefined): void {
+    for (const pending of block?.pending ?? []) {
+      if ('event' in pending) this.#takeEvent(pending.event, pending.origin);
+      else if ('receipt' in pending) this.#takeReceipt(pending.receipt, pending.attachments);
+      else this.#refuse(pending.refusal);
     }
   }
 
@@ -146,8 +234,7 @@ export class LogVerifier {
   }
 
   /** Receipts of an accepted event change nothing; of a waiting one they may complete it. */
-  #takeReceipt(body: Body, attachments: Attachments): void {
-    const { aid, sn, said } = receiptedEvent(body);
+  #takeReceipt({ aid, sn, said }: ReceiptedEvent, attachments: Attachments): void {
     const waiting = this.#escrow.remove(said);
     if (waiting !== undefined) {
       const merged = mergeAttachments(waiting.message.attachments, attachments);
@@ -206,7 +293,7 @@ export class LogVerifier {
     { state, supersedesFrom }: Extract<Decision, { kind: 'accept' }>,
   ): void {
     const log = this.#logs.get(event.aid);
-    if (log === undefined) this.#logs.set(event.aid, new MemoryLog(state, event));
+    if (log === undefined) this.#logs.set(event.aid, new MemoryLog(state, event, this.#options));
     else log.accept(state, event, supersedesFrom);
   }
 

@@ -1,28 +1,38 @@
-/** The accepted events of one AID, as far as verifying further events and records needs them. */
+/**
+ * The accepted events of one AID, as far as verifying further events and records needs them: 33 bytes per event,
+ * the states after establishment events, and where each seal stands. All of it outside the JavaScript heap.
+ */
 import type { KeyEvent } from '#kel/event/key-event';
 import { type SealedEvent, sealedDigest, sealedEvent } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
 import type { DelegationApproval, DelegatorView } from '#kel/state/evaluation-context';
 import type { EventReference, KeyState } from '#kel/state/key-state';
+import { EstablishmentList } from './establishment-list.ts';
+import { SaidList } from './said-list.ts';
+import { SealIndex } from './seal-index.ts';
 
-interface HeldSeal<Source> {
-  readonly source: Source;
-  readonly seal: SealedEvent;
+export interface MemoryLogOptions {
+  /** Without it `sealOf` finds nothing: a log of a million anchors needs half the memory. Default true. */
+  readonly indexDigestSeals?: boolean;
 }
 
 export class MemoryLog implements DelegatorView {
   #state: KeyState;
-  readonly #saids: Said[] = [];
-  /** States right after the establishment events of the log as it stands, by ascending sequence number. */
-  readonly #establishments: KeyState[] = [];
-  /** The same by SAID, superseded ones included. */
-  readonly #establishmentsBySaid = new Map<Said, KeyState>();
-  readonly #digestSeals = new Map<string, EventReference>();
-  readonly #eventSeals = new Map<string, HeldSeal<DelegationApproval>>();
+  readonly #saids = new SaidList();
+  readonly #establishments = new EstablishmentList();
+  /** States after establishment events that are no longer part of the log. */
+  readonly #superseded = new Map<Said, KeyState>();
+  readonly #digestSeals: SealIndex | undefined;
+  readonly #eventSeals = new SealIndex();
 
   /** @param state after the inception */
-  constructor(state: KeyState, event: KeyEvent) {
+  constructor(
+    state: KeyState,
+    event: KeyEvent,
+    { indexDigestSeals = true }: MemoryLogOptions = {},
+  ) {
     this.#state = state;
+    this.#digestSeals = indexDigestSeals ? new SealIndex() : undefined;
     this.#append(state, event);
   }
 
@@ -42,56 +52,73 @@ export class MemoryLog implements DelegatorView {
   }
 
   saidAt(sn: number): Said | undefined {
-    return this.#saids[sn];
+    return this.#saids.at(sn);
   }
 
   stateAt(sn: number): KeyState | undefined {
-    const said = this.#saids[sn];
-    const established = this.#establishments.findLast((state) => state.sn <= sn);
-    if (said === undefined || established === undefined) return undefined;
+    const said = this.#saids.at(sn);
+    const entry = this.#establishments.entryAt(sn);
+    if (said === undefined || entry < 0) return undefined;
+    const established = this.#established(entry);
     return established.sn === sn ? established : { ...established, sn, said, eventType: 'ixn' };
   }
 
   establishment(sn: number, said: Said): KeyState | undefined {
-    const state = this.#establishmentsBySaid.get(said);
-    return state?.sn === sn ? state : undefined;
+    const entry = this.#establishments.entryAt(sn);
+    if (entry >= 0 && this.#establishments.snOf(entry) === sn && this.#saids.at(sn) === said)
+      return this.#established(entry);
+    const superseded = this.#superseded.get(said);
+    return superseded?.sn === sn ? superseded : undefined;
   }
 
   /** The event that seals `said` by `{d}`. */
   sealOf(said: Said): EventReference | undefined {
-    return this.#digestSeals.get(said);
+    const place = this.#digestSeals?.find(said);
+    return place === undefined
+      ? undefined
+      : { sn: place.sn, said: this.#saids.at(place.sn) as Said };
   }
 
-  approvalOf({ aid, sn, said }: SealedEvent): DelegationApproval | undefined {
-    const held = this.#eventSeals.get(said);
-    return held?.seal.aid === aid && held.seal.sn === sn ? held.source : undefined;
+  approvalOf(seal: SealedEvent): DelegationApproval | undefined {
+    const place = this.#eventSeals.find(sealText(seal));
+    if (place === undefined) return undefined;
+    const { sn, sealIndex } = place;
+    const isRotation =
+      this.#establishments.snOf(Math.max(0, this.#establishments.entryAt(sn))) === sn;
+    return { sn, said: this.#saids.at(sn) as Said, isRotation, sealIndex };
   }
 
-  #append(state: KeyState, event: KeyEvent): void {
-    const source = { sn: event.sn, said: event.said };
-    this.#saids.push(event.said);
-    if (event.type !== 'ixn') {
-      this.#establishments.push(state);
-      this.#establishmentsBySaid.set(event.said, state);
-    }
-    event.anchors.forEach((anchor, sealIndex) => {
-      const digest = sealedDigest(anchor);
-      if (digest !== undefined && !this.#digestSeals.has(digest))
-        this.#digestSeals.set(digest, source);
+  #established(entry: number): KeyState {
+    const said = this.#saids.at(this.#establishments.snOf(entry)) as Said;
+    return this.#establishments.state(entry, said, this.#state);
+  }
+
+  #append(state: KeyState, { said, sn, type, anchors }: KeyEvent): void {
+    this.#saids.push(said);
+    if (type !== 'ixn') this.#establishments.push(state);
+    for (const [sealIndex, anchor] of anchors.entries()) {
+      const place = { sn, sealIndex };
+      const digest = this.#digestSeals === undefined ? undefined : sealedDigest(anchor);
+      if (digest !== undefined) this.#digestSeals?.add(digest, place);
       const seal = sealedEvent(anchor);
-      if (seal !== undefined && !this.#eventSeals.has(seal.said)) {
-        const approval = { ...source, isRotation: event.type !== 'ixn', sealIndex };
-        this.#eventSeals.set(seal.said, { seal, source: approval });
-      }
-    });
+      if (seal !== undefined) this.#eventSeals.add(sealText(seal), place);
+    }
   }
 
   #truncate(from: number): void {
-    this.#saids.length = from;
-    while ((this.#establishments.at(-1)?.sn ?? -1) >= from) this.#establishments.pop();
-    for (const [said, source] of this.#digestSeals)
-      if (source.sn >= from) this.#digestSeals.delete(said);
-    for (const [said, { source }] of this.#eventSeals)
-      if (source.sn >= from) this.#eventSeals.delete(said);
+    const first = this.#establishments.entryAt(from - 1) + 1;
+    for (let entry = first; entry < this.#establishments.length; entry++) {
+      const state = this.#established(entry);
+      this.#superseded.set(state.said, state);
+    }
+    this.#establishments.truncate(from);
+    this.#saids.truncate(from);
+    this.#digestSeals?.truncate(from);
+    this.#eventSeals.truncate(from);
   }
+}
+
+/** Distinct for distinct seals of valid identifiers, which hold no line ends. */
+function sealText({ aid, sn, said }: SealedEvent): string {
+  return `${aid}\n${sn}\n${said}`;
 }
