@@ -89,7 +89,7 @@ describe('Strangers who flood a simulated federation', () => {
     for (let round = 0; round < 200; round++) {
       for (const stranger of federation.agents.slice(3)) {
         const { network } = stranger.running;
-        const own = await stranger.organisation.kel.export(stranger.aid, 0);
+        const own = await stranger.organisation.kel.export(stranger.aid, 0, 1);
         await network.publish(topic, round % 2 === 0 ? own : rng.bytes(1 + rng.int(4_096)));
       }
       await federation.clock.advance(100);

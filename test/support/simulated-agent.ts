@@ -26,6 +26,8 @@ import { SimulatedTunnels, type Underlay } from './simulated-tunnels.ts';
 const TRACE_KEPT = 400;
 const MAX_VERIFIED = 1 << 18;
 const QUIET_ROUNDS = 6;
+/** Traces what an agent says at level debug too; the world goes the same way. */
+const isVerbose = process.env['KELMESH_TRACE'] === '1';
 
 export interface FederationOptions {
   readonly seed: string | number;
@@ -330,7 +332,7 @@ export class SimulatedAgent {
     const log = (event: string, fields?: LogFields): void => {
       if (power.isOn) this.#federation.trace(this.name, event, fields);
     };
-    return { debug: log, info: log, warn: log, error: log };
+    return { debug: isVerbose ? log : () => undefined, info: log, warn: log, error: log };
   }
 }
 
