@@ -39,7 +39,7 @@ export class Escrow<Origin> {
     const earlier = this.remove(event.said);
     const message =
       earlier === undefined
-        ? { event, bytes: bytes.slice(), attachments }
+        ? { event, bytes: new Uint8Array(bytes), attachments }
         : {
             ...earlier.message,
             attachments: mergeAttachments(earlier.message.attachments, attachments),

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { type LeftOutReport, reportOf } from '#kel/verify/report';
+import { SignaturePool } from '#kel/verify/signature-pool';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import { ConfigError } from '../../config/errors.ts';
@@ -19,7 +20,11 @@ refused or waits for something that the files do not hold.`,
   maxPositionals: 4_096,
   async run({ positionals, io, json }) {
     const { ed25519 } = await loadCryptoSuite();
-    const verifier = new LogVerifier(createSignatureVerifier(ed25519));
+    using batchRunner = new SignaturePool(ed25519);
+    const verifier = new LogVerifier(createSignatureVerifier(ed25519), {
+      batchRunner,
+      indexDigestSeals: false,
+    });
     for (const file of positionals)
       for (const chunk of chunksOf(file)) verifier.feed(chunk, { file });
     const report = reportOf(verifier.finish());
