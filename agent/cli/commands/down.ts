@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { systemClock } from '../../compose.ts';
 import { ask } from '../ask.ts';
 import type { Command } from '../command.ts';
@@ -35,11 +36,11 @@ async function ended(pid: number): Promise<void> {
     await systemClock.sleep(POLL_MS);
 }
 
+/** A process that has ended and that nobody has asked for is still listed, as a zombie. */
 function isRunning(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+  } catch {
+    return false;
   }
 }
