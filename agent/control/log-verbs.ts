@@ -84,7 +84,7 @@ export const logVerbs: Readonly<Record<string, Verb>> = {
 };
 
 /** The AID named, by default the own one, whose log is held. @throws CONTROL_BAD_REQUEST */
-export function heldAid(organisation: Organisation, named: string | undefined): Aid {
+function heldAid(organisation: Organisation, named: string | undefined): Aid {
   const aid = named ?? organisation.identity.aid;
   if (isAid(aid) && organisation.kel.state(aid) !== undefined) return aid;
   throw new ControlError('CONTROL_BAD_REQUEST', `no log of ${aid.slice(0, 64)} is here`, {

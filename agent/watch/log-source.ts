@@ -6,7 +6,7 @@ import type { Aid } from '#kel/identifiers';
 import { WatchError } from './errors.ts';
 
 /** Bytes of one file that is imported. */
-export const MAX_FILE_BYTES = 32 << 20;
+const MAX_FILE_BYTES = 32 << 20;
 /** Bytes of one answer over HTTP. */
 export const MAX_FETCH_BYTES = 8 << 20;
 export const FETCH_MS = 30_000;

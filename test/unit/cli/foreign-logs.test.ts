@@ -193,12 +193,10 @@ describe('kelmesh on foreign logs', () => {
       ['WATCH_BAD_SOURCE', [third.aid, '--file', file]],
       ['WATCH_NOT_CESR', [third.aid, '--file', place('html', Buffer.from('<html></html>'))]],
       ['WATCH_UNREADABLE', [third.aid, '--file', dir]],
-      ['WATCH_BAD_SOURCE', [third.aid, '--url', 'ftp://example.org/x']],
-      ['WATCH_BAD_SOURCE', [third.aid, '--url', 'http://user:word@example.org/x']],
-      ['WATCH_BAD_SOURCE', ['nobody', '--file', file]],
+      ['WATCH_BAD_SOURCE', ['nobody', '--url', 'https://example.org/log']],
     ];
     for (const [code, args] of rows)
-      assert.equal((await cliError('watch', 'add', ...args, ...common)).code, code, args[2]);
+      assert.equal((await cliError('watch', 'add', ...args, ...common)).code, code, args.join(' '));
     assert.equal((await cli('watch', 'add', third.aid, ...common)).code, 2);
     const list = (await cliJson('watch', 'list', ...common)).watched;
     assert.ok(!list.some((one: { aid: string }) => one.aid === third.aid));
