@@ -2,7 +2,8 @@
  * A running organisation: wires identity, sync, agreements, tunnels and proofs to each other.
  * It holds no policy of its own; each arrow of `docs/architecture.md` is one subscription below.
  */
-import type { Aid } from '#kel/identifiers';
+import type { Aid, Said } from '#kel/identifiers';
+import type { TunRecord } from '#kel/record/record';
 import { algorithmOfKey, verifyKeySignatures } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
 import { formatDateTime } from '#src/clock';
@@ -17,8 +18,16 @@ import type { RotationChange } from './identity/identity.ts';
 import type { Charter } from './membership/charter.ts';
 import { overlayAddress } from './membership/overlay-address.ts';
 import type { Network } from './network/network.ts';
+import { takeApproval } from './node/approval.ts';
+import { withDelegators } from './node/delegators.ts';
+import { bringRequest, serveNodes } from './node/node-service.ts';
+import { requestStream } from './node/request.ts';
 import { type Organisation, recordOwnEvents } from './organisation.ts';
 import { TunnelProofs } from './proof/tunnel-proofs.ts';
+import type { Draft } from './records/record-issuer.ts';
+import { RotationError } from './rotation/errors.ts';
+import { type PairRequest, PairRequests } from './rotation/pair-requests.ts';
+import { Rotations } from './rotation/rotations.ts';
 import { StateTable } from './state-table.ts';
 import { Dialler } from './sync/dialler.ts';
 import { Gossip } from './sync/gossip.ts';
@@ -26,10 +35,9 @@ import { issuerOf } from './sync/issuer-of.ts';
 import { OwnEndpoints } from './sync/own-endpoints.ts';
 import { PeerDirectory } from './sync/peer-directory.ts';
 import { Sync } from './sync/sync.ts';
-import { TunnelError } from './tunnel/errors.ts';
 import { OwnTunnelKeys } from './tunnel/own-tunnel-keys.ts';
 import { PairAgreements } from './tunnel/pair-agreements.ts';
-import { type TunnelSettings, Tunnels } from './tunnel/tunnels.ts';
+import { type PairReceipt, type TunnelSettings, Tunnels } from './tunnel/tunnels.ts';
 import { Watcher } from './watch/watcher.ts';
 import { OwnWitnesses } from './witness/own-witnesses.ts';
 import { WitnessService } from './witness/witness-service.ts';
@@ -57,12 +65,14 @@ export class Agent {
   readonly proofs: TunnelProofs;
   readonly ownKeys: OwnTunnelKeys;
   readonly directory: PeerDirectory;
+  readonly rotations: Rotations;
   /** Of the own log. */
   readonly witnesses: OwnWitnesses;
   /** Which WireGuard carries the tunnels. */
   readonly driverDescription: string;
   readonly watcher: Watcher;
   readonly #evidence: EvidenceExchange;
+  readonly #requests: PairRequests;
   readonly #endpoints: OwnEndpoints;
   readonly #dialler: Dialler;
   readonly #progress: StateTable;
@@ -124,6 +134,7 @@ export class Agent {
         rng,
         table: parts.pairTable,
         journal,
+        isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
       },
       settings.tunnel,
     );
@@ -174,7 +185,7 @@ export class Agent {
     this.gossip = new Gossip({
       network,
       issuerOf,
-      known: () => membership.known(),
+      known: () => withDelegators(membership.heard(), kel),
       process: (message) => kel.process(message),
       behind: (author) => this.sync.catchUp(author),
       refused: (outcome, from) =>
@@ -184,6 +195,23 @@ export class Agent {
           aid: outcome.aid,
           from,
         }),
+    });
+    this.#requests = new PairRequests({
+      network,
+      directory,
+      clock,
+      answer: (from, request) => this.rotations.answer(from, request),
+    });
+    this.rotations = new Rotations({
+      membership,
+      records,
+      tunnels: this.tunnels,
+      agreements: this.agreements,
+      directory,
+      requests: this.#requests,
+      skewOf: (aid) => this.sync.skewOf(aid),
+      clock,
+      journal,
     });
     this.proofs = new TunnelProofs({
       identity,
@@ -226,7 +254,7 @@ export class Agent {
     const directory = new PeerDirectory();
     const store = await AgreementStore.open(db, await identity.storageKey(AGREEMENT_KEK), rng);
     const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
-    const pending: { sync?: Sync } = {};
+    const pending: { sync?: Sync; agent?: Agent } = {};
     const agreements = await PairAgreements.open({
       identity,
       membership,
@@ -255,6 +283,16 @@ export class Agent {
       },
       recorded: (peer, th, epoch) => keeper.record('psk-agreed', { peer, th, epoch }),
       stale: (peer) => pending.sync?.request(peer),
+      isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
+      skewOf: (aid) => pending.sync?.skewOf(aid),
+      askRenewal: async (aid, view, th) =>
+        pending.agent?.askPair(aid, { kind: 'renew', ...view, th, epoch: 0 }),
+      tellEpoch: (aid, view, epoch) => {
+        const th = pending.agent?.agreements.agreed(aid, view)?.th;
+        if (th === undefined) return;
+        const telling = pending.agent?.askPair(aid, { kind: 'epoch', ...view, th, epoch });
+        telling?.catch(() => undefined);
+      },
     });
     const agent = new Agent(
       organisation,
@@ -274,10 +312,16 @@ export class Agent {
       settings,
     );
     pending.sync = agent.sync;
+    pending.agent = agent;
     onFailure.defer(() => agent.#stop.abort());
     await agent.#start();
     onFailure.move();
     return agent;
+  }
+
+  /** @throws as {@link PairRequests.ask} */
+  askPair(aid: Aid, request: PairRequest): Promise<void> {
+    return this.#requests.ask(aid, request);
   }
 
   get signal(): AbortSignal {
@@ -292,6 +336,7 @@ export class Agent {
     if (membership.mesh !== undefined) this.gossip.join(membership.mesh);
     keeper.start(signal);
     this.agreements.start();
+    this.#requests.start();
     this.proofs.start(signal);
     this.#serveWitness();
     if (membership.isIn)
@@ -335,6 +380,7 @@ export class Agent {
     this.tunnels.listen({
       established: (aid) => this.proofs.prove(aid),
       removed: (aid, reason) => this.#later(this.#tunnelRemoved(aid, reason)),
+      receipt: (aid, receipt) => this.#later(this.#receipt(aid, receipt)),
     });
     signal.addEventListener('abort', () => {
       for (const off of unsubscribe) off();
@@ -426,13 +472,17 @@ export class Agent {
   }
 
   async #ensureTunnelKeys(): Promise<void> {
-    const { records, identity, keeper } = this.organisation;
+    const { records, identity } = this.organisation;
     const before = records.list('tun', identity.aid).at(-1)?.record.d;
     const { record } = await this.ownKeys.ensureCurrent();
-    if (record.d === before) return;
-    const message = records.get(record.d)?.message;
+    if (record.d !== before) await this.#recordTunnelKey(record.d);
+  }
+
+  async #recordTunnelKey(said: Said): Promise<void> {
+    const { records, keeper } = this.organisation;
+    const message = records.get(said)?.message;
     if (message !== undefined)
-      await keeper.record('tunnel-key', { record: record.d, digest: sha256(message) });
+      await keeper.record('tunnel-key', { record: said, digest: sha256(message) });
   }
 
   async #announceNode(): Promise<void> {
@@ -461,8 +511,9 @@ export class Agent {
 
   /** Receipts others' events, and has the own ones receipted. */
   #serveWitness(): void {
-    const { identity, witness, drivers } = this.organisation;
+    const { identity, witness, desk, drivers } = this.organisation;
     const { directory, network, witnesses } = this;
+    serveNodes(network, desk, drivers.clock);
     new WitnessService({
       network,
       witness,
@@ -497,7 +548,10 @@ export class Agent {
   /** Finishes what waited, and brings witnesses level that were away. */
   async #confirm(): Promise<void> {
     const { identity, issuer, membership } = this.organisation;
-    if (identity.pending !== undefined && !(await identity.resume())) return;
+    if (identity.pending !== undefined && !(await identity.resume())) {
+      await this.#askDelegator();
+      return;
+    }
     await issuer.settle();
     if (this.#progress.get('establishment') !== identity.state.establishment.said)
       await this.#ownKeysChanged();
@@ -506,6 +560,21 @@ export class Agent {
     await this.witnesses.catchUp(identity.state, async (receipt) => {
       if (await identity.takeReceipt(receipt)) await this.gossip.publish(receipt);
     });
+  }
+
+  /** A rotation of a node waits for its organisation: it is brought there as long as it does. */
+  async #askDelegator(): Promise<void> {
+    const { identity, kel, membership, drivers } = this.organisation;
+    const { pending, state } = identity;
+    const peer = state.delegator === undefined ? undefined : this.directory.peerOf(state.delegator);
+    if (pending?.type !== 'drt' || peer === undefined) return;
+    const name = membership.charter?.members.get(identity.aid)?.name ?? 'node';
+    const request = await requestStream(kel, pending);
+    const answer = await bringRequest(this.network, drivers.clock, peer, name, request);
+    if (answer.kind === 'refused')
+      drivers.journal.warn('node.refused', { code: answer.code, reason: answer.reason });
+    if (answer.kind !== 'approved') return;
+    await takeApproval(kel, pending, answer.stream);
   }
 
   /** Without its witnesses the node runs on as it is; what it wanted to seal is tried again. */
@@ -521,8 +590,7 @@ export class Agent {
    */
   async rotate(change: RotationChange = {}): Promise<KeyState> {
     const { identity, keeper } = this.organisation;
-    if (this.tunnels.isRotating)
-      throw new TunnelError('TUNNEL_BUSY', 'the tunnels still change over from the last rotation');
+    await this.tunnels.makeRoom();
     await keeper.anchor().catch((error: unknown) => this.#deferIfAwaiting(error));
     await identity.rotate(change);
     await this.#ownKeysChanged();
@@ -534,11 +602,32 @@ export class Agent {
     await recordOwnEvents(identity, keeper, this.#progress);
     if (membership.isIn) {
       await this.#ensureTunnelKeys();
-      await this.tunnels.reconcile();
-      await this.#endpoints.current();
-      this.tunnels.pokeAll();
+      await this.#tunnelKeysChanged();
     }
     this.sync.push();
+  }
+
+  /** The next key epoch of the own tunnel keys under the same event of the log. Throws TUNNEL_BUSY, ROTATION_NO_TUNNEL. */
+  async rotateTunnelKeys(): Promise<TunRecord> {
+    if (!this.organisation.membership.isIn)
+      throw new RotationError('ROTATION_NO_TUNNEL', 'this organisation is in no mesh');
+    await this.tunnels.makeRoom();
+    return this.renewTunnelKeys();
+  }
+
+  /** As {@link rotateTunnelKeys} without looking whether there is room: for keys that `beside` revokes in the same event. */
+  async renewTunnelKeys(beside: readonly Draft[] = []): Promise<TunRecord> {
+    const { record } = await this.ownKeys.renew(beside);
+    await this.#recordTunnelKey(record.d);
+    await this.#tunnelKeysChanged();
+    this.sync.push();
+    return record;
+  }
+
+  async #tunnelKeysChanged(): Promise<void> {
+    await this.tunnels.reconcile();
+    await this.#endpoints.current();
+    this.tunnels.pokeAll();
   }
 
   /** Stops serving and anchors the audit log. Tunnels stay up unless `removeTunnels`. */
@@ -563,6 +652,20 @@ export class Agent {
       peer: aid,
       reason,
       time: formatDateTime(drivers.clock.now()),
+    });
+  }
+
+  async #receipt(peer: Aid, receipt: PairReceipt): Promise<void> {
+    const { step, kind, view, generation, rxBytes, txBytes } = receipt;
+    await this.organisation.keeper.record('rotation', {
+      peer,
+      kind,
+      step,
+      own: view.own,
+      theirs: view.peer,
+      generation,
+      rx: Math.max(0, rxBytes),
+      tx: Math.max(0, txBytes),
     });
   }
 

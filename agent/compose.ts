@@ -29,7 +29,7 @@ import { ControlError } from './control/errors.ts';
 import type { LocalDrivers, RunningDrivers } from './drivers.ts';
 import { createJournal } from './journal.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
-import type { PeerAddress } from './network/network.ts';
+import type { Network, PeerAddress } from './network/network.ts';
 import { TcpOverlay } from './proof/tcp-overlay.ts';
 import { fetchLog } from './watch/http-log-source.ts';
 
@@ -96,6 +96,18 @@ export async function composeLocal(
   return drivers;
 }
 
+/** A network identity of the moment that only dials. */
+export function composeVisitor(): Promise<Network> {
+  return createLibp2pNetwork({
+    privateKey: Secret.take(randomBytes(32)),
+    listen: [],
+    announce: [],
+    bootstrap: [],
+    mdns: false,
+    clock: systemClock,
+  });
+}
+
 /** Throws WIREGUARD_… when this machine cannot carry tunnels. */
 export async function composeRunning(config: Config): Promise<RunningDrivers> {
   const { driver, program, proofPort } = config.tunnel;
@@ -131,6 +143,7 @@ export function agentSettings(config: Config): AgentSettings {
       mtu: tunnel.mtu,
       keepalive: tunnel.keepaliveSeconds,
       drainMs: tunnel.drainSeconds * 1_000,
+      changeMs: 900_000,
     },
     endpointHosts: tunnel.endpoints,
   };

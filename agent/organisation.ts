@@ -3,6 +3,7 @@
  * neither network nor privileges; commands use it alone, the running agent builds on it.
  */
 
+import type { Aid } from '#kel/identifiers';
 import { RecordStore } from '#kel/record/record-store';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { SerializationKind } from '#kel/state/key-state';
@@ -13,11 +14,16 @@ import type { SigningAlgorithm } from '#src/keystore/key-store';
 import type { LocalDrivers } from './drivers.ts';
 import { Suspensions } from './duplicity/suspensions.ts';
 import { Identity, type IdentityDeps } from './identity/identity.ts';
+import type { PendingEvent } from './identity/local-keys.ts';
 import { Membership } from './membership/membership.ts';
+import { takeApproval } from './node/approval.ts';
+import { NodeDesk } from './node/node-desk.ts';
+import { requestStream } from './node/request.ts';
 import { AuditKeeper } from './provenance/audit-keeper.ts';
 import { ProvenanceLog } from './provenance/provenance-log.ts';
 import { RecordIntake } from './records/record-intake.ts';
 import { RecordIssuer } from './records/record-issuer.ts';
+import { Revocations } from './revocation/revocations.ts';
 import { StateTable } from './state-table.ts';
 import { WatchList } from './watch/watch-list.ts';
 import { Witness } from './witness/witness.ts';
@@ -30,10 +36,13 @@ export interface Organisation {
   readonly intake: RecordIntake;
   readonly issuer: RecordIssuer;
   readonly suspensions: Suspensions;
+  readonly revocations: Revocations;
   readonly membership: Membership;
   readonly watch: WatchList;
   readonly provenance: ProvenanceLog;
   readonly keeper: AuditKeeper;
+  /** Nodes that this organisation approves. */
+  readonly desk: NodeDesk;
   /** Of other organisations. */
   readonly witness: Witness;
   readonly verifySignature: VerifySignature;
@@ -54,9 +63,54 @@ export async function createOrganisation(
   return open(drivers, (deps) => Identity.create(deps, options));
 }
 
-/** Throws IDENTITY_MISSING, IDENTITY_KEYS_LOST, STORE_CORRUPT and what the drivers throw. */
-export async function openOrganisation(drivers: LocalDrivers): Promise<Organisation> {
-  return open(drivers, (deps) => Identity.open(deps));
+/**
+ * Throws IDENTITY_MISSING, IDENTITY_KEYS_LOST, STORE_CORRUPT and what the drivers throw; IDENTITY_AWAITS_DELEGATOR for a
+ * node that is not approved. @param approval what the organisation of a node has answered; attacker-controlled
+ */
+export async function openOrganisation(
+  drivers: LocalDrivers,
+  approval?: Uint8Array,
+): Promise<Organisation> {
+  return open(drivers, async (deps) => {
+    const pending = Identity.pending(deps.table);
+    if (approval !== undefined && pending !== undefined)
+      await takeApproval(deps.kel, pending, approval);
+    return Identity.open(deps);
+  });
+}
+
+/** Begins a node of `delegator` in an empty state directory. Closes the drivers. @returns its request. Throws IDENTITY_EXISTS */
+export function requestNode(
+  drivers: LocalDrivers,
+  options: InitOptions & { readonly delegator: Aid },
+): Promise<PendingEvent> {
+  return atRest(drivers, (deps) => Identity.request(deps, options));
+}
+
+/** What a node that is not approved yet, or rotates, waits for, and its request. Closes the drivers. */
+export function pendingAtRest(
+  drivers: LocalDrivers,
+): Promise<{ readonly pending: PendingEvent; readonly stream: Uint8Array } | undefined> {
+  return atRest(drivers, async ({ table, kel }) => {
+    const pending = Identity.pending(table);
+    return pending === undefined
+      ? undefined
+      : { pending, stream: await requestStream(kel, pending) };
+  });
+}
+
+async function atRest<T>(
+  { clock, rng, db, keyStore, suite }: LocalDrivers,
+  task: (deps: IdentityDeps) => Promise<T>,
+): Promise<T> {
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => keyStore.close());
+  stack.defer(() => db.close());
+  const verifySignature = createSignatureVerifier(suite.ed25519);
+  const kel = await LevelKelStore.open(db, { verifySignature, clock });
+  stack.defer(() => kel.close());
+  const table = await StateTable.open(db, 'identity');
+  return await task({ keyStore, kel, table, clock, rng });
 }
 
 async function open(
@@ -88,6 +142,7 @@ async function open(
     table: await StateTable.open(db, 'suspension'),
     clock,
   });
+  const revocations = new Revocations({ records, kel, intake });
   const membership = await Membership.open({
     identity,
     records,
@@ -96,6 +151,7 @@ async function open(
     table: await StateTable.open(db, 'mesh'),
     clock,
     suspensions,
+    revocations,
   });
   const log = await AuditLog.open(AuditKeeper.originOf(identity.aid), logFiles);
   stack.use(log);
@@ -120,6 +176,12 @@ async function open(
     algorithm: identity.state.keys[0]?.startsWith('1AAJ') === true ? 'p256' : 'ed25519',
     isMember: (aid) => membership.names(aid),
   });
+  const desk = await NodeDesk.open({
+    identity,
+    kel,
+    table: await StateTable.open(db, 'nodes'),
+    clock,
+  });
   const owned = stack.move();
   return {
     drivers,
@@ -129,10 +191,12 @@ async function open(
     intake,
     issuer,
     suspensions,
+    revocations,
     membership,
     watch: await WatchList.open(await StateTable.open(db, 'watch'), clock),
     provenance,
     keeper,
+    desk,
     witness,
     verifySignature,
     close: () => owned.disposeAsync(),

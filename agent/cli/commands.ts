@@ -22,6 +22,7 @@ import {
   meshRemove,
   meshShow,
 } from './commands/mesh.ts';
+import { nodeAccept, nodeAdd, nodeApprove, nodeList, nodeRequest } from './commands/node.ts';
 import { peerList } from './commands/peer.ts';
 import { status } from './commands/status.ts';
 import { up } from './commands/up.ts';
@@ -61,6 +62,11 @@ export const commands: readonly Command[] = [
   watchAdd,
   watchList,
   watchRemove,
+  nodeList,
+  nodeAdd,
+  nodeRequest,
+  nodeApprove,
+  nodeAccept,
   witnessList,
   witnessAdd,
   witnessCut,

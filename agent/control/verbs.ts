@@ -15,6 +15,7 @@ import { ControlError } from './errors.ts';
 import { evidenceVerbs } from './evidence-verbs.ts';
 import { exportEvidence } from './export.ts';
 import { logVerbs } from './log-verbs.ts';
+import { nodeVerbs } from './node-verbs.ts';
 import type { Json } from './protocol.ts';
 import { identityJson, meshJson, peersJson, statusJson } from './status.ts';
 import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
@@ -90,6 +91,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   ...evidenceVerbs,
   ...watchVerbs,
   ...witnessVerbs,
+  ...nodeVerbs,
   'audit.export': async ({ organisation, args }) => {
     const file = text(args, 'file');
     if (!isAbsolute(file))

@@ -11,6 +11,7 @@ import type { Identity } from '../identity/identity.ts';
 import type { PeerAddress } from '../network/network.ts';
 import type { RecordIntake } from '../records/record-intake.ts';
 import type { Draft, RecordIssuer } from '../records/record-issuer.ts';
+import type { Revocations } from '../revocation/revocations.ts';
 import type { StateTable } from '../state-table.ts';
 import { type Charter, charterChain, type Member, type SealedCharter } from './charter.ts';
 import { MembershipError } from './errors.ts';
@@ -34,6 +35,7 @@ export interface MembershipDeps {
   readonly table: StateTable;
   readonly clock: Clock;
   readonly suspensions: Pick<Suspensions, 'of' | 'subscribe'>;
+  readonly revocations: Pick<Revocations, 'ofNode' | 'subscribe'>;
 }
 
 export interface CreateOptions {
@@ -64,6 +66,7 @@ export class Membership {
     const membership = new Membership(deps);
     membership.#choice = deps.table.get<MeshChoice>(MESH);
     deps.suspensions.subscribe(() => membership.#tell());
+    deps.revocations.subscribe(() => membership.#tell());
     await membership.refresh();
     return membership;
   }
@@ -94,13 +97,14 @@ export class Membership {
   /** Whether this organisation itself is in the charter in force and was not revoked. */
   get isIn(): boolean {
     return (
-      this.#ownRevocation === undefined &&
+      this.ownRevocation === undefined &&
       this.charter?.members.has(this.#deps.identity.aid) === true
     );
   }
 
   get ownRevocation(): Verified<RvkRecord> | undefined {
-    return this.#ownRevocation;
+    const { identity, revocations } = this.#deps;
+    return this.#ownRevocation ?? revocations.ofNode(identity.aid);
   }
 
   /** Other members in good standing, in AID order; none while this organisation is out. */
@@ -108,7 +112,7 @@ export class Membership {
     if (!this.isIn) return [];
     const { aid } = this.#deps.identity;
     return [...(this.charter?.members.values() ?? [])]
-      .filter((member) => member.aid !== aid && this.suspensionOf(member.aid) === undefined)
+      .filter((member) => member.aid !== aid && this.#isInGoodStanding(member.aid))
       .sort((a, b) => (a.aid < b.aid ? -1 : 1));
   }
 
@@ -116,6 +120,10 @@ export class Membership {
   suspensionOf(aid: Aid): Suspension | undefined {
     const { identity, suspensions } = this.#deps;
     return aid === identity.aid ? undefined : suspensions.of(aid);
+  }
+
+  #isInGoodStanding(aid: Aid): boolean {
+    return this.suspensionOf(aid) === undefined && this.#deps.revocations.ofNode(aid) === undefined;
   }
 
   /** Whether the charter in force names `aid`, suspended or not: its recovery must find its witnesses. */
@@ -127,14 +135,14 @@ export class Membership {
   /** Whether `aid` may sync: a member in good standing, or the governor of the invite while no charter is held. */
   maySync(aid: Aid): boolean {
     const { charter } = this;
-    if (this.suspensionOf(aid) !== undefined) return false;
+    if (!this.#isInGoodStanding(aid)) return false;
     if (charter === undefined) return aid === this.#choice?.governor;
     return charter.members.has(aid) || charter.governors.includes(aid);
   }
 
   mayIssue(type: RecordType, issuer: Aid): boolean {
     // A log that has forked seals one charter for some and another for others.
-    if (this.suspensionOf(issuer) !== undefined) return false;
+    if (!this.#isInGoodStanding(issuer)) return false;
     if (type === 'chr')
       return (
         issuer === this.#choice?.governor ||
@@ -155,7 +163,14 @@ export class Membership {
     return aids;
   }
 
+  /** Whose events are taken from gossip: not those of a party that was revoked and not admitted again. */
+  heard(): ReadonlySet<Aid> {
+    return new Set([...this.known()].filter((aid) => this.revocationOf(aid) === undefined));
+  }
+
   revocationOf(aid: Aid): Verified<RvkRecord> | undefined {
+    const node = this.#deps.revocations.ofNode(aid);
+    if (node !== undefined) return node;
     return this.charter?.members.has(aid) === true ? undefined : this.#revocations.get(aid);
   }
 

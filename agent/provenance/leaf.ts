@@ -49,6 +49,21 @@ export interface LeafValues {
   };
   /** The operator trusts `peer` again, although its log has forked. */
   readonly resolution: { readonly peer: Aid; readonly reason: string };
+  /**
+   * A step of a change of tunnel keys at this end: `staged`, `warmed` (handshake), `flipped` (route and prefix) or
+   * `drained`. `own` and `theirs` are the `tun` records that it is about, `rx` and `tx` the bytes that the own device
+   * has counted for them.
+   */
+  readonly rotation: {
+    readonly peer: Aid;
+    readonly kind: string;
+    readonly step: string;
+    readonly own: Said;
+    readonly theirs: Said;
+    readonly generation: number;
+    readonly rx: number;
+    readonly tx: number;
+  };
   /** Time in which nothing could be recorded, and why. */
   readonly gap: { readonly reason: string };
   /** The leaf `leaf` was erased. */
@@ -68,6 +83,16 @@ const fieldKinds: { readonly [T in LeafType]: { readonly [F in keyof LeafValues[
   membership: { charter: 'text', version: 'integer', change: 'text' },
   duplicity: { peer: 'text', sn: 'integer', first: 'text', second: 'text' },
   resolution: { peer: 'text', reason: 'text' },
+  rotation: {
+    peer: 'text',
+    kind: 'text',
+    step: 'text',
+    own: 'text',
+    theirs: 'text',
+    generation: 'integer',
+    rx: 'integer',
+    tx: 'integer',
+  },
   gap: { reason: 'text' },
   erasure: { leaf: 'integer', reason: 'text' },
 };

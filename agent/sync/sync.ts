@@ -7,6 +7,7 @@ import type { EndRecord, RecordType, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
+import { concatBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import type { Rng } from '#src/rng';
@@ -14,6 +15,7 @@ import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { MessageStream, Network, PeerKey } from '../network/network.ts';
+import { companyOf, delegatorLogs, delegatorsIn, withDelegators } from '../node/delegators.ts';
 import type { RecordIntake } from '../records/record-intake.ts';
 import { verifyEndpoints, verifyStranger } from './binding.ts';
 import { SyncError } from './errors.ts';
@@ -32,6 +34,7 @@ const EXCHANGE_MS = 20_000;
 const RETRY_MS = 2_000;
 /** Log bytes of one AID in one frame. */
 const LOG_PAGE = 256 * 1024;
+const MAX_DELEGATORS = 1_024;
 
 export interface SyncDeps {
   readonly network: Network;
@@ -66,6 +69,8 @@ export class Sync {
   readonly #skew = new Map<Aid, number>();
   /** Which member's log each connected peer has sent: a long one takes several sessions. */
   readonly #gave = new Map<PeerKey, Aid>();
+  /** Delegators of members whose log waits for theirs. */
+  readonly #delegators = new Set<Aid>();
   readonly #boundListeners = new Set<(aid: Aid) => void>();
   #signal: AbortSignal = AbortSignal.abort();
   #pushing = false;
@@ -239,7 +244,11 @@ export class Sync {
       now: () => clock.now(),
       want: (peer, head) =>
         this.#mayLearn(peer, head.aid) ? (kel.state(head.aid)?.sn ?? -1) + 1 : 0,
-      ownLog: (from) => kel.export(identity.aid, from, LOG_PAGE),
+      ownLog: async (from) =>
+        concatBytes(
+          await delegatorLogs(identity.aid, from, kel, LOG_PAGE),
+          await kel.export(identity.aid, from, LOG_PAGE),
+        ),
       ownEndpoints: () => this.#deps.endpoints(),
       bind: (stream, head, log, endpoints) => this.#bind(stream.peer, head, log, endpoints),
       revocationOf: async (aid) => {
@@ -264,7 +273,7 @@ export class Sync {
         );
       },
       heads: (to) =>
-        (membership.maySync(to) ? [...membership.known()] : [])
+        (membership.maySync(to) ? [...withDelegators(membership.known(), kel)] : [])
           .map((aid) => kel.state(aid))
           .filter((state) => state !== undefined)
           .map(headOf),
@@ -298,8 +307,15 @@ export class Sync {
 
   /** Logs of AIDs that the charter names; the rest is dropped unread. */
   async #receiveLog(log: Uint8Array): Promise<void> {
-    const known = this.#deps.membership.known();
-    await this.#deps.kel.process(log, { accepts: (aid) => known.has(aid) });
+    const { kel, membership } = this.#deps;
+    const known = membership.known();
+    const wanted = withDelegators([...known, ...this.#delegators], kel);
+    const outcomes = await kel.process(log, { accepts: (aid) => wanted.has(aid) });
+    for (const { code, aid } of outcomes) {
+      if (code !== 'KEL_AWAITS_DELEGATOR' || aid === undefined) continue;
+      if (this.#delegators.size >= MAX_DELEGATORS) this.#delegators.clear();
+      for (const delegator of delegatorsIn(log, aid)) this.#delegators.add(delegator);
+    }
   }
 
   async #evidenceAgainst(aid: Aid): Promise<Uint8Array> {
@@ -330,16 +346,17 @@ export class Sync {
     const { membership, kel, directory, intake, identity, clock, journal } = this.#deps;
     if (head.aid === identity.aid)
       throw new SyncError('SYNC_NOT_BOUND', 'the peer claims the own AID');
+    const company = companyOf(head.aid, log, kel);
     if (membership.suspensionOf(head.aid) !== undefined) {
       // Its log is still taken: a recovery of it must be able to arrive.
-      await kel.process(log, { accepts: (aid) => aid === head.aid });
+      await kel.process(log, { accepts: (aid) => aid === head.aid || company.has(aid) });
       return false;
     }
     if (!membership.maySync(head.aid)) {
       await this.#knock(peer, head, log, endpoints);
       return false;
     }
-    await kel.process(log, { accepts: (aid) => aid === head.aid });
+    await kel.process(log, { accepts: (aid) => aid === head.aid || company.has(aid) });
     if (log.length > 0) this.#gave.set(peer, head.aid);
     const record = await verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
       kel.establishment(aid, sn, said),
@@ -365,7 +382,8 @@ export class Sync {
     const { kel, membership } = this.#deps;
     if (!membership.known().has(head.aid))
       return verifyStranger(this.#deps, head, peer, log, endpoints);
-    await kel.process(log, { accepts: (aid) => aid === head.aid });
+    const company = companyOf(head.aid, log, kel);
+    await kel.process(log, { accepts: (aid) => aid === head.aid || company.has(aid) });
     return verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
       kel.establishment(aid, sn, said),
     );

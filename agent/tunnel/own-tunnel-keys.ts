@@ -9,7 +9,7 @@ import type { MlKem1024 } from '#src/crypto/suite';
 import { wireguardPrivateKey, wireguardPublicKey } from '#src/crypto/wireguard-key';
 import type { Secret } from '#src/secret';
 import type { Identity } from '../identity/identity.ts';
-import type { RecordIssuer } from '../records/record-issuer.ts';
+import type { Draft, RecordIssuer } from '../records/record-issuer.ts';
 import { TunnelError } from './errors.ts';
 
 /** How long a `tun` record says that its keys may be used: agreement and rotation come long before. */
@@ -53,6 +53,13 @@ export class OwnTunnelKeys {
     return this.#use(await this.#issue(establishment, last === undefined ? 0 : last.e + 1));
   }
 
+  /** The next key epoch under the same establishment event. `beside` is sealed by the same event. */
+  async renew(beside: readonly Draft[] = []): Promise<TunnelKeys> {
+    const { identity } = this.#deps;
+    const { establishment } = identity.state;
+    return this.#use(await this.#issue(establishment, this.current.record.e + 1, beside));
+  }
+
   /** SAID of the current record, undefined before {@link ensureCurrent}. */
   get currentRecord(): Said | undefined {
     return this.#current?.record.d;
@@ -94,7 +101,11 @@ export class OwnTunnelKeys {
     return keys;
   }
 
-  async #issue(establishment: { sn: number; said: Said }, epoch: number): Promise<TunnelKeys> {
+  async #issue(
+    establishment: { sn: number; said: Said },
+    epoch: number,
+    beside: readonly Draft[] = [],
+  ): Promise<TunnelKeys> {
     const { identity, issuer, mlKem, clock } = this.#deps;
     const secrets = await identity.tunnelSecrets(establishment.said, epoch);
     const now = clock.now();
@@ -110,6 +121,7 @@ export class OwnTunnelKeys {
           na: formatDateTime(now + VALIDITY_MS),
         },
       },
+      ...beside,
     ]);
     if (said === undefined)
       throw new TunnelError('TUNNEL_NO_KEYS', 'the tunnel key record was not issued');

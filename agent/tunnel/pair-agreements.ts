@@ -2,7 +2,7 @@
  * Agreements of all pairs: runs one whenever a pair has none for its newest keys or the last is a day old,
  * answers those of others, keeps them sealed, and hands out the preshared key of the epoch.
  */
-import type { Aid } from '#kel/identifiers';
+import type { Aid, Said } from '#kel/identifiers';
 import type { TunRecord, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import type { KelStore } from '#kel/store/kel-store';
@@ -41,6 +41,17 @@ import { type TunnelView, viewKey } from './view.ts';
 
 /** A fresh agreement at the latest after this. */
 const RENEW_MS = 24 * 3_600_000;
+/** Whoever asks for fresh agreements gets one as often as this, and no more often. */
+const RENEW_PAUSE_MS = 2_000;
+/** Preshared keys that two ends write this far apart cost packets: measured are none up to 57 s. */
+export const MAX_SKEW_MS = 55_000;
+/** From here on the two ends may see the limit differently, and tell each other what they do. */
+const NEAR_SKEW_MS = 45_000;
+/** Epochs by which the word of the other end may differ from the own clock. */
+const MAX_EPOCH_LEAD = 2;
+
+/** Refusals that a sync session may cure. */
+const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
 
 /** Refusals that a sync session may cure. */
 const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
@@ -60,6 +71,14 @@ export interface PairAgreementsDeps {
   readonly agreement: AgreementDeps;
   /** Makes the agreement's leaf durable: before any device is configured with it. */
   readonly recorded: (peer: Aid, th: Uint8Array, epoch: number) => Promise<void>;
+  /** Whether the `tun` record was revoked: nothing is agreed with it. */
+  readonly isRevoked: (tunnelKey: Said) => boolean;
+  /** Milliseconds that the clock of `aid` was ahead when it was last heard; undefined: never heard. */
+  readonly skewOf: (aid: Aid) => number | undefined;
+  /** The other end has to begin: asks it for an agreement after `th`. */
+  readonly askRenewal: (aid: Aid, view: TunnelView, th: Uint8Array) => Promise<void>;
+  /** Tells the other end the epoch that this one has moved to, where clocks differ. */
+  readonly tellEpoch: (aid: Aid, view: TunnelView, epoch: number) => void;
   /** Asks for a sync session: the two ends hold different views. */
   readonly stale: (peer: PeerKey) => void;
 }
@@ -72,6 +91,16 @@ interface Remembered {
   readonly peer: Aid;
 }
 
+/** A fresh agreement that is wanted. */
+export interface Renewal {
+  readonly peer: Aid;
+  /** Milliseconds since the Unix epoch. */
+  readonly since: number;
+  /** SAIDs of the `tun` records. */
+  readonly own: Said;
+  readonly theirs: Said;
+}
+
 export class PairAgreements implements PairKeys {
   readonly #deps: PairAgreementsDeps;
   readonly #agreed = new Map<string, Agreed & { readonly peer: Aid }>();
@@ -79,6 +108,10 @@ export class PairAgreements implements PairKeys {
   readonly #listeners = new Set<(aid: Aid, view: TunnelView) => void>();
   /** Of the current epoch: every look at the devices asks for the keys of all pairs. */
   readonly #presharedKeys = new Map<string, EpochKey>();
+  /** Views for which a fresh agreement is wanted, by when that was; on disk too. */
+  readonly #renewals = new Map<string, Renewal>();
+  /** Epoch to which the other end has moved, where clocks differ. */
+  readonly #toldEpochs = new Map<string, number>();
   #runs = 0;
 
   private constructor(deps: PairAgreementsDeps) {
@@ -90,6 +123,8 @@ export class PairAgreements implements PairKeys {
     for await (const [key, { th, at, peer }] of deps.table.entries<Remembered>('agreed.')) {
       agreements.#agreed.set(key.slice('agreed.'.length), { th: Buffer.from(th, 'hex'), at, peer });
     }
+    for await (const [key, renewal] of deps.table.entries<Renewal>('renew.'))
+      agreements.#renewals.set(key.slice('renew.'.length), renewal);
     return agreements;
   }
 
@@ -119,13 +154,62 @@ export class PairAgreements implements PairKeys {
   async ensure(aid: Aid, view: TunnelView): Promise<Agreed | undefined> {
     const { identity, clock } = this.#deps;
     const held = this.agreed(aid, view);
-    const isFresh = held !== undefined && clock.now() - held.at < RENEW_MS;
-    if (isFresh || roleOf(identity.aid, aid) === 'responder') return held;
     const key = viewKey(identity.aid, aid, view);
+    const wanted = this.#renewals.get(key);
+    const isFresh = held !== undefined && wanted === undefined && clock.now() - held.at < RENEW_MS;
+    if (isFresh) return held;
+    if (roleOf(identity.aid, aid) === 'responder') {
+      if (held === undefined || wanted === undefined) return held;
+      await this.#deps.askRenewal(aid, view, held.th);
+      return this.agreed(aid, view);
+    }
     const running =
       this.#running.get(key) ?? this.#initiate(aid, view).finally(() => this.#running.delete(key));
     this.#running.set(key, running);
     return running;
+  }
+
+  /** Fresh agreements that are wanted and not made yet. */
+  get renewals(): readonly Renewal[] {
+    return [...this.#renewals.values()];
+  }
+
+  /**
+   * Replaces the agreement of `view` by a fresh one, now or as soon as the peer is there: that it is wanted is on disk.
+   * One made within the last seconds is fresh. @returns the agreement in force then
+   */
+  async renew(aid: Aid, view: TunnelView, pauseMs = RENEW_PAUSE_MS): Promise<Agreed | undefined> {
+    const { identity, clock, table } = this.#deps;
+    const held = this.agreed(aid, view);
+    if (held === undefined || clock.now() - held.at < pauseMs) return held;
+    const key = viewKey(identity.aid, aid, view);
+    const renewal = this.#renewals.get(key) ?? {
+      peer: aid,
+      since: clock.now(),
+      own: view.own,
+      theirs: view.peer,
+    };
+    this.#renewals.set(key, renewal);
+    await table.put({ [`renew.${key}`]: renewal });
+    return this.ensure(aid, view);
+  }
+
+  /** Whether the preshared key of the pair stays at its epoch because the clocks of the two ends differ too much. */
+  isPostponed(aid: Aid): boolean {
+    return Math.abs(this.#deps.skewOf(aid) ?? 0) > MAX_SKEW_MS;
+  }
+
+  /** The other end has moved to `epoch`: this one follows whatever its clock says. */
+  follow(aid: Aid, view: TunnelView, epoch: number): void {
+    const key = viewKey(this.#deps.identity.aid, aid, view);
+    if (Math.abs(epoch - this.epoch()) <= MAX_EPOCH_LEAD) this.#toldEpochs.set(key, epoch);
+  }
+
+  /** The epoch of the preshared key that the pair has now. */
+  async epochOf(aid: Aid, view: TunnelView): Promise<number> {
+    await this.presharedKey(aid, view);
+    const key = viewKey(this.#deps.identity.aid, aid, view);
+    return this.#presharedKeys.get(key)?.epoch ?? this.epoch();
   }
 
   async presharedKey(aid: Aid, view: TunnelView): Promise<Secret> {
@@ -135,7 +219,7 @@ export class PairAgreements implements PairKeys {
     if (
       cached !== undefined &&
       th !== undefined &&
-      cached.epoch >= this.epoch() &&
+      cached.epoch >= this.#dueEpoch(aid, name, cached.epoch) &&
       equalBytes(cached.th, th)
     )
       return cached.psk;
@@ -149,10 +233,18 @@ export class PairAgreements implements PairKeys {
     const held = await this.#deps.store.current(key);
     if (held === undefined)
       throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
+    const due = this.#dueEpoch(aid, viewKey(this.#deps.identity.aid, aid, view), held.epoch);
     // An end whose clock is behind stays at the epoch that the agreement began with.
-    if (held.epoch >= this.epoch()) return held;
+    if (held.epoch >= due) return held;
     held.psk[Symbol.dispose]();
-    return this.#deps.store.advance(key, this.epoch());
+    const next = await this.#deps.store.advance(key, due);
+    if (Math.abs(this.#deps.skewOf(aid) ?? 0) > NEAR_SKEW_MS) this.#deps.tellEpoch(aid, view, due);
+    return next;
+  }
+
+  #dueEpoch(aid: Aid, key: string, held: number): number {
+    const told = this.#toldEpochs.get(key) ?? 0;
+    return Math.max(told, this.isPostponed(aid) ? held : this.epoch());
   }
 
   epoch(): number {
@@ -170,10 +262,12 @@ export class PairAgreements implements PairKeys {
       if (peer !== aid || kept.has(key)) continue;
       this.#agreed.delete(key);
       this.#presharedKeys.delete(key);
+      this.#renewals.delete(key);
+      this.#toldEpochs.delete(key);
       const [lower, higher] = key.split('.') as [TunnelView['own'], TunnelView['own']];
       const view = identity.aid < aid ? { own: lower, peer: higher } : { own: higher, peer: lower };
       await store.remove(pairKey(this.#pair(aid, view)));
-      await table.put({ [`agreed.${key}`]: undefined });
+      await table.put({ [`agreed.${key}`]: undefined, [`renew.${key}`]: undefined });
     }
   }
 
@@ -209,7 +303,10 @@ export class PairAgreements implements PairKeys {
         )
           return undefined;
         const newest = this.#newestView(aid);
-        const view = newest === undefined ? undefined : await this.#view(aid, newest);
+        const isRevoked =
+          newest !== undefined &&
+          (this.#deps.isRevoked(newest.own) || this.#deps.isRevoked(newest.peer));
+        const view = newest === undefined || isRevoked ? undefined : await this.#view(aid, newest);
         if (view === undefined) return undefined;
         if (
           terms.initiator.tunnelRecord !== newest?.peer ||
@@ -243,8 +340,9 @@ export class PairAgreements implements PairKeys {
     const key = viewKey(identity.aid, aid, view);
     const at = clock.now();
     const remembered: Remembered = { th: Buffer.from(agreement.th).toString('hex'), at, peer: aid };
-    await table.put({ [`agreed.${key}`]: remembered });
+    await table.put({ [`agreed.${key}`]: remembered, [`renew.${key}`]: undefined });
     this.#agreed.set(key, { th: agreement.th, at, peer: aid });
+    this.#renewals.delete(key);
     this.#runs += 1;
     journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: remembered.th.slice(0, 16) });
     for (const listener of this.#listeners) listener(aid, view);

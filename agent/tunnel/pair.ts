@@ -18,9 +18,28 @@ export interface DrainingView extends ActiveView {
   readonly until: number;
 }
 
+/**
+ * How far a change to another view has come: newer keys are known (`waiting`), the peer stands on the device without
+ * the prefix (`staged`), packets wait on the new device (`parked`), the prefix has moved and the other end has not
+ * confirmed yet (`moved`).
+ */
+export type ChangeStep = 'waiting' | 'staged' | 'parked' | 'moved';
+
+/** A change under way. Each step is on disk before it is taken. */
+export interface PairChange extends TunnelView {
+  readonly step: ChangeStep;
+  /** The end whose key is new parks. */
+  readonly end: 'parking' | 'moving';
+  /** Milliseconds since the Unix epoch. */
+  readonly since: number;
+  /** Milliseconds since the Unix epoch; from then on the former view may be dropped when its place is needed. */
+  readonly deadline: number;
+}
+
 interface Remembered {
   readonly active?: ActiveView;
   readonly draining?: DrainingView;
+  readonly change?: PairChange;
 }
 
 export interface TargetView extends TunnelView {
@@ -34,7 +53,6 @@ export class Pair {
   readonly unagreedKey: Secret;
   readonly #table: StateTable;
   #remembered: Remembered;
-  target: TargetView | undefined;
   /** A parking or moving exchange of this pair is under way. */
   inTransition = false;
 
@@ -53,6 +71,22 @@ export class Pair {
     return this.#remembered.draining;
   }
 
+  get change(): PairChange | undefined {
+    return this.#remembered.change;
+  }
+
+  /** The view that is to follow, once it stands on the device. */
+  get target(): TargetView | undefined {
+    const { change } = this;
+    if (change?.step !== 'staged' && change?.step !== 'parked') return undefined;
+    return {
+      own: change.own,
+      peer: change.peer,
+      initiates: change.end === 'moving',
+      parked: change.step === 'parked',
+    };
+  }
+
   /** Every view in use or on the way. */
   views(): readonly TunnelView[] {
     return [this.active, this.target, this.draining].filter((view) => view !== undefined);
@@ -62,36 +96,77 @@ export class Pair {
     return this.views().some((view) => view.own === tunnelKey);
   }
 
-  /** Makes `view` the active one, on disk before anything is changed; the former drains until `until`. */
+  /** `view` is to follow. Nothing is written when that is known. @param waitMs from now to the deadline */
+  async want(view: TunnelView, now: number, waitMs: number): Promise<void> {
+    const { change } = this;
+    if (change !== undefined && sameView(change, view)) return;
+    const { own, peer } = view;
+    const wanted = { own, peer, end: 'parking', since: now, deadline: now + waitMs } as const;
+    await this.#save({ change: { ...wanted, step: 'waiting' } });
+  }
+
+  /** The change that {@link want} began is at `step` now. */
+  async reach(step: ChangeStep, end: PairChange['end']): Promise<void> {
+    const { change } = this;
+    if (change === undefined || (change.step === step && change.end === end)) return;
+    await this.#save({ change: { ...change, step, end } });
+  }
+
+  /** The change has ended, or is not wanted any more. */
+  async settle(): Promise<void> {
+    if (this.change !== undefined) await this.#save({ change: undefined });
+  }
+
+  /**
+   * Makes `view` the active one, on disk before anything is changed; the former drains until `until`. The end that moves
+   * has not ended its change with that.
+   */
   async activate(view: TunnelView, initiates: boolean, now: number, until: number): Promise<void> {
     const former = this.active;
-    if (!sameView(former, view) || former?.initiates !== initiates) {
-      const active: ActiveView = {
-        own: view.own,
-        peer: view.peer,
-        initiates,
-        generation: (former?.generation ?? 0) + 1,
-        since: now,
-      };
-      const draining =
-        former === undefined || sameView(former, view) ? this.draining : { ...former, until };
-      await this.#save(draining === undefined ? { active } : { active, draining });
-    }
-    this.target = undefined;
+    const change: PairChange | undefined =
+      initiates && this.change !== undefined ? { ...this.change, step: 'moved' } : undefined;
+    if (sameView(former, view) && former?.initiates === initiates)
+      return this.#save({ change: initiates ? change : undefined });
+    const active: ActiveView = {
+      own: view.own,
+      peer: view.peer,
+      initiates,
+      generation: (former?.generation ?? 0) + 1,
+      since: now,
+    };
+    const draining =
+      former === undefined || sameView(former, view) ? this.draining : { ...former, until };
+    await this.#save({ active, draining, change });
   }
 
   async drained(): Promise<void> {
-    const { active } = this;
-    await this.#save(active === undefined ? {} : { active });
+    await this.#save({ draining: undefined });
+  }
+
+  /** Lets go of views at once, without overlap. @returns whether the active one was among them */
+  async drop(isDropped: (view: TunnelView) => boolean): Promise<boolean> {
+    const { active, draining, change } = this.#remembered;
+    const gone = (view: TunnelView | undefined) => view !== undefined && isDropped(view);
+    if (![active, draining, change].some(gone)) return false;
+    await this.#save({
+      ...(gone(active) ? { active: undefined } : {}),
+      ...(gone(draining) ? { draining: undefined } : {}),
+      ...(gone(change) ? { change: undefined } : {}),
+    });
+    return gone(active);
   }
 
   async forget(): Promise<void> {
-    this.target = undefined;
     this.#remembered = {};
     await this.#table.put({ [`pair.${this.aid}`]: undefined });
   }
 
-  async #save(remembered: Remembered): Promise<void> {
+  async #save(
+    part: { readonly [K in keyof Remembered]: Remembered[K] | undefined },
+  ): Promise<void> {
+    const remembered = Object.fromEntries(
+      Object.entries({ ...this.#remembered, ...part }).filter(([, value]) => value !== undefined),
+    ) as Remembered;
     await this.#table.put({ [`pair.${this.aid}`]: remembered });
     this.#remembered = remembered;
   }

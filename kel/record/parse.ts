@@ -31,7 +31,7 @@ export function parseRecord(message: Uint8Array): ParsedRecord {
   if (!isRecordType(type)) {
     throw new RecordError(
       'RECORD_UNKNOWN_TYPE',
-      `record type: expected nod, tun, end, chr, log, rvk or tup, got ${String(type).slice(0, 16)}`,
+      `record type: expected nod, tun, end, chr, log, rvk, ack or tup, got ${String(type).slice(0, 16)}`,
     );
   }
   expectAtMost(maxRecordBytes(type), message);

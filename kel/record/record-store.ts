@@ -39,6 +39,7 @@ const retention: {
   chr: { keep: 4096, evict: false },
   log: { keep: 16, evict: true },
   rvk: { keep: 4096, evict: false },
+  ack: { keep: 256, evict: true },
   tup: { keep: 1024, evict: true },
 };
 

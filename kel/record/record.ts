@@ -124,6 +124,14 @@ export interface RevocationFields {
   readonly why: string;
 }
 
+/** `ack`: the issuer has applied a revocation. Not sealed: it is told fast, and often. */
+export interface AcknowledgementFields {
+  /** SAID of the `rvk` record. */
+  readonly r: Said;
+  /** Date-time at which it was applied. */
+  readonly at: string;
+}
+
 /** `tup`: tunnel proof, signed by both ends; the record's `i` is the lower AID and equals `a.i`. */
 export interface TunnelProofFields {
   readonly a: TunnelEndFields;
@@ -176,6 +184,7 @@ export interface RecordFields {
   chr: CharterFields;
   log: AuditLogFields;
   rvk: RevocationFields;
+  ack: AcknowledgementFields;
   tup: TunnelProofFields;
 }
 
@@ -201,6 +210,7 @@ export type EndRecord = RecordOf<'end'>;
 export type ChrRecord = RecordOf<'chr'>;
 export type LogRecord = RecordOf<'log'>;
 export type RvkRecord = RecordOf<'rvk'>;
+export type AckRecord = RecordOf<'ack'>;
 export type TupRecord = RecordOf<'tup'>;
 
 /** Any record; switch on `t`. */

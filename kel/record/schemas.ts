@@ -3,6 +3,7 @@ import { isIP, isIPv4, isIPv6 } from 'node:net';
 import type { Aid, Said } from '#kel/identifiers';
 import { isAid, isRecordSaid, isSaid, isSalt } from './qualified.ts';
 import type {
+  AcknowledgementFields,
   AuditLogFields,
   CharterFields,
   CheckpointFields,
@@ -125,6 +126,8 @@ const revocation: MapSchemas<RevocationFields> = {
   why: text(0, 280),
 };
 
+const acknowledgement: MapSchemas<AcknowledgementFields> = { r: ownSaid, at: dateTime };
+
 const checkpoint = map<CheckpointFields>({
   o: text(1, 256, /^[^\s+]+$/),
   n: integer(),
@@ -171,6 +174,7 @@ export const recordSchemas: { readonly [T in RecordType]: Schema<RecordOf<T>> } 
   ),
   log: record('log', auditLog),
   rvk: record('rvk', revocation),
+  ack: record('ack', acknowledgement),
   tup: checked(record('tup', tunnelProof), (it) => {
     if (it.i !== it.a.i) return `i equal to a.i ${it.a.i}`;
     return it.a.i < it.b.i ? undefined : `a.i lower than b.i ${it.b.i}`;

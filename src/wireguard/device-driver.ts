@@ -20,7 +20,7 @@ import type {
   InterfaceName,
   TunnelDriver,
 } from './tunnel-driver.ts';
-import type { UapiDevice } from './uapi.ts';
+import type { Keepalives, UapiDevice } from './uapi.ts';
 import { parseInterfaceName, ZERO_KEY } from './values.ts';
 
 /** One way of making, reading and configuring a WireGuard device. */
@@ -31,8 +31,13 @@ export interface DeviceBackend {
   create(name: InterfaceName): Promise<void>;
   /** @param listenPort the present one, for the way back when the new one is taken */
   set(name: InterfaceName, change: DeviceChange, listenPort: number): Promise<void>;
-  /** Sets `throwAway` as the private key and then `privateKey`, which the device has already. */
-  rekey(name: InterfaceName, throwAway: Secret, privateKey: Secret): Promise<void>;
+  /** Sets `throwAway` as the private key and then `privateKey`, which the device has already; sends the keepalives at once. */
+  rekey(
+    name: InterfaceName,
+    throwAway: Secret,
+    privateKey: Secret,
+    keepalives: Keepalives,
+  ): Promise<void>;
   /** Nothing happens when the device does not exist. */
   destroy(name: InterfaceName): Promise<void>;
   list(): Promise<readonly InterfaceName[]>;
@@ -82,7 +87,14 @@ export class DeviceDriver implements TunnelDriver {
     await this.#inOrder(name, async () => {
       const device = await this.#backend.get(name);
       using privateKey = device?.privateKey;
-      if (privateKey !== undefined) await this.#backend.rekey(name, throwAway, privateKey);
+      if (device === undefined || privateKey === undefined) return;
+      const keepalives = [...device.peers.values()].filter(({ keepalive }) => keepalive > 0);
+      await this.#backend.rekey(
+        name,
+        throwAway,
+        privateKey,
+        new Map(keepalives.map(({ publicKey, keepalive }) => [publicKey, keepalive])),
+      );
     });
   }
 

@@ -9,7 +9,7 @@ import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
 import { openSecretFile } from './secret-file.ts';
 import type { InterfaceName, TunnelDriver, WireGuardKey } from './tunnel-driver.ts';
-import type { UapiDevice } from './uapi.ts';
+import type { Keepalives, UapiDevice } from './uapi.ts';
 import { formatBase64Key } from './values.ts';
 import { parseWgDump } from './wg-dump.ts';
 
@@ -102,9 +102,25 @@ class KernelBackend implements DeviceBackend {
     if (failure !== undefined) throw failure;
   }
 
-  async rekey(name: InterfaceName, throwAway: Secret, privateKey: Secret): Promise<void> {
+  async rekey(
+    name: InterfaceName,
+    throwAway: Secret,
+    privateKey: Secret,
+    keepalives: Keepalives,
+  ): Promise<void> {
     for (const secret of [throwAway, privateKey])
       await this.#set(name, [{ secret, before: [], after: [] }], 'private-key');
+    for (const isOn of [false, true]) {
+      const peers = [...keepalives].map(
+        ([key, seconds]): Section => ({
+          secret: undefined,
+          before: ['peer', formatBase64Key(key)],
+          after: ['persistent-keepalive', isOn ? `${seconds}` : 'off'],
+        }),
+      );
+      for (let i = 0; i < peers.length; i += PEERS_PER_CALL)
+        await this.#set(name, peers.slice(i, i + PEERS_PER_CALL), '');
+    }
   }
 
   async destroy(name: InterfaceName): Promise<void> {

@@ -44,10 +44,28 @@ export function encodeSet(change: DeviceChange): Uint8Array {
   return join(lines);
 }
 
-/** Two private keys in one transaction: every session is no longer used for sending. @returns the request, as {@link encodeSet} */
-export function encodeRekey(throwAway: Secret, privateKey: Secret): Uint8Array {
-  return join(['set=1\n', 'private_key=', throwAway, '\n', 'private_key=', privateKey, '\n\n']);
+/**
+ * Two private keys in one transaction: no session is used for sending any more. A keepalive that is turned off and on is
+ * sent at once, and is the packet that starts the handshake.
+ * @returns the request, as {@link encodeSet}
+ */
+export function encodeRekey(
+  throwAway: Secret,
+  privateKey: Secret,
+  keepalives: Keepalives,
+): Uint8Array {
+  const lines: (string | Secret)[] = ['set=1\n'];
+  for (const key of [throwAway, privateKey]) lines.push('private_key=', key, '\n');
+  for (const [key, seconds] of keepalives) {
+    lines.push(`public_key=${key}\nupdate_only=true\n`);
+    for (const value of [0, seconds]) lines.push(`persistent_keepalive_interval=${value}\n`);
+  }
+  lines.push('\n');
+  return join(lines);
 }
+
+/** Seconds by peer; none is 0. */
+export type Keepalives = ReadonlyMap<WireGuardKey, number>;
 
 function pushPeer(lines: (string | Secret)[], peer: PeerChange): void {
   lines.push(`public_key=${peer.publicKey}\n`);

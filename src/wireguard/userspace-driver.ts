@@ -11,6 +11,7 @@ import {
   encodeGet,
   encodeRekey,
   encodeSet,
+  type Keepalives,
   parseGetReply,
   parseSetReply,
   type UapiDevice,
@@ -73,8 +74,13 @@ class UserspaceBackend implements DeviceBackend {
     if (failure !== undefined) throw failure;
   }
 
-  async rekey(name: InterfaceName, throwAway: Secret, privateKey: Secret): Promise<void> {
-    const request = encodeRekey(throwAway, privateKey);
+  async rekey(
+    name: InterfaceName,
+    throwAway: Secret,
+    privateKey: Secret,
+    keepalives: Keepalives,
+  ): Promise<void> {
+    const request = encodeRekey(throwAway, privateKey, keepalives);
     await exchangeUapi(this.#program.socketPath(name), request, parseSetReply);
   }
 

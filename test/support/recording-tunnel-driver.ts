@@ -57,8 +57,8 @@ export class RecordingTunnelDriver implements TunnelDriver {
         const message = `${name}: expected UDP port ${port} to be free, got one in use`;
         throw new WireGuardError('WIREGUARD_PORT_IN_USE', message);
       },
-      async rekey(name: InterfaceName, throwAway: Secret, privateKey: Secret) {
-        parseSetReply(existing(devices.get(name)).exchange(encodeRekey(throwAway, privateKey)));
+      async rekey(name: InterfaceName, ...keys: Parameters<typeof encodeRekey>) {
+        parseSetReply(existing(devices.get(name)).exchange(encodeRekey(...keys)));
       },
       async destroy(name: InterfaceName) {
         devices.delete(name);

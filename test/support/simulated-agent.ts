@@ -263,7 +263,7 @@ export class SimulatedAgent {
         overlay: overlay.driver(this.name, power),
       },
       {
-        tunnel: { prefix: 'km', port: 51_820, mtu: 1_420, keepalive: 25, drainMs: 180_000 },
+        tunnel: { prefix: 'km', port: 51_820, mtu: 1_420, keepalive: 25, drainMs: 180_000, changeMs: 900_000 },
         endpointHosts: [],
       },
     );

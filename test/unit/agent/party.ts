@@ -5,6 +5,7 @@ import { Identity, type IdentityDeps } from '#agent/identity/identity';
 import { Membership } from '#agent/membership/membership';
 import { RecordIntake } from '#agent/records/record-intake';
 import { RecordIssuer } from '#agent/records/record-issuer';
+import { Revocations } from '#agent/revocation/revocations';
 import { StateTable } from '#agent/state-table';
 import type { RecordFields } from '#kel/record/record';
 import { RecordStore } from '#kel/record/record-store';
@@ -83,6 +84,7 @@ export async function openParty(disk: Disk): Promise<Party> {
     table: await StateTable.open(db, 'suspension'),
     clock,
   });
+  const revocations = new Revocations({ records, kel, intake });
   const membership = await Membership.open({
     identity,
     records,
@@ -91,6 +93,7 @@ export async function openParty(disk: Disk): Promise<Party> {
     table,
     clock,
     suspensions,
+    revocations,
   });
   return { disk, clock, rng, identity, kel, records, intake, issuer, membership };
 }

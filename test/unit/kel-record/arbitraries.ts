@@ -114,6 +114,8 @@ const rvk = fc.record({
   why: printable(0, 280),
 });
 
+const ack = fc.record({ r: said, at: dateTime });
+
 const checkpoint: fc.Arbitrary<CheckpointFields> = fc.record({
   o: fc.constant('log.example/one'),
   n: uint32,
@@ -145,6 +147,6 @@ const tup = fc
   .filter(({ a, b }) => a.i < b.i);
 
 /** Fields that every schema accepts; `tup` needs the record's `i` to be `a.i`. */
-export const recordFields = { nod, tun, end, chr, log, rvk, tup } as {
+export const recordFields = { nod, tun, end, chr, log, rvk, ack, tup } as {
   readonly [T in RecordType]: fc.Arbitrary<RecordFields[T]>;
 };

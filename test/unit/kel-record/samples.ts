@@ -60,6 +60,7 @@ export const samples: RecordFields = {
     ret: 31_536_000,
   },
   rvk: { k: 'node', who: lowAid, from: dt, why: 'stolen' },
+  ack: { r: someSaid, at: dt },
   tup: {
     a: end(lowAid),
     b: end(highAid),

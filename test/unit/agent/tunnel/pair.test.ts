@@ -22,9 +22,18 @@ describe('pair', () => {
     const db = new FailingLevel();
     const pair = await open(db);
     assert.deepEqual(pair.views(), []);
-    pair.target = { ...view('a', 'x'), initiates: true, parked: true };
+    await pair.want(view('a', 'x'), 500, 100);
+    assert.deepEqual(pair.views(), [], 'wanted is not yet on the device');
+    await pair.reach('parked', 'parking');
+    assert.equal((await open(db)).target?.parked, true);
     assert.ok(pair.uses(said('a')) && !pair.uses(said('x')));
     await pair.activate(view('a', 'x'), true, 1_000, 9_000);
+    assert.deepEqual(
+      [pair.change?.step, pair.change?.since, pair.change?.deadline],
+      ['moved', 500, 600],
+    );
+    await pair.settle();
+    assert.equal(pair.change, undefined);
     assert.deepEqual(pair.active, {
       ...view('a', 'x'),
       initiates: true,
@@ -85,7 +94,8 @@ describe('pair', () => {
       const db = new FailingLevel();
       const pair = await open(db);
       await pair.activate(view('a', 'x'), true, 1, 2);
-      pair.target = { ...view('b', 'x'), initiates: false, parked: true };
+      await pair.want(view('b', 'x'), 2, 10);
+      await pair.reach('parked', 'parking');
       db.failAt(1, kind);
       await assert.rejects(pair.activate(view('b', 'x'), false, 3, 4), {
         code: 'STORE_WRITE_FAILED',
@@ -98,6 +108,41 @@ describe('pair', () => {
       await pair.activate(view('b', 'x'), false, 3, 4);
       assert.deepEqual([(await open(db)).active?.own, (await open(db)).draining?.own], ['b', 'a']);
     }
+  });
+
+  it('has one change under way, known on disk, begun once', async () => {
+    const db = new FailingLevel();
+    const pair = await open(db);
+    await pair.want(view('b', 'x'), 2, 10);
+    await pair.reach('staged', 'moving');
+    await pair.want(view('b', 'x'), 7, 10);
+    const expected = { ...view('b', 'x'), step: 'staged', end: 'moving', since: 2, deadline: 12 };
+    assert.deepEqual((await open(db)).change, expected);
+    assert.deepEqual(pair.target, { ...view('b', 'x'), initiates: true, parked: false });
+    await pair.want(view('c', 'x'), 7, 10);
+    assert.deepEqual(
+      [pair.change?.own, pair.change?.step, pair.target],
+      ['c', 'waiting', undefined],
+    );
+    await pair.settle();
+    await pair.reach('parked', 'parking');
+    assert.equal(pair.change, undefined, 'nothing is reached that is not wanted');
+  });
+
+  it('lets go of what was revoked, and of nothing else', async () => {
+    const db = new FailingLevel();
+    const pair = await open(db);
+    await pair.activate(view('a', 'x'), false, 1, 2);
+    await pair.activate(view('b', 'x'), false, 3, 4);
+    await pair.want(view('c', 'x'), 5, 6);
+    assert.equal(await pair.drop(({ own }) => own === 'z'), false);
+    assert.equal(await pair.drop(({ own }) => own === 'a'), false);
+    assert.deepEqual([pair.active?.own, pair.draining, pair.change?.own], ['b', undefined, 'c']);
+    assert.equal(await pair.drop(({ own }) => own === 'b'), true);
+    const again = await open(db);
+    assert.deepEqual([again.active, again.change?.own], [undefined, 'c']);
+    assert.equal(await pair.drop(({ peer }) => peer === 'x'), false);
+    assert.equal((await open(db)).change, undefined);
   });
 
   it('has a random key of its own in place of an agreed one', async () => {
