@@ -7,6 +7,7 @@ import type { RecordStore } from '#kel/record/record-store';
 import type { KelStore } from '#kel/store/kel-store';
 import { equalBytes } from '#src/bytes';
 import { type Clock, formatDateTime } from '#src/clock';
+import { wireguardPrivateKey } from '#src/crypto/wireguard-key';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
@@ -35,7 +36,14 @@ import {
 import { type DeviceSlots, Devices, type Slot } from './devices.ts';
 import { TunnelError } from './errors.ts';
 import { currentTunnelKeyOf, type OwnTunnelKeys } from './own-tunnel-keys.ts';
-import { type ActiveView, Pair, type TargetView } from './pair.ts';
+import {
+  type ActiveView,
+  type ChangeStep,
+  type DrainingView,
+  Pair,
+  type PairChange,
+  type TargetView,
+} from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
 import {
   HANDSHAKE_MS,
@@ -54,6 +62,8 @@ export interface TunnelSettings extends DeviceSlots {
   readonly keepalive: number;
   /** How long the former key of a rotated tunnel stays, in milliseconds. */
   readonly drainMs: number;
+  /** How long a change waits for a peer that cannot be reached before its former key may go, in milliseconds. */
+  readonly changeMs: number;
 }
 
 export interface TunnelsDeps {
@@ -70,7 +80,32 @@ export interface TunnelsDeps {
   readonly rng: Rng;
   readonly table: StateTable;
   readonly journal: Journal;
+  /** Whether the `tun` record was revoked: no view uses it any more. */
+  readonly isRevoked: (tunnelKey: Said) => boolean;
 }
+
+/** One pair as `rotate status` shows it. */
+export interface PairProgress {
+  readonly aid: Aid;
+  readonly active: ActiveView | undefined;
+  readonly change: PairChange | undefined;
+  readonly draining: DrainingView | undefined;
+}
+
+/** What happened to a pair, with what the own device counted: for the audit log. */
+export interface PairReceipt {
+  readonly step: 'staged' | 'warmed' | 'flipped' | 'drained';
+  readonly view: TunnelView;
+  /** Whether the establishment event of either key differs from that of the view before. */
+  readonly kind: ChangeKind;
+  readonly generation: number;
+  /** Of the peer on the own device: -1 without a device. */
+  readonly rxBytes: number;
+  readonly txBytes: number;
+}
+
+/** `first`: there was no tunnel before. */
+export type ChangeKind = 'first' | 'id' | 'tunnel';
 
 /** One tunnel as `status` and the proof see it. */
 export interface TunnelStatus {
@@ -85,6 +120,7 @@ export interface TunnelListener {
   /** A view became active and its handshake was seen, at both ends. */
   established(aid: Aid, view: ActiveView): void;
   removed(aid: Aid, reason: string): void;
+  receipt(aid: Aid, receipt: PairReceipt): void;
 }
 
 const HANDSHAKE_POLL_MS = 50;
@@ -126,6 +162,87 @@ export class Tunnels {
     return (
       this.#devices.assigned.size > 1 || [...this.#pairs.values()].some((pair) => pair.inTransition)
     );
+  }
+
+  /** Every pair, in AID order. */
+  progress(): readonly PairProgress[] {
+    return [...this.#pairs.values()]
+      .map(({ aid, active, change, draining }) => ({ aid, active, change, draining }))
+      .sort((a, b) => (a.aid < b.aid ? -1 : 1));
+  }
+
+  activeView(aid: Aid): ActiveView | undefined {
+    return this.#pairs.get(aid)?.active;
+  }
+
+  /** What a change from `former` to `view` is. */
+  kindOf(former: TunnelView | undefined, view: TunnelView): ChangeKind {
+    if (former === undefined) return 'first';
+    const establishment = (said: Said) => {
+      const record = this.#deps.records.get(said)?.record;
+      return record?.t === 'tun' ? record.es.d : undefined;
+    };
+    const isSame =
+      establishment(former.own) === establishment(view.own) &&
+      establishment(former.peer) === establishment(view.peer);
+    return isSame ? 'tunnel' : 'id';
+  }
+
+  /** Why the own key cannot change now; undefined when it can, by {@link makeRoom}. */
+  obstacle(): string | undefined {
+    const now = this.#deps.clock.now();
+    const until = (ms: number) => new Date(ms).toISOString();
+    for (const { aid, inTransition, active, change, draining } of this.#pairs.values()) {
+      if (inTransition) return `the tunnel to ${aid} changes over at this moment`;
+      const isLate = change === undefined || change.deadline <= now;
+      if (active !== undefined && active.own !== this.#deps.ownKeys.currentRecord && !isLate)
+        return `the tunnel to ${aid} still has the key before; waited for until ${until(change.deadline)}`;
+      if (draining !== undefined && draining.own !== active?.own && draining.until > now)
+        return `the former key of the tunnel to ${aid} drains until ${until(draining.until)}`;
+    }
+    return undefined;
+  }
+
+  /**
+   * A slot for a new own key: peers that did not come along until the deadline lose the view that they have.
+   * Throws TUNNEL_BUSY.
+   */
+  async makeRoom(): Promise<void> {
+    const { ownKeys, journal } = this.#deps;
+    const obstacle = this.obstacle();
+    if (obstacle !== undefined) throw new TunnelError('TUNNEL_BUSY', obstacle);
+    const current = ownKeys.currentRecord;
+    for (const pair of this.#pairs.values()) {
+      const wasUp = await pair.drop((view) => view.own !== current);
+      if (!wasUp) continue;
+      journal.warn('tunnel.left-behind', { aid: pair.aid });
+      this.#removed(pair.aid, 'it did not follow the last rotation in time');
+    }
+    await this.reconcile();
+  }
+
+  /** Writes the preshared key that is agreed now; true when a device carries the view. */
+  async write(aid: Aid): Promise<boolean> {
+    const view = this.activeView(aid);
+    if (view === undefined) return false;
+    await this.#reconcileDevice(view.own);
+    return true;
+  }
+
+  /**
+   * Waits for a handshake with `aid` later than `since`, and forces one (with all peers of the device) when there is none yet.
+   * Throws TUNNEL_NO_HANDSHAKE.
+   */
+  async rekey(aid: Aid, since: number): Promise<void> {
+    const { driver, rng } = this.#deps;
+    const view = this.activeView(aid);
+    const slot = view === undefined ? undefined : this.#devices.assigned.get(view.own);
+    if (view === undefined || slot === undefined)
+      throw new TunnelError('TUNNEL_NO_HANDSHAKE', `there is no tunnel to ${aid}`);
+    if ((await this.#lastHandshake(view)) > since) return;
+    using throwAway = wireguardPrivateKey(Secret.take(rng.bytes(32)));
+    await driver.rekey(slot.name, throwAway);
+    await this.#handshake(view, since + 1);
   }
 
   /** Brings the devices to the desired state, then follows every change until `signal` aborts. Devices stay when it does. */
@@ -236,13 +353,19 @@ export class Tunnels {
     }
   }
 
-  /** Pairs follow the charter: members in, others out at once. */
+  /** Pairs follow the charter and revocations: members in, others out at once, revoked keys out of use at once. */
   async #syncPairs(): Promise<void> {
     const { membership, table, rng, pairKeys, journal } = this.#deps;
     const members = new Set(membership.others().map(({ aid }) => aid));
     for (const aid of members) {
-      if (!this.#pairs.has(aid))
-        this.#pairs.set(aid, new Pair(table, aid, Secret.take(rng.bytes(32))));
+      if (this.#pairs.has(aid)) continue;
+      const pair = new Pair(table, aid, Secret.take(rng.bytes(32)));
+      await this.#resume(pair);
+      this.#pairs.set(aid, pair);
+    }
+    for (const pair of this.#pairs.values()) {
+      await this.#dropRevoked(pair);
+      await this.#follow(pair);
     }
     for (const [aid, pair] of this.#pairs) {
       if (members.has(aid)) continue;
@@ -253,21 +376,80 @@ export class Tunnels {
       const reason =
         membership.suspensionOf(aid) === undefined ? 'not a member' : 'suspended for duplicity';
       journal.info('tunnel.removed', { aid, reason });
-      if (wasUp) for (const listener of this.#listeners) listener.removed(aid, reason);
+      if (wasUp) this.#removed(aid, reason);
     }
   }
 
+  /** After a restart: the device shows whether the other end has moved while nobody looked. */
+  async #resume(pair: Pair): Promise<void> {
+    const { change } = pair;
+    if (change?.step !== 'parked') return;
+    const now = this.#deps.clock.now();
+    if ((await this.#lastHandshake(change)) > now - SESSION_MS)
+      await pair.activate(change, false, now, now + this.#settings.drainMs);
+    else await pair.reach('staged', change.end);
+  }
+
+  async #dropRevoked(pair: Pair): Promise<void> {
+    const { isRevoked, pairKeys } = this.#deps;
+    const revoked = (view: TunnelView) => isRevoked(view.own) || isRevoked(view.peer);
+    if (![...pair.views(), pair.change].some((view) => view !== undefined && revoked(view))) return;
+    const wasUp = await pair.drop(revoked);
+    await pairKeys.retire(pair.aid, this.#keptViews(pair));
+    if (wasUp) this.#removed(pair.aid, 'key epoch revoked');
+  }
+
+  /** A pair that is not on the newest keys of both ends has a change under way, with a deadline. */
+  async #follow(pair: Pair): Promise<void> {
+    if (pair.inTransition) return;
+    const view = this.#deps.ownKeys.currentRecord && this.#targetView(pair.aid);
+    if (view === undefined) return;
+    if (!sameView(pair.active, view))
+      await pair.want(view, this.#deps.clock.now(), this.#settings.changeMs);
+    else if (pair.change !== undefined && !sameView(pair.change, view)) await pair.settle();
+  }
+
+  #keptViews(pair: Pair): readonly TunnelView[] {
+    return pair.change === undefined ? pair.views() : [...pair.views(), pair.change];
+  }
+
+  #removed(aid: Aid, reason: string): void {
+    for (const listener of this.#listeners) listener.removed(aid, reason);
+  }
+
   async #ownDevices(): Promise<readonly OwnDevice[]> {
-    const { ownKeys } = this.#deps;
-    const live = new Set<Said>([ownKeys.current.record.d]);
+    const { ownKeys, isRevoked, driver } = this.#deps;
+    for (const tunnelKey of this.#devices.assigned.keys())
+      if (isRevoked(tunnelKey)) await this.#devices.release(tunnelKey, driver);
+    const live = new Set<Said>();
     for (const pair of this.#pairs.values()) for (const view of pair.views()) live.add(view.own);
+    live.add(ownKeys.current.record.d);
     const devices: OwnDevice[] = [];
     for (const tunnelKey of live) {
+      if (isRevoked(tunnelKey)) continue;
+      if (!(await this.#canLoad(tunnelKey))) continue;
       const slot = await this.#devices.assign(tunnelKey);
       const { wireguard } = await ownKeys.load(tunnelKey);
       devices.push({ tunnelKey, name: slot.name, privateKey: wireguard, listenPort: slot.port });
     }
     return devices;
+  }
+
+  /** The key of two establishment events ago cannot be derived any more: what used it has ended. */
+  async #canLoad(tunnelKey: Said): Promise<boolean> {
+    const { ownKeys } = this.#deps;
+    try {
+      await ownKeys.load(tunnelKey);
+      return true;
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'IDENTITY_KEYS_LOST') throw error;
+      if (tunnelKey === ownKeys.current.record.d) throw error;
+      for (const pair of this.#pairs.values()) {
+        const wasUp = await pair.drop((view) => view.own === tunnelKey);
+        if (wasUp) this.#removed(pair.aid, 'the key of the tunnel is two rotations old');
+      }
+      return false;
+    }
   }
 
   async #removeUnwanted(wanted: ReadonlySet<Said>): Promise<void> {
@@ -353,6 +535,7 @@ export class Tunnels {
     const establishment = kel.state(aid)?.establishment.said;
     if (establishment === undefined) return undefined;
     const peer = currentTunnelKeyOf(records, aid, establishment, formatDateTime(clock.now()));
+    if (peer !== undefined && this.#deps.isRevoked(peer.d)) return undefined;
     return peer === undefined ? undefined : { own: ownKeys.current.record.d, peer: peer.d };
   }
 
@@ -396,6 +579,15 @@ export class Tunnels {
     if (agreed === undefined) return true;
     if (sameView(pair.active, view)) {
       await this.reconcile();
+      // The other end did not come to say that it saw the handshake; the own device shows it.
+      if (pair.change !== undefined && (await this.#lastHandshake(view)) > pair.change.since)
+        await pair.settle();
+      return true;
+    }
+    if ((await this.#lastHandshake(view)) > clock.now() - SESSION_MS) {
+      // An attempt that broke off has moved the other end all the same, and it has let go of the former key.
+      await this.#activate(pair, view, false);
+      this.#established(pair);
       return true;
     }
     const ownIsNew = pair.active?.own !== view.own;
@@ -415,8 +607,10 @@ export class Tunnels {
     pair.inTransition = true;
     let stream: MessageStream | undefined;
     try {
-      pair.target = { ...view, initiates: false, parked: false };
+      const former = pair.active;
+      await this.#reach(pair, view, 'staged', 'parking');
       await this.reconcile();
+      await this.#receipt(pair, 'staged', view, former);
       stream = await network.open(peer, transitionProtocol, transitionLimits);
       await runParking(
         stream,
@@ -424,15 +618,20 @@ export class Tunnels {
         { parking: view.own, moving: view.peer, th: agreed.th },
         {
           park: async () => {
-            pair.target = { ...view, initiates: false, parked: true };
+            await this.#reach(pair, view, 'parked', 'parking');
             await this.#reconcileDevice(view.own);
           },
-          handshake: () => this.#handshake(view),
+          handshake: () => this.#handshake(view, clock.now() - SESSION_MS),
           activate: () => this.#activate(pair, view, false),
-          unpark: () => this.#setTarget(pair, { ...view, initiates: false, parked: false }),
+          unpark: async () => {
+            await this.#reach(pair, view, 'staged', 'parking');
+            await this.reconcile();
+          },
         },
       );
       await this.reconcile();
+      await this.#receipt(pair, 'warmed', view, former);
+      await this.#receipt(pair, 'flipped', view, former);
       this.#established(pair);
     } catch (error) {
       stream?.abort(error as Error);
@@ -464,6 +663,7 @@ export class Tunnels {
 
   #movingSteps(pair: Pair, change: { isOurs: boolean }): MovingSteps {
     let view: TunnelView | undefined;
+    let former: TunnelView | undefined;
     return {
       stage: async (prepare) => {
         if (pair.inTransition)
@@ -471,14 +671,20 @@ export class Tunnels {
         view = this.#checkPrepare(pair, prepare);
         pair.inTransition = true;
         change.isOurs = true;
-        if (!sameView(pair.active, view))
-          await this.#setTarget(pair, { ...view, initiates: true, parked: false });
+        former = pair.active;
+        if (sameView(pair.active, view)) return;
+        await this.#reach(pair, view, 'staged', 'moving');
+        await this.reconcile();
+        await this.#receipt(pair, 'staged', view, former);
       },
       move: () => this.#activate(pair, view as TunnelView, true),
       settle: async () => {
+        await this.#receipt(pair, 'warmed', view as TunnelView, former);
+        await this.#receipt(pair, 'flipped', view as TunnelView, former);
+        await pair.settle();
         // The former key of a peer that rotated is of no use here once the new one has its handshake.
         if (pair.draining !== undefined && pair.draining.own === pair.active?.own)
-          await pair.drained();
+          await this.#drained(pair, pair.draining);
         await this.reconcile();
       },
     };
@@ -501,9 +707,15 @@ export class Tunnels {
     return view;
   }
 
-  async #setTarget(pair: Pair, target: TargetView): Promise<void> {
-    pair.target = target;
-    await this.reconcile();
+  /** On disk first; newer keys that came meanwhile end this attempt. */
+  async #reach(
+    pair: Pair,
+    view: TunnelView,
+    step: ChangeStep,
+    end: PairChange['end'],
+  ): Promise<void> {
+    await pair.want(view, this.#deps.clock.now(), this.#settings.changeMs);
+    await pair.reach(step, end);
   }
 
   async #activate(pair: Pair, view: TunnelView, initiates: boolean): Promise<void> {
@@ -520,27 +732,63 @@ export class Tunnels {
     void clock.sleep(Math.max(0, draining.until - clock.now()), this.#signal).then(
       async () => {
         if (!sameView(pair.draining, draining)) return;
-        await pair.drained();
-        await this.#deps.pairKeys.retire(pair.aid, pair.views());
+        await this.#drained(pair, draining);
+        await this.#deps.pairKeys.retire(pair.aid, this.#keptViews(pair));
         this.reconcileSoon();
       },
       () => undefined,
     );
   }
 
+  /**
+   * The moving end starts handshakes with the new key only after it has moved for good. So one that an earlier attempt
+   * brought, whose end this side did not hear of, counts as well: the other end has let go of the former key.
+   */
   async #handshake(view: TunnelView, since: number): Promise<void> {
-    const { driver, clock } = this.#deps;
-    const slot = this.#devices.assigned.get(view.own);
-    const key = this.#keyOf(view.peer);
-    for (
-      const end = clock.now() + HANDSHAKE_MS;
-      slot !== undefined && key !== undefined && clock.now() < end;
-    ) {
-      const state = await driver.read(slot.name);
-      if ((state?.peers.get(key)?.lastHandshake ?? 0) > clock.now() - SESSION_MS) return;
+    const { clock } = this.#deps;
+    for (const end = clock.now() + HANDSHAKE_MS; clock.now() < end; ) {
+      if ((await this.#lastHandshake(view)) >= since) return;
       await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
     }
     throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
+  }
+
+  /** Milliseconds since the Unix epoch; 0: never. */
+  async #lastHandshake(view: TunnelView): Promise<number> {
+    return (await this.#peerState(view))?.lastHandshake ?? 0;
+  }
+
+  async #peerState(view: TunnelView): Promise<PeerState | undefined> {
+    const slot = this.#devices.assigned.get(view.own);
+    const key = this.#keyOf(view.peer);
+    if (slot === undefined || key === undefined) return undefined;
+    return (await this.#deps.driver.read(slot.name))?.peers.get(key);
+  }
+
+  async #drained(pair: Pair, draining: DrainingView): Promise<void> {
+    await this.#receipt(pair, 'drained', draining, pair.active);
+    await pair.drained();
+  }
+
+  /** Never in the way of packets: the caller has none waiting. */
+  async #receipt(
+    pair: Pair,
+    step: PairReceipt['step'],
+    view: TunnelView,
+    other: TunnelView | undefined,
+  ): Promise<void> {
+    const kind = this.kindOf(other, view);
+    if (kind === 'first') return;
+    const state = await this.#peerState(view).catch(() => undefined);
+    const receipt: PairReceipt = {
+      step,
+      view,
+      kind,
+      generation: pair.active?.generation ?? 0,
+      rxBytes: Number(state?.rxBytes ?? -1n),
+      txBytes: Number(state?.txBytes ?? -1n),
+    };
+    for (const listener of this.#listeners) listener.receipt(pair.aid, receipt);
   }
 
   #established(pair: Pair): void {
