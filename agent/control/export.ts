@@ -2,6 +2,7 @@
 import type { Aid } from '#kel/identifiers';
 import type { RecordType } from '#kel/record/record';
 import { checkpointOfNote } from '#src/audit/checkpoint';
+import { withDelegators } from '../node/delegators.ts';
 import type { Organisation } from '../organisation.ts';
 import { buildDossier } from '../provenance/dossier.ts';
 
@@ -11,7 +12,9 @@ const EXPORTED: readonly RecordType[] = ['log', 'chr', 'tun', 'rvk'];
 export async function exportEvidence(organisation: Organisation): Promise<Uint8Array> {
   const { identity, kel, records, provenance, membership, drivers } = organisation;
   const checkpoints = await anchoredCheckpoints(organisation);
-  const aids = [...membership.known()].filter((aid) => kel.state(aid) !== undefined);
+  const aids = [...withDelegators(membership.known(), kel)].filter(
+    (aid) => kel.state(aid) !== undefined,
+  );
   const { establishment, sn, said } = identity.state;
   return buildDossier(
     {

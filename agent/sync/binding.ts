@@ -13,6 +13,7 @@ import type { EstablishedKeys, KelStore } from '#kel/store/kel-store';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { type Clock, parseDateTime } from '#src/clock';
 import type { PeerKey } from '../network/network.ts';
+import { delegatorsIn } from '../node/delegators.ts';
 import { SyncError } from './errors.ts';
 import type { LogHead } from './messages.ts';
 
@@ -105,7 +106,9 @@ export async function verifyStranger(
   const verifier = new LogVerifier(deps.verifySignature);
   verifier.feed(log);
   const { aids } = verifier.finish();
-  if (aids.length !== 1 || aids[0]?.aid !== head.aid)
+  const above = delegatorsIn(log, head.aid);
+  const isOfHead = aids.some(({ aid }) => aid === head.aid);
+  if (!isOfHead || aids.some(({ aid }) => aid !== head.aid && !above.includes(aid)))
     throw new SyncError('SYNC_NOT_BOUND', `the log sent is not the log of ${head.aid}`);
   return verifyEndpoints(
     { ...deps, kel: verifier },

@@ -5,7 +5,7 @@
 import type { Aid } from '#kel/identifiers';
 import type { PeerKey } from '../network/network.ts';
 
-/** Strangers kept, and bytes of log per stranger. */
+/** Strangers kept, and bytes of log per stranger, those of its delegators included. */
 export const MAX_KNOCKS = 64;
 export const MAX_STRANGER_LOG = 256 * 1024;
 

@@ -15,6 +15,7 @@ import type { KelStore, MessageOutcome } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
 import type { KeyId, KeyStore, SigningAlgorithm } from '#src/keystore/key-store';
 import { SerialQueue } from '#src/serial-queue';
+import { delegatorsIn } from '../node/delegators.ts';
 import type { StateTable } from '../state-table.ts';
 import type { WitnessErrorCode } from './errors.ts';
 import type { WitnessAnswer } from './messages.ts';
@@ -148,9 +149,9 @@ export class Witness {
   /** Takes in what comes before an event that was `behind`. @param stream attacker-controlled */
   async catchUp(stream: Uint8Array): Promise<void> {
     // The delegator of an AID that is served comes with it, and is held to the same rules as everybody.
-    const delegators = this.#delegators(stream);
+    const above = new Set([...this.#wanted].flatMap((aid) => [aid, ...delegatorsIn(stream, aid)]));
     await this.#deps.kel.process(stream, {
-      accepts: (aid) => this.serves(aid) || delegators.has(aid),
+      accepts: (aid) => this.serves(aid) || above.has(aid),
     });
   }
 
@@ -253,24 +254,6 @@ export class Witness {
     };
     await this.#deps.table.put({ [key]: stored });
     this.#conflicts.set(key, conflict);
-  }
-
-  /** Delegators of AIDs that are served, as far as asked for here or named by an inception in `stream`, and theirs in turn. */
-  #delegators(stream: Uint8Array): ReadonlySet<Aid> {
-    const named = new Map<Aid, Aid>();
-    for (const item of parseStream(stream)) {
-      if (item.type !== 'message') continue;
-      const event = tryParse(item.body);
-      if (event !== undefined && isInception(event) && event.delegator !== undefined)
-        named.set(event.aid, event.delegator);
-    }
-    const found = new Set<Aid>(this.#wanted);
-    for (const aid of named.keys()) {
-      if (!this.serves(aid) && !this.#wanted.has(aid)) continue;
-      for (let at = named.get(aid); at !== undefined && !found.has(at); at = named.get(at))
-        found.add(at);
-    }
-    return found;
   }
 }
 

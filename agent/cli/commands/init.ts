@@ -1,15 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import type { Secret } from '#src/secret';
-import { composeLocal, createKeyStore, hasState, systemRng } from '../../compose.ts';
-import { type Config, parseConfig, readConfig } from '../../config/config.ts';
-import { ConfigError } from '../../config/errors.ts';
-import { askSecret, readSecretFile } from '../../config/secrets.ts';
+import type { Config } from '../../config/config.ts';
 import { identityJson } from '../../control/status.ts';
-import { IdentityError } from '../../identity/errors.ts';
 import { createOrganisation } from '../../organisation.ts';
-import { type Command, type Invocation, optionText } from '../command.ts';
-import { exitCodes, type Io, note, print, printJson, UsageError } from '../io.ts';
+import { type Command, optionText } from '../command.ts';
+import { exitCodes, type Io, note, print, printJson } from '../io.ts';
+import { inNewState, newStateOptions } from '../new-state.ts';
 
 export const init: Command = {
   name: 'init',
@@ -22,90 +16,28 @@ the key event log: one signing key now, the next one made and committed to alrea
       value: 'NAME',
       does: 'name of the organisation, for a new configuration file',
     },
-    state: { type: 'string', value: 'DIR', does: 'state directory, for a new configuration file' },
-    endpoint: {
-      type: 'string',
-      value: 'IP',
-      does: 'address under which UDP reaches this node, for a new configuration file',
-    },
-    'secret-file': {
-      type: 'string',
-      value: 'FILE',
-      does: 'file (mode 0600) with the passphrase or PIN; kept in a new configuration file',
-    },
-    'generate-secret': {
-      type: 'boolean',
-      does: 'write a random passphrase to the secret file, so that the agent starts unattended',
-    },
+    ...newStateOptions,
   },
   async run(invocation) {
     const { io } = invocation;
-    const made = new Made();
-    try {
-      const config = existsSync(invocation.config)
-        ? readConfig(invocation.config)
-        : writeConfig(invocation, made);
-      if (hasState(config))
-        throw new IdentityError(
-          'IDENTITY_EXISTS',
-          `${config.stateDir} already holds an organisation`,
-        );
-      made.directory(config.stateDir, 0o700);
-      made.whateverAppearsIn(config.stateDir);
-      using secret = await newSecret(config, invocation, made);
-      const organisation = await createOrganisation(
-        await composeLocal(
-          config,
-          () => createKeyStore(config, secret),
-          (line) => io.stderr.write(line),
-        ),
-        {
-          algorithm: config.keyStore.algorithm,
-          kind: config.log.kind,
-        },
-      );
-      const identity = identityJson(organisation);
-      await organisation.close();
-      if (invocation.json)
-        printJson(io, { schema: 'kelmesh.id/1', config: config.file, ...identity });
-      else describe(io, config, String(identity['aid']));
-      return exitCodes.ok;
-    } catch (error) {
-      made.remove();
-      throw error;
-    }
+    const { config, result } = await inNewState(
+      invocation,
+      optionText(invocation, 'name'),
+      async (drivers, { keyStore, log }) => {
+        const organisation = await createOrganisation(drivers, {
+          algorithm: keyStore.algorithm,
+          kind: log.kind,
+        });
+        const identity = identityJson(organisation);
+        await organisation.close();
+        return identity;
+      },
+    );
+    if (invocation.json) printJson(io, { schema: 'kelmesh.id/1', config: config.file, ...result });
+    else describe(io, config, String(result['aid']));
+    return exitCodes.ok;
   },
 };
-
-/** What this run has made: it goes again when the run fails, so that it can be tried again. */
-class Made {
-  readonly #paths: string[] = [];
-  readonly #former = new Map<string, ReadonlySet<string>>();
-
-  directory(path: string, mode: number): void {
-    const first = mkdirSync(path, { recursive: true, mode });
-    if (first !== undefined) this.#paths.push(first);
-  }
-
-  /** The file must not be there yet. */
-  file(path: string, text: string, mode: number): void {
-    // Who may read the file may enter the directory.
-    this.directory(dirname(path), mode | ((mode & 0o444) >> 2));
-    writeFileSync(path, text, { mode, flag: 'wx' });
-    this.#paths.push(path);
-  }
-
-  whateverAppearsIn(directory: string): void {
-    this.#former.set(directory, new Set(readdirSync(directory)));
-  }
-
-  remove(): void {
-    for (const [directory, former] of this.#former)
-      for (const name of readdirSync(directory).filter((name) => !former.has(name)))
-        rmSync(join(directory, name), { recursive: true, force: true });
-    for (const path of this.#paths.reverse()) rmSync(path, { recursive: true, force: true });
-  }
-}
 
 function describe(io: Io, config: Config, aid: string): void {
   print(io, `AID ${aid}`);
@@ -114,57 +46,4 @@ function describe(io: Io, config: Config, aid: string): void {
     io,
     'next: `kelmesh mesh create NAME` to found a mesh, or `kelmesh mesh join LINE` with a line from a governor; then `kelmesh up`',
   );
-}
-
-function writeConfig(invocation: Invocation, made: Made): Config {
-  const name = optionText(invocation, 'name');
-  const file = resolve(invocation.config);
-  if (name === undefined)
-    throw new ConfigError('CONFIG_NOT_FOUND', `${file} does not exist`, {
-      hint: 'Give --name NAME, and a file is written',
-    });
-  const state = optionText(invocation, 'state');
-  const endpoint = optionText(invocation, 'endpoint');
-  const secretFile =
-    optionText(invocation, 'secret-file') ??
-    (invocation.options['generate-secret'] === true
-      ? join(state ?? '/var/lib/kelmesh', 'secret')
-      : undefined);
-  const text = [
-    '# Kelmesh. `kelmesh config check --help` lists every key.',
-    `name = ${JSON.stringify(name)}`,
-    ...(state === undefined ? [] : [`state = ${JSON.stringify(resolve(state))}`]),
-    ...(secretFile === undefined
-      ? []
-      : ['', '[keystore]', `secret-file = ${JSON.stringify(resolve(secretFile))}`]),
-    ...(endpoint === undefined
-      ? []
-      : ['', '[tunnel]', `endpoints = [${JSON.stringify(endpoint)}]`]),
-    '',
-  ].join('\n');
-  const config = parseConfig(text, file);
-  made.file(file, text, 0o644);
-  return config;
-}
-
-async function newSecret(config: Config, invocation: Invocation, made: Made): Promise<Secret> {
-  const { io } = invocation;
-  const file = config.keyStore.secretFile;
-  if (invocation.options['generate-secret'] === true) {
-    if (file === undefined)
-      throw new UsageError(
-        '--generate-secret needs keystore.secret-file in the configuration, or --secret-file',
-      );
-    if (existsSync(file))
-      throw new ConfigError('CONFIG_EXISTS', `${file} is there already`, {
-        hint: 'Leave --generate-secret away to use the secret in it',
-      });
-    made.file(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, 0o600);
-  }
-  if (file !== undefined) return readSecretFile(file);
-  const secret = await askSecret('new passphrase or PIN', io.stdin, io.stderr);
-  using again = await askSecret('the same again', io.stdin, io.stderr);
-  if (secret.length === 0 || !secret.equals(again))
-    throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
-  return secret;
 }
