@@ -53,9 +53,6 @@ const MAX_EPOCH_LEAD = 2;
 /** Refusals that a sync session may cure. */
 const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
 
-/** Refusals that a sync session may cure. */
-const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
-
 export interface PairAgreementsDeps {
   readonly identity: Identity;
   readonly membership: Membership;
