@@ -127,9 +127,7 @@ export class Identity {
 
   /** Incepts a new AID: one key, its successor committed to by digest. Throws IDENTITY_EXISTS. */
   static async create(deps: IdentityDeps, options: InceptionOptions): Promise<Identity> {
-    const local = await settle(deps, readLocal(deps));
-    if (local !== undefined)
-      throw new IdentityError('IDENTITY_EXISTS', `identity ${local.aid} is already here`);
+    await expectNone(deps);
     const inception = await prepareInception(deps, options);
     await submit(deps, inception.current, inception.event);
     return new Identity(deps, await settled(deps, undefined));
@@ -143,13 +141,7 @@ export class Identity {
     deps: IdentityDeps,
     options: InceptionOptions & { readonly delegator: Aid },
   ): Promise<PendingEvent> {
-    const local = await settle(deps, readLocal(deps));
-    const waiting = Identity.pending(deps.table);
-    if (local !== undefined || waiting !== undefined)
-      throw new IdentityError(
-        'IDENTITY_EXISTS',
-        `identity ${local?.aid ?? waiting?.aid} is already here`,
-      );
+    await expectNone(deps);
     const { event, current } = await prepareInception(deps, options);
     return makePending(deps, current, { ...event, type: 'dip', witnesses: [], threshold: 0 });
   }
@@ -441,6 +433,14 @@ export class Identity {
       `the log of ${this.aid} names ${what} ${named.join(', ')}, the key store holds ${held.join(', ')}`,
     );
   }
+}
+
+/** Throws IDENTITY_EXISTS. */
+async function expectNone(deps: IdentityDeps): Promise<void> {
+  const local = await settle(deps, readLocal(deps));
+  const aid = local?.aid ?? Identity.pending(deps.table)?.aid;
+  if (aid !== undefined)
+    throw new IdentityError('IDENTITY_EXISTS', `identity ${aid} is already here`);
 }
 
 function isAwaiting(error: unknown): boolean {
