@@ -1,0 +1,162 @@
+/** Makes proposals: the event from cards and from the log as it stands, with all that its signers need to see. */
+
+import { buildInception } from '#kel/event/inception';
+import { buildInteraction } from '#kel/event/interaction';
+import { keyDigest } from '#kel/event/key-digest';
+import { buildRotation } from '#kel/event/rotation';
+import { digestSeal, eventSeal, type Seal } from '#kel/event/seal';
+import type { Said } from '#kel/identifiers';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import type { KeyState, SerializationKind, ThresholdForm } from '#kel/state/key-state';
+import { type CustodianCard, encodeCard } from './card.ts';
+import { parseEnclosure } from './enclosure.ts';
+import { CustodyError } from './errors.ts';
+import { MAX_PROPOSAL_BYTES, type Proposal } from './proposal.ts';
+import { type Review, reviewProposal, stateOfLog } from './review.ts';
+
+interface Thresholds {
+  /** Default: the majority of the keys. */
+  readonly signingThreshold?: ThresholdForm;
+  /** Default: as the signing threshold where it stands over as many keys, else the majority. */
+  readonly nextThreshold?: ThresholdForm;
+}
+
+export interface InceptionDraft extends Thresholds {
+  readonly cards: readonly CustodianCard[];
+  readonly kind: SerializationKind;
+}
+
+/** What an event seals: SAIDs of anything, and bodies that are enclosed and sealed by their own SAID. */
+export interface Sealed {
+  readonly saids: readonly Said[];
+  readonly enclosures: readonly Uint8Array[];
+}
+
+export interface RotationDraft extends Thresholds, Sealed {
+  /** The whole log as it stands. */
+  readonly log: Uint8Array;
+  readonly cards: readonly CustodianCard[];
+  /** Digests of now that stay committed to without being used. */
+  readonly reserves: readonly string[];
+}
+
+export interface InteractionDraft extends Sealed {
+  readonly log: Uint8Array;
+  /** Those that are known; for names only. */
+  readonly cards: readonly CustodianCard[];
+}
+
+/** Throws KEL_BAD_…, CUSTODY_… */
+export function proposeInception(
+  { cards, kind, ...thresholds }: InceptionDraft,
+  verifySignature: VerifySignature,
+): Review {
+  const { bytes } = buildInception({
+    keys: cards.map(({ key }) => key),
+    nextDigests: cards.map(({ next }) => next),
+    kind,
+    ...thresholdsFor(thresholds, cards.length, cards.length),
+  });
+  return checked({ event: bytes, log: new Uint8Array(0), cards, enclosures: [] }, verifySignature);
+}
+
+/** Throws KEL_BAD_…, CUSTODY_… */
+export function proposeRotation(draft: RotationDraft, verifySignature: VerifySignature): Review {
+  const { log, reserves } = draft;
+  const prior = stateOfLog(log, verifySignature);
+  const stray = reserves.find((digest) => !prior.nextDigests.includes(digest));
+  if (stray !== undefined)
+    throw new CustodyError(
+      'CUSTODY_BAD_PROPOSAL',
+      `reserve ${stray} is not one of the next keys ${prior.nextDigests.join(', ')}`,
+    );
+  const cards = inPlace(prior, draft.cards);
+  const nextDigests = [...cards.map(({ next }) => next), ...reserves];
+  const { bytes } = buildRotation({
+    prior,
+    keys: cards.map(({ key }) => key),
+    nextDigests,
+    anchors: sealsOf(draft),
+    ...thresholdsFor(draft, cards.length, nextDigests.length),
+  });
+  return checked({ event: bytes, log, cards, enclosures: draft.enclosures }, verifySignature);
+}
+
+/** Throws KEL_BAD_…, CUSTODY_… */
+export function proposeInteraction(
+  draft: InteractionDraft,
+  verifySignature: VerifySignature,
+): Review {
+  const { log } = draft;
+  const prior = stateOfLog(log, verifySignature);
+  const anchors = sealsOf(draft);
+  if (anchors.length === 0)
+    throw new CustodyError('CUSTODY_BAD_PROPOSAL', 'an interaction that seals nothing');
+  const cards = prior.keys.flatMap((key) => draft.cards.find((card) => card.key === key) ?? []);
+  const { bytes } = buildInteraction({ prior, anchors });
+  return checked({ event: bytes, log, cards, enclosures: draft.enclosures }, verifySignature);
+}
+
+/** Custodians keep their places, new ones come behind: so that most keys stand at the place of their digest. */
+function inPlace(prior: KeyState, cards: readonly CustodianCard[]): readonly CustodianCard[] {
+  const place = ({ key }: CustodianCard) => {
+    const at = prior.nextDigests.indexOf(keyDigest(key));
+    return at === -1 ? Number.MAX_SAFE_INTEGER : at;
+  };
+  return [...cards].sort((a, b) => place(a) - place(b) || 0);
+}
+
+function thresholdsFor(
+  { signingThreshold, nextThreshold }: Thresholds,
+  keys: number,
+  digests: number,
+): Thresholds {
+  const next = nextThreshold ?? (keys === digests ? signingThreshold : undefined);
+  return {
+    ...(signingThreshold === undefined ? {} : { signingThreshold }),
+    ...(next === undefined ? {} : { nextThreshold: next }),
+  };
+}
+
+function sealsOf({ saids, enclosures }: Sealed): readonly Seal[] {
+  return [
+    ...saids.map((said) => digestSeal(said)),
+    ...enclosures.map((bytes) => {
+      const enclosure = parseEnclosure(bytes);
+      return enclosure.kind === 'record'
+        ? digestSeal(enclosure.record.d)
+        : eventSeal(enclosure.event);
+    }),
+  ];
+}
+
+/** What nobody could sign is not proposed. */
+function checked(
+  {
+    event,
+    log,
+    cards,
+    enclosures,
+  }: {
+    readonly event: Uint8Array;
+    readonly log: Uint8Array;
+    readonly cards: readonly CustodianCard[];
+    readonly enclosures: readonly Uint8Array[];
+  },
+  verifySignature: VerifySignature,
+): Review {
+  const proposal: Proposal = {
+    event,
+    log,
+    cards: cards.map(encodeCard),
+    enclosures,
+    signatures: [],
+  };
+  const size = event.length + log.length + enclosures.reduce((sum, { length }) => sum + length, 0);
+  if (size > MAX_PROPOSAL_BYTES - (1 << 17))
+    throw new CustodyError(
+      'CUSTODY_BAD_PROPOSAL',
+      `event, log and enclosures have ${size} bytes, a proposal holds ${MAX_PROPOSAL_BYTES - (1 << 17)}`,
+    );
+  return reviewProposal(proposal, verifySignature);
+}
