@@ -17,7 +17,6 @@ import {
   type CustodianState,
   readCustodian,
   remembered,
-  type SignedEvent,
   writeCustodian,
 } from './custodian-file.ts';
 import { CustodyError } from './errors.ts';

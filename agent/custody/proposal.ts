@@ -84,17 +84,18 @@ export function withSignatures(proposal: Proposal, added: readonly CustodianSign
 
 /** One proposal with the signatures of all copies. Throws CUSTODY_DIFFERENT_EVENTS */
 export function mergeProposals(copies: readonly Proposal[]): Proposal {
-  const [first, ...others] = copies;
+  const [first] = copies;
   if (first === undefined) throw malformed('no proposal was given');
-  return others.reduce((merged, copy) => {
-    const unsigned = { ...copy, signatures: [] };
-    if (!equalBytes(encodeProposal(unsigned), encodeProposal({ ...merged, signatures: [] })))
-      throw new CustodyError(
-        'CUSTODY_DIFFERENT_EVENTS',
-        'the files are not copies of one proposal: what they propose or enclose differs',
-      );
-    return withSignatures(merged, copy.signatures);
-  }, first);
+  const unsigned = encodeProposal({ ...first, signatures: [] });
+  if (copies.some((copy) => !equalBytes(encodeProposal({ ...copy, signatures: [] }), unsigned)))
+    throw new CustodyError(
+      'CUSTODY_DIFFERENT_EVENTS',
+      'the files are not copies of one proposal: what they propose or enclose differs',
+    );
+  return withSignatures(
+    first,
+    copies.flatMap(({ signatures }) => signatures),
+  );
 }
 
 function signatureOf(value: CborValue): CustodianSignature {
