@@ -1,5 +1,6 @@
 /** What can be asked about key event logs: what waits, in what order they grew, and taking logs from files. */
 import { isAbsolute } from 'node:path';
+import { parseStream } from '#kel/cesr/stream';
 import type { Aid } from '#kel/identifiers';
 import { isAid } from '#kel/record/qualified';
 import type { MessageOutcome } from '#kel/store/kel-store';
@@ -9,6 +10,9 @@ import { readLogFile } from '../watch/log-source.ts';
 import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
 import { optionalText, text, type Verb } from './verb.ts';
+
+/** Of a file that is imported, in bytes. */
+const PIECE_BYTES = 512 * 1024;
 
 export const logVerbs: Readonly<Record<string, Verb>> = {
   'id.export': async ({ organisation, args }) => {
@@ -61,7 +65,10 @@ export const logVerbs: Readonly<Record<string, Verb>> = {
     const { kel } = organisation;
     const stream = readLogFile(file);
     const wanted = wantedIn(organisation);
-    const outcomes = await kel.process(stream, { accepts: wanted.accepts });
+    const outcomes: MessageOutcome[] = [];
+    for (const [offset, piece] of piecesOf(stream))
+      for (const outcome of await kel.process(piece, { accepts: wanted.accepts }))
+        outcomes.push({ ...outcome, offset: offset + outcome.offset });
     // A fork that a recovery here has already settled shows only when the file is judged by itself.
     if (outcomes.length >= 2) await kel.takeEvidence(stream, { accepts: wanted.accepts });
     const watched = await watchNew(organisation, wanted.strangers);
@@ -100,6 +107,18 @@ export function absolutePath(file: string): string {
 
 export function iso(ms: number): string {
   return new Date(ms).toISOString();
+}
+
+/** Cut between messages: a long file must not keep the agent from everything else. */
+function* piecesOf(stream: Uint8Array): Generator<readonly [number, Uint8Array]> {
+  let from = 0;
+  if (stream.length > PIECE_BYTES)
+    for (const { type, offset } of parseStream(stream))
+      if (type === 'message' && offset - from >= PIECE_BYTES) {
+        yield [from, stream.subarray(from, offset)];
+        from = offset;
+      }
+  yield [from, stream.subarray(from)];
 }
 
 /** Logs of the mesh and watched ones, and as many others as there is room to watch. */

@@ -11,7 +11,7 @@ export const duplicityErrors = {
   DUPLICITY_BAD_PREFIX:
     'The log before the two events does not verify by itself; fetch the file again from whoever holds the evidence',
   DUPLICITY_NOT_CANONICAL:
-    'The file holds bytes that no signature or digest covers; fetch it again, unchanged',
+    'The file holds bytes that no signature or digest covers; fetch it again, unchanged, or let `kelmesh id import` and `kelmesh id evidence export` write it anew',
   DUPLICITY_NONE: '`kelmesh id evidence list` names the AIDs of which evidence is held',
 } as const satisfies ErrorTable;
 

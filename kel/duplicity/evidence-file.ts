@@ -6,7 +6,9 @@
  * log of the delegator, if any · events 0 … n-1 · event n as it was seen first · event n as it contradicts it
  * ```
  * The file proves itself: no clock, store or network. Both events count by the signatures of their controller;
- * receipts of witnesses are carried and not asked for, because they were asked for one of the two at most.
+ * receipts of witnesses are carried and not asked for, because they were asked for one of the two at most. Each
+ * message stands in the form in which this program writes it or with bare groups, and holds nothing that does
+ * not verify: a change of any byte shows.
  */
 import { parseBody } from '#kel/cesr/body';
 import { parseStream } from '#kel/cesr/stream';
@@ -19,10 +21,14 @@ import type { EvaluationContext } from '#kel/state/evaluation-context';
 import { type VerifySignature, verifyKeySignatures } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
 import { isSignedAfter } from '#kel/state/successor';
-import { encodeMessage } from '#kel/store/stored-message';
+import {
+  encodeBareMessage,
+  encodeMessage,
+  type StoredAttachments,
+} from '#kel/store/stored-message';
 import { verifiedAttachments } from '#kel/store/verified-attachments';
 import { MemoryLog } from '#kel/verify/memory-log';
-import { concatBytes, equalBytes } from '#src/bytes';
+import { equalBytes } from '#src/bytes';
 import type { DuplicityErrorCode } from './errors.ts';
 import { isFork } from './fork.ts';
 
@@ -144,8 +150,13 @@ function check(
   verifySignature: VerifySignature,
 ): void {
   const logs = new Map<Aid, MemoryLog>();
-  const written = prefix.map((message) => acceptInto(logs, message, verifySignature));
+  const ends = [...prefix, ...pair].map(({ offset }) => offset).slice(1);
+  const expectWhole = (message: Placed, at: number, kept: StoredAttachments) =>
+    expectForm(bytes.subarray(message.offset, ends[at] ?? bytes.length), message, kept);
+  for (const [at, message] of prefix.entries())
+    expectWhole(message, at, acceptInto(logs, message, verifySignature));
   const [{ event, offset }] = pair;
+  const first = prefix[0]?.offset ?? offset;
   const before = logs.get(event.aid)?.state;
   if ((before?.sn ?? -1) !== event.sn - 1 || ('prior' in event && event.prior !== before?.said)) {
     throw new Found(
@@ -155,27 +166,34 @@ function check(
     );
   }
   expectNoOthers(logs, event.aid);
-  for (const message of pair) {
+  for (const [at, message] of pair.entries()) {
     expectSigned(before, message, verifySignature);
-    written.push(
-      encodeMessage(message.bytes, verifiedAttachments(verifySignature, before, message)),
-    );
+    const kept = verifiedAttachments(verifySignature, before, message);
+    expectWhole(message, prefix.length + at, kept);
   }
-  if (!equalBytes(concatBytes(...written), bytes)) {
-    throw new Found(
-      'DUPLICITY_NOT_CANONICAL',
-      `the ${bytes.length} bytes are not what their valid parts are written as`,
-      null,
-    );
-  }
+  if (first !== 0)
+    throw new Found('DUPLICITY_NOT_CANONICAL', `${first} bytes stand before the first event`, 0);
 }
 
-/** @returns the message as it is written when only what verifies is kept */
+/** @throws Found when the message holds more than its valid parts, or they stand in another form */
+function expectForm(written: Uint8Array, { bytes, offset }: Placed, kept: StoredAttachments): void {
+  const isWhole =
+    equalBytes(written, encodeMessage(bytes, kept)) ||
+    equalBytes(written, encodeBareMessage(bytes, kept));
+  if (!isWhole)
+    throw new Found(
+      'DUPLICITY_NOT_CANONICAL',
+      `the ${written.length} bytes from here are not what their valid parts are written as`,
+      offset,
+    );
+}
+
+/** @returns what verifies of what came with the event */
 function acceptInto(
   logs: Map<Aid, MemoryLog>,
   message: Placed,
   verifySignature: VerifySignature,
-): Uint8Array {
+): StoredAttachments {
   const { event, offset } = message;
   const log = logs.get(event.aid);
   const decision = evaluate(log?.state, message, contextOf(logs, event.aid, verifySignature));
@@ -187,12 +205,12 @@ function acceptInto(
   if (log === undefined) logs.set(event.aid, new MemoryLog(decision.state, event));
   else log.accept(decision.state, event, decision.supersedesFrom);
   const { signatures, witnessSignatures, approval } = decision;
-  return encodeMessage(message.bytes, {
+  return {
     signatures,
     witnessSignatures,
     sealSources: approval === undefined ? [] : [approval],
     receiptCouples: [],
-  });
+  };
 }
 
 /** Only the AID itself and those that delegate to it. @throws Found */

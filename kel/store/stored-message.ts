@@ -53,10 +53,25 @@ export function decodeMessage(bytes: Uint8Array): StoreMessage {
  */
 export function encodeMessage(
   body: Uint8Array,
-  { signatures, witnessSignatures, receiptCouples, sealSources }: StoredAttachments,
+  attachments: StoredAttachments,
   firstSeen: Attachments['firstSeen'] = [],
 ): Uint8Array {
-  const groups =
+  const groups = groupsOf(attachments, firstSeen);
+  const quadlets = groups.length / 4;
+  const frame = quadlets > COUNTER_MAX_SMALL ? '' : encodeCounter('V', quadlets);
+  return concatBytes(body, utf8(frame + groups));
+}
+
+/** The same with bare groups, as other software sends an event. */
+export function encodeBareMessage(body: Uint8Array, attachments: StoredAttachments): Uint8Array {
+  return concatBytes(body, utf8(groupsOf(attachments, [])));
+}
+
+function groupsOf(
+  { signatures, witnessSignatures, receiptCouples, sealSources }: StoredAttachments,
+  firstSeen: Attachments['firstSeen'],
+): string {
+  return (
     group('A', signaturesInOrder(signatures)) +
     group('B', signaturesInOrder(witnessSignatures)) +
     group(
@@ -72,10 +87,8 @@ export function encodeMessage(
     group(
       'E',
       firstSeen.map(({ ordinal, dateTime }) => encodeOrdinal(ordinal) + encodeDateTime(dateTime)),
-    );
-  const quadlets = groups.length / 4;
-  const frame = quadlets > COUNTER_MAX_SMALL ? '' : encodeCounter('V', quadlets);
-  return concatBytes(body, utf8(frame + groups));
+    )
+  );
 }
 
 function group(code: CounterCode, items: readonly string[]): string {

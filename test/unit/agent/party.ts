@@ -54,6 +54,7 @@ export interface Party {
   readonly records: RecordStore;
   readonly intake: RecordIntake;
   readonly issuer: RecordIssuer;
+  readonly suspensions: Suspensions;
   readonly membership: Membership;
 }
 
@@ -95,7 +96,7 @@ export async function openParty(disk: Disk): Promise<Party> {
     suspensions,
     revocations,
   });
-  return { disk, clock, rng, identity, kel, records, intake, issuer, membership };
+  return { disk, clock, rng, identity, kel, records, intake, issuer, suspensions, membership };
 }
 
 /** Hands all of `from`'s own log to `to`. */

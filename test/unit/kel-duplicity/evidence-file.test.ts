@@ -61,6 +61,17 @@ describe('evidence file', () => {
     assert.deepEqual(waiting, []);
   });
 
+  it('is taken with bare groups as well, as other software sends events', () => {
+    const { prefix, first, second } = interactionFork();
+    const bare = [...prefix, first, second].map(({ bytes, message }) =>
+      Buffer.concat([bytes, message.subarray(bytes.length + 4)]),
+    );
+    assert.equal(verify(join(...bare)).verdict, 'duplicity');
+    assert.deepEqual(codes(join(Buffer.from(' '), ...bare)), ['DUPLICITY_NOT_CANONICAL']);
+    const [icp, ...others] = bare as [Buffer, ...Buffer[]];
+    assert.deepEqual(codes(join(icp, Buffer.from('\n'), ...others)), ['DUPLICITY_NOT_CANONICAL']);
+  });
+
   it('counts events that have not one receipt of the witnesses', () => {
     const witness = testKey('w', false).key as never;
     const org = new Organisation('witnessed');
