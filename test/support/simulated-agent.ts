@@ -7,7 +7,13 @@ import { ml_kem1024 } from '@noble/post-quantum/ml-kem.js';
 import { Agent } from '#agent/agent';
 import type { Journal, LogFields } from '#agent/journal';
 import { parseInvite } from '#agent/membership/invite';
-import { createOrganisation, type Organisation, openOrganisation } from '#agent/organisation';
+import { nodeRequest } from '#agent/node/request';
+import {
+  createOrganisation,
+  type Organisation,
+  openOrganisation,
+  requestNode,
+} from '#agent/organisation';
 import type { Aid } from '#kel/identifiers';
 import type { Clock } from '#src/clock';
 import type { CryptoSuite } from '#src/crypto/suite';
@@ -36,6 +42,8 @@ export interface FederationOptions {
   readonly epochSeconds?: number;
   /** Milliseconds by which the clock of agent `n` is ahead; @default 0 */
   readonly skew?: (n: number) => number;
+  /** The agent whose node agent `n` is, one before it; @default an organisation of its own */
+  readonly nodeOf?: (n: number) => number | undefined;
 }
 
 export class SimulatedFederation {
@@ -81,7 +89,11 @@ export class SimulatedFederation {
   /** Machines with identities; nothing runs yet. */
   static async create(options: FederationOptions): Promise<SimulatedFederation> {
     const federation = new SimulatedFederation(await sharedSuite(), options);
-    for (const agent of federation.agents) await agent.create();
+    for (const [n, agent] of federation.agents.entries()) {
+      const above = options.nodeOf?.(n);
+      const organisation = above === undefined ? undefined : federation.agents[above];
+      await (organisation === undefined ? agent.create() : agent.createNode(organisation));
+    }
     return federation;
   }
 
@@ -249,6 +261,19 @@ export class SimulatedAgent {
     this.#federation.trace(this.name, 'created', { aid: this.#aid });
   }
 
+  /** A node of `organisation`, which approves it; both at rest. */
+  async createNode({ organisation: above }: SimulatedAgent): Promise<void> {
+    const delegator = above.identity.aid;
+    const options = { algorithm: 'ed25519', kind: 'CBOR', delegator } as const;
+    const { message, aid } = await requestNode(await this.#boot(), options);
+    const approval = await above.desk.approve(
+      nodeRequest(this.name, Buffer.from(message, 'base64')),
+    );
+    this.#organisation = await openOrganisation(await this.#boot(), approval.stream);
+    this.#aid = aid;
+    this.#federation.trace(this.name, 'created', { aid, delegator });
+  }
+
   /** Starts the agent; after a crash or a stop it finds what it left. */
   async start(): Promise<void> {
     const { world, tunnels, overlay } = this.#federation;
@@ -263,7 +288,14 @@ export class SimulatedAgent {
         overlay: overlay.driver(this.name, power),
       },
       {
-        tunnel: { prefix: 'km', port: 51_820, mtu: 1_420, keepalive: 25, drainMs: 180_000, changeMs: 900_000 },
+        tunnel: {
+          prefix: 'km',
+          port: 51_820,
+          mtu: 1_420,
+          keepalive: 25,
+          drainMs: 180_000,
+          changeMs: 900_000,
+        },
         endpointHosts: [],
       },
     );
