@@ -6,6 +6,7 @@ import type { FetchLog } from '#agent/watch/log-source';
 import { WatchList } from '#agent/watch/watch-list';
 import { Watcher } from '#agent/watch/watcher';
 import type { Database } from '#kel/store/durable-table';
+import type { LevelKelStore } from '#kel/store/level-kel-store';
 import { SeededRng } from '../../../support/seeded-rng.ts';
 import { SimulatedClock } from '../../../support/simulated-clock.ts';
 import { Organisation } from '../../kel/organisation.ts';
@@ -20,7 +21,7 @@ async function setUp(fetchLog: FetchLog | undefined) {
   const table = await StateTable.open(party.disk.db as unknown as Database, 'watch');
   const watch = await WatchList.open(table, clock);
   const watcher = new Watcher({
-    kel: party.kel,
+    kel: party.kel as LevelKelStore,
     watch,
     membership: party.membership,
     network: { handle: quiet } as never,
