@@ -11,6 +11,9 @@ import type { GossipVerdict, Network, PeerKey } from '../network/network.ts';
 /** Bytes of one gossiped message: an event with its signatures and receipts. */
 const MAX_EVENT = 32 * 1024;
 
+/** Validly signed, and another event was first here: whoever saw it the other way round has done nothing wrong. */
+const FIRST_SEEN_DIFFERS: ReadonlySet<string> = new Set(['KEL_DUPLICITOUS', 'KEL_SUPERSEDED']);
+
 export function eventTopic(mesh: Said): string {
   return `/kelmesh/1/kel/${mesh}`;
 }
@@ -88,7 +91,7 @@ export class Gossip {
       default:
         this.counters.refused += 1;
         if (outcome !== undefined) this.#deps.refused(outcome, from);
-        return 'reject';
+        return FIRST_SEEN_DIFFERS.has(outcome?.code ?? '') ? 'ignore' : 'reject';
     }
   }
 }

@@ -3,7 +3,9 @@ import { describe, it } from 'mocha';
 import type { Network, PeerKey } from '#agent/network/network';
 import { eventTopic, Gossip } from '#agent/sync/gossip';
 import { issuerOf } from '#agent/sync/issuer-of';
+import { buildInteraction } from '#kel/event/interaction';
 import { digestSeal } from '#kel/event/seal';
+import { encodeSignedEvent } from '#kel/event/signed-event';
 import type { Said } from '#kel/identifiers';
 import { createParty, giveLog } from '../party.ts';
 
@@ -69,6 +71,17 @@ describe('gossip of key events', () => {
     assert.equal(await gossip.receive(await anchor('a'), from), 'ignore');
     assert.equal(processed, 0);
     assert.equal(gossip.counters.stranger, 1);
+  });
+
+  it('holds a fork against its author and not against whoever passed it on', async () => {
+    const { alice, gossip, refused, anchor } = await world('fork');
+    const { identity } = alice;
+    const event = buildInteraction({ prior: identity.state, anchors: [] });
+    const other = encodeSignedEvent(event.bytes, await identity.sign(event.bytes));
+    assert.equal(await gossip.receive(await anchor('a'), from), 'accept');
+    assert.equal(await gossip.receive(other, from), 'ignore');
+    assert.deepEqual(refused, ['KEL_DUPLICITOUS']);
+    assert.equal(gossip.counters.refused, 1);
   });
 
   it('rejects what is not exactly one event, is too large, or does not verify', async () => {
