@@ -16,17 +16,17 @@ const BUDGET_MS = isSlow ? Number.POSITIVE_INFINITY : 25_000;
 const SMALL = 5;
 
 function assertConverged({ members, removed, federation, checks }: ScenarioResult): void {
-  // What the scenario waited for has all its parts; these are the ones that it did not look at.
+  // What the scenario waits for is in `differences`; this is what it does not look at.
   assert.equal(members.length, federation.agents.length - 1);
   assert.ok(checks > members.length, 'the invariants were looked at');
   const gone = new Set(
-    federation.tunnels.devicesOf(removed.name).flatMap(({ publicKey }) => publicKey),
+    federation.tunnels.devicesOf(removed.name).map(({ publicKey }) => publicKey),
   );
   for (const member of members) {
     for (const { peers } of federation.tunnels.devicesOf(member.name)) {
-      assert.equal(peers.size, members.length - 1, `${member.name} has one peer per member`);
-      for (const key of peers.keys())
+      for (const key of peers.keys()) {
         assert.ok(!gone.has(key), `${member.name} still has the one who was removed`);
+      }
     }
   }
 }

@@ -138,6 +138,7 @@ export function differences(
       if (state?.sn !== sn || state.said !== said)
         found.push(`${member.name}: ${other.name} at sn ${state?.sn}, it is at ${sn}`);
     }
+    found.push(...peerDifferences(federation, member, aids));
     if (member.running.tunnels.isRotating) found.push(`${member.name}: tunnels still change over`);
   }
   for (const [at, a] of members.entries()) {
@@ -145,6 +146,28 @@ export function differences(
     if (found.length > 4 * MAX_DIFFERENCES) break;
   }
   return found;
+}
+
+/** The devices hold keys of all other members and of nobody else. */
+function peerDifferences(
+  federation: SimulatedFederation,
+  member: SimulatedAgent,
+  members: ReadonlySet<Aid>,
+): readonly string[] {
+  const owners = new Map<string, Aid>();
+  for (const { record } of member.organisation.records.list('tun')) {
+    owners.set(Buffer.from(record.wg).toString('hex'), record.i);
+  }
+  const present = new Set<Aid | undefined>([member.aid]);
+  for (const { peers } of federation.tunnels.devicesOf(member.name)) {
+    for (const key of peers.keys()) present.add(owners.get(key));
+  }
+  const missing = [...members].filter((aid) => !present.has(aid));
+  const outside = [...present].filter((aid) => aid === undefined || !members.has(aid));
+  return [
+    ...missing.map((aid) => `${member.name}: no peer for ${aid}`),
+    ...outside.map((aid) => `${member.name}: a peer of ${aid ?? 'nobody'}, who is not a member`),
+  ];
 }
 
 function pairDifferences(
