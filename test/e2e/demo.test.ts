@@ -91,11 +91,19 @@ class Demo implements AsyncDisposable {
     return this.#child.exitCode;
   }
 
+  #isMine(text: string): boolean {
+    return text.includes(this.#root) || text.includes(this.tag);
+  }
+
+  #processes(): readonly string[] {
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    return pids.filter((pid) => this.#isMine(commandOf(pid)));
+  }
+
   /** What a machine on which nothing was demonstrated would not have. */
   leftovers(): readonly string[] {
-    const root = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-    const mine = (text: string) => text.includes(this.#root) || text.includes(this.tag);
-    const processes = root.map(commandOf).filter(mine);
+    const mine = (text: string) => this.#isMine(text);
+    const processes = this.#processes().map(commandOf);
     const namespaces = spawnSync('ip', ['netns'], { encoding: 'utf8' }).stdout.split('\n');
     const links = spawnSync('ip', ['-o', 'link'], { encoding: 'utf8' }).stdout.split('\n');
     const sockets = existsSync('/var/run/wireguard') ? readdirSync('/var/run/wireguard') : [];
@@ -105,11 +113,10 @@ class Demo implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.hasEnded) await this.end('SIGTERM', 'program');
-    for (const name of ['net', ...NAMES].map((place) => `${this.tag}-${place}`)) {
-      const { stdout } = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' });
-      for (const pid of stdout.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL');
-      spawnSync('ip', ['netns', 'del', name]);
-    }
+    // Only where a test has failed: what it found left behind goes.
+    for (const pid of this.#processes()) process.kill(Number(pid), 'SIGKILL');
+    for (const name of ['net', ...NAMES])
+      spawnSync('ip', ['netns', 'del', `${this.tag}-${name}`], { stdio: 'ignore' });
     await rm(this.#root, { recursive: true, force: true });
   }
 }
