@@ -1,5 +1,5 @@
 /** What the CBOR and MGPK decoders share: a bounded cursor over the bytes of one body. */
-import { isAscii, isUtf8 } from 'node:buffer';
+import { isUtf8 } from 'node:buffer';
 import { KelError } from '#kel/errors';
 import { asBuffer } from './base64.ts';
 
@@ -7,13 +7,13 @@ export class BinaryReader {
   at = 0;
   readonly bytes: Buffer;
   readonly #kind: string;
-  /** The whole body as one string where every byte is a character: substrings of it are cheap. */
-  readonly #ascii: string | undefined;
+  /** Every byte of the body as a character: substrings of it are cheap. */
+  readonly #characters: string;
 
   constructor(bytes: Uint8Array, kind: string) {
     this.bytes = asBuffer(bytes);
     this.#kind = kind;
-    this.#ascii = isAscii(this.bytes) ? this.bytes.toString('latin1') : undefined;
+    this.#characters = this.bytes.toString('latin1');
   }
 
   get remaining(): number {
@@ -55,7 +55,7 @@ export class BinaryReader {
     this.#need(length);
     const from = this.at;
     this.at += length;
-    if (this.#ascii !== undefined) return this.#ascii.slice(from, this.at);
+    if (this.#isAscii(from, this.at)) return this.#characters.slice(from, this.at);
     const slice = this.bytes.subarray(from, this.at);
     if (!isUtf8(slice)) throw this.fault('text is not UTF-8');
     return slice.toString('utf8');
@@ -70,6 +70,12 @@ export class BinaryReader {
 
   fault(what: string): KelError {
     return new KelError('KEL_BAD_BODY', `${this.#kind} body, byte ${this.at}: ${what}`);
+  }
+
+  #isAscii(from: number, to: number): boolean {
+    let seen = 0;
+    for (let at = from; at < to; at++) seen |= this.bytes[at] as number;
+    return seen < 0x80;
   }
 
   #need(length: number): void {

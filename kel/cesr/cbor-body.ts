@@ -45,6 +45,8 @@ export function decodeCbor(bytes: Uint8Array): BodyMap {
 
 function read(reader: BinaryReader, depth: number): BodyValue {
   if (depth > MAX_BODY_DEPTH) throw reader.fault(`nested deeper than ${MAX_BODY_DEPTH}`);
+  const text = shortText(reader);
+  if (text !== undefined) return text;
   const head = reader.byte();
   const major = head >> 5;
   const info = head & 0x1f;
@@ -67,7 +69,7 @@ function read(reader: BinaryReader, depth: number): BodyValue {
       const count = reader.count(length(reader, info));
       const map = new Map<string, BodyValue>();
       for (let i = 0; i < count; i++) {
-        const key = read(reader, depth + 1);
+        const key = shortText(reader) ?? read(reader, depth + 1);
         if (typeof key !== 'string') throw reader.fault('a label that is not text');
         map.set(key, read(reader, depth + 1));
       }
@@ -81,6 +83,19 @@ function read(reader: BinaryReader, depth: number): BodyValue {
         major === 2 ? 'byte strings have no place in a body' : 'tags have no place in a body',
       );
   }
+}
+
+/** Text of up to 255 bytes, as nearly every value is; undefined where something else stands. */
+function shortText(reader: BinaryReader): string | undefined {
+  const { bytes, at } = reader;
+  const head = bytes[at] as number;
+  if (head >= 0x60 && head < 0x78) {
+    reader.at = at + 1;
+    return reader.text(head - 0x60);
+  }
+  if (head !== 0x78 || (bytes[at + 1] as number) < 24) return undefined;
+  reader.at = at + 2;
+  return reader.text(bytes[at + 1] as number);
 }
 
 function length(reader: BinaryReader, info: number): number {

@@ -6,7 +6,7 @@ import { KelError } from '#kel/errors';
 import {
   base64ToInteger,
   decodeBase64,
-  decodeBase64At,
+  decodePrimitiveAt,
   encodeBase64,
   integerToBase64,
   sextetOf,
@@ -144,9 +144,8 @@ export function readSmallSignature(text: Uint8Array, at: number): IndexedSignatu
   const first = text[at];
   if (first !== 0x41 && first !== 0x42) return undefined;
   const index = sextetOf(text[at + 1] as number);
-  const padded = decodeBase64At(text, at, at + SMALL_SIGNATURE_LENGTH, 2);
-  if (index < 0 || padded === undefined || padded[0] !== 0 || padded[1] !== 0) return undefined;
-  const raw = padded.subarray(2);
+  const raw = decodePrimitiveAt(text, at, at + SMALL_SIGNATURE_LENGTH, 2);
+  if (index < 0 || raw === undefined) return undefined;
   return first === 0x41
     ? { code: 'A', algorithm: 'ed25519', index, ondex: index, raw }
     : { code: 'B', algorithm: 'ed25519', index, ondex: undefined, raw };

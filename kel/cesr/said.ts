@@ -1,7 +1,8 @@
 /** Self-addressing identifiers: the digest of a body in which the digest itself is written as 44 `#`. */
 import { KelError } from '#kel/errors';
+import { equalBytes } from '#src/bytes';
 import { blake3 } from '#src/crypto/hash';
-import { decodeBase64At } from './base64.ts';
+import { decodePrimitiveAt } from './base64.ts';
 import { encodeBody } from './body.ts';
 import type { BodyMap, BodyValue } from './body-value.ts';
 import { blake3Digest, verifyDigest } from './digest.ts';
@@ -52,22 +53,14 @@ export function verifySaid(bytes: Uint8Array, fields: BodyMap, alsoIdentifier = 
 /** @param at where `said` stands in `bytes` */
 function matches(bytes: Uint8Array, at: number, said: string, blanked: Uint8Array): boolean {
   if (said.length === SAID_LENGTH && said.startsWith(BLAKE3_256)) {
-    const digest = decodeBase64At(bytes, at, at + SAID_LENGTH, 1);
-    return digest !== undefined && isPadded(digest, blake3(blanked));
+    const digest = decodePrimitiveAt(bytes, at, at + SAID_LENGTH, 1);
+    return digest !== undefined && equalBytes(digest, blake3(blanked));
   }
   try {
     return verifyDigest(said, blanked);
   } catch {
     return false;
   }
-}
-
-/** One zero byte, whose room the code takes, and the digest. */
-function isPadded(padded: Uint8Array, digest: Uint8Array): boolean {
-  let difference = padded[0] as number;
-  for (let i = 0; i < digest.length; i++)
-    difference |= (padded[i + 1] as number) ^ (digest[i] as number);
-  return difference === 0;
 }
 
 /** The field `d` stands before every other place where a SAID can be, so its text is the first found. */

@@ -112,7 +112,7 @@ function boundedList(fields: BodyMap, label: string): readonly BodyValue[] {
 }
 
 function distinct<T extends string>(label: string, list: readonly T[]): readonly T[] {
-  if (new Set(list).size !== list.length)
+  if (list.length > 1 && new Set(list).size !== list.length)
     throw new KelError('KEL_BAD_KEYS', `field ${label}: an entry stands twice`);
   return list;
 }

@@ -38,21 +38,29 @@ export class SerialBatchRunner implements BatchRunner {
 
 /** The results of one batch, by the very arrays that were checked. */
 export class BatchResults {
-  readonly #indices = new Map<Uint8Array, number>();
   readonly #checks: readonly SignatureCheck[];
   readonly #results: readonly (boolean | undefined)[];
+  /** Asked next, if all are asked in their order, as nearly always. */
+  #next = 0;
+  #indices: Map<Uint8Array, number> | undefined;
 
   constructor(checks: readonly SignatureCheck[], results: readonly (boolean | undefined)[]) {
     this.#checks = checks;
     this.#results = results;
-    for (const [index, { signature }] of checks.entries()) this.#indices.set(signature, index);
   }
 
   /** undefined when exactly this was not part of the batch. */
   find(key: VerificationKey, signature: Uint8Array, message: Uint8Array): boolean | undefined {
-    const index = this.#indices.get(signature);
+    const index =
+      this.#checks[this.#next]?.signature === signature ? this.#next : this.#indexOf(signature);
     const check = index === undefined ? undefined : this.#checks[index];
     if (index === undefined || check?.key !== key || check.message !== message) return undefined;
+    this.#next = index + 1;
     return this.#results[index];
+  }
+
+  #indexOf(signature: Uint8Array): number | undefined {
+    this.#indices ??= new Map(this.#checks.map((check, index) => [check.signature, index]));
+    return this.#indices.get(signature);
   }
 }
