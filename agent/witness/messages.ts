@@ -18,7 +18,7 @@ export const witnessProtocol = '/kelmesh/1/witness' as ProtocolId;
 export const witnessLimits: ProtocolLimits = { maxMessage: 320 * 1024, maxStreams: 2 };
 
 /** Bytes of the event of one request, and of one page of a log. */
-export const MAX_EVENT = 64 * 1024;
+const MAX_EVENT = 64 * 1024;
 export const MAX_PAGE = 256 * 1024;
 
 export type WitnessRequest =
