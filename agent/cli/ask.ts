@@ -8,6 +8,7 @@ import { askAgent } from '../control/client.ts';
 import { ControlError } from '../control/errors.ts';
 import type { Json } from '../control/protocol.ts';
 import { verbs } from '../control/verbs.ts';
+import { askWithoutKeys, expectOwnKeys, isCustodied } from '../custody/at-rest.ts';
 import { IdentityError } from '../identity/errors.ts';
 import { openOrganisation } from '../organisation.ts';
 import type { Invocation } from './command.ts';
@@ -39,6 +40,7 @@ async function askAtRest(
   verb: string,
   args: JsonObject,
 ): Promise<JsonObject> {
+  if (isCustodied(config)) return askWithoutKeys(config, verb, args);
   requireState(config);
   using secret = await keyStoreSecret(config, io);
   const organisation = await openOrganisation(
@@ -63,8 +65,9 @@ async function askAtRest(
   }
 }
 
-/** Throws IDENTITY_MISSING. */
+/** Throws IDENTITY_MISSING, CUSTODY_NO_AGENT. */
 export function requireState(config: Config): void {
+  expectOwnKeys(config);
   if (!hasState(config))
     throw new IdentityError('IDENTITY_MISSING', `${config.stateDir} holds no organisation`);
 }

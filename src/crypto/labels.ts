@@ -14,6 +14,7 @@
  *   pair-responder   transcript hash     what the responder signs
  *   mac-initiator                        HMAC with the confirmation key, by the initiator
  *   mac-responder                        the same, by the responder
+ *   custodian-card   the card            what the key of a custodian signs to prove that its maker holds it
  *
  * Encoding: `kelmesh/1/` label, then each field as 4-byte big-endian length and bytes. A label has no byte
  * 0x00 and a length below 2^24 begins with one, so no two (label, fields) give the same string.

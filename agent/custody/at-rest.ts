@@ -1,0 +1,110 @@
+/**
+ * A state directory that holds the log of an organisation with custodians and no key of it. A file `custodians` marks
+ * it, so that commands which need the organisation's own keys say at once where those are.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LevelKelStore } from '#kel/store/level-kel-store';
+import { createSignatureVerifier } from '#kel/verify/signature-verifier';
+import { loadCryptoSuite } from '#src/crypto/suites';
+import { composeDatabase, hasState, systemClock } from '../compose.ts';
+import type { Config } from '../config/config.ts';
+import type { Json } from '../control/protocol.ts';
+import { optionalText } from '../control/verb.ts';
+import { Identity } from '../identity/identity.ts';
+import { StateTable } from '../state-table.ts';
+import { WatchList } from '../watch/watch-list.ts';
+import { CustodyError } from './errors.ts';
+import { type OrganisationLogDeps, organisationLog } from './organisation-log.ts';
+import { thresholdWords } from './threshold-text.ts';
+import { logJson, submitJson } from './verbs.ts';
+
+type JsonMap = { readonly [key: string]: Json };
+
+/** True when the organisation of this configuration has custodians, and this machine none of its keys. */
+export function isCustodied(config: Config): boolean {
+  return hasState(config) && existsSync(marker(config));
+}
+
+/** Throws CUSTODY_NO_AGENT when {@link isCustodied}. */
+export function expectOwnKeys(config: Config): void {
+  if (isCustodied(config))
+    throw new CustodyError(
+      'CUSTODY_NO_AGENT',
+      `${config.stateDir} holds the log of ${readFileSync(marker(config), 'utf8').trim()}, for which its custodians sign`,
+    );
+}
+
+/**
+ * Runs a verb without any key: `custody.log` and `custody.submit` in every state directory, also one that is made for
+ * it; `id.show` and `id.export` where {@link isCustodied}. Throws CUSTODY_NO_AGENT for every other verb.
+ */
+export async function askWithoutKeys(
+  config: Config,
+  verb: string,
+  args: { readonly [key: string]: Json },
+): Promise<JsonMap> {
+  const run = Object.hasOwn(verbsWithoutKeys, verb) ? verbsWithoutKeys[verb] : undefined;
+  if (run === undefined) expectOwnKeys(config);
+  if (!hasState(config) && verb !== 'custody.submit')
+    throw new CustodyError('CUSTODY_NO_LOG', `${config.stateDir} holds no log`);
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  await using stack = new AsyncDisposableStack();
+  const db = await composeDatabase(config);
+  stack.defer(() => db.close());
+  const { ed25519 } = await loadCryptoSuite();
+  const verifySignature = createSignatureVerifier(ed25519);
+  const kel = await LevelKelStore.open(db, { verifySignature, clock: systemClock });
+  const table = await StateTable.open(db, 'custody');
+  const result = await (run as Run)({ kel, table, verifySignature }, args);
+  if (verb !== 'custody.submit') return result;
+  const aid = String(result['aid']);
+  if (Identity.exists(await StateTable.open(db, 'identity'))) {
+    const watch = await WatchList.open(await StateTable.open(db, 'watch'), systemClock);
+    await watch.add(aid as Parameters<WatchList['add']>[0], { kind: 'import' });
+  } else writeFileSync(marker(config), `${aid}\n`);
+  return result;
+}
+
+type Run = (deps: OrganisationLogDeps, args: { readonly [key: string]: Json }) => Promise<JsonMap>;
+
+const verbsWithoutKeys: Readonly<Record<string, Run>> = {
+  'custody.log': (deps, args) => logJson(deps, optionalText(args['aid'])),
+  'custody.submit': async (deps, args) => (await submitJson(deps, args['files'])).json,
+  'id.show': async (deps) => {
+    const { state, cards } = await organisationLog(deps);
+    const names = state.keys.map((key) => cards.find((card) => card.key === key)?.name ?? key);
+    return {
+      schema: 'kelmesh.id/1',
+      aid: state.aid,
+      sn: state.sn,
+      said: state.said,
+      kind: state.kind,
+      establishment: { sn: state.establishment.sn, said: state.establishment.said },
+      keys: state.keys,
+      nextDigests: state.nextDigests,
+      signingThreshold: state.signingThreshold,
+      nextThreshold: state.nextThreshold,
+      witnesses: state.witnesses,
+      witnessThreshold: state.witnessThreshold,
+      delegator: state.delegator ?? null,
+      custodians: names,
+      keyStore: {
+        driver: 'custodians',
+        location: `${names.join(', ')}: ${thresholdWords(state.signingThreshold, names)}`,
+      },
+    };
+  },
+  'id.export': async (deps, args) => {
+    const { state, log } = await organisationLog(deps, optionalText(args['aid']));
+    return {
+      schema: 'kelmesh.id-export/1',
+      aid: state.aid,
+      cesr: Buffer.from(log).toString('base64'),
+    };
+  },
+};
+
+function marker(config: Config): string {
+  return join(config.stateDir, 'custodians');
+}
