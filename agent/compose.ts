@@ -81,7 +81,7 @@ export async function composeLocal(
   write: (line: string) => void,
 ): Promise<LocalDrivers> {
   await using onFailure = new AsyncDisposableStack();
-  const db = await openDatabase(config);
+  const db = await composeDatabase(config);
   onFailure.defer(() => db.close());
   const drivers: LocalDrivers = {
     clock: systemClock,
@@ -154,6 +154,13 @@ export function hasState(config: Config): boolean {
   return existsSync(join(config.stateDir, 'store'));
 }
 
+/** Whether the state directory has its key store; a token that is no file of ours always counts. */
+export function hasKeyStore(config: Config): boolean {
+  const { tier } = config.keyStore;
+  if (tier === 'sealed-file') return existsSync(keyFile(config));
+  return tier === 'pkcs11' || existsSync(tokenDir(config));
+}
+
 function keyFile(config: Config): string {
   return join(config.stateDir, 'keys.sealed');
 }
@@ -162,7 +169,8 @@ function tokenDir(config: Config): string {
   return join(config.stateDir, 'softhsm');
 }
 
-async function openDatabase(config: Config): Promise<Database> {
+/** The database of the state directory; made when there is none. Throws CONTROL_STATE_LOCKED. */
+export async function composeDatabase(config: Config): Promise<Database> {
   const path = join(config.stateDir, 'store');
   const db = new Level<string, Uint8Array>(path, { valueEncoding: 'view' });
   try {

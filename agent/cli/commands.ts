@@ -6,6 +6,16 @@ import { configCheck } from './commands/config.ts';
 import { down } from './commands/down.ts';
 import { idExport, idRotate, idShow } from './commands/id.ts';
 import {
+  idCustodianInit,
+  idCustodianNext,
+  idProposeInception,
+  idProposeInteraction,
+  idProposeRotation,
+  idProposeShow,
+  idSign,
+  idSubmit,
+} from './commands/id-custody.ts';
+import {
   idEvidenceExport,
   idEvidenceList,
   idEvidenceResolve,
@@ -52,6 +62,14 @@ export const commands: readonly Command[] = [
   idEvidenceExport,
   idEvidenceVerify,
   idEvidenceResolve,
+  idCustodianInit,
+  idCustodianNext,
+  idProposeInception,
+  idProposeRotation,
+  idProposeInteraction,
+  idProposeShow,
+  idSign,
+  idSubmit,
   meshCreate,
   meshInvite,
   meshJoin,

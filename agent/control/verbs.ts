@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { isAid } from '#kel/record/qualified';
 
+import { custodyVerbs } from '../custody/verbs.ts';
 import { MembershipError } from '../membership/errors.ts';
 import { parseInvite } from '../membership/invite.ts';
 import { reachableAddresses } from '../network/reachable.ts';
@@ -92,6 +93,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   ...watchVerbs,
   ...witnessVerbs,
   ...nodeVerbs,
+  ...custodyVerbs,
   'audit.export': async ({ organisation, args }) => {
     const file = text(args, 'file');
     if (!isAbsolute(file))
