@@ -1,14 +1,11 @@
-/** Asks a person for a yes before something that cannot be undone. */
-import { createInterface } from 'node:readline/promises';
-import type { Io } from './io.ts';
+/** The question before something that cannot be undone. */
+import type { Invocation, Option } from './command.ts';
+import { readYes } from './read-answer.ts';
 
-/** @returns undefined when there is no terminal to ask on */
-export async function confirm(io: Io, question: string): Promise<boolean | undefined> {
-  if (!io.stdin.isTTY) return undefined;
-  const prompt = createInterface({ input: io.stdin, output: io.stderr });
-  try {
-    return (await prompt.question(`${question} Type yes: `)).trim().toLowerCase() === 'yes';
-  } finally {
-    prompt.close();
-  }
+export const yesOption: Option = { type: 'boolean', short: 'y', does: 'do not ask' };
+
+/** Asks on the terminal, unless `--yes` is given. Where there is no terminal the command itself is the answer. */
+export async function confirm(invocation: Invocation, question: string): Promise<boolean> {
+  if (invocation.options['yes'] === true) return true;
+  return (await readYes(invocation.io, question)) !== false;
 }

@@ -26,8 +26,9 @@ import { missingNames } from '../../custody/verbs.ts';
 import { parseNodeRequest } from '../../node/request.ts';
 import { ask, type JsonObject, keyStoreSecret } from '../ask.ts';
 import { type Command, type Invocation, type Option, optionText } from '../command.ts';
-import { confirm } from '../confirm.ts';
+
 import { exitCodes, type Io, note, print, printJson, table, UsageError } from '../io.ts';
+import { readYes } from '../read-answer.ts';
 
 const outOption: Option = { type: 'string', short: 'o', value: 'FILE', does: 'file to write' };
 
@@ -286,7 +287,7 @@ for it; no key is needed.`,
 };
 
 async function expectYes(io: Io, name: string): Promise<void> {
-  const answer = await confirm(io, `\nSign this as ${name}?`);
+  const answer = await readYes(io, `\nSign this as ${name}?`);
   if (answer === true) return;
   throw new CustodyError(
     'CUSTODY_NOT_CONFIRMED',
