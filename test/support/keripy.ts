@@ -94,6 +94,14 @@ export class Keripy implements AsyncDisposable {
     return states;
   }
 
+  /** Time that KERIpy takes for one stream, without its start and the way there. */
+  async measure(
+    stream: Uint8Array,
+  ): Promise<{ readonly seconds: number; readonly states: readonly KeripyState[] }> {
+    const answer = await this.#ask({ op: 'measure', stream: Buffer.from(stream).toString('hex') });
+    return answer as { seconds: number; states: KeripyState[] };
+  }
+
   /** Logs of random shape; a log may be delegated by an earlier one. */
   async write(options: {
     seed: number;

@@ -2,6 +2,8 @@
 
 {"op": "read", "streams": [hex, ...]}                    feeds all streams to one verifier
     answers {"states": [key state, ...]}
+{"op": "measure", "stream": hex}                         feeds one stream and takes the time
+    answers {"seconds": n, "states": [key state, ...]}
 {"op": "write", "seed": n, "logs": n, "kind": "JSON"}    makes logs with KERIpy's own builders
     answers {"logs": [{"stream": hex, "replay": hex, "state": key state}, ...]}
 """
@@ -9,6 +11,7 @@ import json
 import logging
 import random
 import sys
+import time
 
 from keri import help
 
@@ -207,7 +210,17 @@ def write(request):
         }
 
 
-OPERATIONS = {"read": read, "write": write}
+def measure(request):
+    stream = bytes.fromhex(request["stream"])
+    with basing.openDB(name="measure") as db:
+        kevery = eventing.Kevery(db=db, lax=True, local=False)
+        start = time.perf_counter()
+        feed(kevery, stream)
+        seconds = time.perf_counter() - start
+        return {"seconds": seconds, "states": [state_of(kever) for kever in kevery.kevers.values()]}
+
+
+OPERATIONS = {"read": read, "write": write, "measure": measure}
 
 for line in sys.stdin:
     request = json.loads(line)
