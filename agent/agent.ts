@@ -25,9 +25,11 @@ import { requestStream } from './node/request.ts';
 import { type Organisation, recordOwnEvents } from './organisation.ts';
 import { TunnelProofs } from './proof/tunnel-proofs.ts';
 import type { Draft } from './records/record-issuer.ts';
+import { Acknowledgements } from './revocation/acknowledgements.ts';
 import { RotationError } from './rotation/errors.ts';
 import { type PairRequest, PairRequests } from './rotation/pair-requests.ts';
 import { Rotations } from './rotation/rotations.ts';
+import { type RotationPolicy, Schedule } from './rotation/schedule.ts';
 import { StateTable } from './state-table.ts';
 import { Dialler } from './sync/dialler.ts';
 import { Gossip } from './sync/gossip.ts';
@@ -51,6 +53,7 @@ const CONFIRM_MS = 5_000;
 
 export interface AgentSettings {
   readonly tunnel: TunnelSettings;
+  readonly rotation: RotationPolicy;
   /** Addresses under which UDP reaches this node; empty: those of the network. */
   readonly endpointHosts: readonly string[];
 }
@@ -66,6 +69,7 @@ export class Agent {
   readonly ownKeys: OwnTunnelKeys;
   readonly directory: PeerDirectory;
   readonly rotations: Rotations;
+  readonly schedule: Schedule;
   /** Of the own log. */
   readonly witnesses: OwnWitnesses;
   /** Which WireGuard carries the tunnels. */
@@ -73,6 +77,7 @@ export class Agent {
   readonly watcher: Watcher;
   readonly #evidence: EvidenceExchange;
   readonly #requests: PairRequests;
+  readonly #acknowledgements: Acknowledgements;
   readonly #endpoints: OwnEndpoints;
   readonly #dialler: Dialler;
   readonly #progress: StateTable;
@@ -90,6 +95,7 @@ export class Agent {
       pairTable: StateTable;
       proofTable: StateTable;
       progress: StateTable;
+      scheduleTable: StateTable;
       agreements: PairAgreements;
       ownKeys: OwnTunnelKeys;
       drivers: RunningDrivers;
@@ -213,6 +219,26 @@ export class Agent {
       clock,
       journal,
     });
+    this.schedule = new Schedule(settings.rotation, {
+      clock,
+      rng,
+      table: parts.scheduleTable,
+      journal,
+      rotate: async (kind) => {
+        await (kind === 'id' ? this.rotate() : this.rotateTunnelKeys());
+      },
+    });
+    this.#acknowledgements = new Acknowledgements({
+      self: identity.aid,
+      records,
+      intake,
+      issuer,
+      membership,
+      revocations: organisation.revocations,
+      apply: () => this.tunnels.reconcile(),
+      clock,
+      journal,
+    });
     this.proofs = new TunnelProofs({
       identity,
       membership,
@@ -307,6 +333,7 @@ export class Agent {
         pairTable: await StateTable.open(db, 'tunnel'),
         proofTable: await StateTable.open(db, 'proof'),
         progress: await StateTable.open(db, 'progress'),
+        scheduleTable: await StateTable.open(db, 'schedule'),
         witnessTable: await StateTable.open(db, 'witnessed'),
       },
       settings,
@@ -337,6 +364,7 @@ export class Agent {
     keeper.start(signal);
     this.agreements.start();
     this.#requests.start();
+    this.#acknowledgements.start(signal);
     this.proofs.start(signal);
     this.#serveWitness();
     if (membership.isIn)
@@ -348,6 +376,7 @@ export class Agent {
     this.#later(this.#recordForks());
     void this.#confirmLoop();
     void this.#dialler.run(signal);
+    void this.schedule.run(signal);
     this.organisation.drivers.journal.info('agent.started', {
       aid: identity.aid,
       sn: identity.state.sn,
@@ -442,8 +471,10 @@ export class Agent {
       await kel.process(knock.log);
       await intake.take(knock.endpoints, (type, issuer) => type === 'end' && issuer === knock.aid);
     }
-    if (membership.isIn) await this.#enter();
-    else await this.tunnels.reconcile();
+    if (membership.isIn) {
+      await this.#enter();
+      await this.#replaceRevoked();
+    } else await this.tunnels.reconcile();
     this.sync.push();
     this.tunnels.pokeAll();
   }
@@ -476,6 +507,16 @@ export class Agent {
     const before = records.list('tun', identity.aid).at(-1)?.record.d;
     const { record } = await this.ownKeys.ensureCurrent();
     if (record.d !== before) await this.#recordTunnelKey(record.d);
+    await this.#replaceRevoked();
+  }
+
+  /** Whoever delegated this node may revoke its keys: then the next ones follow at once. */
+  async #replaceRevoked(): Promise<void> {
+    const { records, identity, revocations } = this.organisation;
+    const newest = records.list('tun', identity.aid).at(-1)?.record.d;
+    if (newest === undefined || revocations.ofEpoch(newest) === undefined) return;
+    const { record } = await this.ownKeys.renew();
+    await this.#recordTunnelKey(record.d);
   }
 
   async #recordTunnelKey(said: Said): Promise<void> {
@@ -594,6 +635,7 @@ export class Agent {
     await keeper.anchor().catch((error: unknown) => this.#deferIfAwaiting(error));
     await identity.rotate(change);
     await this.#ownKeysChanged();
+    await this.schedule.rotated('id');
     return identity.state;
   }
 
@@ -612,7 +654,9 @@ export class Agent {
     if (!this.organisation.membership.isIn)
       throw new RotationError('ROTATION_NO_TUNNEL', 'this organisation is in no mesh');
     await this.tunnels.makeRoom();
-    return this.renewTunnelKeys();
+    const record = await this.renewTunnelKeys();
+    await this.schedule.rotated('tunnel');
+    return record;
   }
 
   /** As {@link rotateTunnelKeys} without looking whether there is room: for keys that `beside` revokes in the same event. */

@@ -31,7 +31,10 @@ import { createJournal } from './journal.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
 import type { Network, PeerAddress } from './network/network.ts';
 import { TcpOverlay } from './proof/tcp-overlay.ts';
+import { parseWindow } from './rotation/schedule.ts';
 import { fetchLog } from './watch/http-log-source.ts';
+
+const HOUR_MS = 3_600_000;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -135,7 +138,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
 }
 
 export function agentSettings(config: Config): AgentSettings {
-  const { tunnel } = config;
+  const { tunnel, rotation } = config;
   return {
     tunnel: {
       prefix: tunnel.interface,
@@ -143,7 +146,12 @@ export function agentSettings(config: Config): AgentSettings {
       mtu: tunnel.mtu,
       keepalive: tunnel.keepaliveSeconds,
       drainMs: tunnel.drainSeconds * 1_000,
-      changeMs: 900_000,
+      changeMs: rotation.deadlineMinutes * 60_000,
+    },
+    rotation: {
+      everyMs: { tunnel: rotation.tunnelHours * HOUR_MS, id: rotation.idHours * HOUR_MS },
+      jitter: rotation.jitterPercent / 100,
+      windows: rotation.windows.map(parseWindow).filter((window) => window !== undefined),
     },
     endpointHosts: tunnel.endpoints,
   };

@@ -34,6 +34,15 @@ import {
 } from './commands/mesh.ts';
 import { nodeAccept, nodeAdd, nodeApprove, nodeList, nodeRequest } from './commands/node.ts';
 import { peerList } from './commands/peer.ts';
+import { revokeEpoch, revokeNode, revokeOrganisation, revokeStatus } from './commands/revoke.ts';
+import {
+  rotateAll,
+  rotateCa,
+  rotateId,
+  rotatePsk,
+  rotateStatus,
+  rotateTunnel,
+} from './commands/rotate.ts';
 import { status } from './commands/status.ts';
 import { up } from './commands/up.ts';
 import { watchAdd, watchList, watchRemove } from './commands/watch.ts';
@@ -76,6 +85,16 @@ export const commands: readonly Command[] = [
   meshAdmit,
   meshRemove,
   meshShow,
+  rotatePsk,
+  rotateTunnel,
+  rotateId,
+  rotateCa,
+  rotateAll,
+  rotateStatus,
+  revokeNode,
+  revokeEpoch,
+  revokeOrganisation,
+  revokeStatus,
   peerList,
   watchAdd,
   watchList,

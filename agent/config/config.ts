@@ -42,6 +42,13 @@ export interface Config {
     readonly drainSeconds: number;
     readonly proofPort: number;
   };
+  readonly rotation: {
+    readonly tunnelHours: number;
+    readonly idHours: number;
+    readonly jitterPercent: number;
+    readonly windows: readonly string[];
+    readonly deadlineMinutes: number;
+  };
 }
 
 type Values = Readonly<Record<string, unknown>>;
@@ -101,6 +108,13 @@ export function parseConfig(text: string, file: string): Config {
       keepaliveSeconds: get('tunnel.keepalive'),
       drainSeconds: get('tunnel.drain'),
       proofPort: get('tunnel.proof-port'),
+    },
+    rotation: {
+      tunnelHours: get('rotation.tunnel'),
+      idHours: get('rotation.id'),
+      jitterPercent: get('rotation.jitter'),
+      windows: get('rotation.window'),
+      deadlineMinutes: get('rotation.deadline'),
     },
   });
 }

@@ -1,5 +1,6 @@
 /** Every key of the configuration file: what it takes, its default, what it does. The one place that `config check --help` and the parser read. */
 import { isIP } from 'node:net';
+import { parseWindow } from '../rotation/schedule.ts';
 
 export type KeyKind =
   | { readonly type: 'text'; readonly pattern?: RegExp; readonly what: string }
@@ -146,6 +147,36 @@ export const configKeys = {
     kind: { type: 'integer', min: 1, max: 65_535, unit: 'TCP port' },
     fallback: 7_411,
     does: 'port on the overlay address for tunnel proofs; the same in the whole mesh',
+  },
+  'rotation.tunnel': {
+    kind: { type: 'integer', min: 0, max: 8_760, unit: 'hours' },
+    fallback: 0,
+    does: 'new tunnel keys this often; 0: on demand and with each rotation of the log',
+  },
+  'rotation.id': {
+    kind: { type: 'integer', min: 0, max: 87_600, unit: 'hours' },
+    fallback: 0,
+    does: 'rotate the key event log this often; 0: on demand',
+  },
+  'rotation.jitter': {
+    kind: { type: 'integer', min: 0, max: 90, unit: 'percent' },
+    fallback: 10,
+    does: 'part of the interval by which a rotation may come earlier, so that not all nodes rotate at one time',
+  },
+  'rotation.window': {
+    kind: {
+      type: 'list',
+      pattern: { test: (text: string) => parseWindow(text) !== undefined },
+      what: 'times of day HH:MM-HH:MM, UTC',
+      max: 8,
+    },
+    fallback: [],
+    does: 'when scheduled rotations may begin; empty: at any time',
+  },
+  'rotation.deadline': {
+    kind: { type: 'integer', min: 1, max: 1_440, unit: 'minutes' },
+    fallback: 15,
+    does: 'how long a rotation waits for a peer that is away; after that the next rotation may drop its former key',
   },
 } as const satisfies Readonly<Record<string, ConfigKey>>;
 

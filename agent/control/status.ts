@@ -104,6 +104,7 @@ export async function peersJson(
       txBytes: Number(status.peer?.txBytes ?? 0n),
       connected: agent.directory.peerOf(status.aid) !== undefined,
       clockSkewMs: agent.sync.skewOf(status.aid) ?? null,
+      postponed: agent.rotations.postponement(status.aid),
     };
   });
   return [...inStanding, ...suspendedJson(agent)];
@@ -214,6 +215,7 @@ export async function statusJson(agent: Agent): Promise<Json> {
       knocksDropped: agent.sync.knocks.dropped,
       sessions: agent.sync.sessions,
     },
+    nextRotation: agent.schedule.next(),
     nextEpoch: new Date(agent.agreements.nextEpochAt()).toISOString(),
   };
 }

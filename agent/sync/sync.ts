@@ -58,7 +58,7 @@ interface PeerSync {
   failures: number;
 }
 
-const OFFERED: readonly RecordType[] = ['chr', 'rvk', 'nod', 'log', 'tun', 'end'];
+const OFFERED: readonly RecordType[] = ['chr', 'rvk', 'ack', 'nod', 'log', 'tun', 'end'];
 
 export class Sync {
   readonly knocks = new Knocks();
@@ -67,6 +67,7 @@ export class Sync {
   readonly #peers = new Map<PeerKey, PeerSync>();
   /** Milliseconds that each AID's clock was ahead when it last said hello. */
   readonly #skew = new Map<Aid, number>();
+  readonly #heard = new Map<Aid, number>();
   /** Which member's log each connected peer has sent: a long one takes several sessions. */
   readonly #gave = new Map<PeerKey, Aid>();
   /** Delegators of members whose log waits for theirs. */
@@ -84,6 +85,11 @@ export class Sync {
   /** Sessions ended well since the start. */
   get sessions(): number {
     return this.#sessions;
+  }
+
+  /** When `aid` last proved who it is; milliseconds since the Unix epoch. */
+  heardAt(aid: Aid): number | undefined {
+    return this.#heard.get(aid);
   }
 
   skewOf(aid: Aid): number | undefined {
@@ -364,6 +370,7 @@ export class Sync {
     await intake.take(endpoints, (type, issuer) => type === 'end' && issuer === head.aid);
     const isNew = directory.aidOf(peer) !== head.aid;
     directory.bind(peer, head.aid);
+    this.#heard.set(head.aid, clock.now());
     this.knocks.delete(head.aid);
     if (isNew) {
       journal.info('peer.bound', { aid: head.aid, peer, sn: record.es.s, at: clock.now() });

@@ -35,6 +35,9 @@ export const HANDSHAKE_MS = 15_000;
  */
 const SETTLE_MS = 15;
 
+/** A handshake that was begun before the other end went silent arrives within this. */
+const GRACE_MS = 250;
+
 /** Named from the parking end's side. */
 export interface Prepare {
   readonly parking: Said;
@@ -45,8 +48,11 @@ export interface Prepare {
 
 export interface ParkingSteps {
   park(): Promise<void>;
-  /** Resolves when the new device has seen a handshake; rejects with TUNNEL_NO_HANDSHAKE. */
-  handshake(): Promise<void>;
+  /**
+   * Resolves when the new device has seen a handshake; rejects with TUNNEL_NO_HANDSHAKE, soon when `isOver`: the other end
+   * does not speak any more, and has moved by now or not at all.
+   */
+  handshake(isOver: () => boolean): Promise<void>;
   activate(): Promise<void>;
   unpark(): Promise<void>;
 }
@@ -54,7 +60,8 @@ export interface ParkingSteps {
 export interface MovingSteps {
   /** Throws TUNNEL_REFUSED when view or agreement is not the own one. */
   stage(prepare: Prepare): Promise<void>;
-  move(): Promise<void>;
+  /** Moves the prefix when `arrived` has resolved, and as fast as it can then: packets wait. */
+  move(arrived: Promise<void>): Promise<void>;
   settle(): Promise<void>;
 }
 
@@ -70,8 +77,12 @@ export async function runParking(
     await steps.park();
     await stream.send(encodeCbor(['parked']));
     // The other end's word is not needed: the handshake itself says that it moved.
-    const moved = expect(stream, clock, 'moved').catch(() => undefined);
-    await steps.handshake();
+    const other = { isGone: false };
+    const moved = expect(stream, clock, 'moved').catch(async () => {
+      await clock.sleep(GRACE_MS);
+      other.isGone = true;
+    });
+    await steps.handshake(() => other.isGone);
     await moved;
   } catch (error) {
     await steps.unpark();
@@ -100,8 +111,7 @@ export async function runMoving(
   }
   await stream.send(encodeCbor(['prepared']));
   await expect(stream, clock, 'parked');
-  await clock.sleep(SETTLE_MS);
-  await steps.move();
+  await steps.move(clock.sleep(SETTLE_MS));
   await stream.send(encodeCbor(['moved']));
   await expect(stream, clock, 'confirmed', HANDSHAKE_MS + ANSWER_MS);
   await steps.settle();

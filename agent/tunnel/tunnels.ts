@@ -12,6 +12,7 @@ import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import type {
+  DesiredDevice,
   DeviceState,
   PeerState,
   TunnelDriver,
@@ -344,13 +345,17 @@ export class Tunnels {
 
   async #apply(devices: readonly OwnDevice[]): Promise<void> {
     const { driver, journal } = this.#deps;
-    const states: PairState[] = [];
-    for (const pair of this.#pairs.values()) states.push(await this.#pairState(pair));
-    for (const desired of desiredDevices(devices, states, this.#deviceSettings())) {
+    for (const desired of await this.#desired(devices)) {
       const changes = await driver.apply(desired);
       if (changes.length > 0)
         journal.debug('device.changed', { device: desired.name, changes: changes.join('; ') });
     }
+  }
+
+  async #desired(devices: readonly OwnDevice[]): Promise<readonly DesiredDevice[]> {
+    const states: PairState[] = [];
+    for (const pair of this.#pairs.values()) states.push(await this.#pairState(pair));
+    return desiredDevices(devices, states, this.#deviceSettings());
   }
 
   /** Pairs follow the charter and revocations: members in, others out at once, revoked keys out of use at once. */
@@ -535,7 +540,9 @@ export class Tunnels {
     const establishment = kel.state(aid)?.establishment.said;
     if (establishment === undefined) return undefined;
     const peer = currentTunnelKeyOf(records, aid, establishment, formatDateTime(clock.now()));
-    if (peer !== undefined && this.#deps.isRevoked(peer.d)) return undefined;
+    const { isRevoked } = this.#deps;
+    if (peer !== undefined && (isRevoked(peer.d) || isRevoked(ownKeys.current.record.d)))
+      return undefined;
     return peer === undefined ? undefined : { own: ownKeys.current.record.d, peer: peer.d };
   }
 
@@ -621,7 +628,7 @@ export class Tunnels {
             await this.#reach(pair, view, 'parked', 'parking');
             await this.#reconcileDevice(view.own);
           },
-          handshake: () => this.#handshake(view, clock.now() - SESSION_MS),
+          handshake: (isOver) => this.#handshake(view, clock.now() - SESSION_MS, isOver),
           activate: () => this.#activate(pair, view, false),
           unpark: async () => {
             await this.#reach(pair, view, 'staged', 'parking');
@@ -677,7 +684,7 @@ export class Tunnels {
         await this.reconcile();
         await this.#receipt(pair, 'staged', view, former);
       },
-      move: () => this.#activate(pair, view as TunnelView, true),
+      move: (arrived) => this.#move(pair, view as TunnelView, arrived),
       settle: async () => {
         await this.#receipt(pair, 'warmed', view as TunnelView, former);
         await this.#receipt(pair, 'flipped', view as TunnelView, former);
@@ -718,6 +725,25 @@ export class Tunnels {
     await pair.reach(step, end);
   }
 
+  /** Nothing else is done to the devices from here on: the peer's packets wait until the prefix has moved. */
+  async #move(pair: Pair, view: TunnelView, arrived: Promise<void>): Promise<void> {
+    const { clock, driver } = this.#deps;
+    arrived.catch(() => undefined);
+    await this.#queue.run(async () => {
+      const now = clock.now();
+      await pair.activate(view, true, now, now + this.#settings.drainMs);
+      const devices = await this.#ownDevices();
+      const desired = await this.#desired(
+        devices.filter(({ tunnelKey }) => tunnelKey === view.own),
+      );
+      await arrived;
+      for (const device of desired) await driver.applyPeers(device);
+    });
+    // Routes, where this end has rotated too.
+    await this.#reconcileDevice(view.own);
+    this.#drainLater(pair);
+  }
+
   async #activate(pair: Pair, view: TunnelView, initiates: boolean): Promise<void> {
     const now = this.#deps.clock.now();
     await pair.activate(view, initiates, now, now + this.#settings.drainMs);
@@ -744,10 +770,12 @@ export class Tunnels {
    * The moving end starts handshakes with the new key only after it has moved for good. So one that an earlier attempt
    * brought, whose end this side did not hear of, counts as well: the other end has let go of the former key.
    */
-  async #handshake(view: TunnelView, since: number): Promise<void> {
+  async #handshake(view: TunnelView, since: number, isOver = () => false): Promise<void> {
     const { clock } = this.#deps;
     for (const end = clock.now() + HANDSHAKE_MS; clock.now() < end; ) {
+      const isLast = isOver();
       if ((await this.#lastHandshake(view)) >= since) return;
+      if (isLast) break;
       await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
     }
     throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);

@@ -83,6 +83,26 @@ export class DeviceDriver implements TunnelDriver {
     return this.#inOrder(desired.name, () => this.#apply(desired));
   }
 
+  async applyPeers(desired: DesiredDevice): Promise<readonly string[] | undefined> {
+    const { name } = desired;
+    return this.#inOrder(parseInterfaceName(name), async () => {
+      const found = await this.#backend.get(name);
+      if (found === undefined) return undefined;
+      using privateKey = found.privateKey;
+      const { listenPort, peers } = found;
+      const publicKey = privateKey === undefined ? ZERO_KEY : wireguardPublicKeyHex(privateKey);
+      const device = { name, publicKey, listenPort, peers, addresses: [], routes: [], mtu: 0 };
+      const memory = this.#memory.get(name) ?? NOTHING;
+      const difference = diffDevice(desired, device, memory.endpoints, this.#now());
+      const { peers: changed, removedPeers } = difference;
+      const change = { peers: changed, removedPeers };
+      if (!isEmptyChange(change)) await this.#backend.set(name, change, listenPort);
+      const endpoints = rememberEndpoints(desired, device, change, memory.endpoints);
+      this.#memory.set(name, { ...memory, endpoints });
+      return describeChange(change, device);
+    });
+  }
+
   async rekey(name: InterfaceName, throwAway: Secret): Promise<void> {
     await this.#inOrder(name, async () => {
       const device = await this.#backend.get(name);

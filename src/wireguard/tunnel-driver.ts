@@ -72,6 +72,11 @@ export interface TunnelDriver {
   /** Creates the device when it is missing, then applies the difference only; twice changes nothing. @returns what changed, in words without keys */
   apply(desired: DesiredDevice): Promise<readonly string[]>;
   /**
+   * Only the peers of a device that exists; link, routes, key and port stay as they are. For the moment in which packets wait.
+   * @returns as {@link apply}; undefined without a device
+   */
+  applyPeers(desired: DesiredDevice): Promise<readonly string[] | undefined>;
+  /**
    * Makes every peer of the device shake hands anew, with the preshared key that it has now: the private key is replaced
    * by `throwAway` and put back in one go. Packets wait meanwhile, 128 per peer. Nothing happens without a device.
    * @param throwAway 32 random bytes

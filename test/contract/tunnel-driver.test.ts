@@ -192,6 +192,17 @@ for (const [label, make, isReal] of drivers)
       assert.deepEqual(await driver.apply(full), []);
     });
 
+    it('changes peers alone', async () => {
+      const peers = [{ ...a, allowedIps: [] }, { ...b, allowedIps: [...b.allowedIps, ...a.allowedIps] }];
+      const changes = await driver.applyPeers({ ...full, mtu: 1300, routes: [], peers });
+      assert.deepEqual(changes, ['1 peers with changed allowed IPs']);
+      const state = await driver.read(name);
+      assert.deepEqual([state?.mtu, state?.routes.length], [full.mtu, full.routes.length]);
+      assert.equal(state?.peers.get(b.publicKey)?.allowedIps.length, 3);
+      await driver.apply(full);
+      assert.equal(await driver.applyPeers({ ...full, name: other }), undefined);
+    });
+
     it('takes an allowed IP away, and gives another', async () => {
       const allowedIps = [
         ...a.allowedIps.slice(1),

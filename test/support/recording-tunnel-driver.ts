@@ -84,6 +84,12 @@ export class RecordingTunnelDriver implements TunnelDriver {
     return changes;
   }
 
+  async applyPeers(desired: DesiredDevice): Promise<readonly string[] | undefined> {
+    const changes = await this.#driver.applyPeers(desired);
+    if (changes !== undefined) this.applied.push({ name: desired.name, changes });
+    return changes;
+  }
+
   rekey(name: InterfaceName, throwAway: Secret): Promise<void> {
     return this.#driver.rekey(name, throwAway);
   }

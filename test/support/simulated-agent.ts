@@ -296,7 +296,7 @@ export class SimulatedAgent {
           drainMs: 180_000,
           changeMs: 900_000,
         },
-        endpointHosts: [],
+        rotation: { everyMs: { tunnel: 0, id: 0 }, jitter: 0, windows: [] }, endpointHosts: [],
       },
     );
     this.#agent = await this.#federation.perform(work);

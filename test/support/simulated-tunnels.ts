@@ -129,6 +129,11 @@ export class SimulatedTunnels {
         const work = async () => this.#apply(host, clock, desired);
         return power.write(work, work);
       },
+      applyPeers: (desired) => {
+        const work = async () =>
+          devices.has(desired.name) ? this.#apply(host, clock, desired) : undefined;
+        return power.write(work, work);
+      },
       rekey: (name) => {
         const work = async () => this.#rekey(devices.get(name));
         return power.write(work, work);

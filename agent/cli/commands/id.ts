@@ -1,7 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
+import { confirm, yesOption } from '../confirm.ts';
 import { exitCodes, note, print, printJson, table } from '../io.ts';
+import { planOption, showPlan } from './rotate.ts';
 
 export const idShow: Command = {
   name: 'id show',
@@ -30,8 +32,10 @@ export const idShow: Command = {
 export const idRotate: Command = {
   name: 'id rotate',
   summary: 'rotate to the pre-rotated keys; the tunnels follow without losing a packet',
-  options: { yes: { type: 'boolean', short: 'y', does: 'do not ask' } },
+  options: { plan: planOption, yes: yesOption },
   async run(invocation) {
+    if (invocation.options['plan'] === true) return showPlan(invocation, 'id');
+    if (!(await confirm(invocation, 'rotate the keys of this organisation?'))) return exitCodes.ok;
     const result = await ask(invocation, 'id.rotate', {}, { atRest: true });
     if (invocation.json) printJson(invocation.io, result);
     else {

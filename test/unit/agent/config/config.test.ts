@@ -163,6 +163,17 @@ proof-port = 65535
     'tunnel.keepalive': ['0', '3601'],
     'tunnel.drain': ['0', '3601'],
     'tunnel.proof-port': ['0', '65536'],
+    'rotation.tunnel': ['-1', '8761', '1.5', '"1"'],
+    'rotation.id': ['-1', '87601'],
+    'rotation.jitter': ['-1', '91'],
+    'rotation.window': [
+      '"02:00-05:00"',
+      '["2:00-05:00"]',
+      '["02:00-02:00"]',
+      '["24:00-25:00"]',
+      '["02:00"]',
+    ],
+    'rotation.deadline': ['0', '1441'],
   };
   for (const [key, values] of Object.entries(bad)) {
     it(`refuses bad values of ${key}, with what it takes and what it got`, () => {

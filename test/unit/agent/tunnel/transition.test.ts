@@ -31,8 +31,8 @@ class Ends {
 
   readonly parkingSteps: ParkingSteps = {
     park: () => this.#step('park'),
-    handshake: async () => {
-      for (let waited = 0; waited < 15_000; waited += 50) {
+    handshake: async (isOver) => {
+      for (let waited = 0; waited < 15_000 && !isOver(); waited += 50) {
         if (this.#moved && this.handshakeWorks) return this.#step('handshake');
         await this.clock.sleep(50);
       }
@@ -47,7 +47,8 @@ class Ends {
       assert.deepEqual(got, prepare);
       await this.#step('stage');
     },
-    move: async () => {
+    move: async (arrived) => {
+      await arrived;
       await this.#step('move');
       this.#moved = true;
     },
@@ -128,6 +129,15 @@ describe('transition of a tunnel', () => {
     assert.equal(parking, 'TUNNEL_NO_HANDSHAKE');
     assert.notEqual(moving, undefined);
     assert.deepEqual(ends.steps, ['stage', 'park', 'move', 'unpark']);
+  });
+
+  it('routes back at once when the other end is gone before it moved', async () => {
+    const ends = new Ends();
+    ends.failing = 'move';
+    const began = ends.clock.now();
+    await ends.run();
+    assert.deepEqual(ends.steps, ['stage', 'park', 'unpark']);
+    assert.ok(ends.clock.now() - began < 1_000, `after ${ends.clock.now() - began} ms`);
   });
 
   it('routes back when parking fails half-way', async () => {

@@ -1,0 +1,126 @@
+/** Rotations and revocations, as the control socket and the commands on a stopped organisation ask for them. */
+import { revocationRows } from '../revocation/acknowledgements.ts';
+import { RevocationError } from '../revocation/errors.ts';
+import { revokeEpoch, revokeNode, revokeOrganisation } from '../revocation/revoke.ts';
+import { RotationError } from '../rotation/errors.ts';
+import type { RotationKind } from '../rotation/rotations.ts';
+import { ControlError } from './errors.ts';
+import type { Json } from './protocol.ts';
+import { identityJson } from './status.ts';
+import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
+
+const KINDS: readonly RotationKind[] = ['psk', 'tunnel', 'id', 'ca', 'all'];
+
+export const rotationVerbs: Readonly<Record<string, Verb>> = {
+  'rotate.plan': async ({ agent, args }) => {
+    const kind = text(args, 'kind') as RotationKind;
+    if (!KINDS.includes(kind))
+      throw new ControlError('CONTROL_BAD_REQUEST', `${kind.slice(0, 64)} is no kind of rotation`);
+    if (kind === 'ca') refuseCa();
+    if (agent === undefined && kind !== 'id' && kind !== 'all') running(agent);
+    const plan = agent?.rotations.plan(kind, optionalText(args['peer']));
+    return { schema: 'kelmesh.rotate-plan/1', ...(plan ?? AT_REST), kind } as unknown as Json;
+  },
+  'rotate.status': async ({ agent }) => ({
+    schema: 'kelmesh.rotate-status/1',
+    rotations: (await running(agent).rotations.status()) as unknown as Json,
+    next: running(agent).schedule.next() as unknown as Json,
+  }),
+  'rotate.psk': async ({ agent, args, progress }) => {
+    const { rotations } = running(agent);
+    const peer = optionalText(args['peer']);
+    rotations.members(peer);
+    progress('agreeing afresh');
+    const pairs = await rotations.psk(peer, args['prove'] === true);
+    return { schema: 'kelmesh.rotate/1', kind: 'psk', pairs: pairs as unknown as Json };
+  },
+  'rotate.tunnel': async (context) => {
+    const { agent, args, progress } = context;
+    running(agent).rotations.members(optionalText(args['peer']));
+    progress('sealing the next tunnel keys');
+    const record = await running(agent).rotateTunnelKeys();
+    return {
+      schema: 'kelmesh.rotate/1',
+      kind: 'tunnel',
+      epoch: record.e,
+      record: record.d,
+      ...(await pairsOf(context, 'tunnel')),
+    };
+  },
+  'rotate.id': async (context) => rotateIdentity(context, 'id'),
+  'rotate.all': async (context) => rotateIdentity(context, 'all'),
+  'rotate.ca': async ({ agent, args }) => {
+    agent?.rotations.members(optionalText(args['peer']));
+    return refuseCa();
+  },
+  'revoke.node': async (context) =>
+    revoked(
+      context,
+      await revokeNode(context.organisation, text(context.args, 'who'), reason(context)),
+    ),
+  'revoke.epoch': async (context) =>
+    revoked(
+      context,
+      await revokeEpoch(running(context.agent), text(context.args, 'who'), reason(context)),
+    ),
+  'revoke.organisation': async (context) =>
+    revoked(
+      context,
+      await revokeOrganisation(context.organisation, text(context.args, 'who'), reason(context)),
+    ),
+  'revoke.status': async (context) => ({
+    schema: 'kelmesh.revoke-status/1',
+    revocations: rows(context) as unknown as Json,
+  }),
+};
+
+const AT_REST = {
+  obstacle: null,
+  steps: [
+    { step: 'prepare', does: 'the log rotates to its pre-rotated keys' },
+    { step: 'activate', does: 'the tunnels follow when the agent is started' },
+  ],
+  pairs: [],
+};
+
+async function rotateIdentity(context: VerbContext, kind: 'id' | 'all'): Promise<Json> {
+  const { organisation, agent, args, progress } = context;
+  const { rotations } = running(agent);
+  rotations.members(optionalText(args['peer']));
+  progress('anchoring the audit log, rotating the keys, sealing new tunnel keys');
+  await running(agent).rotate();
+  return {
+    schema: 'kelmesh.rotate/1',
+    kind,
+    ...identityJson(organisation),
+    ...(await pairsOf(context, kind)),
+  };
+}
+
+async function pairsOf({ agent }: VerbContext, kind: RotationKind): Promise<{ pairs: Json }> {
+  const { pairs } = running(agent).rotations.plan(kind, undefined);
+  return { pairs: pairs as unknown as Json };
+}
+
+/** The CA shares nothing with the agent: not its key store, and not its passphrase. */
+function refuseCa(): never {
+  throw new RotationError(
+    'ROTATION_CA_BY_HAND',
+    'the inner CA is not rotated by the agent: its key and passphrase are apart from everything else, and this version keeps one generation per directory',
+  );
+}
+
+function reason({ args }: VerbContext): string {
+  return optionalText(args['reason']) ?? '';
+}
+
+function rows({ organisation, agent }: VerbContext) {
+  return revocationRows(organisation, (aid) => agent?.sync.heardAt(aid));
+}
+
+function revoked(context: VerbContext, said: string): Json {
+  const row = rows(context).find((candidate) => candidate.said === said);
+  if (row === undefined)
+    throw new RevocationError('REVOKE_UNKNOWN', `revocation ${said} is not in force`);
+  return { schema: 'kelmesh.revoke/1', ...(row as unknown as { readonly [key: string]: Json }) };
+}

@@ -1,0 +1,272 @@
+/** Rotations and revocations of a small federation on virtual time: the whole agent, with crashes, loss and peers that are away. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'mocha';
+import { revocationRows } from '#agent/revocation/acknowledgements';
+import { revokeEpoch, revokeOrganisation } from '#agent/revocation/revoke';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
+import { differences, SimulatedInvariants, summary } from '../support/simulated-invariants.ts';
+
+const SETTLE_MS = 900_000;
+
+async function federationOf(seed: string, size: number, skew?: (n: number) => number) {
+  const federation = await SimulatedFederation.create({ seed, size, ...(skew ? { skew } : {}) });
+  const invariants = new SimulatedInvariants(federation);
+  federation.world.setDelay(2, 20);
+  await federation.found();
+  await federation.admit(federation.agents.slice(1));
+  await settled(federation);
+  return { federation, invariants };
+}
+
+function settled(federation: SimulatedFederation, members = federation.agents): Promise<number> {
+  return federation.until(
+    () => differences(federation, members).length === 0,
+    SETTLE_MS,
+    () => summary(differences(federation, members)),
+    1_000,
+  );
+}
+
+const epochOf = (agent: SimulatedAgent) => agent.running.ownKeys.current.record.e;
+const codeOf = (work: Promise<unknown>) =>
+  work.then(
+    () => undefined,
+    (error: { code?: string }) => error.code,
+  );
+const rows = (agent: SimulatedAgent) =>
+  revocationRows(agent.organisation, (aid) => agent.running.sync.heardAt(aid));
+
+describe('rotation in a federation', function () {
+  this.timeout(120_000);
+  let federation: SimulatedFederation;
+  let invariants: SimulatedInvariants;
+  let agents: readonly [SimulatedAgent, SimulatedAgent, SimulatedAgent];
+
+  before(async () => {
+    ({ federation, invariants } = await federationOf('rotation', 3));
+    agents = federation.agents as unknown as typeof agents;
+  });
+
+  after(() => federation.abandon());
+
+  it('takes tunnel keys to the next epoch under the same event, shown step by step', async () => {
+    const [a, b] = agents;
+    const before = a.organisation.identity.state.establishment.said;
+    const done = federation.perform(a.running.rotateTunnelKeys());
+    const record = await done;
+    assert.deepEqual([record.e, record.es.d], [1, before]);
+    const seen = new Set<string>();
+    for (let i = 0; i < 200; i++) {
+      for (const agent of [a, b])
+        for (const row of await agent.running.rotations.status()) {
+          assert.equal(row.kind, 'tunnel');
+          assert.equal(row.epoch, 1);
+          assert.ok(row.deadline > row.since);
+          seen.add(`${row.step} ${row.detail}`);
+        }
+      await federation.clock.advance(5);
+    }
+    assert.ok(seen.has('retire draining'), [...seen].join(', '));
+    assert.equal(await codeOf(a.running.rotateTunnelKeys()), 'TUNNEL_BUSY');
+    await federation.clock.advance(200_000);
+    await settled(federation);
+    assert.deepEqual(await a.running.rotations.status(), []);
+    assert.deepEqual(await b.running.rotations.status(), []);
+    const steps = a.organisation.provenance.log.size;
+    assert.ok(steps > 0);
+    invariants.assertHeld();
+  });
+
+  it('makes fresh agreements whichever end asks, and proves them by a handshake', async () => {
+    for (const agent of agents) {
+      const others = agents.filter((other) => other !== agent);
+      const before = others.map(({ aid }) => thOf(agent, aid));
+      await federation.clock.advance(5_000);
+      const results = await federation.perform(agent.running.rotations.psk(undefined, true));
+      assert.deepEqual(
+        results.map(({ agreed, proven, reason }) => ({ agreed, proven, reason })),
+        others.map(() => ({ agreed: true, proven: true, reason: null })),
+      );
+      for (const [i, other] of others.entries()) {
+        assert.notEqual(thOf(agent, other.aid), before[i]);
+        assert.equal(thOf(agent, other.aid), thOf(other, agent.aid));
+      }
+      await settled(federation);
+    }
+    invariants.assertHeld();
+  });
+
+  it('asks for the agreement again when a crash came between, at any write', async () => {
+    const [a, b] = [...agents].sort((x, y) => (x.aid < y.aid ? -1 : 1)) as unknown as typeof agents;
+    for (const [asking, crashing] of [
+      [a, a],
+      [a, b],
+      [b, a],
+      [b, b],
+    ] as const) {
+      for (const write of [1, 2, 3, 5]) {
+        await federation.clock.advance(5_000);
+        crashing.crashAtWrite(write);
+        const peer = asking === a ? b : a;
+        await federation
+          .perform(
+            asking.running.rotations
+              .psk(peer.aid, false)
+              .catch(() => undefined)
+              .then(() => undefined),
+          )
+          .catch(() => undefined);
+        await federation.clock.advance(1_000);
+        crashing.crash();
+        await crashing.start();
+        await federation.until(
+          () => [a, b].every((agent) => agent.running.agreements.renewals.length === 0),
+          60_000,
+          () => JSON.stringify([a, b].map((agent) => agent.running.agreements.renewals)),
+          1_000,
+        );
+        await settled(federation);
+        assert.equal(thOf(a, b.aid), thOf(b, a.aid));
+      }
+    }
+    invariants.assertHeld();
+  });
+
+  it('refuses a name that is not in the charter before anything is touched', async () => {
+    const [a, b] = agents;
+    const head = a.organisation.identity.state.said;
+    for (const name of ['nobody', a.name, a.aid, `E${'A'.repeat(43)}`]) {
+      assert.throws(() => a.running.rotations.members(name), { code: 'ROTATION_NOT_A_MEMBER' });
+      assert.throws(() => a.running.rotations.plan('all', name), { code: 'ROTATION_NOT_A_MEMBER' });
+      assert.equal(await codeOf(a.running.rotations.psk(name, false)), 'ROTATION_NOT_A_MEMBER');
+    }
+    assert.equal(a.organisation.identity.state.said, head);
+    assert.deepEqual(
+      a.running.rotations.plan('psk', b.name).pairs.map(({ pair, when }) => ({ pair, when })),
+      [{ pair: b.name, when: 'now' }],
+    );
+  });
+
+  it('is not held up by a peer that is away: after the deadline its former key goes', async () => {
+    const [a, b, c] = agents;
+    await federation.clock.advance(200_000);
+    c.crash();
+    await federation.clock.advance(30_000);
+    const first = epochOf(a);
+    await federation.perform(a.running.rotateTunnelKeys());
+    await federation.clock.advance(250_000);
+    const [waiting] = (await a.running.rotations.status()).filter(({ aid }) => aid === c.aid);
+    assert.deepEqual(
+      [waiting?.step, waiting?.detail, waiting?.waitsFor],
+      ['prepare', 'waiting', 'the peer is not connected'],
+    );
+    assert.equal(await codeOf(a.running.rotateTunnelKeys()), 'TUNNEL_BUSY');
+    assert.match(a.running.tunnels.obstacle() ?? '', new RegExp(c.aid));
+    await federation.clock.advance(900_000);
+    await federation.perform(a.running.rotateTunnelKeys());
+    assert.equal(epochOf(a), first + 2);
+    await federation.clock.advance(200_000);
+    assert.equal(federation.tunnels.passage(a.name, b.name), 'passes');
+    await c.start();
+    await settled(federation);
+    invariants.assertHeld();
+  });
+});
+
+describe('revocation in a federation', function () {
+  this.timeout(120_000);
+  let federation: SimulatedFederation;
+  let invariants: SimulatedInvariants;
+
+  before(async () => {
+    ({ federation, invariants } = await federationOf('revocation', 4));
+  });
+
+  after(() => federation.abandon());
+
+  it('ends a key epoch everywhere within seconds, acknowledged by all, and brings the next', async () => {
+    const [, b, c] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
+    assert.ok(b && c);
+    const revoked = b.running.ownKeys.current.record.d;
+    await federation.perform(revokeEpoch(b.running, 'current', 'laptop stolen'));
+    assert.notEqual(b.running.ownKeys.current.record.d, revoked);
+    assert.equal(b.running.ownKeys.current.record.e, 1);
+    await federation.clock.advance(2_000);
+    for (const agent of federation.agents) {
+      const [row] = rows(agent);
+      assert.deepEqual(
+        [row?.kind, row?.who, row?.reason, row?.missing, row?.applied.length],
+        ['epoch', revoked, 'laptop stolen', [], 4],
+        agent.name,
+      );
+      for (const pair of agent.running.tunnels.progress())
+        for (const view of [pair.active, pair.draining, pair.change])
+          assert.ok(view?.own !== revoked && view?.peer !== revoked);
+    }
+    await settled(federation);
+    assert.equal(await codeOf(revokeEpoch(c.running, revoked, 'not mine')), 'REVOKE_NOT_YOURS');
+    assert.equal(await codeOf(revokeEpoch(b.running, revoked, 'again')), 'REVOKE_ALREADY');
+    assert.equal(await codeOf(revokeEpoch(b.running, '77', 'none')), 'REVOKE_UNKNOWN');
+    assert.equal(await codeOf(revokeEpoch(b.running, 'current', '')), 'REVOKE_BAD_REASON');
+    assert.equal(
+      await codeOf(revokeEpoch(b.running, 'current', 'x'.repeat(281))),
+      'REVOKE_BAD_REASON',
+    );
+    invariants.assertHeld();
+  });
+
+  it('lists who has not applied it, and since when that one is silent', async () => {
+    const [a, b, c, d] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
+    assert.ok(a && b && c && d);
+    await federation.clock.advance(30_000);
+    d.crash();
+    const silentAt = federation.clock.now();
+    await federation.clock.advance(30_000);
+    const said = await federation.perform(revokeEpoch(b.running, '1', 'rehearsal'));
+    await federation.clock.advance(2_000);
+    const row = rows(a).find((candidate) => candidate.said === said);
+    assert.deepEqual(
+      row?.missing.map(({ node }) => node),
+      [d.aid],
+    );
+    const silent = Date.parse(row?.missing[0]?.silentSince ?? '');
+    assert.ok(silent <= silentAt + 1 && silent > silentAt - 60_000, `${silent} ${silentAt}`);
+    await d.start();
+    await federation.clock.advance(60_000);
+    assert.deepEqual(rows(a).find((candidate) => candidate.said === said)?.missing, []);
+    await settled(federation);
+  });
+
+  it('takes an organisation out of sync, agreements, gossip and tunnels, by its governor alone', async () => {
+    const [a, b, c, d] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
+    assert.ok(a && b && c && d);
+    assert.equal(
+      await codeOf(revokeOrganisation(b.organisation, d.name, 'no')),
+      'MESH_NOT_GOVERNOR',
+    );
+    await federation.perform(revokeOrganisation(a.organisation, d.name, 'left the mesh'));
+    await federation.clock.advance(2_000);
+    const row = rows(c).find(({ kind }) => kind === 'organisation');
+    assert.deepEqual([row?.who, row?.missing, row?.applied.length], [d.aid, [], 3]);
+    for (const agent of [a, b, c]) {
+      assert.ok(!agent.organisation.membership.maySync(d.aid));
+      assert.ok(!agent.organisation.membership.heard().has(d.aid));
+      assert.equal(agent.running.directory.peerOf(d.aid), undefined);
+      assert.match(federation.tunnels.passage(agent.name, d.name), /^lost/);
+    }
+    const { stranger } = a.running.gossip.counters;
+    await federation.perform(d.running.rotate()).catch(() => undefined);
+    await a.running.gossip.receive(
+      (await d.organisation.kel.export(d.aid, d.organisation.identity.state.sn)) as Uint8Array,
+      d.running.network.self,
+    );
+    assert.ok(a.running.gossip.counters.stranger > stranger);
+    invariants.assertHeld();
+  });
+});
+
+function thOf(agent: SimulatedAgent, aid: SimulatedAgent['aid']): string | undefined {
+  const view = agent.running.tunnels.activeView(aid);
+  const agreed = view === undefined ? undefined : agent.running.agreements.agreed(aid, view);
+  return agreed === undefined ? undefined : Buffer.from(agreed.th).toString('hex');
+}
