@@ -107,7 +107,7 @@ bring it to whoever makes the proposal, and compare its key with them by another
         },
       );
       await using _ = custodian;
-      return writeCard(invocation, out, card);
+      return await writeCard(invocation, out, card);
     });
   },
 };
@@ -458,7 +458,8 @@ function withCustodian<T>(
   if (!existsSync(path)) throw new CustodyError('CUSTODY_MISSING', `${path} does not exist`);
   return withKeyStore(config, io, false, async (keyStore, verifySignature) => {
     await using custodian = await Custodian.open({ keyStore, path, verifySignature });
-    return task(custodian, verifySignature);
+    // Awaited here: the lock is held until it is done.
+    return await task(custodian, verifySignature);
   });
 }
 
