@@ -1,16 +1,18 @@
 /**
  * Many worlds, each from its seed: whatever is lost, cut or killed, the members come to the same key states and
  * epochs, and no invariant breaks on the way. `KELMESH_SLOW=1` plays 100 worlds of 50 agents, else as many small
- * ones as fit into a time; `KELMESH_SEED=17` plays that one alone, `KELMESH_AGENTS=50` sets the size.
+ * ones as fit into a time; `KELMESH_SEED=17` plays that one alone, `KELMESH_SEED=1-25` a part of them beside other
+ * processes, `KELMESH_AGENTS=50` sets the size.
  */
 import { strict as assert } from 'node:assert';
 import { describe, it } from 'mocha';
 import { runScenario, type ScenarioResult } from '../support/simulated-scenario.ts';
 
 const isSlow = process.env['KELMESH_SLOW'] === '1';
-const only = process.env['KELMESH_SEED'];
 const size = Number(process.env['KELMESH_AGENTS'] ?? (isSlow ? 50 : 10));
-const maxSeeds = isSlow ? 100 : 12;
+const [first = 1, last = first] = (process.env['KELMESH_SEED'] ?? (isSlow ? '1-100' : '1-12'))
+  .split('-')
+  .map(Number);
 /** No new world is begun after this; not an assertion. */
 const BUDGET_MS = isSlow ? Number.POSITIVE_INFINITY : 25_000;
 const SMALL = 5;
@@ -35,8 +37,7 @@ describe('A simulated federation', () => {
   it(`of ${size} agents comes to the same keys under loss, partition and crashes`, async function () {
     this.timeout(isSlow ? 0 : 600_000);
     const begun = Date.now();
-    const seeds =
-      only === undefined ? Array.from({ length: maxSeeds }, (_, seed) => seed + 1) : [Number(only)];
+    const seeds = Array.from({ length: last - first + 1 }, (_, n) => first + n);
     let played = 0;
     let slowest = 0;
     for (const seed of seeds) {
