@@ -17,7 +17,7 @@ import { WatchList } from '../watch/watch-list.ts';
 import { CustodyError } from './errors.ts';
 import { type OrganisationLogDeps, organisationLog } from './organisation-log.ts';
 import { thresholdWords } from './threshold-text.ts';
-import { logJson, submitJson } from './verbs.ts';
+import { logJson, readComplete, submitJson } from './verbs.ts';
 
 type JsonMap = { readonly [key: string]: Json };
 
@@ -45,23 +45,25 @@ export async function askWithoutKeys(
   args: { readonly [key: string]: Json },
 ): Promise<JsonMap> {
   const run = Object.hasOwn(verbsWithoutKeys, verb) ? verbsWithoutKeys[verb] : undefined;
-  if (run === undefined) expectOwnKeys(config);
-  if (!hasState(config) && verb !== 'custody.submit')
+  if (run === undefined && verb !== 'custody.submit') expectOwnKeys(config);
+  const { ed25519 } = await loadCryptoSuite();
+  const verifySignature = createSignatureVerifier(ed25519);
+  // Before the state directory is made: what is not complete leaves nothing behind.
+  const review = run === undefined ? readComplete(args['files'], verifySignature) : undefined;
+  if (review === undefined && !hasState(config))
     throw new CustodyError('CUSTODY_NO_LOG', `${config.stateDir} holds no log`);
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
   const db = await composeDatabase(config);
   stack.defer(() => db.close());
-  const { ed25519 } = await loadCryptoSuite();
-  const verifySignature = createSignatureVerifier(ed25519);
   const kel = await LevelKelStore.open(db, { verifySignature, clock: systemClock });
-  const table = await StateTable.open(db, 'custody');
-  const result = await (run as Run)({ kel, table, verifySignature }, args);
-  if (verb !== 'custody.submit') return result;
-  const aid = String(result['aid']);
+  const deps = { kel, table: await StateTable.open(db, 'custody'), verifySignature };
+  if (review === undefined) return await (run as Run)(deps, args);
+  const result = await submitJson(deps, review);
+  const { aid } = review.event;
   if (Identity.exists(await StateTable.open(db, 'identity'))) {
     const watch = await WatchList.open(await StateTable.open(db, 'watch'), systemClock);
-    await watch.add(aid as Parameters<WatchList['add']>[0], { kind: 'import' });
+    await watch.add(aid, { kind: 'import' });
   } else writeFileSync(marker(config), `${aid}\n`);
   return result;
 }
@@ -70,7 +72,6 @@ type Run = (deps: OrganisationLogDeps, args: { readonly [key: string]: Json }) =
 
 const verbsWithoutKeys: Readonly<Record<string, Run>> = {
   'custody.log': (deps, args) => logJson(deps, optionalText(args['aid'])),
-  'custody.submit': async (deps, args) => (await submitJson(deps, args['files'])).json,
   'id.show': async (deps) => {
     const { state, cards } = await organisationLog(deps);
     const names = state.keys.map((key) => cards.find((card) => card.key === key)?.name ?? key);

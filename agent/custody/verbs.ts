@@ -19,9 +19,10 @@ export const custodyVerbs: Readonly<Record<string, Verb>> = {
   'custody.log': async ({ organisation, args }) =>
     logJson(await depsOf(organisation), optionalText(args['aid'])),
   'custody.submit': async ({ organisation, args }) => {
-    const result = await submitJson(await depsOf(organisation), args['files']);
-    await organisation.watch.add(result.aid, { kind: 'import' });
-    return result.json;
+    const review = readComplete(args['files'], organisation.verifySignature);
+    const result = await submitJson(await depsOf(organisation), review);
+    await organisation.watch.add(review.event.aid, { kind: 'import' });
+    return result;
   },
 };
 
@@ -37,18 +38,21 @@ export async function logJson(
   };
 }
 
-/** @param files absolute paths of copies of one proposal. Throws CUSTODY_AWAITS_SIGNATURES, CUSTODY_REFUSED, CUSTODY_… */
-export async function submitJson(deps: OrganisationLogDeps, files: Json | undefined) {
-  const review = reviewProposal(readProposals(paths(files)), deps.verifySignature);
-  if (!review.isComplete)
-    throw new CustodyError(
-      'CUSTODY_AWAITS_SIGNATURES',
-      `${review.proposal.signatures.length} of ${review.signers.length} custodians have signed event ${review.event.sn} of ${review.event.aid}; missing: ${missingNames(review).join(', ')}`,
-    );
+/** @param files absolute paths of copies of one proposal. Throws CUSTODY_AWAITS_SIGNATURES, CUSTODY_… */
+export function readComplete(files: Json | undefined, verifySignature: VerifySignature): Review {
+  const review = reviewProposal(readProposals(paths(files)), verifySignature);
+  if (review.isComplete) return review;
+  throw new CustodyError(
+    'CUSTODY_AWAITS_SIGNATURES',
+    `${review.proposal.signatures.length} of ${review.signers.length} custodians have signed event ${review.event.sn} of ${review.event.aid}; missing: ${missingNames(review).join(', ')}`,
+  );
+}
+
+/** @param review complete. Throws CUSTODY_REFUSED */
+export async function submitJson(deps: OrganisationLogDeps, review: Review): Promise<JsonMap> {
   const { aid, sn, said } = review.event;
   const { verdict, reason } = await submitEvent(deps, review);
-  const json: JsonMap = { schema: 'kelmesh.id-submit/1', aid, sn, said, verdict, reason };
-  return { aid, json };
+  return { schema: 'kelmesh.id-submit/1', aid, sn, said, verdict, reason };
 }
 
 export function missingNames({ signers }: Review): readonly string[] {

@@ -4,7 +4,6 @@ import { isSaid } from '#kel/record/qualified';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
-import { replaceFile } from '#src/keystore/atomic-file';
 import type { Secret } from '#src/secret';
 import { createKeyStore, hasKeyStore, openKeyStore } from '../../compose.ts';
 import { type Config, readConfig } from '../../config/config.ts';
@@ -18,7 +17,7 @@ import { proposeInception, proposeInteraction, proposeRotation } from '../../cus
 import { bodyOf } from '../../custody/enclosure.ts';
 import { CustodyError } from '../../custody/errors.ts';
 import { explainProposal } from '../../custody/explain.ts';
-import { readBounded, readProposals } from '../../custody/files.ts';
+import { readBounded, readProposals, writePublicFile } from '../../custody/files.ts';
 import { encodeProposal } from '../../custody/proposal.ts';
 import { type Review, reviewProposal } from '../../custody/review.ts';
 import { thresholdOf } from '../../custody/threshold-text.ts';
@@ -252,7 +251,7 @@ of the log that was signed already.`,
       await custodian.expectSignable(review, options);
       if (invocation.options['yes'] !== true) await expectYes(io, custodian.name);
       const signed = reviewProposal(await custodian.sign(review, options), verifySignature);
-      await replaceFile(out, encodeProposal(signed.proposal));
+      await writePublicFile(out, encodeProposal(signed.proposal));
       if (invocation.json) printJson(io, { ...reviewJson(signed, own), file: out });
       else print(io, `signed by ${custodian.name}, in ${out}`);
       tellNext(io, signed);
@@ -382,7 +381,7 @@ async function writeCard(
   file: string,
   card: CustodianCard,
 ): Promise<number> {
-  await replaceFile(file, encodeCard(card));
+  await writePublicFile(file, encodeCard(card));
   const { name, key, next } = card;
   if (invocation.json)
     printJson(invocation.io, { schema: 'kelmesh.custodian-card/1', name, key, next, file });
@@ -404,7 +403,7 @@ async function writeProposal(
   file: string,
   review: Review,
 ): Promise<number> {
-  await replaceFile(file, encodeProposal(review.proposal));
+  await writePublicFile(file, encodeProposal(review.proposal));
   if (invocation.json) printJson(invocation.io, { ...reviewJson(review, new Set()), file });
   else {
     print(invocation.io, explainProposal(review, new Set()).join('\n'));
