@@ -5,6 +5,7 @@ import { isAid } from '#kel/record/qualified';
 import type { Agent } from '../agent.ts';
 import type { Organisation } from '../organisation.ts';
 import { WitnessError } from '../witness/errors.ts';
+import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
 import { running, text, type Verb, type VerbContext } from './verb.ts';
 
@@ -15,17 +16,27 @@ export const witnessVerbs: Readonly<Record<string, Verb>> = {
   }),
   'witness.list': async ({ organisation, agent }) => witnessList(organisation, agent),
   'witness.add': async ({ organisation, agent, args, progress }) => {
-    const witness = await witnessOf(organisation, running(agent), text(args, 'who'));
-    if (organisation.identity.state.witnesses.includes(witness))
-      throw new WitnessError('WITNESS_LISTED', `${witness} is a witness already`);
+    const added: Aid[] = [];
+    for (const who of named(args)) {
+      const witness = await witnessOf(organisation, running(agent), who);
+      if (organisation.identity.state.witnesses.includes(witness) || added.includes(witness))
+        throw new WitnessError('WITNESS_LISTED', `${witness} is a witness already`);
+      added.push(witness);
+    }
     progress('rotating the keys: the new witness list begins with this event');
-    await running(agent).rotate({ witnessAdds: [witness], ...threshold(organisation, args, 1) });
+    await running(agent).rotate({
+      witnessAdds: added,
+      ...threshold(organisation, args, added.length),
+    });
     return witnessList(organisation, agent);
   },
   'witness.cut': async ({ organisation, agent, args, progress }) => {
-    const witness = listedWitness(organisation, running(agent), text(args, 'who'));
-    progress('rotating the keys: the witness list without it begins with this event');
-    await running(agent).rotate({ witnessCuts: [witness], ...threshold(organisation, args, -1) });
+    const cut = new Set(named(args).map((who) => listedWitness(organisation, running(agent), who)));
+    progress('rotating the keys: the witness list without them begins with this event');
+    await running(agent).rotate({
+      witnessCuts: [...cut],
+      ...threshold(organisation, args, -cut.size),
+    });
     return witnessList(organisation, agent);
   },
   'witness.allow': async (context) => allow(context, true),
@@ -80,6 +91,13 @@ function witnessList(organisation: Organisation, agent: Agent | undefined): Json
     witnesses: ownWitnessesJson(organisation, agent),
     waiting: pending === undefined ? null : { sn: pending.sn, said: pending.said },
   };
+}
+
+function named(args: VerbContext['args']): readonly string[] {
+  const { who } = args;
+  if (Array.isArray(who) && who.length > 0 && who.every((each) => typeof each === 'string'))
+    return who;
+  throw new ControlError('CONTROL_BAD_REQUEST', 'the request names no witness');
 }
 
 async function allow({ organisation, args }: VerbContext, isAllowed: boolean): Promise<Json> {

@@ -62,7 +62,7 @@ export interface OwnWitnessesDeps {
 
 /** A witness that does not answer within this is not waited for any longer; its late receipt is still taken. */
 const ANSWER_MS = 10_000;
-/** For connections right after a start. */
+/** From the start on, until connections are there. */
 const CONNECT_MS = 10_000;
 const POLL_MS = 100;
 /** Pages of a log that a witness is sent before one receipt. */
@@ -73,15 +73,17 @@ const MAX_MISSED = 64;
 export class OwnWitnesses {
   readonly #deps: OwnWitnessesDeps;
   readonly #reasons = new Map<Aid, string>();
+  readonly #started: number;
 
   constructor(deps: OwnWitnessesDeps) {
     this.#deps = deps;
+    this.#started = deps.clock.now();
   }
 
-  /** Waits until `threshold` of `witnesses` are connected. Throws WITNESS_UNREACHABLE. */
+  /** Right after a start it waits until `threshold` of `witnesses` are connected. Throws WITNESS_UNREACHABLE. */
   async expectReachable(witnesses: readonly Aid[], threshold: number): Promise<void> {
     const { clock, signal } = this.#deps;
-    for (const end = clock.now() + CONNECT_MS; ; await clock.sleep(POLL_MS)) {
+    for (const end = this.#started + CONNECT_MS; ; await clock.sleep(POLL_MS)) {
       const missing = witnesses.filter((witness) => this.#peerOf(witness) === undefined);
       if (witnesses.length - missing.length >= threshold) return;
       if (clock.now() >= end || signal.aborted)

@@ -36,11 +36,12 @@ export const witnessList: Command = {
 
 export const witnessAdd: Command = {
   name: 'witness add',
-  usage: 'MEMBER|AID',
-  summary: 'have every further own event receipted by the agent of a member',
+  usage: 'MEMBER|AID...',
+  summary: 'have every further own event receipted by the agents of these members',
   details: `Rotates the keys: a witness list changes with a rotation only. From then on nothing that the own log seals counts,
-here or elsewhere, before enough witnesses have receipted it.`,
+here or elsewhere, before enough witnesses have receipted it. Name all at once: each command is a rotation.`,
   minPositionals: 1,
+  maxPositionals: 64,
   options: { threshold: thresholdOption },
   async run(invocation) {
     return showList(
@@ -52,11 +53,12 @@ here or elsewhere, before enough witnesses have receipted it.`,
 
 export const witnessCut: Command = {
   name: 'witness cut',
-  usage: 'MEMBER|AID',
-  summary: 'go on without a witness, also without one that is gone',
+  usage: 'MEMBER|AID...',
+  summary: 'go on without these witnesses, also without one that is gone',
   details:
     'Rotates the keys. An own event that still waits for receipts gives way to the rotation, which seals the same.',
   minPositionals: 1,
+  maxPositionals: 64,
   options: { threshold: thresholdOption },
   async run(invocation) {
     return showList(
@@ -104,7 +106,7 @@ export function witnessTable(witnesses: readonly OwnWitness[]): string {
 }
 
 function changeArgs(invocation: Invocation): JsonObject {
-  const who = invocation.positionals[0] ?? '';
+  const who = [...invocation.positionals];
   const text = optionText(invocation, 'threshold');
   if (text === undefined) return { who };
   if (!/^(0|[1-9][0-9]{0,3})$/.test(text)) throw new UsageError('--threshold takes a whole number');
