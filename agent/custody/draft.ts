@@ -2,12 +2,11 @@
 
 import { buildInception } from '#kel/event/inception';
 import { buildInteraction } from '#kel/event/interaction';
-import { keyDigest } from '#kel/event/key-digest';
 import { buildRotation } from '#kel/event/rotation';
 import { digestSeal, eventSeal, type Seal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
-import type { KeyState, SerializationKind, ThresholdForm } from '#kel/state/key-state';
+import type { SerializationKind, ThresholdForm } from '#kel/state/key-state';
 import { type CustodianCard, encodeCard } from './card.ts';
 import { parseEnclosure } from './enclosure.ts';
 import { CustodyError } from './errors.ts';
@@ -35,6 +34,7 @@ export interface Sealed {
 export interface RotationDraft extends Thresholds, Sealed {
   /** The whole log as it stands. */
   readonly log: Uint8Array;
+  /** In the order of the keys, and of the weights of a threshold. */
   readonly cards: readonly CustodianCard[];
   /** Digests of now that stay committed to without being used. */
   readonly reserves: readonly string[];
@@ -62,7 +62,7 @@ export function proposeInception(
 
 /** Throws KEL_BAD_…, CUSTODY_… */
 export function proposeRotation(draft: RotationDraft, verifySignature: VerifySignature): Review {
-  const { log, reserves } = draft;
+  const { log, cards, reserves } = draft;
   const prior = stateOfLog(log, verifySignature);
   const stray = reserves.find((digest) => !prior.nextDigests.includes(digest));
   if (stray !== undefined)
@@ -70,7 +70,6 @@ export function proposeRotation(draft: RotationDraft, verifySignature: VerifySig
       'CUSTODY_BAD_PROPOSAL',
       `reserve ${stray} is not one of the next keys ${prior.nextDigests.join(', ')}`,
     );
-  const cards = inPlace(prior, draft.cards);
   const nextDigests = [...cards.map(({ next }) => next), ...reserves];
   const { bytes } = buildRotation({
     prior,
@@ -95,15 +94,6 @@ export function proposeInteraction(
   const cards = prior.keys.flatMap((key) => draft.cards.find((card) => card.key === key) ?? []);
   const { bytes } = buildInteraction({ prior, anchors });
   return checked({ event: bytes, log, cards, enclosures: draft.enclosures }, verifySignature);
-}
-
-/** Custodians keep their places, new ones come behind: so that most keys stand at the place of their digest. */
-function inPlace(prior: KeyState, cards: readonly CustodianCard[]): readonly CustodianCard[] {
-  const place = ({ key }: CustodianCard) => {
-    const at = prior.nextDigests.indexOf(keyDigest(key));
-    return at === -1 ? Number.MAX_SAFE_INTEGER : at;
-  };
-  return [...cards].sort((a, b) => place(a) - place(b) || 0);
 }
 
 function thresholdsFor(

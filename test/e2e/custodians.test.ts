@@ -128,7 +128,7 @@ describe('several custodians', function () {
     );
     assert.deepEqual(
       rotation.signers.map(({ name }: Json) => name),
-      ['alice', 'bob', 'dave'],
+      ['dave', 'alice', 'bob'],
     );
     assert.match(rotation.explanation.join('\n'), /is given up: its custodian leaves/);
     await as('dave', 'id', 'sign', at('rot'), '--yes');

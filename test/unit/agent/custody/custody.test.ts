@@ -297,7 +297,7 @@ describe('custodians who rotate', () => {
     );
     const words = explainProposal(rotation, new Set()).join('\n');
     assert.match(words, new RegExp(`next key ${reserve} is not used now and stays committed to`));
-    assert.match(words, /weights that reach 1 of: alice 1\/2, bob 1\/2, in reserve 1\/2/);
+    assert.match(words, /weights that reach 1 of: bob 1\/2, alice 1\/2, in reserve 1\/2/);
     assert.match(words, new RegExp(`keys that stop counting: ${prior.keys.join(', ')}`));
     log = logAfter(await party.sign(rotation, 'alice', 'bob'));
     assert.equal(stateOfLog(log, party.verifySignature).sn, 1);
