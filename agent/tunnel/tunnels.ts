@@ -124,6 +124,8 @@ export interface TunnelListener {
   receipt(aid: Aid, receipt: PairReceipt): void;
 }
 
+/** As long as an end without a session may begin one out of turn. */
+const COLD_MS = 30_000;
 const HANDSHAKE_POLL_MS = 50;
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
@@ -140,6 +142,8 @@ export class Tunnels {
   readonly #driving = new Map<Aid, { again: boolean }>();
   readonly #queue = new SerialQueue();
   readonly #listeners = new Set<TunnelListener>();
+  /** Peers whose session was lost with the device: this end begins the next one, whoever began the last. */
+  readonly #cold = new Set<Aid>();
   #signal: AbortSignal = AbortSignal.abort();
   #reconcileWaits = false;
   #nextReconcile: Promise<void> | undefined;
@@ -253,8 +257,28 @@ export class Tunnels {
     network.handle(transitionProtocol, transitionLimits, (stream) => this.#answer(stream));
     pairKeys.onAgreed((aid) => this.poke(aid));
     await this.reconcile();
+    await this.#wakeColdPairs();
     this.pokeAll();
     void this.#epochLoop(signal);
+  }
+
+  /**
+   * After a reboot or `down` the device is new, and the end that waits for the other's handshake would wait until
+   * the other's session has run out. It may begin this once: the other end has a session and does not begin too.
+   */
+  async #wakeColdPairs(): Promise<void> {
+    for (const { aid, view, peer } of await this.status()) {
+      if (view?.initiates === false && (peer?.lastHandshake ?? 0) === 0) this.#cold.add(aid);
+    }
+    if (this.#cold.size === 0) return;
+    await this.reconcile();
+    void this.#deps.clock.sleep(COLD_MS, this.#signal).then(
+      () => {
+        this.#cold.clear();
+        this.reconcileSoon();
+      },
+      () => undefined,
+    );
   }
 
   /** Something about all peers may have changed. */
@@ -506,12 +530,13 @@ export class Tunnels {
     if (peerKey === undefined) return undefined;
     const { pairKeys } = this.#deps;
     const isAgreed = pairKeys.agreed(pair.aid, view) !== undefined;
+    const begins = view.initiates || this.#cold.has(pair.aid);
     return {
       own: view.own,
       peer: view.peer,
       peerKey,
       presharedKey: isAgreed ? await pairKeys.presharedKey(pair.aid, view) : pair.unagreedKey,
-      endpoint: view.initiates && isAgreed ? this.#endpointOf(pair.aid, view.peer) : undefined,
+      endpoint: begins && isAgreed ? this.#endpointOf(pair.aid, view.peer) : undefined,
     };
   }
 
