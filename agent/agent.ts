@@ -82,6 +82,8 @@ export class Agent {
   readonly #dialler: Dialler;
   readonly #progress: StateTable;
   readonly #stop = new AbortController();
+  readonly #confirming = new SerialQueue();
+  readonly #changing = new SerialQueue();
   readonly #recording = new SerialQueue();
   #entered: Promise<void> | undefined;
   #lastCharter: Charter | undefined;
@@ -425,6 +427,9 @@ export class Agent {
     if (membership.charter?.governors.includes(state.aid) === true)
       this.#later(membership.refresh());
     this.tunnels.poke(state.aid);
+    // It may seal the rotation of this node.
+    if (identity.pending !== undefined && state.aid === identity.state.delegator)
+      this.#later(this.#confirm());
   }
 
   /** Forks that became known go into the audit log, those of an earlier run included. */
@@ -587,7 +592,11 @@ export class Agent {
   }
 
   /** Finishes what waited, and brings witnesses level that were away. */
-  async #confirm(): Promise<void> {
+  #confirm(): Promise<void> {
+    return this.#confirming.run(() => this.#confirmOnce());
+  }
+
+  async #confirmOnce(): Promise<void> {
     const { identity, issuer, membership } = this.organisation;
     if (identity.pending !== undefined && !(await identity.resume())) {
       await this.#askDelegator();
@@ -639,7 +648,12 @@ export class Agent {
     return identity.state;
   }
 
-  async #ownKeysChanged(): Promise<void> {
+  /** After a rotation, whoever noticed it first: its second call finds nothing to do. */
+  #ownKeysChanged(): Promise<void> {
+    return this.#changing.run(() => this.#followOwnKeys());
+  }
+
+  async #followOwnKeys(): Promise<void> {
     const { identity, keeper, membership } = this.organisation;
     await recordOwnEvents(identity, keeper, this.#progress);
     if (membership.isIn) {
