@@ -4,7 +4,7 @@
     answers {"states": [key state, ...]}
 {"op": "measure", "stream": hex}                         feeds one stream and takes the time
     answers {"seconds": n, "states": [key state, ...]}
-{"op": "write", "seed": n, "logs": n, "kind": "JSON"}    makes logs with KERIpy's own builders
+{"op": "write", "seed": text, "logs": n, "kind": "JSON"}    makes logs with KERIpy's own builders
     answers {"logs": [{"stream": hex, "replay": hex, "state": key state}, ...]}
 """
 import json
@@ -53,12 +53,11 @@ def feed(kevery, stream):
 
 
 def settle(kevery):
-    """Escrows advance a log by one event per pass."""
-    previous = None
-    while True:
+    """Escrows advance a log by one event per pass, and move an event from one to the next without advancing it."""
+    previous, idle = None, 0
+    while idle < 4:
         current = sorted((pre, kever.sner.num) for pre, kever in kevery.kevers.items())
-        if current == previous:
-            return
+        idle = idle + 1 if current == previous else 0
         previous = current
         kevery.processEscrows()
 
@@ -100,17 +99,20 @@ class Controller:
             **extra,
         )
         self.pre = serder.pre
+        self.recent = [serder]
         self.emit(serder, list(range(count)), self.approve(serder))
 
     def signer(self, transferable=True):
         return coring.Signer(raw=self.rng.randbytes(32), transferable=transferable)
 
     def threshold(self, count):
-        kind = self.rng.choice(["number", "weights", "clauses"])
+        kind = self.rng.choice(["number", "weights", "clauses", "custodial"])
         if kind == "number" or count == 1:
             return f"{self.rng.randint(1, count):x}"
         if kind == "weights":
             return [self.rng.choice(["1/2", "1/2", "2/3", "1"]) for _ in range(count)]
+        if kind == "custodial":
+            return ["0"] + ["1"] * (count - 1)
         return [["1"], ["1/2"] * (count - 1)] if count > 2 else [["1"], ["1"]]
 
     def digests(self):
@@ -148,6 +150,7 @@ class Controller:
     def interact(self, data=None):
         serder = eventing.interact(pre=self.pre, dig=self.kever.serder.said, sn=self.kever.sner.num + 1,
                                    data=data if data is not None else self.data(), kind=self.kind)
+        self.recent.append(serder)
         self.emit(serder, list(range(len(self.signers))))
         return serder
 
@@ -157,21 +160,29 @@ class Controller:
                                 ["ünïcode \u2028 \" \\", 7, True, None, {"1": [1, -300, 70000], "a": {}}]])
 
     def rotate(self):
-        """All pre-rotated keys come into force, in any order, and one new key joins them."""
+        """All pre-rotated keys come into force, or as few as the threshold asks for; in any order, maybe with a new one."""
         order = list(range(len(self.next)))
         self.rng.shuffle(order)
+        kever = self.kever
+        if self.rng.random() < 0.5:
+            for place in list(order):
+                fewer = [other for other in order if other != place]
+                if fewer and kever.ntholder.satisfy(indices=sorted(fewer)):
+                    order = fewer
+        reserve = [signer for place, signer in enumerate(self.next) if place not in order and self.rng.random() < 0.6]
         added = [self.signer()] if self.rng.random() < 0.4 else []
         self.signers = [self.next[place] for place in order] + added
-        self.next = [self.signer() for _ in range(self.rng.randint(1, 4))]
+        self.next = reserve + [self.signer() for _ in range(self.rng.randint(1, 3))]
         cuts = [self.witnesses.pop(0)] if self.witnesses and self.rng.random() < 0.4 else []
         adds = [self.signer(False)] if self.rng.random() < 0.4 else []
-        kever = self.kever
+        # A rotation may take the place of the interactions behind the event that it follows.
+        prior = self.rng.choice(self.recent) if self.delegator is None and self.rng.random() < 0.4 else self.recent[-1]
         make = eventing.rotate if self.delegator is None else eventing.deltate
         serder = make(
             pre=self.pre,
             keys=[signer.verfer.qb64 for signer in self.signers],
-            dig=kever.serder.said,
-            sn=kever.sner.num + 1,
+            dig=prior.said,
+            sn=prior.sn + 1,
             isith=self.threshold(len(self.signers)),
             ndigs=self.digests(),
             nsith=self.threshold(len(self.next)),
@@ -184,6 +195,7 @@ class Controller:
         self.witnesses += adds
         indices = [(index, place) for index, place in enumerate(order)]
         indices += [(len(order), None)] if added else []
+        self.recent = [serder]
         self.emit(serder, indices, self.approve(serder))
 
 
