@@ -6,6 +6,7 @@
  */
 import { type Attachments, mergeAttachments } from '#kel/cesr/attachments';
 import { type Body, parseBody } from '#kel/cesr/body';
+import { verifySaid } from '#kel/cesr/said';
 import { type ParsedMessage, type StreamItem, StreamParser } from '#kel/cesr/stream';
 import { KelError, type KelErrorCode } from '#kel/errors';
 import { Escrow, type Waiting } from '#kel/escrow/escrow';
@@ -52,10 +53,13 @@ interface Origin {
   readonly file: string | undefined;
 }
 
-/** Read by other parts or by nobody; in a log they are no error. */
+/** Read by other parts or by nobody; in a log they are no error, as long as they are what they say they are. */
 const OTHER_TYPES: ReadonlySet<unknown> = new Set(
   'qry rpy pro bar exn xip vcp vrt iss rev bis brv'.split(' '),
 );
+
+/** Credentials travel in the same streams. */
+const OTHER_PROTOCOL = 'ACDC';
 
 const ESCROW_LIMITS = {
   maxMessages: 100_000,
@@ -152,16 +156,21 @@ export class LogVerifier {
     const origin = { offset: item.offset, file };
     if (item.type === 'fault')
       this.#defer({ origin, refusal: leftOut(item.code, item.reason, origin) });
-    else if (item.version.protocol === 'KERI') this.#read(item, origin);
+    else this.#read(item, origin);
     if (this.#pending.length >= BLOCK_MESSAGES) this.#turn();
   }
 
   #read({ body: bytes, version, attachments }: ParsedMessage, origin: Origin): void {
     let body: Body | undefined;
     try {
-      body = parseBody(bytes, 'KERI', version);
+      const isOther = version.protocol === OTHER_PROTOCOL;
+      body = parseBody(bytes, isOther ? OTHER_PROTOCOL : 'KERI', version);
       const type = body.fields.get('t');
-      if (OTHER_TYPES.has(type)) return;
+      if (isOther || OTHER_TYPES.has(type)) {
+        // A changed byte must not turn an event into something that nobody looks at.
+        verifySaid(bytes, body.fields, type === 'vcp');
+        return;
+      }
       if (type === 'rct') {
         this.#defer({ origin, receipt: receiptedEvent(body), attachments });
         return;

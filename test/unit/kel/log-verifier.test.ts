@@ -165,11 +165,11 @@ describe('log verifier', () => {
       ['r', '/x'],
       ['a', new Map()],
     ]);
-    const record = encodeWithSaid('KMSH', 'CBOR', [
-      ['t', 'nod'],
+    const credential = encodeWithSaid('ACDC', 'JSON', [
       ['d', ''],
+      ['i', org.aid],
     ]);
-    assert.deepEqual(verify(reply.bytes, record.bytes, org.stream).refused, []);
+    assert.deepEqual(verify(reply.bytes, credential.bytes, org.stream).refused, []);
     const unknown = encodeWithSaid('KERI', 'JSON', [
       ['t', 'zzz'],
       ['d', ''],
@@ -178,6 +178,26 @@ describe('log verifier', () => {
       verify(unknown.bytes, org.stream).refused.map(({ code }) => code),
       ['KEL_BAD_SCHEMA'],
     );
+  });
+
+  it('lets no changed event pass as a message that is none', () => {
+    const org = longLog();
+    const changes: readonly (readonly [string, string, string])[] = [
+      ['ixn', 'exn', 'KEL_BAD_SAID'],
+      ['KERI10', 'ACDC10', 'KEL_BAD_SAID'],
+      ['KERI10', 'KMSH10', 'KEL_BAD_VERSION'],
+      ['KERI10', 'KERJ10', 'KEL_BAD_VERSION'],
+    ];
+    for (const [from, to, code] of changes) {
+      const changed = Buffer.from(org.stream);
+      changed.write(to, changed.lastIndexOf(from), 'latin1');
+      const { refused } = verify(changed);
+      assert.deepEqual(
+        refused.map((row) => row.code),
+        [code],
+        to,
+      );
+    }
   });
 
   it('reports plain data with nulls for what is unknown', () => {
