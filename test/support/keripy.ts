@@ -104,7 +104,7 @@ export class Keripy implements AsyncDisposable {
 
   /** Logs of random shape; a log may be delegated by an earlier one. */
   async write(options: {
-    seed: string;
+    seed: string | number;
     logs: number;
     kind: string;
   }): Promise<readonly KeripyLog[]> {
