@@ -30,6 +30,8 @@ export interface PairChange extends TunnelView {
   readonly step: ChangeStep;
   /** The end whose key is new parks. */
   readonly end: 'parking' | 'moving';
+  /** The parking end starts the handshake. */
+  readonly knocks?: boolean;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;
   /** Milliseconds since the Unix epoch; from then on the former view may be dropped when its place is needed. */
@@ -82,7 +84,7 @@ export class Pair {
     return {
       own: change.own,
       peer: change.peer,
-      initiates: change.end === 'moving',
+      initiates: change.end === 'moving' || change.knocks === true,
       parked: change.step === 'parked',
     };
   }
@@ -106,10 +108,13 @@ export class Pair {
   }
 
   /** The change that {@link want} began is at `step` now. */
-  async reach(step: ChangeStep, end: PairChange['end']): Promise<void> {
+  async reach(step: ChangeStep, end: PairChange['end'], knocks = false): Promise<void> {
     const { change } = this;
-    if (change === undefined || (change.step === step && change.end === end)) return;
-    await this.#save({ change: { ...change, step, end } });
+    if (change === undefined) return;
+    if (change.step === step && change.end === end && (change.knocks ?? false) === knocks) return;
+    const { own, peer, since, deadline } = change;
+    const reached = { own, peer, step, end, since, deadline };
+    await this.#save({ change: knocks ? { ...reached, knocks } : reached });
   }
 
   /** The change has ended, or is not wanted any more. */
@@ -124,9 +129,8 @@ export class Pair {
   async activate(view: TunnelView, initiates: boolean, now: number, until: number): Promise<void> {
     const former = this.active;
     const change: PairChange | undefined =
-      initiates && this.change !== undefined ? { ...this.change, step: 'moved' } : undefined;
-    if (sameView(former, view) && former?.initiates === initiates)
-      return this.#save({ change: initiates ? change : undefined });
+      this.change?.end === 'moving' ? { ...this.change, step: 'moved' } : undefined;
+    if (sameView(former, view) && former?.initiates === initiates) return this.#save({ change });
     const active: ActiveView = {
       own: view.own,
       peer: view.peer,

@@ -5,16 +5,20 @@
  * parking end (its key is new)            moving end
  * prepare(view, agreement)           →    stages the new key, without the prefix
  *                                    ←    prepared
+ * ping                               →
+ *                                    ←    pong
  * routes the peer to its new device,
  * where packets wait for a session
- * parked                             →    moves the prefix to the new key and starts the handshake
+ * parked, or knocking                →    moves the prefix to the new key and starts the handshake
  *                                    ←    moved
  * sees the handshake
  * confirmed                          →    retires the former key
  *                                    ←    done
  * ```
- * Only the moving end starts the handshake: two that start at once cost five seconds. What goes wrong before
- * `parked` changes nothing; without a handshake the parking end routes back to the former device.
+ * Only one end starts the handshake: two that start at once cost five seconds. The moving end does where the way is short.
+ * Packets wait two round trips then, which is too long where the way is long: there the parking end `knocks`, it starts the
+ * handshake as it parks, and the prefix has moved by the time that the first packet arrives. What goes wrong before `parked`
+ * changes nothing; without a handshake the parking end routes back to the former device.
  */
 import { parseSaid, type Said } from '#kel/identifiers';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
@@ -38,6 +42,13 @@ const SETTLE_MS = 15;
 /** A handshake that was begun before the other end went silent arrives within this. */
 const GRACE_MS = 250;
 
+/**
+ * From this round-trip time on the parking end starts the handshake: its packets arrive no earlier than a round trip after
+ * `knocking`, and the other end needs about half of this to move the prefix.
+ */
+export const LONG_WAY_MS = 40;
+const MIN_TRAFFIC_MS = 100;
+
 /** Named from the parking end's side. */
 export interface Prepare {
   readonly parking: Said;
@@ -47,7 +58,14 @@ export interface Prepare {
 }
 
 export interface ParkingSteps {
-  park(): Promise<void>;
+  /** Whether this end may start the handshake. */
+  readonly mayKnock: boolean;
+  park(knocks: boolean): Promise<void>;
+  /**
+   * The other end does not speak any more after this one has knocked: resolves when packets from it on the new key show that
+   * it has moved, rejects with TUNNEL_NO_HANDSHAKE when there are none by `withinMs`.
+   */
+  traffic(withinMs: number): Promise<void>;
   /**
    * Resolves when the new device has seen a handshake; rejects with TUNNEL_NO_HANDSHAKE, soon when `isOver`: the other end
    * does not speak any more, and has moved by now or not at all.
@@ -61,7 +79,7 @@ export interface MovingSteps {
   /** Throws TUNNEL_REFUSED when view or agreement is not the own one. */
   stage(prepare: Prepare): Promise<void>;
   /** Moves the prefix when `arrived` has resolved, and as fast as it can then: packets wait. */
-  move(arrived: Promise<void>): Promise<void>;
+  move(arrived: Promise<void>, knocks: boolean): Promise<void>;
   settle(): Promise<void>;
 }
 
@@ -73,15 +91,26 @@ export async function runParking(
 ): Promise<void> {
   await stream.send(encodeCbor(['prepare', prepare.parking, prepare.moving, prepare.th]));
   await expect(stream, clock, 'prepared');
+  const asked = clock.now();
+  await stream.send(encodeCbor(['ping']));
+  await expect(stream, clock, 'pong');
+  const roundTripMs = clock.now() - asked;
+  const knocks = steps.mayKnock && roundTripMs >= LONG_WAY_MS;
   try {
-    await steps.park();
-    await stream.send(encodeCbor(['parked']));
+    await steps.park(knocks);
+    await stream.send(encodeCbor([knocks ? 'knocking' : 'parked']));
+    if (knocks)
+      await expect(stream, clock, 'moved').catch(() =>
+        steps.traffic(Math.max(MIN_TRAFFIC_MS, 1.5 * roundTripMs)),
+      );
     // The other end's word is not needed: the handshake itself says that it moved.
     const other = { isGone: false };
-    const moved = expect(stream, clock, 'moved').catch(async () => {
-      await clock.sleep(GRACE_MS);
-      other.isGone = true;
-    });
+    const moved = knocks
+      ? undefined
+      : expect(stream, clock, 'moved').catch(async () => {
+          await clock.sleep(GRACE_MS);
+          other.isGone = true;
+        });
     await steps.handshake(() => other.isGone);
     await moved;
   } catch (error) {
@@ -110,8 +139,10 @@ export async function runMoving(
     throw error;
   }
   await stream.send(encodeCbor(['prepared']));
-  await expect(stream, clock, 'parked');
-  await steps.move(clock.sleep(SETTLE_MS));
+  await expect(stream, clock, 'ping');
+  await stream.send(encodeCbor(['pong']));
+  const parked = await expect(stream, clock, 'parked', ANSWER_MS, 'knocking');
+  await steps.move(clock.sleep(SETTLE_MS), parked === 'knocking');
   await stream.send(encodeCbor(['moved']));
   await expect(stream, clock, 'confirmed', HANDSHAKE_MS + ANSWER_MS);
   await steps.settle();
@@ -150,15 +181,14 @@ async function expect(
   clock: Clock,
   kind: string,
   withinMs = ANSWER_MS,
-): Promise<void> {
+  alternative = kind,
+): Promise<string> {
   const fields = await receive(stream, clock, withinMs);
   if (fields[0] === 'refused' && fields.length === 2 && typeof fields[1] === 'string')
     throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`);
-  if (fields[0] !== kind || fields.length !== 1)
-    throw new TunnelError(
-      'TUNNEL_BAD_MESSAGE',
-      `expected ${kind}, got ${String(fields[0]).slice(0, 16)}`,
-    );
+  const [word] = fields;
+  if ((word === kind || word === alternative) && fields.length === 1) return word;
+  throw new TunnelError('TUNNEL_BAD_MESSAGE', `expected ${kind}, got ${String(word).slice(0, 16)}`);
 }
 
 async function receive(

@@ -134,6 +134,13 @@ const SESSION_MS = 150_000;
 /** The end that waits for the other to park begins itself after this. */
 const PATIENCE_MS = 10_000;
 
+/** More than a handshake and some keepalives (WireGuard whitepaper 5.4): 92 and 32 bytes each. */
+const MIN_TRAFFIC_BYTES = 92 + 3 * 32;
+
+function carriesTraffic(state: PeerState | undefined): boolean {
+  return state !== undefined && state.rxBytes > MIN_TRAFFIC_BYTES;
+}
+
 export class Tunnels {
   readonly #deps: TunnelsDeps;
   readonly #settings: TunnelSettings;
@@ -142,6 +149,8 @@ export class Tunnels {
   readonly #driving = new Map<Aid, { again: boolean }>();
   readonly #queue = new SerialQueue();
   readonly #listeners = new Set<TunnelListener>();
+  /** Peers that did not answer a handshake that this end began: the next time they begin. */
+  readonly #deaf = new Set<Aid>();
   /** Peers whose session was lost with the device: this end begins the next one, whoever began the last. */
   readonly #cold = new Set<Aid>();
   #signal: AbortSignal = AbortSignal.abort();
@@ -414,8 +423,11 @@ export class Tunnels {
     const { change } = pair;
     if (change?.step !== 'parked') return;
     const now = this.#deps.clock.now();
-    if ((await this.#lastHandshake(change)) > now - SESSION_MS)
-      await pair.activate(change, false, now, now + this.#settings.drainMs);
+    const state = await this.#peerState(change);
+    const hasSession = (state?.lastHandshake ?? 0) > now - SESSION_MS;
+    // A handshake that this end began says nothing of the other; packets from it do.
+    if (hasSession && (change.knocks !== true || carriesTraffic(state)))
+      await pair.activate(change, change.knocks === true, now, now + this.#settings.drainMs);
     else await pair.reach('staged', change.end);
   }
 
@@ -637,6 +649,7 @@ export class Tunnels {
     const peer = directory.peerOf(pair.aid);
     if (peer === undefined || pair.inTransition) return;
     pair.inTransition = true;
+    let knocks = false;
     let stream: MessageStream | undefined;
     try {
       const former = pair.active;
@@ -649,23 +662,29 @@ export class Tunnels {
         clock,
         { parking: view.own, moving: view.peer, th: agreed.th },
         {
-          park: async () => {
-            await this.#reach(pair, view, 'parked', 'parking');
+          mayKnock: !this.#deaf.has(pair.aid),
+          park: async (starts) => {
+            knocks = starts;
+            await this.#reach(pair, view, 'parked', 'parking', knocks);
             await this.#reconcileDevice(view.own);
           },
+          traffic: (withinMs) => this.#traffic(view, withinMs),
           handshake: (isOver) => this.#handshake(view, clock.now() - SESSION_MS, isOver),
-          activate: () => this.#activate(pair, view, false),
+          activate: () => this.#activate(pair, view, knocks),
           unpark: async () => {
             await this.#reach(pair, view, 'staged', 'parking');
             await this.reconcile();
           },
         },
       );
+      this.#deaf.delete(pair.aid);
       await this.reconcile();
       await this.#receipt(pair, 'warmed', view, former);
       await this.#receipt(pair, 'flipped', view, former);
       this.#established(pair);
     } catch (error) {
+      // Perhaps only the other end can begin: it stands behind a NAT that lets nobody in.
+      if (knocks && !this.#deaf.delete(pair.aid)) this.#deaf.add(pair.aid);
       stream?.abort(error as Error);
       throw error;
     } finally {
@@ -709,7 +728,7 @@ export class Tunnels {
         await this.reconcile();
         await this.#receipt(pair, 'staged', view, former);
       },
-      move: (arrived) => this.#move(pair, view as TunnelView, arrived),
+      move: (arrived, knocks) => this.#move(pair, view as TunnelView, arrived, !knocks),
       settle: async () => {
         await this.#receipt(pair, 'warmed', view as TunnelView, former);
         await this.#receipt(pair, 'flipped', view as TunnelView, former);
@@ -745,18 +764,24 @@ export class Tunnels {
     view: TunnelView,
     step: ChangeStep,
     end: PairChange['end'],
+    knocks = false,
   ): Promise<void> {
     await pair.want(view, this.#deps.clock.now(), this.#settings.changeMs);
-    await pair.reach(step, end);
+    await pair.reach(step, end, knocks);
   }
 
   /** Nothing else is done to the devices from here on: the peer's packets wait until the prefix has moved. */
-  async #move(pair: Pair, view: TunnelView, arrived: Promise<void>): Promise<void> {
+  async #move(
+    pair: Pair,
+    view: TunnelView,
+    arrived: Promise<void>,
+    initiates: boolean,
+  ): Promise<void> {
     const { clock, driver } = this.#deps;
     arrived.catch(() => undefined);
     await this.#queue.run(async () => {
       const now = clock.now();
-      await pair.activate(view, true, now, now + this.#settings.drainMs);
+      await pair.activate(view, initiates, now, now + this.#settings.drainMs);
       const devices = await this.#ownDevices();
       const desired = await this.#desired(
         devices.filter(({ tunnelKey }) => tunnelKey === view.own),
@@ -804,6 +829,17 @@ export class Tunnels {
       await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
     }
     throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
+  }
+
+  async #traffic(view: TunnelView, withinMs: number): Promise<void> {
+    const { clock } = this.#deps;
+    for (const end = clock.now() + withinMs; ; ) {
+      const isLast = clock.now() >= end;
+      if (carriesTraffic(await this.#peerState(view))) return;
+      if (isLast) break;
+      await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
+    }
+    throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no packet within ${withinMs} ms`);
   }
 
   /** Milliseconds since the Unix epoch; 0: never. */

@@ -24,8 +24,11 @@ describe('pair', () => {
     assert.deepEqual(pair.views(), []);
     await pair.want(view('a', 'x'), 500, 100);
     assert.deepEqual(pair.views(), [], 'wanted is not yet on the device');
+    await pair.reach('parked', 'parking', true);
+    assert.deepEqual((await open(db)).target, { ...view('a', 'x'), initiates: true, parked: true });
     await pair.reach('parked', 'parking');
-    assert.equal((await open(db)).target?.parked, true);
+    assert.equal((await open(db)).target?.initiates, false);
+    await pair.reach('parked', 'moving');
     assert.ok(pair.uses(said('a')) && !pair.uses(said('x')));
     await pair.activate(view('a', 'x'), true, 1_000, 9_000);
     assert.deepEqual(

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import type { MessageStream } from '#agent/network/network';
 import {
   type MovingSteps,
   type ParkingSteps,
@@ -29,8 +30,18 @@ class Ends {
   failing: string | undefined;
   #moved = false;
 
+  mayKnock = true;
+  /** One way, of every message. */
+  delayMs = 0;
+
   readonly parkingSteps: ParkingSteps = {
-    park: () => this.#step('park'),
+    mayKnock: true,
+    park: (knocks) => this.#step(knocks ? 'knock' : 'park'),
+    traffic: async (withinMs) => {
+      await this.clock.sleep(withinMs);
+      if (this.#moved && this.handshakeWorks) return this.#step('traffic');
+      throw Object.assign(new Error('no packet'), { code: 'TUNNEL_NO_HANDSHAKE' });
+    },
     handshake: async (isOver) => {
       for (let waited = 0; waited < 15_000 && !isOver(); waited += 50) {
         if (this.#moved && this.handshakeWorks) return this.#step('handshake');
@@ -56,11 +67,26 @@ class Ends {
   };
 
   parking(): Promise<void> {
-    return runParking(this.streams[0], this.clock, prepare, this.parkingSteps);
+    const steps = { ...this.parkingSteps, mayKnock: this.mayKnock };
+    return runParking(this.#slow(this.streams[0]), this.clock, prepare, steps);
   }
 
   moving(): Promise<void> {
-    return runMoving(this.streams[1], this.clock, this.movingSteps);
+    return runMoving(this.#slow(this.streams[1]), this.clock, this.movingSteps);
+  }
+
+  #slow(stream: PairedStream): MessageStream {
+    return {
+      peer: stream.peer,
+      send: (message) => stream.send(message),
+      receive: async (signal) => {
+        const message = await stream.receive(signal);
+        if (this.delayMs > 0) await this.clock.sleep(this.delayMs);
+        return message;
+      },
+      close: () => stream.close(),
+      abort: (reason) => stream.abort(reason),
+    };
   }
 
   /** Runs both to their end. @returns the codes of their errors */
@@ -148,6 +174,38 @@ describe('transition of a tunnel', () => {
     assert.deepEqual(ends.steps, ['stage', 'unpark']);
   });
 
+  describe('over a long way', () => {
+    const far = () => {
+      const ends = new Ends();
+      ends.delayMs = 30;
+      return ends;
+    };
+
+    it('has the parking end knock, and activate on the word of the other', async () => {
+      const ends = far();
+      assert.deepEqual(await ends.run(), [undefined, undefined]);
+      assert.deepEqual(ends.steps, ['stage', 'knock', 'move', 'handshake', 'activate', 'settle']);
+    });
+
+    it('goes on when packets show that the other end moved, and back when none do', async () => {
+      for (const handshakeWorks of [true, false]) {
+        const ends = far();
+        ends.handshakeWorks = handshakeWorks;
+        ends.streams[1].dieAfter(2);
+        await ends.run();
+        const end = handshakeWorks ? ['traffic', 'handshake', 'activate'] : ['unpark'];
+        assert.deepEqual(ends.steps, ['stage', 'knock', 'move', ...end]);
+      }
+    });
+
+    it('has the other end begin where this one may not', async () => {
+      const ends = far();
+      ends.mayKnock = false;
+      await ends.run();
+      assert.ok(ends.steps.includes('park'));
+    });
+  });
+
   it('routes back when the other end cannot move', async () => {
     const ends = new Ends();
     ends.failing = 'move';
@@ -160,7 +218,7 @@ describe('transition of a tunnel', () => {
   it('needs the handshake and not the word of the other end', async () => {
     // The stream dies with `moved` on it: what the device shows is enough to go on.
     const ends = new Ends();
-    ends.streams[1].dieAfter(1);
+    ends.streams[1].dieAfter(2);
     const [parking] = await ends.run();
     assert.deepEqual(
       ends.steps.filter((step) => step !== 'settle'),
@@ -171,7 +229,7 @@ describe('transition of a tunnel', () => {
 
   it('ends both ends, parked at neither, when the stream dies at any step', async () => {
     for (const dying of [0, 1] as const) {
-      for (let sends = 0; sends < 3; sends++) {
+      for (let sends = 0; sends < 4; sends++) {
         const ends = new Ends();
         ends.streams[dying].dieAfter(sends);
         const codes = await ends.run();
@@ -190,7 +248,7 @@ describe('transition of a tunnel', () => {
   });
 
   it('waits for no answer longer than it says', async () => {
-    for (const script of [[], ['prepared'], ['prepared', 'moved']]) {
+    for (const script of [[], ['prepared'], ['prepared', 'pong'], ['prepared', 'pong', 'moved']]) {
       const { ends, result, done } = scripted(
         'parking',
         script.map((kind) => [kind]),
@@ -200,7 +258,7 @@ describe('transition of a tunnel', () => {
       assert.ok(ends.clock.now() - new SimulatedClock().now() <= 30_000);
       assert.equal(ends.steps.includes('park'), ends.steps.includes('unpark'));
     }
-    for (const script of [[], [wire], [wire, ['parked']]]) {
+    for (const script of [[], [wire], [wire, ['ping']], [wire, ['ping'], ['parked']]]) {
       const { result, done } = scripted('moving', script);
       await done;
       await assert.rejects(result, refused);
@@ -268,9 +326,11 @@ describe('transition of a tunnel', () => {
   it('moves nothing unless parked, and settles nothing unless confirmed', async () => {
     for (const [script, steps] of [
       [[wire, ['confirmed']], ['stage']],
+      [[wire, ['parked']], ['stage']],
+      [[wire, ['ping'], ['confirmed']], ['stage']],
       [[wire, wire], ['stage']],
       [
-        [wire, ['parked'], ['parked']],
+        [wire, ['ping'], ['parked'], ['parked']],
         ['stage', 'move'],
       ],
     ] as const) {
