@@ -18,6 +18,8 @@ const prepare = {
   th: new Uint8Array(32).fill(7),
 };
 const wire: CborValue = ['prepare', prepare.parking, prepare.moving, prepare.th];
+const pongs = Array<string>(4).fill('pong');
+const pings: readonly CborValue[] = Array.from({ length: 4 }, () => ['ping']);
 const refused = { code: 'TUNNEL_REFUSED' };
 const bad = { code: 'TUNNEL_BAD_MESSAGE' };
 
@@ -191,7 +193,7 @@ describe('transition of a tunnel', () => {
       for (const handshakeWorks of [true, false]) {
         const ends = far();
         ends.handshakeWorks = handshakeWorks;
-        ends.streams[1].dieAfter(2);
+        ends.streams[1].dieAfter(5);
         await ends.run();
         const end = handshakeWorks ? ['traffic', 'handshake', 'activate'] : ['unpark'];
         assert.deepEqual(ends.steps, ['stage', 'knock', 'move', ...end]);
@@ -218,7 +220,7 @@ describe('transition of a tunnel', () => {
   it('needs the handshake and not the word of the other end', async () => {
     // The stream dies with `moved` on it: what the device shows is enough to go on.
     const ends = new Ends();
-    ends.streams[1].dieAfter(2);
+    ends.streams[1].dieAfter(5);
     const [parking] = await ends.run();
     assert.deepEqual(
       ends.steps.filter((step) => step !== 'settle'),
@@ -229,7 +231,7 @@ describe('transition of a tunnel', () => {
 
   it('ends both ends, parked at neither, when the stream dies at any step', async () => {
     for (const dying of [0, 1] as const) {
-      for (let sends = 0; sends < 4; sends++) {
+      for (let sends = 0; sends < 7; sends++) {
         const ends = new Ends();
         ends.streams[dying].dieAfter(sends);
         const codes = await ends.run();
@@ -248,7 +250,12 @@ describe('transition of a tunnel', () => {
   });
 
   it('waits for no answer longer than it says', async () => {
-    for (const script of [[], ['prepared'], ['prepared', 'pong'], ['prepared', 'pong', 'moved']]) {
+    for (const script of [
+      [],
+      ['prepared'],
+      ['prepared', ...pongs],
+      ['prepared', ...pongs, 'moved'],
+    ]) {
       const { ends, result, done } = scripted(
         'parking',
         script.map((kind) => [kind]),
@@ -258,7 +265,7 @@ describe('transition of a tunnel', () => {
       assert.ok(ends.clock.now() - new SimulatedClock().now() <= 30_000);
       assert.equal(ends.steps.includes('park'), ends.steps.includes('unpark'));
     }
-    for (const script of [[], [wire], [wire, ['ping']], [wire, ['ping'], ['parked']]]) {
+    for (const script of [[], [wire], [wire, ...pings], [wire, ...pings, ['parked']]]) {
       const { result, done } = scripted('moving', script);
       await done;
       await assert.rejects(result, refused);
@@ -327,10 +334,10 @@ describe('transition of a tunnel', () => {
     for (const [script, steps] of [
       [[wire, ['confirmed']], ['stage']],
       [[wire, ['parked']], ['stage']],
-      [[wire, ['ping'], ['confirmed']], ['stage']],
+      [[wire, ...pings, ['confirmed']], ['stage']],
       [[wire, wire], ['stage']],
       [
-        [wire, ['ping'], ['parked'], ['parked']],
+        [wire, ...pings, ['parked'], ['parked']],
         ['stage', 'move'],
       ],
     ] as const) {
