@@ -124,13 +124,15 @@ export interface TunnelListener {
   receipt(aid: Aid, receipt: PairReceipt): void;
 }
 
-/** As long as an end without a session may begin one out of turn. */
-const COLD_MS = 30_000;
+/** How often sessions are looked at, and by how much the higher AID leaves the lower one the first try. */
+const COLD_STAGGER_MS = 30_000;
 const HANDSHAKE_POLL_MS = 50;
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 /** A session is renewed after 120 s and ends after 180 s (WireGuard whitepaper 6.1): a handshake this old still carries traffic. */
 const SESSION_MS = 150_000;
+/** WireGuard uses no session that is older (REJECT_AFTER_TIME, 180 s); a little more, for clocks that tick apart. */
+const REJECT_AFTER_MS = 185_000;
 /** The end that waits for the other to park begins itself after this. */
 const PATIENCE_MS = 10_000;
 
@@ -151,8 +153,8 @@ export class Tunnels {
   readonly #listeners = new Set<TunnelListener>();
   /** Peers that did not answer a handshake that this end began: the next time they begin. */
   readonly #deaf = new Set<Aid>();
-  /** Peers whose session was lost with the device: this end begins the next one, whoever began the last. */
-  readonly #cold = new Set<Aid>();
+  /** Views without a session: this end begins the next one, whoever was to. */
+  readonly #cold = new Map<Aid, TunnelView>();
   #signal: AbortSignal = AbortSignal.abort();
   #reconcileWaits = false;
   #nextReconcile: Promise<void> | undefined;
@@ -269,25 +271,36 @@ export class Tunnels {
     await this.#wakeColdPairs();
     this.pokeAll();
     void this.#epochLoop(signal);
+    void this.#sessionLoop(signal);
   }
 
   /**
-   * After a reboot or `down` the device is new, and the end that waits for the other's handshake would wait until
-   * the other's session has run out. It may begin this once: the other end has a session and does not begin too.
+   * An end that waits for the other's handshakes begins itself where there has been no session for longer than one
+   * lives: its device is new (a reboot, `down`), or a change broke off so that both ends wait. The lower AID is first.
    */
   async #wakeColdPairs(): Promise<void> {
+    const { clock, identity } = this.#deps;
+    let isChanged = false;
     for (const { aid, view, peer } of await this.status()) {
-      if (view?.initiates === false && (peer?.lastHandshake ?? 0) === 0) this.#cold.add(aid);
+      if (view === undefined || view.initiates || sameView(this.#cold.get(aid), view)) continue;
+      const patienceMs = REJECT_AFTER_MS + (identity.aid < aid ? 0 : COLD_STAGGER_MS);
+      const handshake = peer?.lastHandshake ?? 0;
+      if (handshake !== 0 && clock.now() - handshake < patienceMs) continue;
+      this.#cold.set(aid, view);
+      isChanged = true;
     }
-    if (this.#cold.size === 0) return;
-    await this.reconcile();
-    void this.#deps.clock.sleep(COLD_MS, this.#signal).then(
-      () => {
-        this.#cold.clear();
-        this.reconcileSoon();
-      },
-      () => undefined,
-    );
+    if (isChanged) await this.reconcile();
+  }
+
+  async #sessionLoop(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    while (!signal.aborted) {
+      await clock.sleep(COLD_STAGGER_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.#wakeColdPairs().catch((error: unknown) =>
+        this.#report('tunnel.reconcile-failed', error),
+      );
+    }
   }
 
   /** Something about all peers may have changed. */
@@ -542,7 +555,7 @@ export class Tunnels {
     if (peerKey === undefined) return undefined;
     const { pairKeys } = this.#deps;
     const isAgreed = pairKeys.agreed(pair.aid, view) !== undefined;
-    const begins = view.initiates || this.#cold.has(pair.aid);
+    const begins = view.initiates || sameView(this.#cold.get(pair.aid), view);
     return {
       own: view.own,
       peer: view.peer,
