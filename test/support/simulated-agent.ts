@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { ml_kem1024 } from '@noble/post-quantum/ml-kem.js';
-import { Agent } from '#agent/agent';
+import { Agent, type AgentSettings } from '#agent/agent';
 import type { Journal, LogFields } from '#agent/journal';
 import { parseInvite } from '#agent/membership/invite';
 import { nodeRequest } from '#agent/node/request';
@@ -211,6 +211,11 @@ export class SimulatedFederation {
 
 export class SimulatedAgent {
   readonly name: string;
+  /** As its configuration says, from the next start on. */
+  settings: Pick<AgentSettings, 'rotation'> & Pick<AgentSettings['tunnel'], 'changeMs'> = {
+    changeMs: 900_000,
+    rotation: { everyMs: { tunnel: 0, id: 0 }, jitter: 0, windows: [] },
+  };
   readonly #federation: SimulatedFederation;
   readonly #skewMs: number;
   readonly #disk: SimulatedDisk;
@@ -294,9 +299,10 @@ export class SimulatedAgent {
           mtu: 1_420,
           keepalive: 25,
           drainMs: 180_000,
-          changeMs: 900_000,
+          changeMs: this.settings.changeMs,
         },
-        rotation: { everyMs: { tunnel: 0, id: 0 }, jitter: 0, windows: [] }, endpointHosts: [],
+        rotation: this.settings.rotation,
+        endpointHosts: [],
       },
     );
     this.#agent = await this.#federation.perform(work);
