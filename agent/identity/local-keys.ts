@@ -5,6 +5,7 @@
 import type { KeyEvent } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
 import type { KeyId, KeyStore, SigningAlgorithm, SigningKey } from '#src/keystore/key-store';
+import type { StateTable } from '../state-table.ts';
 
 export interface KeySet {
   readonly signing: readonly KeyId[];
@@ -40,6 +41,20 @@ export interface LocalKeys {
   readonly roots: readonly { readonly establishment: Said; readonly root: KeyId }[];
   /** Root of the keys that seal data at rest; it outlives rotations, so that what is sealed stays readable. */
   readonly storageRoot: KeyId;
+}
+
+/** Keys of the state table. */
+export const LOCAL_KEYS = 'local-keys';
+export const INTENT = 'intent';
+/** The own event that waits for witnesses or the delegator. */
+export const PENDING = 'pending';
+
+export function readLocalKeys(table: StateTable): LocalKeys | undefined {
+  return table.get<LocalKeys>(LOCAL_KEYS);
+}
+
+export function readPending(table: StateTable): PendingEvent | undefined {
+  return table.get<PendingEvent>(PENDING);
 }
 
 export async function generateKeySet(

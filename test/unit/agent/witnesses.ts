@@ -1,6 +1,6 @@
 /** Witnesses of an own log in place of connected agents. */
 import assert from 'node:assert/strict';
-import type { Confirmation } from '#agent/identity/identity';
+import type { Confirmation } from '#agent/identity/own-log';
 import { parseStream } from '#kel/cesr/stream';
 import { parseKeyEvent } from '#kel/event/parse';
 import { encodeReceipt } from '#kel/event/receipt';

@@ -1,0 +1,179 @@
+/**
+ * The own log as its owner writes it: one event at a time, until it is final.
+ *
+ * An event that others must confirm (witnesses, a delegator) enters the own log when it is final, so nothing that
+ * it seals shows before (DESIGN invariant 5).
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { KeyState } from '#kel/state/key-state';
+import type { MessageOutcome } from '#kel/store/kel-store';
+import { SerialQueue } from '#src/serial-queue';
+import { IdentityError } from './errors.ts';
+import { type OwnKeysDeps, refreshLog, settled } from './key-succession.ts';
+import {
+  type KeySet,
+  type LocalKeys,
+  PENDING,
+  type PendingEvent,
+  readPending,
+} from './local-keys.ts';
+import { type EventToConfirm, makePending, offerPending, submit } from './own-event.ts';
+
+/** Who confirms own events; a running agent has it. */
+export interface Confirmation {
+  /** Rejects unless `threshold` of `witnesses` can be asked now. */
+  expectReachable(witnesses: readonly Aid[], threshold: number): Promise<void>;
+  /** @param take is given each receipt message; true: there are enough. Late ones are given too. */
+  collect(
+    event: { readonly sn: number; readonly said: Said; readonly message: Uint8Array },
+    witnesses: readonly Aid[],
+    take: (receipt: Uint8Array) => Promise<boolean>,
+  ): Promise<void>;
+}
+
+export class OwnLog {
+  readonly #deps: OwnKeysDeps;
+  /** One own event at a time, until it is final. */
+  readonly #events = new SerialQueue();
+  /** Short: keys and log move together. */
+  readonly #queue = new SerialQueue();
+  #local: LocalKeys;
+  #confirmation: Confirmation | undefined;
+
+  constructor(deps: OwnKeysDeps, local: LocalKeys) {
+    this.#deps = deps;
+    this.#local = local;
+  }
+
+  /** The keys as they are now. */
+  get keys(): LocalKeys {
+    return this.#local;
+  }
+
+  get state(): KeyState {
+    const { aid } = this.#local;
+    const state = this.#deps.kel.state(aid);
+    if (state === undefined)
+      throw new IdentityError('IDENTITY_MISSING', `the log of ${aid} is not in the store`);
+    return state;
+  }
+
+  get pending(): PendingEvent | undefined {
+    return readPending(this.#deps.table);
+  }
+
+  /** From now on receipts are asked for here. */
+  confirmWith(confirmation: Confirmation): void {
+    this.#confirmation = confirmation;
+  }
+
+  /** Runs `make`, which submits an event, after every earlier one. */
+  write<T>(make: () => Promise<T>): Promise<T> {
+    return this.#events.run(make);
+  }
+
+  /** Signs with the keys of the log as it is, and no event comes in between. */
+  withKeys<T>(use: (keys: LocalKeys) => Promise<T>): Promise<T> {
+    return this.#queue.run(async () => {
+      await this.#settlePending();
+      return use(this.#local);
+    });
+  }
+
+  /** In {@link write}. Finishes what waits, so that the next event can follow it. @returns the interaction that a rotation may replace */
+  async clear({
+    maySupersede,
+  }: {
+    readonly maySupersede: boolean;
+  }): Promise<PendingEvent | undefined> {
+    await this.#queue.run(() => this.#repair());
+    const { pending } = this;
+    if (pending === undefined) return undefined;
+    try {
+      await this.#finish(pending);
+      return undefined;
+    } catch (error) {
+      if (maySupersede && isAwaiting(error) && pending.type === 'ixn') return pending;
+      throw error;
+    }
+  }
+
+  /** Rejects with IDENTITY_AWAITS_WITNESSES unless `threshold` of `witnesses` can be asked now. */
+  async expectReachable(witnesses: readonly Aid[], threshold: number): Promise<void> {
+    if (threshold === 0) return;
+    if (this.#confirmation === undefined)
+      throw new IdentityError(
+        'IDENTITY_AWAITS_WITNESSES',
+        `${threshold} of ${witnesses.length} witnesses must receipt the event, and no agent runs that could ask them`,
+        { hint: 'Start the agent with `kelmesh up` and give the command again' },
+      );
+    try {
+      await this.#confirmation.expectReachable(witnesses, threshold);
+    } catch (cause) {
+      throw new IdentityError('IDENTITY_AWAITS_WITNESSES', (cause as Error).message, { cause });
+    }
+  }
+
+  /** In {@link write}. Signs the event with `keys` and brings it into the log. Throws IDENTITY_AWAITS_…: it waits on. */
+  async submit(keys: KeySet, event: EventToConfirm): Promise<void> {
+    if (event.threshold === 0 && event.witnesses.length === 0 && event.type !== 'drt') {
+      await this.#queue.run(async () => {
+        await submit(this.#deps, keys, event);
+        if (event.type !== 'ixn') this.#local = await settled(this.#deps, this.#local);
+        await this.#deps.table.put({ [PENDING]: undefined });
+      });
+      return;
+    }
+    await this.#finish(await makePending(this.#deps, keys, event));
+  }
+
+  /** Adds a receipt of an own event that came late. @returns true when it was new and right */
+  async takeReceipt(receipt: Uint8Array): Promise<boolean> {
+    return this.#queue.run(async () => {
+      const [outcome] = await this.#deps.kel.process(receipt, {
+        accepts: (aid) => aid === this.#local.aid,
+      });
+      await this.#settlePending();
+      return outcome?.verdict === 'accepted';
+    });
+  }
+
+  /** What an earlier write that failed has left: the log says what happened, and nothing is built on a guess. */
+  async #repair(): Promise<void> {
+    await refreshLog(this.#deps);
+    this.#local = await settled(this.#deps, this.#local);
+  }
+
+  /** Brings the event to its witnesses until it is final. Throws IDENTITY_AWAITS_…: it waits on. */
+  async #finish(pending: PendingEvent): Promise<void> {
+    const message = Buffer.from(pending.message, 'base64');
+    let outcome = await this.#queue.run(() => this.#settlePending());
+    if (outcome?.code === 'KEL_AWAITS_WITNESSES' && this.#confirmation !== undefined) {
+      const { sn, said, witnesses } = pending;
+      await this.#confirmation.collect({ sn, said, message }, witnesses, async (receipt) => {
+        await this.takeReceipt(receipt);
+        return this.pending?.said !== said;
+      });
+      outcome = await this.#queue.run(() => this.#settlePending());
+    }
+    if (outcome === undefined) return;
+    throw new IdentityError(
+      outcome.code === 'KEL_AWAITS_DELEGATOR'
+        ? 'IDENTITY_AWAITS_DELEGATOR'
+        : 'IDENTITY_AWAITS_WITNESSES',
+      `own event ${pending.sn} ${pending.said} is signed and waits: ${outcome.reason}`,
+    );
+  }
+
+  /** In the queue. The event that waits may have become final by what came from elsewhere. @returns what it waits for */
+  async #settlePending(): Promise<MessageOutcome | undefined> {
+    if (this.pending === undefined) return undefined;
+    const outcome = await offerPending(this.#deps);
+    if (outcome === undefined) this.#local = await settled(this.#deps, this.#local);
+    return outcome;
+  }
+}
+
+export function isAwaiting(error: unknown): boolean {
+  return error instanceof IdentityError && error.code.startsWith('IDENTITY_AWAITS_');
+}
