@@ -68,6 +68,10 @@ export async function peersJson(
   const { membership, kel, drivers } = organisation;
   const statuses = await agent.tunnels.status();
   const now = drivers.clock.now();
+  const epochs = new Map<Aid, number>();
+  for (const { aid, view, agreed } of statuses)
+    if (view !== undefined && agreed !== undefined)
+      epochs.set(aid, await agent.agreements.epochOf(aid, view));
   const inStanding = statuses.map((status) => {
     const member = membership.charter?.members.get(status.aid);
     const state = kel.state(status.aid);
@@ -86,7 +90,7 @@ export async function peersJson(
       sn: state?.sn ?? null,
       said: state?.said ?? null,
       level: status.view === undefined || status.agreed === undefined ? null : 'A',
-      epoch: status.agreed === undefined ? null : agent.agreements.epoch(),
+      epoch: epochs.get(status.aid) ?? null,
       agreement:
         status.agreed === undefined
           ? null

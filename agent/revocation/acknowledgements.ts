@@ -31,7 +31,7 @@ export interface RevocationRow {
   readonly said: Said;
   /** The AID, or the SAID of the `tun` record. */
   readonly who: string;
-  /** In the charter in force; empty for what it does not name. */
+  /** In the last charter that named it; empty for what none names. */
   readonly name: string;
   readonly kind: RvkRecord['k'];
   readonly reason: string;
@@ -97,13 +97,16 @@ export function revocationRows(
 ): readonly RevocationRow[] {
   const { records, membership } = deps;
   const members = membership.charter?.members ?? new Map();
-  const nameOf = (aid: string) => members.get(aid as Aid)?.name ?? '';
+  const nameOf = (aid: string) =>
+    membership.charters
+      .findLast((charter) => charter.members.has(aid as Aid))
+      ?.members.get(aid as Aid)?.name ?? '';
   const acknowledged = records.list('ack').map(({ record }) => record);
   return inForce(deps)
     .toSorted((a, b) => (a.dt < b.dt ? -1 : 1))
     .map((record) => {
       const applied = acknowledged
-        .filter(({ r }) => r === record.d)
+        .filter(({ r, i }) => r === record.d && i !== record.who)
         .map(({ i, at }) => ({ node: i, name: nameOf(i), at: iso(at) }));
       const heard = new Set<string>([record.who, ...applied.map(({ node }) => node)]);
       return {

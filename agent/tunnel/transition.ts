@@ -46,7 +46,7 @@ const GRACE_MS = 250;
  * From this round-trip time on the parking end starts the handshake: its packets arrive no earlier than a round trip after
  * `knocking`, and the other end needs about half of this to move the prefix.
  */
-export const LONG_WAY_MS = 40;
+const LONG_WAY_MS = 40;
 const MIN_TRAFFIC_MS = 100;
 const PINGS = 4;
 const MAX_SPREAD = 1.5;

@@ -11,7 +11,7 @@ const execute = promisify(execFile);
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const main = path('../../agent/main.ts');
 const probe = path('../../agent/demo/probe.ts');
-const proxy = path('./delay-proxy.ts');
+const proxy = fileURLToPath(new URL('./delay-proxy.ts', import.meta.url));
 
 const PORT = 51_820;
 const LIBP2P = 7_400;

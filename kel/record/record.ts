@@ -210,7 +210,6 @@ export type EndRecord = RecordOf<'end'>;
 export type ChrRecord = RecordOf<'chr'>;
 export type LogRecord = RecordOf<'log'>;
 export type RvkRecord = RecordOf<'rvk'>;
-export type AckRecord = RecordOf<'ack'>;
 export type TupRecord = RecordOf<'tup'>;
 
 /** Any record; switch on `t`. */
