@@ -8,11 +8,31 @@ import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-/** The last release that runs on every Python since 3.10; later ones read the same logs. */
-const RELEASE = 'keri==1.1.17';
+export interface KeripyRelease {
+  /** For pip. */
+  readonly name: string;
+  /** Command of a Python that it installs on. */
+  readonly python: string;
+  readonly directory: string;
+  /** Where pyenv stands in front of the command, it runs the version that this asks for. */
+  readonly pyenv?: { readonly PYENV_VERSION: string };
+}
 
-const DIRECTORY = fileURLToPath(new URL('../../.tools/keripy', import.meta.url));
-const PYTHON = `${DIRECTORY}/bin/python`;
+/** The last release that runs on every Python since 3.10. */
+const PINNED: KeripyRelease = {
+  name: 'keri==1.1.17',
+  python: 'python3',
+  directory: tools('keripy'),
+};
+
+/** The newest one that reads protocol 1.0. */
+export const NEWEST: KeripyRelease = {
+  name: 'keri==1.3.6',
+  python: 'python3.13',
+  pyenv: { PYENV_VERSION: '3.13' },
+  directory: tools('keripy-1.3.6'),
+};
+
 const DRIVER = fileURLToPath(new URL('../interop/keripy/driver.py', import.meta.url));
 
 const run = promisify(execFile);
@@ -41,23 +61,29 @@ export interface KeripyLog {
 }
 
 /** Installs KERIpy where it is missing. @returns why it cannot run here, or undefined when it can */
-export async function keripyMissing(): Promise<string | undefined> {
+export async function keripyMissing({
+  name,
+  python,
+  directory,
+  pyenv,
+}: KeripyRelease = PINNED): Promise<string | undefined> {
+  const own = pythonOf(directory);
   try {
-    await access(PYTHON);
-    await run(PYTHON, ['-c', 'import keri.core.eventing']);
+    await access(own);
+    await run(own, ['-c', 'import keri.core.eventing']);
     return undefined;
   } catch {
     // Not installed yet, or not completely.
   }
   try {
-    await run('python3', ['-m', 'venv', DIRECTORY]);
-    await run(PYTHON, ['-m', 'pip', 'install', '--quiet', RELEASE], { timeout: 240_000 });
-    await run(PYTHON, ['-c', 'import keri.core.eventing']);
+    await run(python, ['-m', 'venv', directory], { env: { ...process.env, ...pyenv } });
+    await run(own, ['-m', 'pip', 'install', '--quiet', name], { timeout: 240_000 });
+    await run(own, ['-c', 'import keri.core.eventing']);
     return undefined;
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string };
     const reason = (stderr?.trim() || message).split('\n').at(-1);
-    return `KERIpy cannot run here (Python 3 with venv and pip, libsodium23): ${reason}`;
+    return `${name} cannot run here (${python} with venv and pip, libsodium23): ${reason}`;
   }
 }
 
@@ -76,8 +102,8 @@ export class Keripy implements AsyncDisposable {
   readonly #lines: Interface;
   #stderr = '';
 
-  constructor() {
-    this.#process = spawn(PYTHON, [DRIVER], { stdio: ['pipe', 'pipe', 'pipe'] });
+  constructor({ directory }: KeripyRelease = PINNED) {
+    this.#process = spawn(pythonOf(directory), [DRIVER], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr += chunk.toString();
     });
@@ -107,6 +133,8 @@ export class Keripy implements AsyncDisposable {
     seed: string | number;
     logs: number;
     kind: string;
+    /** Default true. KERIpy 1.3 does not take every recovery that it writes. */
+    recovers?: boolean;
   }): Promise<readonly KeripyLog[]> {
     const { logs } = (await this.#ask({ op: 'write', ...options })) as {
       logs: { stream: string; replay: string; state: KeripyState }[];
@@ -132,4 +160,12 @@ export class Keripy implements AsyncDisposable {
     this.#process.kill();
     await ended;
   }
+}
+
+function tools(name: string): string {
+  return fileURLToPath(new URL(`../../.tools/${name}`, import.meta.url));
+}
+
+function pythonOf(directory: string): string {
+  return `${directory}/bin/python`;
 }

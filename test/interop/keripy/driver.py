@@ -4,7 +4,7 @@
     answers {"states": [key state, ...]}
 {"op": "measure", "stream": hex}                         feeds one stream and takes the time
     answers {"seconds": n, "states": [key state, ...]}
-{"op": "write", "seed": text, "logs": n, "kind": "JSON"}    makes logs with KERIpy's own builders
+{"op": "write", "seed": text, "logs": n, "kind": "JSON", "recovers": bool}    makes logs with KERIpy's own builders
     answers {"logs": [{"stream": hex, "replay": hex, "state": key state}, ...]}
 """
 import json
@@ -21,6 +21,20 @@ logging.disable(logging.CRITICAL)
 from keri.core import coring, eventing, parsing  # noqa: E402
 from keri.db import basing  # noqa: E402
 
+try:  # 1.2 and later
+    from keri.core import counting, signing
+    from keri.kering import Vrsn_1_0
+
+    Signer = signing.Signer
+
+    def counter(code, count):
+        return counting.Counter("-" + code, count=count, gvrsn=Vrsn_1_0).qb64b
+except ImportError:
+    Signer = coring.Signer
+
+    def counter(code, count):
+        return coring.Counter("-" + code, count=count).qb64b
+
 
 def state_of(kever):
     return {
@@ -34,7 +48,7 @@ def state_of(kever):
         "nextThreshold": kever.ntholder.sith,
         "witnesses": list(kever.wits),
         "witnessThreshold": kever.toader.num,
-        "delegator": kever.delegator or None,
+        "delegator": (kever.delegator if hasattr(kever, "delegator") else kever.delpre) or None,
     }
 
 
@@ -74,8 +88,9 @@ def read(request):
 class Controller:
     """One AID written by KERIpy."""
 
-    def __init__(self, rng, kind, kevery, delegator=None):
+    def __init__(self, rng, kind, kevery, delegator=None, recovers=True):
         self.rng = rng
+        self.recovers = recovers
         self.kind = kind
         self.kevery = kevery
         self.stream = bytearray()
@@ -103,7 +118,7 @@ class Controller:
         self.emit(serder, list(range(count)), self.approve(serder))
 
     def signer(self, transferable=True):
-        return coring.Signer(raw=self.rng.randbytes(32), transferable=transferable)
+        return Signer(raw=self.rng.randbytes(32), transferable=transferable)
 
     def threshold(self, count):
         kind = self.rng.choice(["number", "weights", "clauses", "custodial"])
@@ -138,10 +153,9 @@ class Controller:
         message = eventing.messagize(serder, sigers=sigers, wigers=wigers or None)
         attachments = bytes(message)[serder.size:]
         if couple is not None:
-            attachments += coring.Counter(coring.CtrDex.SealSourceCouples, count=1).qb64b + couple.encode()
+            attachments += counter("G", 1) + couple.encode()
         if self.rng.random() < 0.5:
-            frame = coring.Counter(coring.CtrDex.AttachedMaterialQuadlets, count=len(attachments) // 4)
-            attachments = frame.qb64b + attachments
+            attachments = counter("V", len(attachments) // 4) + attachments
         message = serder.raw + attachments
         self.stream += message
         feed(self.kevery, message)
@@ -176,7 +190,8 @@ class Controller:
         cuts = [self.witnesses.pop(0)] if self.witnesses and self.rng.random() < 0.4 else []
         adds = [self.signer(False)] if self.rng.random() < 0.4 else []
         # A rotation may take the place of the interactions behind the event that it follows.
-        prior = self.rng.choice(self.recent) if self.delegator is None and self.rng.random() < 0.4 else self.recent[-1]
+        recovers = self.recovers and self.delegator is None and self.rng.random() < 0.4
+        prior = self.rng.choice(self.recent) if recovers else self.recent[-1]
         make = eventing.rotate if self.delegator is None else eventing.deltate
         serder = make(
             pre=self.pre,
@@ -206,7 +221,7 @@ def write(request):
         logs = []
         for _ in range(request["logs"]):
             delegator = rng.choice(logs) if logs and rng.random() < 0.3 else None
-            controller = Controller(rng, request["kind"], kevery, delegator)
+            controller = Controller(rng, request["kind"], kevery, delegator, request.get("recovers", True))
             for _ in range(rng.randint(2, 6)):
                 rng.choice([controller.interact, controller.rotate])()
             logs.append(controller)

@@ -10,7 +10,7 @@ import { encodeVerificationKey } from '#kel/event/verification-key';
 import type { SerializationKind } from '#kel/state/key-state';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { reportOf } from '#kel/verify/report';
-import { Keripy, keripyMissing, keripyStates } from '../../support/keripy.ts';
+import { Keripy, keripyMissing, keripyStates, NEWEST } from '../../support/keripy.ts';
 import { skip } from '../../support/skip.ts';
 import { verifySignature } from '../../unit/kel/organisation.ts';
 import { randomFederation } from './random-federation.ts';
@@ -100,6 +100,32 @@ describe('logs shared with KERIpy', function () {
       read.map(({ aid, sn, said }) => ({ aid, sn, said })),
       states.map(({ aid, sn, said }) => ({ aid, sn, said })),
     );
+  });
+});
+
+describe(`logs shared with the newest KERIpy`, function () {
+  this.timeout(300_000);
+  const seed = process.env['KELMESH_SEED'] ?? String(randomInt(2 ** 32));
+
+  it(`accepts ${LOGS} of ours, and we ${LOGS} of its own, KELMESH_SEED=${seed}`, async function () {
+    const reason = await keripyMissing(NEWEST);
+    if (reason !== undefined) skip(this, reason);
+    await using keripy = new Keripy(NEWEST);
+    const options = { recoveryChangesWitnesses: false, receiptsApart: false };
+    const { streams, states } = randomFederation(`${seed}/newest`, WRITTEN, LOGS, options);
+    const report = reportOf({ aids: states, refused: [], waiting: [] }).aids;
+    assert.deepEqual(sorted(await keripy.read(streams)), sorted(report));
+    const logs = await keripy.write({
+      seed: `${seed}/newest`,
+      logs: LOGS,
+      kind: 'JSON',
+      recovers: false,
+    });
+    const verifier = new LogVerifier(verifySignature);
+    for (const log of logs) verifier.feed(log.stream);
+    const { aids, refused, waiting } = reportOf(verifier.finish());
+    assert.deepEqual([refused, waiting], [[], []]);
+    assert.deepEqual(sorted(aids), sorted(logs.map((log) => log.state)));
   });
 });
 
