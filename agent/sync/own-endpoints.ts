@@ -40,11 +40,13 @@ export class OwnEndpoints {
     return this.#queue.run(async () => {
       const fields = this.#fields();
       const content = JSON.stringify(fields);
-      const now = this.#deps.clock.now();
-      if (this.#issued?.content === content && now - this.#issued.at < RENEW_MS)
+      const { clock, issuer } = this.#deps;
+      if (this.#issued?.content === content && clock.now() - this.#issued.at < RENEW_MS)
         return this.#issued.message;
-      const { message } = await this.#deps.issuer.issue({ type: 'end', fields });
-      this.#issued = { content, at: now, message };
+      // The latest wins by its time: of two in one millisecond the other might.
+      while (clock.now() === this.#issued?.at) await clock.sleep(1);
+      const { message } = await issuer.issue({ type: 'end', fields });
+      this.#issued = { content, at: clock.now(), message };
       return message;
     });
   }

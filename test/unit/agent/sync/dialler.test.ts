@@ -149,7 +149,8 @@ describe('own endpoints', () => {
       ports: () => ports,
       hosts,
     });
-    const record = async () => parseRecord(await own.current()).record as EndRecord;
+    const record = async () =>
+      parseRecord(await party.clock.run(own.current())).record as EndRecord;
     return { party, current, ports, own, record };
   }
 
@@ -176,6 +177,15 @@ describe('own endpoints', () => {
     await party.identity.rotate();
     assert.equal((await record()).es.s, 1);
     assert.equal(new Set([first.d, second.d, third.d, (await record()).d]).size, 4);
+  });
+
+  it('are in force as they were issued last, also within one millisecond', async () => {
+    const { party, current, record } = await endpoints(['/ip4/192.0.2.1/tcp/1']);
+    for (let port = 2; port < 40; port++) {
+      current[0] = `/ip4/192.0.2.1/tcp/${port}`;
+      const issued = await record();
+      assert.equal(party.records.latest('end', party.identity.aid)?.record.d, issued.d);
+    }
   });
 
   it('are dated anew twice a day', async () => {
