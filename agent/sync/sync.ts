@@ -272,7 +272,7 @@ export class Sync {
         if (revocation.length === 0 && log.length > 0)
           await kel.takeEvidence(log, { accepts: (aid) => aid === identity.aid });
         if (revocation.length === 0 || by !== membership.governor) return;
-        await this.#receiveLog(log);
+        await this.#receiveLogs([log]);
         await intake.take(
           revocation,
           (type, issuer) => type === 'rvk' && membership.mayIssue(type, issuer),
@@ -286,9 +286,7 @@ export class Sync {
       records: (to) => (membership.maySync(to) ? this.#offered() : []),
       log: (aid, from) => kel.export(aid, from, LOG_PAGE),
       record: async (said) => records.get(said)?.message,
-      receiveLogs: async (_from, logs) => {
-        for (const log of logs) await this.#receiveLog(log);
-      },
+      receiveLogs: (_from, logs) => this.#receiveLogs(logs),
       receiveRecords: async (from, messages) => {
         for (const message of messages) {
           const verdict = await intake.take(message, (type, issuer) =>
@@ -312,15 +310,17 @@ export class Sync {
   }
 
   /** Logs of AIDs that the charter names; the rest is dropped unread. */
-  async #receiveLog(log: Uint8Array): Promise<void> {
+  async #receiveLogs(logs: readonly Uint8Array[]): Promise<void> {
     const { kel, membership } = this.#deps;
     const known = membership.known();
     const wanted = withDelegators([...known, ...this.#delegators], kel);
-    const outcomes = await kel.process(log, { accepts: (aid) => wanted.has(aid) });
-    for (const { code, aid } of outcomes) {
+    // As one stream: the store writes once for many events, whatever number of logs they belong to.
+    const outcomes = await kel.process(concatBytes(...logs), { accepts: (aid) => wanted.has(aid) });
+    for (const { code, aid, offset } of outcomes) {
       if (code !== 'KEL_AWAITS_DELEGATOR' || aid === undefined) continue;
       if (this.#delegators.size >= MAX_DELEGATORS) this.#delegators.clear();
-      for (const delegator of delegatorsIn(log, aid)) this.#delegators.add(delegator);
+      for (const delegator of delegatorsIn(logAt(logs, offset), aid))
+        this.#delegators.add(delegator);
     }
   }
 
@@ -426,4 +426,14 @@ export class Sync {
 
 function headOf(state: { aid: Aid; sn: number; said: Said }): LogHead {
   return { aid: state.aid, sn: state.sn, said: state.said };
+}
+
+/** The log in which the joined stream has `offset`. */
+function logAt(logs: readonly Uint8Array[], offset: number): Uint8Array {
+  let end = 0;
+  const found = logs.find((log) => {
+    end += log.length;
+    return offset < end;
+  });
+  return found ?? new Uint8Array(0);
 }
