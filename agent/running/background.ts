@@ -1,0 +1,28 @@
+/** What a running agent does with nobody waiting for it: faults go to the journal. */
+import type { Journal } from '../journal.ts';
+
+export class Background {
+  readonly #signal: AbortSignal;
+  readonly #journal: Journal;
+
+  /** @param signal aborted: the agent has stopped, and faults mean nothing any more */
+  constructor(signal: AbortSignal, journal: Journal) {
+    this.#signal = signal;
+    this.#journal = journal;
+  }
+
+  run(task: Promise<unknown>): void {
+    task.catch((error: unknown) => {
+      if (this.#signal.aborted) return;
+      const { code, message } = error as { code?: string; message: string };
+      this.#journal.error('agent.failed', { code: code ?? 'none', message });
+    });
+  }
+
+  /** Without its witnesses the node runs on as it is; what it wanted to seal is tried again. */
+  deferIfAwaiting(error: unknown): void {
+    const { code, message } = error as { code?: string; message: string };
+    if (code?.startsWith('IDENTITY_AWAITS_') !== true) throw error;
+    this.#journal.warn('event.waits', { code, message });
+  }
+}

@@ -1,0 +1,130 @@
+/** The parts of a running agent by which it shares logs, records and evidence with others. */
+import type { RunningDrivers } from '../drivers.ts';
+import { EvidenceExchange } from '../duplicity/evidence-exchange.ts';
+import type { Network } from '../network/network.ts';
+import { withDelegators } from '../node/delegators.ts';
+import type { Organisation } from '../organisation.ts';
+import { StateTable } from '../state-table.ts';
+import { Dialler } from '../sync/dialler.ts';
+import { Gossip } from '../sync/gossip.ts';
+import { issuerOf } from '../sync/issuer-of.ts';
+import { OwnEndpoints } from '../sync/own-endpoints.ts';
+import type { PeerDirectory } from '../sync/peer-directory.ts';
+import { Sync } from '../sync/sync.ts';
+import type { Tunnels } from '../tunnel/tunnels.ts';
+import { Watcher } from '../watch/watcher.ts';
+import { OwnWitnesses } from '../witness/own-witnesses.ts';
+
+export interface ExchangePartsDeps {
+  readonly organisation: Organisation;
+  readonly drivers: RunningDrivers;
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  readonly tunnels: Pick<Tunnels, 'devices'>;
+  /** Addresses under which UDP reaches this node; empty: those of the network. */
+  readonly endpointHosts: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+export interface ExchangeParts {
+  /** Of the own log. */
+  readonly witnesses: OwnWitnesses;
+  readonly endpoints: OwnEndpoints;
+  readonly sync: Sync;
+  readonly evidence: EvidenceExchange;
+  readonly watcher: Watcher;
+  readonly gossip: Gossip;
+  readonly dialler: Dialler;
+}
+
+export async function openExchangeParts({
+  organisation,
+  drivers,
+  network,
+  directory,
+  tunnels,
+  endpointHosts,
+  signal,
+}: ExchangePartsDeps): Promise<ExchangeParts> {
+  const { identity, kel, records, intake, issuer, membership, watch, verifySignature } =
+    organisation;
+  const { clock, rng, db, journal } = organisation.drivers;
+  const witnesses = new OwnWitnesses({
+    network,
+    peerOf: (aid) => directory.peerOf(aid),
+    kel,
+    table: await StateTable.open(db, 'witnessed'),
+    clock,
+    journal,
+    self: identity.aid,
+    signal: signal,
+  });
+  const endpoints = new OwnEndpoints({
+    identity,
+    network,
+    issuer,
+    clock,
+    mesh: () => membership.mesh,
+    ports: () => tunnels.devices,
+    hosts: endpointHosts,
+  });
+  const sync = new Sync({
+    network,
+    identity,
+    kel,
+    records,
+    intake,
+    membership,
+    directory,
+    clock,
+    rng,
+    verifySignature,
+    endpoints: () => endpoints.current(),
+    journal,
+  });
+  const evidence = new EvidenceExchange({
+    network,
+    membership,
+    directory,
+    kel,
+    watch,
+    clock,
+    rng,
+    journal,
+  });
+  const watcher = new Watcher({
+    kel,
+    watch,
+    membership,
+    network,
+    directory,
+    fetchLog: drivers.fetchLog,
+    clock,
+    rng,
+    journal,
+  });
+  const gossip = new Gossip({
+    network,
+    issuerOf,
+    known: () => withDelegators(membership.heard(), kel),
+    process: (message) => kel.process(message),
+    behind: (author) => sync.catchUp(author),
+    refused: (outcome, from) =>
+      journal.warn('event.refused', {
+        code: outcome.code,
+        said: outcome.said,
+        aid: outcome.aid,
+        from,
+      }),
+  });
+  const dialler = new Dialler({
+    network,
+    membership,
+    directory,
+    records,
+    clock,
+    rng,
+    self: identity.aid,
+  });
+  return { witnesses, endpoints, sync, evidence, watcher, gossip, dialler };
+}

@@ -1,0 +1,187 @@
+/** What follows from what: each arrow of `docs/architecture.md` between the parts of a running agent is one subscription here. */
+import type { Aid } from '#kel/identifiers';
+import type { KeyState } from '#kel/state/key-state';
+import { formatDateTime } from '#src/clock';
+import { SerialQueue } from '#src/serial-queue';
+import type { EvidenceExchange } from '../duplicity/evidence-exchange.ts';
+import type { Charter } from '../membership/charter.ts';
+import { describeChange } from '../membership/charter-change.ts';
+import type { Network } from '../network/network.ts';
+import type { Organisation } from '../organisation.ts';
+import type { TunnelProofs } from '../proof/tunnel-proofs.ts';
+import type { Dialler } from '../sync/dialler.ts';
+import type { Gossip } from '../sync/gossip.ts';
+import type { PeerDirectory } from '../sync/peer-directory.ts';
+import type { Sync } from '../sync/sync.ts';
+import type { PairReceipt, Tunnels } from '../tunnel/tunnels.ts';
+import type { Background } from './background.ts';
+import type { MeshPresence } from './mesh-presence.ts';
+import type { OwnEventConfirmation } from './own-event-confirmation.ts';
+import type { OwnKeyChanges } from './own-key-changes.ts';
+
+export interface ReactionsDeps {
+  readonly organisation: Organisation;
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  readonly sync: Sync;
+  readonly gossip: Gossip;
+  readonly dialler: Dialler;
+  readonly evidence: EvidenceExchange;
+  readonly tunnels: Tunnels;
+  readonly proofs: TunnelProofs;
+  readonly ownKeyChanges: OwnKeyChanges;
+  readonly presence: MeshPresence;
+  readonly confirmation: OwnEventConfirmation;
+  readonly background: Background;
+  readonly signal: AbortSignal;
+}
+
+export class Reactions {
+  readonly #deps: ReactionsDeps;
+  readonly #recording = new SerialQueue();
+  #lastCharter: Charter | undefined;
+
+  constructor(deps: ReactionsDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    const {
+      organisation,
+      sync,
+      tunnels,
+      proofs,
+      dialler,
+      directory,
+      evidence,
+      background,
+      signal,
+    } = this.#deps;
+    const { membership, intake, kel, identity } = organisation;
+    this.#lastCharter = membership.charter;
+    const unsubscribe = [
+      kel.subscribe((state, message) => this.#eventAccepted(state, message)),
+      intake.subscribe((record) => {
+        if (record.t === 'chr' || record.t === 'rvk') background.run(membership.refresh());
+        if (record.i === identity.aid) sync.push();
+        else if (record.t === 'tun' || record.t === 'end') {
+          if (record.t === 'end') dialler.reset(record.i);
+          tunnels.poke(record.i);
+        }
+      }),
+      membership.subscribe(() => background.run(this.#membershipChanged())),
+      kel.subscribeDuplicity(() => background.run(this.recordForks())),
+    ];
+    sync.onBound((aid) => {
+      tunnels.poke(aid);
+      const peer = directory.peerOf(aid);
+      if (peer !== undefined) evidence.push(peer);
+    });
+    tunnels.listen({
+      established: (aid) => proofs.prove(aid),
+      removed: (aid, reason) => background.run(this.#tunnelRemoved(aid, reason)),
+      receipt: (aid, receipt) => background.run(this.#receipt(aid, receipt)),
+    });
+    signal.addEventListener('abort', () => {
+      for (const off of unsubscribe) off();
+    });
+  }
+
+  /** Forks that became known go into the audit log, those of an earlier run included. */
+  recordForks(): Promise<void> {
+    const { suspensions, keeper, identity, drivers } = this.#deps.organisation;
+    return this.#recording.run(async () => {
+      for (const fork of suspensions.unrecorded()) {
+        const { aid, sn, accepted, conflicting } = fork;
+        const isOwn = aid === identity.aid;
+        drivers.journal.error(isOwn ? 'identity.forked' : 'aid.suspended', {
+          code: 'KEL_DUPLICITOUS',
+          aid,
+          sn,
+          first: accepted,
+          second: conflicting,
+        });
+        await keeper.record('duplicity', { peer: aid, sn, first: accepted, second: conflicting });
+        await suspensions.recorded(fork);
+      }
+    });
+  }
+
+  #eventAccepted(state: KeyState, message: Uint8Array): void {
+    const { organisation, gossip, tunnels, confirmation, background } = this.#deps;
+    const { identity, membership } = organisation;
+    if (state.aid === identity.aid) {
+      background.run(gossip.publish(message));
+      return;
+    }
+    if (membership.charter?.governors.includes(state.aid) === true)
+      background.run(membership.refresh());
+    tunnels.poke(state.aid);
+    // It may seal the rotation of this node.
+    if (identity.pending !== undefined && state.aid === identity.state.delegator)
+      background.run(confirmation.confirm());
+  }
+
+  async #membershipChanged(): Promise<void> {
+    const { organisation, gossip, sync, tunnels, presence, ownKeyChanges } = this.#deps;
+    const { membership, keeper, intake, kel } = organisation;
+    const { charter } = membership;
+    if (membership.mesh !== undefined) gossip.join(membership.mesh);
+    if (charter !== undefined && charter.said !== this.#lastCharter?.said) {
+      await keeper.record('membership', {
+        charter: charter.said,
+        version: charter.version,
+        change: describeChange(this.#lastCharter, charter),
+      });
+    }
+    this.#unbindGone();
+    this.#lastCharter = charter;
+    for (const knock of sync.knocks.list()) {
+      if (!membership.maySync(knock.aid)) continue;
+      await kel.process(knock.log);
+      await intake.take(knock.endpoints, (type, issuer) => type === 'end' && issuer === knock.aid);
+    }
+    if (membership.isIn) {
+      await presence.enter();
+      await ownKeyChanges.replaceRevoked();
+    } else await tunnels.reconcile();
+    sync.push();
+    tunnels.pokeAll();
+  }
+
+  /** Who was a member and may not speak with us any more. */
+  #unbindGone(): void {
+    const { organisation, directory, network, background } = this.#deps;
+    const { membership } = organisation;
+    for (const aid of this.#lastCharter?.members.keys() ?? []) {
+      const peer = directory.peerOf(aid);
+      if (peer !== undefined && !membership.maySync(aid)) {
+        directory.unbind(peer);
+        background.run(network.disconnect(peer));
+      }
+    }
+  }
+
+  async #tunnelRemoved(aid: Aid, reason: string): Promise<void> {
+    const { keeper, drivers } = this.#deps.organisation;
+    await keeper.record('tunnel-down', {
+      peer: aid,
+      reason,
+      time: formatDateTime(drivers.clock.now()),
+    });
+  }
+
+  async #receipt(peer: Aid, receipt: PairReceipt): Promise<void> {
+    const { step, kind, view, generation, rxBytes, txBytes } = receipt;
+    await this.#deps.organisation.keeper.record('rotation', {
+      peer,
+      kind,
+      step,
+      own: view.own,
+      theirs: view.peer,
+      generation,
+      rx: Math.max(0, rxBytes),
+      tx: Math.max(0, txBytes),
+    });
+  }
+}

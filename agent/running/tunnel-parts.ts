@@ -1,0 +1,156 @@
+/** The parts of a running agent that turn key states into tunnels: agreements, devices, changes of keys, proofs. */
+import {
+  algorithmOfKey,
+  type VerifySignature,
+  verifyKeySignatures,
+} from '#kel/state/key-signatures';
+import type { AgreementDeps } from '../agreement/agreement.ts';
+import { AgreementStore } from '../agreement/agreement-store.ts';
+import type { RunningDrivers } from '../drivers.ts';
+import type { Network } from '../network/network.ts';
+import type { Organisation } from '../organisation.ts';
+import { TunnelProofs } from '../proof/tunnel-proofs.ts';
+import { Acknowledgements } from '../revocation/acknowledgements.ts';
+import { PairRequests } from '../rotation/pair-requests.ts';
+import { Rotations } from '../rotation/rotations.ts';
+import { StateTable } from '../state-table.ts';
+import type { PeerDirectory } from '../sync/peer-directory.ts';
+import type { Sync } from '../sync/sync.ts';
+import { OwnTunnelKeys } from '../tunnel/own-tunnel-keys.ts';
+import { PairAgreements } from '../tunnel/pair-agreements.ts';
+import { type TunnelSettings, Tunnels } from '../tunnel/tunnels.ts';
+
+/** Number of the storage key that seals agreements. */
+const AGREEMENT_KEK = 1;
+
+export interface TunnelPartsDeps {
+  readonly organisation: Organisation;
+  readonly drivers: RunningDrivers;
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  readonly settings: TunnelSettings;
+  /** Undefined while it is not made: these parts come first. */
+  readonly sync: () => Pick<Sync, 'request' | 'skewOf'> | undefined;
+}
+
+export interface TunnelParts {
+  readonly ownKeys: OwnTunnelKeys;
+  readonly agreements: PairAgreements;
+  readonly tunnels: Tunnels;
+  readonly requests: PairRequests;
+  readonly rotations: Rotations;
+  readonly acknowledgements: Acknowledgements;
+  readonly proofs: TunnelProofs;
+}
+
+export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelParts> {
+  const { organisation, drivers, network, directory } = deps;
+  const { identity, membership, kel, records, intake, issuer, keeper, verifySignature } =
+    organisation;
+  const { clock, rng, db, suite, journal } = organisation.drivers;
+  const store = await AgreementStore.open(db, await identity.storageKey(AGREEMENT_KEK), rng);
+  const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
+  const requests = new PairRequests({
+    network,
+    directory,
+    clock,
+    answer: (from, request) => rotations.answer(from, request),
+  });
+  const agreements = await PairAgreements.open({
+    identity,
+    membership,
+    kel,
+    records,
+    ownKeys,
+    store,
+    network,
+    directory,
+    clock,
+    journal,
+    table: await StateTable.open(db, 'agreed'),
+    agreement: {
+      suite,
+      rng,
+      verifySignature: agreementVerifier(verifySignature),
+    },
+    recorded: (peer, th, epoch) => keeper.record('psk-agreed', { peer, th, epoch }),
+    stale: (peer) => deps.sync()?.request(peer),
+    isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
+    skewOf: (aid) => deps.sync()?.skewOf(aid),
+    askRenewal: async (aid, view, th) =>
+      requests.ask(aid, { kind: 'renew', ...view, th, epoch: 0 }),
+    tellEpoch: (aid, view, epoch) => {
+      const th = agreements.agreed(aid, view)?.th;
+      if (th === undefined) return;
+      requests.ask(aid, { kind: 'epoch', ...view, th, epoch }).catch(() => undefined);
+    },
+  });
+  const tunnels = new Tunnels(
+    {
+      identity,
+      membership,
+      records,
+      kel,
+      ownKeys,
+      pairKeys: agreements,
+      driver: drivers.tunnels,
+      network,
+      directory,
+      clock,
+      rng,
+      table: await StateTable.open(db, 'tunnel'),
+      journal,
+      isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
+    },
+    deps.settings,
+  );
+  const rotations = new Rotations({
+    membership,
+    records,
+    tunnels: tunnels,
+    agreements: agreements,
+    directory,
+    requests,
+    skewOf: (aid) => deps.sync()?.skewOf(aid),
+    clock,
+    journal,
+  });
+  const acknowledgements = new Acknowledgements({
+    self: identity.aid,
+    records,
+    intake,
+    issuer,
+    membership,
+    revocations: organisation.revocations,
+    apply: () => tunnels.reconcile(),
+    clock,
+    journal,
+  });
+  const proofs = new TunnelProofs({
+    identity,
+    membership,
+    kel,
+    records,
+    keeper,
+    pairKeys: agreements,
+    overlay: drivers.overlay,
+    tunnels: () => tunnels.status(),
+    verifySignature,
+    clock,
+    rng,
+    table: await StateTable.open(db, 'proof'),
+    journal,
+  });
+  return { ownKeys, agreements, tunnels, requests, rotations, acknowledgements, proofs };
+}
+
+/** An agreement names key and signature by index alone: the algorithm is that of the key. */
+function agreementVerifier(verifySignature: VerifySignature): AgreementDeps['verifySignature'] {
+  return (keys, threshold, message, signatures) => {
+    const indexed = signatures.flatMap(({ index, raw }) => {
+      const algorithm = algorithmOfKey(keys[index] ?? '');
+      return algorithm === undefined ? [] : [{ code: '', algorithm, index, ondex: undefined, raw }];
+    });
+    return verifyKeySignatures(verifySignature, keys, threshold, message, indexed).isSatisfied;
+  };
+}
