@@ -482,6 +482,8 @@ export class Tunnels {
     for (const tunnelKey of live) {
       if (isRevoked(tunnelKey)) continue;
       if (!(await this.#canLoad(tunnelKey))) continue;
+      // Two rotations at one time, or one while nobody ran: the tunnels that are up stay up, the newest key waits for its place.
+      if (!this.#devices.hasFreeSlot && !this.#devices.assigned.has(tunnelKey)) continue;
       const slot = await this.#devices.assign(tunnelKey);
       const { wireguard } = await ownKeys.load(tunnelKey);
       devices.push({ tunnelKey, name: slot.name, privateKey: wireguard, listenPort: slot.port });
@@ -668,6 +670,8 @@ export class Tunnels {
       const former = pair.active;
       await this.#reach(pair, view, 'staged', 'parking');
       await this.reconcile();
+      if (!this.#devices.assigned.has(view.own))
+        throw new TunnelError('TUNNEL_BUSY', 'the former key of a tunnel drains; the newest waits');
       await this.#receipt(pair, 'staged', view, former);
       stream = await network.open(peer, transitionProtocol, transitionLimits);
       await runParking(

@@ -133,6 +133,25 @@ describe('rotation in a federation', function () {
     invariants.assertHeld();
   });
 
+  it('keeps every tunnel up when two rotations begin at one time', async () => {
+    const [a, b, c] = agents;
+    await federation.clock.advance(400_000);
+    await federation.perform(
+      Promise.allSettled([a.running.rotate(), a.running.rotateTunnelKeys(), a.running.rotate()]),
+    );
+    for (let i = 0; i < 50; i++) {
+      await federation.clock.advance(10_000);
+      for (const other of [b, c]) {
+        assert.equal(federation.tunnels.passage(a.name, other.name), 'passes');
+        assert.equal(federation.tunnels.passage(other.name, a.name), 'passes');
+      }
+    }
+    await settled(federation);
+    await federation.clock.advance(200_000);
+    assert.deepEqual(await a.running.rotations.status(), []);
+    invariants.assertHeld();
+  });
+
   it('refuses a name that is not in the charter before anything is touched', async () => {
     const [a, b] = agents;
     const head = a.organisation.identity.state.said;
