@@ -44,6 +44,15 @@ export interface Report {
 }
 
 /** Whole or not at all: a reader never sees half of it. */
+/** What the steps find for the report, as they go. */
+export interface Findings {
+  /** SAID of the first charter; empty until the mesh is founded. */
+  mesh: string;
+  readonly tunnels: TunnelReport[];
+  rotation: Report['rotation'] | undefined;
+  verdict: string;
+}
+
 export function writeReport(dir: string, report: Report): string {
   const file = join(dir, 'report.json');
   writeFileSync(`${file}.tmp`, `${JSON.stringify(report, undefined, 2)}\n`);

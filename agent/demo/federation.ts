@@ -1,0 +1,103 @@
+/** The three organisations on their ground, and what a step does in their names. */
+import type { ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { DemoOrganisation, type Status, waitUntil } from './organisation.ts';
+import { World } from './world.ts';
+
+const probe = fileURLToPath(new URL('./probe.ts', import.meta.url));
+
+export const NAMES = ['alpha', 'bravo', 'charlie'] as const;
+export type Name = (typeof NAMES)[number];
+export const PAIRS: readonly (readonly [Name, Name])[] = [
+  ['alpha', 'bravo'],
+  ['alpha', 'charlie'],
+  ['bravo', 'charlie'],
+];
+
+export class DemoFederation {
+  readonly #organisations = new Map<Name, DemoOrganisation>();
+  readonly #helpers = new Set<ChildProcess>();
+  #world: World | undefined;
+
+  /** @param work where their state goes */
+  async build(work: string): Promise<void> {
+    const tag = `km${process.pid % 1_000_000}`;
+    this.#world = await World.build(tag, NAMES);
+    for (const [i, name] of NAMES.entries()) {
+      const place = this.#world.places.get(name);
+      if (place === undefined) throw new Error(`no place for ${name}`);
+      this.#organisations.set(
+        name,
+        new DemoOrganisation(name, place, work, {
+          tier: name === 'bravo' ? 'softhsm' : 'sealed-file',
+          interface: `${tag}${'abc'[i]}`,
+        }),
+      );
+    }
+  }
+
+  get organisations(): readonly DemoOrganisation[] {
+    return [...this.#organisations.values()];
+  }
+
+  of(name: Name): DemoOrganisation {
+    const organisation = this.#organisations.get(name);
+    if (organisation === undefined) throw new Error(`there is no organisation ${name}`);
+    return organisation;
+  }
+
+  async each<T>(act: (organisation: DemoOrganisation) => Promise<T>): Promise<readonly T[]> {
+    return Promise.all(this.organisations.map(act));
+  }
+
+  async statuses(): Promise<readonly Status[]> {
+    return this.each((organisation) => organisation.status());
+  }
+
+  async allUp(): Promise<void> {
+    await waitUntil(40_000, 'every tunnel is up and proven', async () =>
+      (await this.statuses()).every(
+        ({ peers, rotating }) =>
+          !rotating &&
+          peers.length === 2 &&
+          peers.every(({ state, proof }) => state === 'up' && proof !== null),
+      ),
+    );
+  }
+
+  async overlay(name: Name): Promise<string> {
+    return (await this.of(name).status()).overlay[0] ?? '';
+  }
+
+  /** Runs the probe in the namespace of `name`. @returns what it measured */
+  async probe(name: Name, task: object): Promise<Readonly<Record<string, unknown>>> {
+    const { stdout } = await this.of(name).run([process.execPath, probe, JSON.stringify(task)]);
+    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}') as Record<string, unknown>;
+  }
+
+  /** Starts a helper in a namespace and waits for its first line. @returns a function that ends it */
+  async serve(name: Name, task: object): Promise<() => Promise<void>> {
+    const child = this.of(name).spawn([process.execPath, probe, JSON.stringify(task)], 'pipe');
+    this.#helpers.add(child);
+    await new Promise<void>((resolve, reject) => {
+      child.stdout?.once('data', () => resolve());
+      child.once('exit', (code) => reject(new Error(`the helper of ${name} ended with ${code}`)));
+    });
+    return async () => {
+      const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+      child.stdin?.end();
+      if (child.exitCode === null) await exited;
+      this.#helpers.delete(child);
+    };
+  }
+
+  async stop(): Promise<void> {
+    for (const helper of this.#helpers) helper.kill('SIGKILL');
+    await this.each((organisation) => organisation.stop());
+  }
+
+  /** Takes the ground away. */
+  async remove(): Promise<void> {
+    await this.#world?.remove();
+  }
+}
