@@ -14,6 +14,7 @@ import type { Network } from './network/network.ts';
 import { serveNodes } from './node/node-service.ts';
 import type { Organisation } from './organisation.ts';
 import type { TunnelProofs } from './proof/tunnel-proofs.ts';
+import type { QueryClient } from './query/query-client.ts';
 import type { Draft } from './records/record-issuer.ts';
 import { RotationError } from './rotation/errors.ts';
 import type { PairRequest } from './rotation/pair-requests.ts';
@@ -74,6 +75,7 @@ export class Agent {
   /** Which WireGuard carries the tunnels. */
   readonly driverDescription: string;
   readonly watcher: Watcher;
+  readonly queries: QueryClient;
   readonly #parts: AgentParts;
   readonly #ownKeyChanges: OwnKeyChanges;
   readonly #presence: MeshPresence;
@@ -97,6 +99,7 @@ export class Agent {
     this.rotations = parts.rotations;
     this.witnesses = parts.witnesses;
     this.watcher = parts.watcher;
+    this.queries = parts.queries;
     const { signal } = this;
     const background = new Background(signal, journal);
     const ownKeyChanges = new OwnKeyChanges(parts);
@@ -239,6 +242,7 @@ export class Agent {
     this.sync.start(signal);
     this.#parts.evidence.start(signal);
     this.watcher.start(signal);
+    this.#parts.queryService.start();
     this.#background.run(this.#reactions.recordForks());
     void this.#confirmation.run();
     void this.#parts.dialler.run(signal);

@@ -5,6 +5,7 @@
 
 import type { Aid } from '#kel/identifiers';
 import { RecordStore } from '#kel/record/record-store';
+import { ReplyStore } from '#kel/reply/reply-store';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { SerializationKind } from '#kel/state/key-state';
 import { LevelKelStore } from '#kel/store/level-kel-store';
@@ -39,6 +40,8 @@ export interface Organisation {
   readonly revocations: Revocations;
   readonly membership: Membership;
   readonly watch: WatchList;
+  /** What others have signed about where they are reached, by whom, and how far logs are. */
+  readonly replies: ReplyStore;
   readonly provenance: ProvenanceLog;
   readonly keeper: AuditKeeper;
   /** Nodes that this organisation approves. */
@@ -153,6 +156,17 @@ async function open(
     suspensions,
     revocations,
   });
+  const replies = await ReplyStore.open(db, {
+    kel,
+    verifySignature,
+    isWatcher: (aid) => membership.names(aid),
+  });
+  kel.subscribe(({ aid }) => {
+    replies.release(aid).catch((error: unknown) => {
+      const { code, message } = error as { code?: string; message: string };
+      journal.error('reply.failed', { aid, code: code ?? 'none', message });
+    });
+  });
   const log = await AuditLog.open(AuditKeeper.originOf(identity.aid), logFiles);
   stack.use(log);
   const provenance = await ProvenanceLog.open(identity.aid, { log, db, rng, clock });
@@ -194,6 +208,7 @@ async function open(
     revocations,
     membership,
     watch: await WatchList.open(await StateTable.open(db, 'watch'), clock),
+    replies,
     provenance,
     keeper,
     desk,

@@ -41,6 +41,11 @@ export const kelErrors = {
   KEL_AWAITS_NEXT_KEYS:
     'Collect signatures of the pre-rotated keys until the prior next threshold is met',
   KEL_AWAITS_WITNESSES: 'Collect receipts of the witnesses until their threshold is met',
+  KEL_WRONG_SIGNER:
+    'The message is not signed by the AID that it speaks for; ask that AID for it, and discard this one',
+  KEL_REPLY_CONTRADICTS:
+    'The key state notice names another event than the accepted log; ask its sender for the log and compare both',
+  KEL_NOT_HELD: 'This party does not hold what the query asks for; ask another one, or later',
   KEL_AWAITS_DELEGATOR: 'Supply the log of the delegator with the event that seals this one',
 } as const satisfies ErrorTable;
 

@@ -22,6 +22,7 @@ import {
   idEvidenceVerify,
 } from './commands/id-evidence.ts';
 import { idEscrow, idImport, idLog } from './commands/id-log.ts';
+import { idQuery, idReplies } from './commands/id-query.ts';
 import { idVerify } from './commands/id-verify.ts';
 import { init } from './commands/init.ts';
 import {
@@ -67,6 +68,8 @@ export const commands: readonly Command[] = [
   idImport,
   idLog,
   idEscrow,
+  idQuery,
+  idReplies,
   idEvidenceList,
   idEvidenceExport,
   idEvidenceVerify,

@@ -1,8 +1,8 @@
 /** What can be asked about key event logs: what waits, in what order they grew, and taking logs from files. */
 import { isAbsolute } from 'node:path';
-import { parseStream } from '#kel/cesr/stream';
 import type { Aid } from '#kel/identifiers';
 import { isAid } from '#kel/record/qualified';
+import { type Section, sectionsOf } from '#kel/reply/sections';
 import type { MessageOutcome } from '#kel/store/kel-store';
 import type { Organisation } from '../organisation.ts';
 import { WatchError } from '../watch/errors.ts';
@@ -11,7 +11,7 @@ import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
 import { optionalText, text, type Verb } from './verb.ts';
 
-/** Of a file that is imported, in bytes. */
+/** Of a file that is imported, in bytes: a long one must not keep the agent from everything else. */
 const PIECE_BYTES = 512 * 1024;
 
 export const logVerbs: Readonly<Record<string, Verb>> = {
@@ -62,13 +62,22 @@ export const logVerbs: Readonly<Record<string, Verb>> = {
   },
   'id.import': async ({ organisation, args }) => {
     const file = absolutePath(text(args, 'file'));
-    const { kel } = organisation;
+    const { kel, replies } = organisation;
     const stream = readLogFile(file);
     const wanted = wantedIn(organisation);
     const outcomes: MessageOutcome[] = [];
-    for (const [offset, piece] of piecesOf(stream))
-      for (const outcome of await kel.process(piece, { accepts: wanted.accepts }))
-        outcomes.push({ ...outcome, offset: offset + outcome.offset });
+    const repliesIn: Section[] = [];
+    for (const section of sectionsOf(stream, PIECE_BYTES)) {
+      if (section.kind === 'replies') repliesIn.push(section);
+      if (section.kind !== 'events') continue;
+      for (const outcome of await kel.process(section.bytes, { accepts: wanted.accepts }))
+        outcomes.push(moved(outcome, section));
+    }
+    // Last: the logs that they are judged by may stand behind them.
+    for (const section of repliesIn)
+      for (const outcome of await replies.process(section.bytes))
+        outcomes.push(moved(outcome, section));
+    outcomes.sort((a, b) => a.offset - b.offset);
     // A fork that a recovery here has already settled shows only when the file is judged by itself.
     if (outcomes.length >= 2) await kel.takeEvidence(stream, { accepts: wanted.accepts });
     const watched = await watchNew(organisation, wanted.strangers);
@@ -109,16 +118,8 @@ export function iso(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-/** Cut between messages: a long file must not keep the agent from everything else. */
-function* piecesOf(stream: Uint8Array): Generator<readonly [number, Uint8Array]> {
-  let from = 0;
-  if (stream.length > PIECE_BYTES)
-    for (const { type, offset } of parseStream(stream))
-      if (type === 'message' && offset - from >= PIECE_BYTES) {
-        yield [from, stream.subarray(from, offset)];
-        from = offset;
-      }
-  yield [from, stream.subarray(from)];
+function moved(outcome: MessageOutcome, { offset }: Section): MessageOutcome {
+  return { ...outcome, offset: offset + outcome.offset };
 }
 
 /** Logs of the mesh and watched ones, and as many others as there is room to watch. */

@@ -18,6 +18,7 @@ import { exportEvidence } from './export.ts';
 import { logVerbs } from './log-verbs.ts';
 import { nodeVerbs } from './node-verbs.ts';
 import type { Json } from './protocol.ts';
+import { queryVerbs } from './query-verbs.ts';
 import { rotationVerbs } from './rotation-verbs.ts';
 import { identityJson, meshJson, peersJson, statusJson } from './status.ts';
 import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
@@ -91,6 +92,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   }),
   ...logVerbs,
   ...evidenceVerbs,
+  ...queryVerbs,
   ...watchVerbs,
   ...rotationVerbs,
   ...witnessVerbs,

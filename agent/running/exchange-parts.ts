@@ -1,9 +1,11 @@
 /** The parts of a running agent by which it shares logs, records and evidence with others. */
 import type { RunningDrivers } from '../drivers.ts';
 import { EvidenceExchange } from '../duplicity/evidence-exchange.ts';
-import type { Network } from '../network/network.ts';
+import type { Network, PeerKey } from '../network/network.ts';
 import { withDelegators } from '../node/delegators.ts';
 import type { Organisation } from '../organisation.ts';
+import { QueryClient } from '../query/query-client.ts';
+import { QueryService } from '../query/query-service.ts';
 import { StateTable } from '../state-table.ts';
 import { Dialler } from '../sync/dialler.ts';
 import { Gossip } from '../sync/gossip.ts';
@@ -33,6 +35,9 @@ export interface ExchangeParts {
   readonly sync: Sync;
   readonly evidence: EvidenceExchange;
   readonly watcher: Watcher;
+  /** What this organisation asks others, and what it answers. */
+  readonly queries: QueryClient;
+  readonly queryService: QueryService;
   readonly gossip: Gossip;
   readonly dialler: Dialler;
 }
@@ -103,6 +108,23 @@ export async function openExchangeParts({
     rng,
     journal,
   });
+  const aidOf = (peer: PeerKey) => directory.aidOf(peer);
+  const queries = new QueryClient({
+    network,
+    identity,
+    clock,
+    aidOf,
+    bound: () => directory.bound(),
+  });
+  const queryService = new QueryService({
+    network,
+    identity,
+    kel,
+    verifySignature,
+    clock,
+    aidOf,
+    mayHave: (peer, aid) => watcher.mayHave(peer, aid),
+  });
   const gossip = new Gossip({
     network,
     issuerOf,
@@ -126,5 +148,15 @@ export async function openExchangeParts({
     rng,
     self: identity.aid,
   });
-  return { witnesses, endpoints, sync, evidence, watcher, gossip, dialler };
+  return {
+    witnesses,
+    endpoints,
+    sync,
+    evidence,
+    watcher,
+    queries,
+    queryService,
+    gossip,
+    dialler,
+  };
 }

@@ -50,7 +50,7 @@ export class Watcher {
   start(signal: AbortSignal): void {
     this.#signal = signal;
     const { network, kel, clock } = this.#deps;
-    serveLogs({ network, kel, clock, mayHave: (peer, aid) => this.#mayHave(peer, aid) });
+    serveLogs({ network, kel, clock, mayHave: (peer, aid) => this.mayHave(peer, aid) });
     void this.#loop(signal);
   }
 
@@ -67,6 +67,18 @@ export class Watcher {
       case 'members':
         return this.#askMembers(aid);
     }
+  }
+
+  /** Whether `peer` is given the log of `aid`: a member, and a log of the mesh or a watched one. */
+  mayHave(peer: PeerKey, aid: Aid): boolean {
+    const { directory, membership, watch } = this.#deps;
+    const asking = directory.aidOf(peer);
+    return (
+      asking !== undefined &&
+      membership.isIn &&
+      membership.maySync(asking) &&
+      (membership.known().has(aid) || watch.has(aid) || this.#delegates(aid))
+    );
   }
 
   async #get(url: string): Promise<Uint8Array> {
@@ -102,17 +114,6 @@ export class Watcher {
       const { code } = error as { code?: string };
       journal.debug('watch.member-failed', { aid, peer, code: code ?? 'none' });
     }
-  }
-
-  #mayHave(peer: PeerKey, aid: Aid): boolean {
-    const { directory, membership, watch } = this.#deps;
-    const asking = directory.aidOf(peer);
-    return (
-      asking !== undefined &&
-      membership.isIn &&
-      membership.maySync(asking) &&
-      (membership.known().has(aid) || watch.has(aid) || this.#delegates(aid))
-    );
   }
 
   /** Whether `aid` is the delegator of a watched AID. */
