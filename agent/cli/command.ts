@@ -37,3 +37,9 @@ export function optionText(invocation: Invocation, name: string): string | undef
   const value = invocation.options[name];
   return typeof value === 'string' ? value : undefined;
 }
+
+/** Values of an option that can be given several times. */
+export function optionList(invocation: Invocation, name: string): readonly string[] {
+  const value = invocation.options[name];
+  return Array.isArray(value) ? value : [];
+}

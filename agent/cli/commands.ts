@@ -5,16 +5,7 @@ import { caExport, caInit, caIssue, caShow, caTrust } from './commands/ca.ts';
 import { configCheck } from './commands/config.ts';
 import { down } from './commands/down.ts';
 import { idExport, idRotate, idShow } from './commands/id.ts';
-import {
-  idCustodianInit,
-  idCustodianNext,
-  idProposeInception,
-  idProposeInteraction,
-  idProposeRotation,
-  idProposeShow,
-  idSign,
-  idSubmit,
-} from './commands/id-custody.ts';
+import { idCustodianInit, idCustodianNext } from './commands/id-custodian.ts';
 import {
   idEvidenceExport,
   idEvidenceList,
@@ -22,7 +13,14 @@ import {
   idEvidenceVerify,
 } from './commands/id-evidence.ts';
 import { idEscrow, idImport, idLog } from './commands/id-log.ts';
-import { idQuery, idReplies } from './commands/id-query.ts';
+import {
+  idProposeInception,
+  idProposeInteraction,
+  idProposeRotation,
+  idProposeShow,
+} from './commands/id-propose.ts';
+import { idSign } from './commands/id-sign.ts';
+import { idSubmit } from './commands/id-submit.ts';
 import { idVerify } from './commands/id-verify.ts';
 import { init } from './commands/init.ts';
 import {
@@ -68,8 +66,6 @@ export const commands: readonly Command[] = [
   idImport,
   idLog,
   idEscrow,
-  idQuery,
-  idReplies,
   idEvidenceList,
   idEvidenceExport,
   idEvidenceVerify,
