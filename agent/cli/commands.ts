@@ -19,6 +19,7 @@ import {
   idProposeRotation,
   idProposeShow,
 } from './commands/id-propose.ts';
+import { idQuery, idReplies } from './commands/id-query.ts';
 import { idSign } from './commands/id-sign.ts';
 import { idSubmit } from './commands/id-submit.ts';
 import { idVerify } from './commands/id-verify.ts';
@@ -66,6 +67,8 @@ export const commands: readonly Command[] = [
   idImport,
   idLog,
   idEscrow,
+  idQuery,
+  idReplies,
   idEvidenceList,
   idEvidenceExport,
   idEvidenceVerify,
