@@ -1,0 +1,152 @@
+/** The statement about a tunnel: what this end says of itself, and what it accepts of the other end. */
+import type { Aid } from '#kel/identifiers';
+import { parseRecord } from '#kel/record/parse';
+import type { TunnelEndFields, TunnelProofFields, TupRecord, Verified } from '#kel/record/record';
+import { verifyRecord } from '#kel/record/verify';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import type { KelStore } from '#kel/store/kel-store';
+import { equalBytes } from '#src/bytes';
+import { formatDateTime } from '#src/clock';
+import type { Rng } from '#src/rng';
+import type { Identity } from '../identity/identity.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { AuditKeeper } from '../provenance/audit-keeper.ts';
+import type { PairKeys } from '../tunnel/pair-keys.ts';
+import type { TunnelStatus } from '../tunnel/tunnels.ts';
+import { ProofError } from './errors.ts';
+import type { Offer } from './messages.ts';
+
+/** Epochs by which the two clocks may differ at a boundary. */
+const EPOCH_TOLERANCE = 1;
+
+export interface TunnelStatementDeps {
+  readonly identity: Identity;
+  readonly membership: Membership;
+  readonly kel: KelStore;
+  readonly keeper: AuditKeeper;
+  readonly pairKeys: PairKeys;
+  readonly tunnels: () => Promise<readonly TunnelStatus[]>;
+  readonly verifySignature: VerifySignature;
+  readonly rng: Rng;
+}
+
+export class TunnelStatement {
+  readonly #deps: TunnelStatementDeps;
+
+  constructor(deps: TunnelStatementDeps) {
+    this.#deps = deps;
+  }
+
+  /** The own end of the tunnel, as device, log and audit log show it now. Throws PROOF_MISMATCH before a handshake. */
+  async offer(aid: Aid): Promise<Offer> {
+    const { identity, keeper, rng } = this.#deps;
+    const status = await this.statusOf(aid);
+    if (status?.view === undefined || (status.peer?.lastHandshake ?? 0) === 0)
+      throw new ProofError('PROOF_MISMATCH', 'the own device has seen no handshake yet');
+    const { establishment } = identity.state;
+    const { origin, size, root } = await keeper.checkpoint();
+    return {
+      kind: 'offer',
+      end: {
+        i: identity.aid,
+        s: establishment.sn,
+        d: establishment.said,
+        t: status.view.own,
+        hs: formatDateTime(status.peer?.lastHandshake ?? 0),
+        c: { o: origin, n: size, r: root },
+      },
+      nonce: rng.bytes(32),
+    };
+  }
+
+  /** What the other end says of itself agrees with its log and with the own device. */
+  async checkEnd(end: TunnelEndFields, aid: Aid): Promise<void> {
+    const state = this.#deps.kel.state(aid);
+    const view = (await this.statusOf(aid))?.view;
+    if (end.i !== aid || end.s !== state?.establishment.sn || end.d !== state.establishment.said) {
+      throw new ProofError(
+        'PROOF_MISMATCH',
+        `the peer speaks as ${end.i} at ${end.s}, its log here is ${aid} at ${state?.establishment.sn}`,
+      );
+    }
+    if (view === undefined || end.t !== view.peer)
+      throw new ProofError(
+        'PROOF_MISMATCH',
+        'the peer names another tunnel key than the one in use here',
+      );
+  }
+
+  /** What both ends sign. @param a the offer of the lower AID */
+  async fields(aid: Aid, a: Offer, b: Offer): Promise<TunnelProofFields> {
+    const { membership, pairKeys } = this.#deps;
+    const status = await this.statusOf(aid);
+    const { charter } = membership;
+    const view = status?.view;
+    const agreed = view === undefined ? undefined : pairKeys.agreed(aid, view);
+    if (charter === undefined || view === undefined || agreed === undefined)
+      throw new ProofError('PROOF_MISMATCH', 'the tunnel has gone meanwhile');
+    return {
+      a: a.end,
+      b: b.end,
+      m: charter.mesh,
+      ch: charter.said,
+      ep: pairKeys.epoch(),
+      th: agreed.th,
+      lv: 'A',
+      g: view.generation,
+      na: a.nonce,
+      nb: b.nonce,
+    };
+  }
+
+  /** Every field that this end can know is compared; the rest is the other end's own claim. */
+  async checkRecord(record: TupRecord, aid: Aid, theirs: Offer, own: Offer): Promise<void> {
+    const expected = await this.fields(aid, theirs, own);
+    const wrong = [
+      record.t !== 'tup' && 'type',
+      !sameEnd(record.a, expected.a) && 'a',
+      !sameEnd(record.b, expected.b) && 'b',
+      record.m !== expected.m && 'mesh',
+      record.ch !== expected.ch && 'charter',
+      Math.abs(record.ep - expected.ep) > EPOCH_TOLERANCE && 'epoch',
+      !equalBytes(record.th, expected.th) && 'agreement',
+      record.lv !== expected.lv && 'level',
+      !equalBytes(record.na, theirs.nonce) && 'nonce',
+      !equalBytes(record.nb, own.nonce) && 'own nonce',
+    ].filter((field) => field !== false);
+    if (wrong.length > 0)
+      throw new ProofError(
+        'PROOF_MISMATCH',
+        `the record does not say what both ends see: ${wrong.join(', ')}`,
+      );
+  }
+
+  /** Signed by both, with keys that their logs name. */
+  async verified(message: Uint8Array): Promise<Verified<TupRecord>> {
+    const { kel, verifySignature } = this.#deps;
+    const verified = await verifyRecord(parseRecord(message), {
+      establishment: (who, sn, said) => kel.establishment(who, sn, said),
+      verifySignature,
+    });
+    if (verified.t !== 'tup')
+      throw new ProofError('PROOF_BAD_MESSAGE', `expected a tunnel proof, got ${verified.t}`);
+    return verified as Verified<TupRecord>;
+  }
+
+  async statusOf(aid: Aid): Promise<TunnelStatus | undefined> {
+    return (await this.#deps.tunnels()).find((status) => status.aid === aid);
+  }
+}
+
+function sameEnd(x: TunnelEndFields, y: TunnelEndFields): boolean {
+  return (
+    x.i === y.i &&
+    x.s === y.s &&
+    x.d === y.d &&
+    x.t === y.t &&
+    x.hs === y.hs &&
+    x.c.o === y.c.o &&
+    x.c.n === y.c.n &&
+    equalBytes(x.c.r, y.c.r)
+  );
+}
