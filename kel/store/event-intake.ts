@@ -16,11 +16,11 @@ import { equalBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import type { AcceptedLogs } from './accepted-logs.ts';
 import type { DuplicityEvidence } from './duplicity-evidence.ts';
+import { DurableEscrow } from './durable-escrow.ts';
 import type { DurableTable } from './durable-table.ts';
 import { StoreError } from './errors.ts';
-import { decodeEscrowed, encodeEscrowed } from './escrow-entry.ts';
 import type { MessageOutcome } from './kel-store.ts';
-import { ESCROW, escrowKey, eventKey } from './keys.ts';
+import { eventKey } from './keys.ts';
 import {
   decodeMessage,
   encodeMessage,
@@ -66,23 +66,20 @@ type Rejection = Extract<Decision, { kind: 'reject' }>;
 const MAX_WAITING_BYTES = 64 * 1024;
 /** Copies of one event, with different attachments, that nobody can verify yet. */
 const MAX_COPIES = 4;
-/** Between two looks at what has waited too long. */
-const EXPIRY_INTERVAL_MS = 10_000;
-
 export class EventIntake {
   readonly #parts: EventIntakeParts;
+  readonly #waiting: DurableEscrow;
   /** Accepted since the last commit, in order. */
   #accepted: AcceptedEvent[] = [];
   /** Accepted events whose followers have not been looked at. */
   #unreleased: KeyEvent[] = [];
   #mustSync = false;
-  #nextOrdinal = 0;
-  #nextExpiry = 0;
-  readonly #counts = { accepted: 0, duplicate: 0, waiting: 0, dropped: 0, expired: 0 };
+  readonly #counts = { accepted: 0, duplicate: 0, waiting: 0 };
   readonly #refused = new Map<string, number>();
 
   constructor(parts: EventIntakeParts) {
     this.#parts = parts;
+    this.#waiting = new DurableEscrow(parts.table, parts.escrow);
   }
 
   get accepted(): readonly AcceptedEvent[] {
@@ -100,21 +97,15 @@ export class EventIntake {
   }
 
   counters(): IntakeCounters {
-    return { ...this.#counts, refused: Object.fromEntries(this.#refused) };
+    const { dropped, expired } = this.#waiting;
+    return { ...this.#counts, dropped, expired, refused: Object.fromEntries(this.#refused) };
   }
 
   /** Reads what waits from the table, in place of what is in memory. */
   async load(): Promise<void> {
     this.settle();
     this.#unreleased = [];
-    this.#nextOrdinal = 0;
-    const { table, escrow } = this.#parts;
-    escrow.clear();
-    for await (const [key, value] of table.entries(ESCROW)) {
-      const entry = decodeEscrowed(Number.parseInt(key.slice(ESCROW.length), 16), value);
-      escrow.add(entry);
-      this.#nextOrdinal = entry.ordinal + 1;
-    }
+    await this.#waiting.load();
   }
 
   /** The table is committed. */
@@ -140,13 +131,7 @@ export class EventIntake {
 
   /** Takes out of the escrow what has waited too long. */
   expire(): void {
-    const now = this.#parts.clock.now();
-    if (now < this.#nextExpiry) return;
-    this.#nextExpiry = now + EXPIRY_INTERVAL_MS;
-    for (const entry of this.#parts.escrow.expired(now)) {
-      this.#counts.expired += 1;
-      this.#take(entry);
-    }
+    this.#waiting.expire(this.#parts.clock.now());
   }
 
   #settle(message: StoreMessage, since: number): Verdict {
@@ -164,14 +149,14 @@ export class EventIntake {
     const decision = logs.evaluate(whole);
     switch (decision.kind) {
       case 'accept':
-        if (earlier !== undefined) this.#take(earlier);
+        if (earlier !== undefined) this.#waiting.take(earlier);
         return this.#accept(whole, decision);
       case 'duplicate':
         return this.#addSignatures(whole);
       case 'escrow':
         return this.#wait(whole, decision, earlier, since);
       case 'reject':
-        if (earlier !== undefined) this.#take(earlier);
+        if (earlier !== undefined) this.#waiting.take(earlier);
         return this.#reject(whole, decision);
     }
   }
@@ -275,8 +260,8 @@ export class EventIntake {
     const encoded = encodeMessage(message.bytes, this.#verified(message));
     if (earlier === undefined || !equalBytes(encoded, earlier.message)) {
       if (encoded.length > MAX_WAITING_BYTES) return this.#tooLarge(encoded);
-      if (earlier !== undefined) this.#take(earlier);
-      this.#put({ code, aid, sn, said, since: earlier?.since ?? since, message: encoded });
+      if (earlier !== undefined) this.#waiting.take(earlier);
+      this.#waiting.put({ code, aid, sn, said, since: earlier?.since ?? since, message: encoded });
       if (code === 'KEL_AWAITS_WITNESSES') this.#compareWaiting(message);
       for (const copy of this.#parts.escrow.unverified(aid, said)) this.#reconsider(copy);
     }
@@ -312,8 +297,8 @@ export class EventIntake {
     if (encoded.length > MAX_WAITING_BYTES) return this.#tooLarge(encoded);
     const copies = this.#parts.escrow.unverified(event.aid, event.said);
     if (!copies.some(({ message }) => equalBytes(message, encoded))) {
-      if (copies.length >= MAX_COPIES) this.#drop(copies[0] as EscrowedMessage);
-      this.#put({ code, ...event, since, message: encoded });
+      if (copies.length >= MAX_COPIES) this.#waiting.drop(copies[0] as EscrowedMessage);
+      this.#waiting.put({ code, ...event, since, message: encoded });
     }
     return { verdict: 'waiting', code, reason };
   }
@@ -338,7 +323,7 @@ export class EventIntake {
 
   #reconsider(entry: EscrowedMessage): void {
     if (!this.#parts.escrow.has(entry)) return;
-    this.#take(entry);
+    this.#waiting.take(entry);
     try {
       const { verdict } = this.#settle(decodeMessage(entry.message), entry.since);
       if (verdict === 'accepted') this.#counts.accepted += 1;
@@ -347,27 +332,6 @@ export class EventIntake {
       if (!(error instanceof KelError)) throw error;
       this.refuse(error.code, error.message);
     }
-  }
-
-  #put(entry: Omit<EscrowedMessage, 'ordinal'>): void {
-    const { table, escrow } = this.#parts;
-    const numbered = { ...entry, ordinal: this.#nextOrdinal };
-    this.#nextOrdinal += 1;
-    for (const gone of escrow.add(numbered)) {
-      this.#counts.dropped += 1;
-      table.delete(escrowKey(gone.ordinal));
-    }
-    table.put(escrowKey(numbered.ordinal), encodeEscrowed(numbered));
-  }
-
-  #drop(entry: EscrowedMessage): void {
-    this.#counts.dropped += 1;
-    this.#take(entry);
-  }
-
-  #take(entry: EscrowedMessage): void {
-    this.#parts.escrow.remove(entry);
-    this.#parts.table.delete(escrowKey(entry.ordinal));
   }
 
   /** The new copy of a waiting event with what is verified of both. */

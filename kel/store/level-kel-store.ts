@@ -3,8 +3,7 @@
  * atomic and synced batch before anybody hears of it; a long stream is written in groups.
  */
 import { type ParsedMessage, parseStream, type StreamItem } from '#kel/cesr/stream';
-import { DuplicityError } from '#kel/duplicity/errors';
-import { claimedFork, MAX_EVIDENCE_BYTES, verifyEvidence } from '#kel/duplicity/evidence-file';
+import { claimedFork, verifyEvidence } from '#kel/duplicity/evidence-file';
 import { KelError } from '#kel/errors';
 import { explainWaiting, type WaitingReport } from '#kel/escrow/explain';
 import type { Aid, Said } from '#kel/identifiers';
@@ -14,10 +13,12 @@ import { concatBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
 import { AcceptedLogs, decodeChain, decodeSources, decodeState } from './accepted-logs.ts';
+import { Announcements, type DuplicityListener, type EventListener } from './announcements.ts';
 import { type Duplicity, type DuplicityCase, DuplicityEvidence } from './duplicity-evidence.ts';
 import { type Database, DurableTable } from './durable-table.ts';
 import { StoreError } from './errors.ts';
 import { EventIntake, type IntakeCounters, type Verdict } from './event-intake.ts';
+import { buildEvidenceFile, keepEvidenceFile } from './evidence-transfer.ts';
 import { type FirstSeenEntry, firstSeenLog, replayStream } from './first-seen-log.ts';
 import type {
   EstablishedKeys,
@@ -28,7 +29,7 @@ import type {
 } from './kel-store.ts';
 import { chainKey, eventKey, sealKey, stateKey } from './keys.ts';
 import { loadLogs, type ReplayResult, replayLogs } from './store-check.ts';
-import { encodeMessage, toMessage } from './stored-message.ts';
+import { toMessage } from './stored-message.ts';
 import {
   defaultEscrowLimits,
   type EscrowedMessage,
@@ -41,9 +42,6 @@ export interface LevelKelStoreOptions {
   readonly clock: Pick<Clock, 'now'>;
   readonly limits?: Partial<EscrowLimits>;
 }
-
-type Listener = (state: KeyState, message: Uint8Array) => void;
-type DuplicityListener = (found: DuplicityCase) => void;
 
 /** What became of an evidence file: `refused` proves nothing, is not wanted, or finds no room. */
 export type EvidenceOutcome = 'new' | 'known' | 'refused';
@@ -59,8 +57,7 @@ export class LevelKelStore implements KelStore {
   readonly #evidence: DuplicityEvidence;
   readonly #intake: EventIntake;
   readonly #queue = new SerialQueue();
-  readonly #listeners = new Set<Listener>();
-  readonly #duplicityListeners = new Set<DuplicityListener>();
+  readonly #announcements = new Announcements();
   /** A write failed, and the disk holds all of it or none: it is read again before the next one. */
   #isStale = false;
   #isClosed = false;
@@ -113,7 +110,8 @@ export class LevelKelStore implements KelStore {
       if (verifyEvidence(file, this.#options.verifySignature).verdict === 'none') return 'refused';
       await this.#process(file, accepts);
       if (this.#evidence.find(aid, sn, saids) !== undefined) return 'new';
-      const isAdded = this.#addFromFile(file);
+      const isAdded = keepEvidenceFile(this.#evidence, file, this.#options.clock.now());
+      if (isAdded) this.#intake.requireSync();
       await this.#commit();
       return isAdded ? 'new' : 'refused';
     });
@@ -196,24 +194,13 @@ export class LevelKelStore implements KelStore {
   }
 
   /** The case as a file that proves itself. @throws DUPLICITY_NONE, DUPLICITY_TOO_LARGE */
-  async evidenceFile(found: DuplicityCase): Promise<Uint8Array> {
-    const { aid, sn, accepted, conflicting } = found;
-    const known = this.#evidence.find(aid, sn, [accepted, conflicting]);
-    if (known === undefined)
-      throw new DuplicityError('DUPLICITY_NONE', `no evidence of a fork of ${aid} at ${sn} here`);
-    const file = this.#evidence.proofOf(known) ?? (await this.#buildEvidence(known));
-    if (file.length > MAX_EVIDENCE_BYTES)
-      throw new DuplicityError(
-        'DUPLICITY_TOO_LARGE',
-        `evidence of ${aid} at ${sn}: ${file.length} bytes, at most ${MAX_EVIDENCE_BYTES}`,
-      );
-    return file;
+  evidenceFile(found: DuplicityCase): Promise<Uint8Array> {
+    return buildEvidenceFile(this.#evidence, this, found);
   }
 
   /** Called after each new case is durable. @returns unsubscribe */
   subscribeDuplicity(listener: DuplicityListener): () => void {
-    this.#duplicityListeners.add(listener);
-    return () => this.#duplicityListeners.delete(listener);
+    return this.#announcements.onDuplicity(listener);
   }
 
   /** Since the store was opened. */
@@ -229,9 +216,8 @@ export class LevelKelStore implements KelStore {
     return this.#exclusive(() => replayLogs(this.#table, this.#options.verifySignature));
   }
 
-  subscribe(listener: Listener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  subscribe(listener: EventListener): () => void {
+    return this.#announcements.onEvent(listener);
   }
 
   async close(): Promise<void> {
@@ -269,45 +255,6 @@ export class LevelKelStore implements KelStore {
     return outcomes;
   }
 
-  /** @param file verified */
-  #addFromFile(file: Uint8Array): boolean {
-    const pair = [...parseStream(file)].slice(-2).flatMap((item) => {
-      const message = item.type === 'message' ? toMessage(item.body, item.attachments) : undefined;
-      return message !== undefined && 'event' in message ? [message] : [];
-    });
-    const [first, second] = pair;
-    if (first === undefined || second === undefined) return false;
-    const messages = [
-      encodeMessage(first.bytes, first.attachments),
-      encodeMessage(second.bytes, second.attachments),
-    ] as const;
-    const { said } = first.event;
-    if (!this.#evidence.add(second, said, messages, this.#options.clock.now())) return false;
-    this.#intake.requireSync();
-    const { aid, sn } = second.event;
-    const found = this.#evidence.find(aid, sn, [said, second.event.said]);
-    // Without room for the whole file the case still counts here; others may be able to export it.
-    if (found !== undefined) this.#evidence.addProof(found, file);
-    return true;
-  }
-
-  async #buildEvidence(found: DuplicityCase): Promise<Uint8Array> {
-    const prefix = this.#evidence.prefixOf(found);
-    if (prefix === undefined)
-      throw new DuplicityError(
-        'DUPLICITY_NONE',
-        `the log of ${found.aid} before the fork at ${found.sn} is not held`,
-      );
-    const delegators: Uint8Array[] = [];
-    const seen = new Set<Aid>();
-    for (let at = this.state(found.aid)?.delegator; at !== undefined && !seen.has(at); ) {
-      seen.add(at);
-      delegators.unshift(await this.export(at));
-      at = this.state(at)?.delegator;
-    }
-    return concatBytes(...delegators, ...prefix, ...this.#evidence.messagesOf(found));
-  }
-
   #take(item: StreamItem, accepts: (aid: Aid) => boolean): Verdict {
     if (item.type === 'fault') return this.#intake.refuse(item.code, item.reason);
     try {
@@ -337,18 +284,8 @@ export class LevelKelStore implements KelStore {
     await this.#table.commit({ isLosable: accepted.length === 0 && !this.#intake.mustSync });
     this.#logs.settle();
     this.#intake.settle();
-    for (const { state, message } of accepted) this.#announce(state, message);
-    this.#announceDuplicity();
-  }
-
-  #announceDuplicity(): void {
-    for (const found of this.#evidence.settle()) {
-      for (const listener of this.#duplicityListeners) tell(() => listener(found));
-    }
-  }
-
-  #announce(state: KeyState, message: Uint8Array): void {
-    for (const listener of this.#listeners) tell(() => listener(state, message));
+    for (const { state, message } of accepted) this.#announcements.event(state, message);
+    this.#announcements.duplicity(this.#evidence.settle());
   }
 
   async #load(): Promise<void> {
@@ -367,25 +304,14 @@ export class LevelKelStore implements KelStore {
       const { aid, sn, said } = this.#logs.firstSeen(at);
       const state = this.#logs.stateAt(aid, sn);
       const message = this.#table.get(eventKey(aid, sn, said));
-      if (state?.said === said && message !== undefined) this.#announce(state, message);
+      if (state?.said === said && message !== undefined) this.#announcements.event(state, message);
     }
-    this.#announceDuplicity();
+    this.#announcements.duplicity(this.#evidence.settle());
   }
 
   #signedEvent(aid: Aid, sn: number): Uint8Array | undefined {
     const entry = this.#table.get(chainKey(aid, sn));
     if (entry === undefined) return undefined;
     return this.#table.get(eventKey(aid, sn, decodeChain(entry).said));
-  }
-}
-
-/** The log is right whatever its reader does: others are told, and the error goes where errors go. */
-function tell(listener: () => void): void {
-  try {
-    listener();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
   }
 }
