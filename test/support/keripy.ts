@@ -95,6 +95,26 @@ export async function keripyStates(
   return await keripy.read(streams);
 }
 
+export interface KeripySaid {
+  readonly stream: Uint8Array;
+  readonly state: KeripyState;
+  /** Non-transferable. */
+  readonly endpoint: string;
+  readonly replies: readonly Uint8Array[];
+  readonly queries: readonly Uint8Array[];
+}
+
+export interface KeripyHeard {
+  /** AID, scheme, URL. */
+  readonly locations: readonly (readonly [string, string, string])[];
+  /** Controller, role, endpoint, allowed. */
+  readonly roles: readonly (readonly [string, string, string, boolean])[];
+  /** AID and who says so. */
+  readonly notices: readonly (readonly [string, string])[];
+  /** `replay` or `reply`, to whom, and the bytes in hex. */
+  readonly answers: readonly (readonly ['replay' | 'reply', string, string])[];
+}
+
 /** One Python process; requests are answered in order. */
 export class Keripy implements AsyncDisposable {
   readonly #process: ChildProcess;
@@ -144,6 +164,33 @@ export class Keripy implements AsyncDisposable {
       replay: Buffer.from(replay, 'hex'),
       state,
     }));
+  }
+
+  /** A log, and what its controller and an endpoint say and ask. */
+  async say(options: { seed: string; kind: string }): Promise<KeripySaid> {
+    const { stream, replies, queries, ...others } = (await this.#ask({
+      op: 'say',
+      ...options,
+    })) as {
+      stream: string;
+      replies: string[];
+      queries: string[];
+      state: KeripyState;
+      endpoint: string;
+    };
+    const bytes = (hex: string) => Buffer.from(hex, 'hex');
+    return {
+      ...others,
+      stream: bytes(stream),
+      replies: replies.map(bytes),
+      queries: queries.map(bytes),
+    };
+  }
+
+  /** What KERIpy knows after logs, replies and queries, in this order. */
+  async hear(streams: readonly Uint8Array[]): Promise<KeripyHeard> {
+    const hex = streams.map((stream) => Buffer.from(stream).toString('hex'));
+    return (await this.#ask({ op: 'hear', streams: hex })) as KeripyHeard;
   }
 
   async #ask(request: object): Promise<unknown> {

@@ -6,6 +6,11 @@
     answers {"seconds": n, "states": [key state, ...]}
 {"op": "write", "seed": text, "logs": n, "kind": "JSON", "recovers": bool}    makes logs with KERIpy's own builders
     answers {"logs": [{"stream": hex, "replay": hex, "state": key state}, ...]}
+{"op": "say", "seed": text, "kind": "JSON"}              makes a log, and replies and queries of its controller
+    answers {"stream": hex, "state": key state, "endpoint": AID, "replies": [hex, ...], "queries": [hex, ...]}
+{"op": "hear", "streams": [hex, ...]}                    feeds logs, replies and queries
+    answers {"locations": [[AID, scheme, url], ...], "roles": [[AID, role, AID, allowed], ...],
+             "notices": [[AID, source], ...], "answers": [[kind, source, hex], ...]}
 """
 import json
 import logging
@@ -18,7 +23,7 @@ from keri import help
 help.ogler.level = logging.CRITICAL
 logging.disable(logging.CRITICAL)
 
-from keri.core import coring, eventing, parsing  # noqa: E402
+from keri.core import coring, eventing, parsing, routing  # noqa: E402
 from keri.db import basing  # noqa: E402
 
 try:  # 1.2 and later
@@ -52,10 +57,10 @@ def state_of(kever):
     }
 
 
-def feed(kevery, stream):
+def feed(kevery, stream, revery=None):
     """A cut message makes the parser spin: stop when nothing is taken any more."""
     ims = bytearray(stream)
-    parsator = parsing.Parser(kvy=kevery).allParsator(ims=ims)
+    parsator = parsing.Parser(kvy=kevery, rvy=revery).allParsator(ims=ims)
     idle = 0
     while idle < 3:
         before = len(ims)
@@ -70,7 +75,7 @@ def settle(kevery):
     """Escrows advance a log by one event per pass, and move an event from one to the next without advancing it."""
     previous, idle = None, 0
     while idle < 4:
-        current = sorted((pre, kever.sner.num) for pre, kever in kevery.kevers.items())
+        current = sorted((str(pre), kever.sner.num) for pre, kever in kevery.kevers.items())
         idle = idle + 1 if current == previous else 0
         previous = current
         kevery.processEscrows()
@@ -247,7 +252,78 @@ def measure(request):
         return {"seconds": seconds, "states": [state_of(kever) for kever in kevery.kevers.values()]}
 
 
-OPERATIONS = {"read": read, "write": write, "measure": measure}
+def say(request):
+    rng = random.Random(request["seed"])
+    kind = request["kind"]
+    with basing.openDB(name="say") as db:
+        controller = Controller(rng, kind, eventing.Kevery(db=db, lax=True, local=False))
+        controller.rotate()
+        endpoint = controller.signer(False)
+        eid = endpoint.verfer.qb64
+        pre = controller.pre
+        last = controller.kever.lastEst
+        under = eventing.SealEvent(i=pre, s=f"{last.s:x}", d=last.d)
+
+        def signed(serder, seal):
+            sigers = [signer.sign(serder.raw, index=index) for index, signer in enumerate(controller.signers)]
+            return bytes(eventing.messagize(serder, sigers=sigers, seal=seal, pipelined=rng.random() < 0.5))
+
+        def stamp(second):
+            return f"2026-01-01T00:00:{second:02}.000000+00:00"
+
+        def reply(second, route, data):
+            return eventing.reply(route=route, data=data, stamp=stamp(second), kind=kind)
+
+        def couple(serder):
+            return bytes(eventing.messagize(serder, cigars=[endpoint.sign(serder.raw)]))
+
+        def query(route, extra):
+            body = eventing.query(route=route, query=dict(extra, i=pre, src=eid), stamp=stamp(9), kind=kind)
+            return signed(body, eventing.SealLast(i=pre))
+
+        role = {"cid": pre, "role": "mailbox", "eid": eid}
+        replies = [
+            couple(reply(1, "/loc/scheme", {"eid": eid, "scheme": "http", "url": "http://127.0.0.1:5642/"})),
+            couple(reply(2, "/loc/scheme", {"eid": eid, "scheme": "http", "url": "http://127.0.0.1:5643/"})),
+            signed(reply(1, "/loc/scheme", {"eid": pre, "scheme": "tcp", "url": "tcp://127.0.0.1:5644/"}), under),
+            signed(reply(1, "/end/role/add", role), under),
+            signed(reply(1, "/end/role/add", dict(role, role="watcher")), under),
+            signed(reply(2, "/end/role/cut", dict(role, role="watcher")), under),
+            signed(reply(3, f"/ksn/{pre}", controller.kever.state()._asdict()), under),
+        ]
+        queries = [query("logs", {}), query("logs", {"s": "1"}), query("ksn", {})]
+        return {
+            "stream": bytes(controller.stream).hex(),
+            "state": state_of(controller.kever),
+            "endpoint": eid,
+            "replies": [message.hex() for message in replies],
+            "queries": [message.hex() for message in queries],
+        }
+
+
+def hear(request):
+    with basing.openDB(name="hear") as db:
+        revery = routing.Revery(db=db, lax=True, local=False)
+        kevery = eventing.Kevery(db=db, lax=True, local=False, rvy=revery)
+        kevery.registerReplyRoutes(router=revery.rtr)
+        for stream in request["streams"]:
+            feed(kevery, bytes.fromhex(stream), revery)
+            settle(kevery)
+        answers = []
+        for cue in kevery.cues:
+            if cue["kin"] == "replay":
+                answers.append(["replay", cue["src"], b"".join(bytes(one) for one in cue["msgs"]).hex()])
+            elif cue["kin"] == "reply":
+                answers.append(["reply", cue["src"], cue["serder"].raw.hex()])
+        return {
+            "locations": [[eid, scheme, one.url] for (eid, scheme), one in db.locs.getItemIter()],
+            "roles": [[cid, role, eid, one.allowed] for (cid, role, eid), one in db.ends.getItemIter()],
+            "notices": [list(keys) for keys, _ in db.knas.getItemIter()],
+            "answers": answers,
+        }
+
+
+OPERATIONS = {"read": read, "write": write, "measure": measure, "say": say, "hear": hear}
 
 for line in sys.stdin:
     request = json.loads(line)
