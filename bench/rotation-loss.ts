@@ -78,6 +78,7 @@ const cases: readonly Case[] = [
   ),
 ];
 
+/** Two epochs of the charter, each with its handshake. To be run on a machine that does nothing else for four minutes. */
 const epochCase: Case = {
   name: 'PSK epoch, natural handshake',
   seconds: 245,
