@@ -8,7 +8,7 @@
  * `src` is the party that is asked. A transferable party signs under its last establishment event (`-H`).
  */
 
-import { type Body, parseBody } from '#kel/cesr/body';
+import { parseBody } from '#kel/cesr/body';
 import { type BodyMap, type BodyValue, isBodyMap } from '#kel/cesr/body-value';
 import { COUNTER_MAX_SMALL, encodeCounter } from '#kel/cesr/counter';
 import { encodeIndexedSignature, type IndexedSignatureInput } from '#kel/cesr/indexer';
@@ -47,7 +47,7 @@ const MAX_ROUTE = 256;
 
 /** @param bytes exactly one body  @throws KelError, every code `KEL_BAD_…` and `KEL_LIMIT` */
 export function parseQuery(bytes: Uint8Array): Query {
-  const { fields }: Body = parseBody(bytes, 'KERI');
+  const { fields } = parseBody(bytes, 'KERI');
   expectLabels('qry', fields, ['v', 't', 'd', 'dt', 'r', 'rr', 'q']);
   if (fields.get('t') !== 'qry')
     throw new KelError('KEL_BAD_SCHEMA', `expected qry, got ${JSON.stringify(fields.get('t'))}`);

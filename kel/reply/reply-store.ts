@@ -143,20 +143,8 @@ export class ReplyStore {
     return furthest;
   }
 
-  /** The signed messages of one signer that stand. */
-  messages(signer: Aid): readonly Uint8Array[] {
-    return [...(this.#index.get(signer)?.keys() ?? [])]
-      .sort()
-      .flatMap((subject) => this.#table.get(keyOf(signer, subject)) ?? []);
-  }
-
   get size(): number {
     return this.#size;
-  }
-
-  async close(): Promise<void> {
-    await this.#queue.idle();
-    await this.#table.close();
   }
 
   #exclusive<T>(task: () => Promise<T>): Promise<T> {

@@ -8,7 +8,7 @@
  *                       /ksn/AID         a = key state record      (AID: the party that says so)
  * ```
  */
-import { type Body, parseBody } from '#kel/cesr/body';
+import { parseBody } from '#kel/cesr/body';
 import type { BodyMap, BodyValue } from '#kel/cesr/body-value';
 import { encodeWithSaid, verifySaid } from '#kel/cesr/said';
 import { KelError } from '#kel/errors';
@@ -80,11 +80,7 @@ const NOTICE_ROUTE = '/ksn/';
 
 /** @param bytes exactly one body  @throws KelError, every code `KEL_BAD_…` and `KEL_LIMIT` */
 export function parseReply(bytes: Uint8Array): Reply {
-  return replyOf(parseBody(bytes, 'KERI'), bytes);
-}
-
-/** The same for a body that is parsed already. */
-export function replyOf({ fields }: Body, bytes: Uint8Array): Reply {
+  const { fields } = parseBody(bytes, 'KERI');
   expectLabels('rpy', fields, ['v', 't', 'd', 'dt', 'r', 'a']);
   if (fields.get('t') !== 'rpy')
     throw new KelError('KEL_BAD_SCHEMA', `expected rpy, got ${JSON.stringify(fields.get('t'))}`);

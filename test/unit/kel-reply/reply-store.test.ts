@@ -217,7 +217,6 @@ describe('reply store', () => {
     assert.deepEqual(verdicts, ['accepted', 'accepted', 'accepted', 'duplicate']);
     const held = new Set(replies.endRoles(org.aid).map(({ eid }) => eid));
     assert.deepEqual(held, new Set([witnessKey('b').aid, witnessKey('c').aid]));
-    assert.equal(replies.messages(org.aid).length, 2);
     await replies.process(replyOfKey(endpoint, url('http://a/')));
     const tcp = { type: 'location', eid: endpoint.aid, scheme: 'tcp', url: 'tcp://a:1' } as const;
     const [full] = await replies.process(replyOfKey(endpoint, tcp));
