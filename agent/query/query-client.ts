@@ -9,9 +9,11 @@ import { withDeadline } from '#src/deadline';
 import type { Identity } from '../identity/identity.ts';
 import type { MessageStream, Network, PeerKey } from '../network/network.ts';
 import { QueryError } from './errors.ts';
-import { decodeAnswer, queryLimits, queryProtocol } from './messages.ts';
+import { decodeAnswer, PIECE_BYTES, queryLimits, queryProtocol } from './messages.ts';
 
 const PIECE_MS = 10_000;
+/** Twice what the longest answer needs: pieces are no way to keep a stream open. */
+const MAX_PIECES = (2 * MAX_ANSWER_BYTES) / PIECE_BYTES;
 
 export interface QueryClientDeps {
   readonly network: Network;
@@ -77,7 +79,7 @@ export class QueryClient {
 
   async #receive(stream: MessageStream, member: Aid): Promise<Uint8Array> {
     const pieces: Uint8Array[] = [];
-    for (let size = 0; size <= MAX_ANSWER_BYTES; ) {
+    for (let size = 0; size <= MAX_ANSWER_BYTES && pieces.length <= MAX_PIECES; ) {
       const bytes = await withDeadline(this.#deps.clock, PIECE_MS, stream.receive(), () => {
         throw new QueryError('QUERY_TIMEOUT', `no answer of ${member} within ${PIECE_MS} ms`);
       });
@@ -97,7 +99,7 @@ export class QueryClient {
     }
     throw new QueryError(
       'QUERY_BAD_MESSAGE',
-      `the answer of ${member} is above ${MAX_ANSWER_BYTES} bytes`,
+      `the answer of ${member} is above ${MAX_ANSWER_BYTES} bytes, or in too small pieces`,
     );
   }
 }

@@ -91,9 +91,10 @@ export class QueryService {
   /** The key state as a reply of the own identity. */
   async #notice(aid: Aid): Promise<Uint8Array> {
     const { kel, identity, clock } = this.#deps;
-    const notice = await answerKeyState(kel, aid);
+    const now = clock.now();
+    const notice = await answerKeyState(kel, aid, now);
     const content = { type: 'key-state', source: identity.aid, notice } as const;
-    const { bytes } = buildReply(identity.state.kind, formatDateTime(clock.now()), content);
+    const { bytes } = buildReply(identity.state.kind, formatDateTime(now), content);
     const { aid: signer, sn, said, signatures } = await identity.signerGroup(bytes);
     return encodeEndorsed(bytes, { aid: signer, establishment: { sn, said }, signatures });
   }

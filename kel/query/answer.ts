@@ -12,10 +12,7 @@ import { concatBytes } from '#src/bytes';
 import { formatDateTime } from '#src/clock';
 import type { QueryContent } from './query.ts';
 
-type Logs = Pick<
-  LevelKelStore,
-  'state' | 'export' | 'replayStream' | 'firstSeenLog' | 'signedEvent'
->;
+type Logs = Pick<LevelKelStore, 'state' | 'export' | 'replayStream' | 'eventCount' | 'signedEvent'>;
 
 /** Bytes of one answer; a longer log is asked for from where the answer ended. */
 export const MAX_ANSWER_BYTES = 4 << 20;
@@ -47,19 +44,19 @@ export async function answerLogs(
   return answer;
 }
 
-/** The answer to `ksn`, to be put into a reply and signed. @throws KEL_NOT_HELD */
-export async function answerKeyState(kel: Logs, aid: Aid): Promise<KeyStateNotice> {
+/** The answer to `ksn`, to be put into a reply and signed. @param now milliseconds since the Unix epoch  @throws KEL_NOT_HELD */
+export async function answerKeyState(kel: Logs, aid: Aid, now: number): Promise<KeyStateNotice> {
   const { kind: _kind, ...state } = heldState(kel, aid);
-  const last = (await kel.firstSeenLog(aid)).at(-1);
+  const firstSeen = kel.eventCount(aid) - 1;
   const event = await eventAt(kel, aid, state.sn);
   const established = await eventAt(kel, aid, state.establishment.sn);
-  if (last === undefined || event.said !== state.said)
+  if (event.said !== state.said || established.said !== state.establishment.said)
     throw new KelError('KEL_NOT_HELD', `the log of ${aid} has changed while it was read`);
   return {
     state,
     prior: 'prior' in event ? event.prior : undefined,
-    firstSeen: last.ordinal,
-    dateTime: formatDateTime(last.at),
+    firstSeen,
+    dateTime: formatDateTime(now),
     witnessCuts: isRotation(established) ? established.witnessCuts : [],
     witnessAdds: isRotation(established) ? established.witnessAdds : [],
   };

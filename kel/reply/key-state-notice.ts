@@ -22,8 +22,9 @@ export interface KeyStateNotice {
   readonly state: Omit<KeyState, 'kind'>;
   /** SAID of the event before the last one; undefined after an inception. */
   readonly prior: Said | undefined;
-  /** Place of the last event in the first-seen log of the party that says so, from 0, and when it came there. */
+  /** Place of the last event in the first-seen log of the party that says so, from 0. */
   readonly firstSeen: number;
+  /** Of the record: now, or, as KERIpy has it, when the event was first seen. */
   readonly dateTime: string;
   /** Of the last establishment event. */
   readonly witnessCuts: readonly Aid[];

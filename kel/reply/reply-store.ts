@@ -130,7 +130,7 @@ export class ReplyStore {
     );
   }
 
-  /** The notice that has the log of `aid` furthest, of equal ones that of the party that saw its event last. */
+  /** The notice that has the log of `aid` furthest, of equal ones the latest. */
   keyState(aid: Aid): { readonly source: Aid; readonly notice: KeyStateNotice } | undefined {
     let furthest: { source: Aid; notice: KeyStateNotice } | undefined;
     for (const [source, held] of this.#index) {

@@ -97,6 +97,11 @@ export class AcceptedLogs {
     return this.#heads.get(aid)?.state;
   }
 
+  /** Events of `aid` that were accepted, superseded ones included. */
+  eventCount(aid: Aid): number {
+    return this.#heads.get(aid)?.events ?? 0;
+  }
+
   aids(): readonly Aid[] {
     return [...this.#heads.keys()];
   }

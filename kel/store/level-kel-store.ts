@@ -121,6 +121,11 @@ export class LevelKelStore implements KelStore {
     return this.#logs.state(aid);
   }
 
+  /** Length of the first-seen log of `aid`: superseded events count. */
+  eventCount(aid: Aid): number {
+    return this.#logs.eventCount(aid);
+  }
+
   aids(): readonly Aid[] {
     return this.#logs.aids();
   }

@@ -20,7 +20,7 @@ function rowsOf(state: KeyState): (readonly string[])[] {
     ['keys', state.keys.join(', ')],
     ...(state.witnesses.length === 0 ? [] : [['witnesses', state.witnesses.join(', ')]]),
     ...(state.delegator === null ? [] : [['delegator', state.delegator]]),
-    ['seen there', `${state.at}, as event ${state.seen} of its first-seen log`],
+    ['seen there', `as event ${state.seen} of its first-seen log; record of ${state.at}`],
   ];
 }
 

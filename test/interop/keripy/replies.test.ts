@@ -44,7 +44,7 @@ describe('KERIpy, replies and queries', () => {
         const notice = replies.keyState(aid)?.notice;
         assert.deepEqual({ ...notice?.state, kind }, kel.state(aid));
         // Both build the same record but for when each has seen the event first.
-        const ours = { ...(await answerKeyState(kel, aid)), dateTime: notice?.dateTime };
+        const ours = { ...(await answerKeyState(kel, aid, 0)), dateTime: notice?.dateTime };
         assert.deepEqual(ours, notice);
       }
   });
@@ -83,7 +83,7 @@ describe('KERIpy, replies and queries', () => {
       org.rotate({ signingThreshold: '2', nextThreshold: '2', kind });
       const { kel, replies } = await openReplies();
       await kel.process(org.stream);
-      const notice = await answerKeyState(kel, org.aid);
+      const notice = await answerKeyState(kel, org.aid, 0);
       const role = { type: 'end-role', cid: org.aid, eid: endpoint.aid } as const;
       const place = (url: string): ReplyContent => {
         return { type: 'location', eid: endpoint.aid, scheme: 'https', url };
@@ -148,7 +148,7 @@ describe('KERIpy, replies and queries', () => {
       assert.equal(kel.state(org.aid)?.said, org.state.said);
       const { content, dateTime } = parseReply(notice as Buffer);
       assert.ok(content.type === 'key-state' && content.source === endpoint.aid);
-      const ours = await answerKeyState(kel, org.aid);
+      const ours = await answerKeyState(kel, org.aid, 0);
       const { bytes } = buildReply('JSON', dateTime, {
         ...content,
         notice: { ...ours, dateTime: content.notice.dateTime },

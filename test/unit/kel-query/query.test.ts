@@ -126,7 +126,7 @@ describe('answers', () => {
     const anchor = { aid: org.aid as string, sn: '0', said: org.state.said as string };
     for (const more of [{ aid: asked.aid }, { from: 2 }, { anchor }])
       await assert.rejects(answerLogs(kel, { ...query, ...more }), { code: 'KEL_NOT_HELD' });
-    await assert.rejects(answerKeyState(kel, asked.aid), { code: 'KEL_NOT_HELD' });
+    await assert.rejects(answerKeyState(kel, asked.aid, 0), { code: 'KEL_NOT_HELD' });
   });
 
   it('give a log that holds the seal that is asked for', async () => {
@@ -151,7 +151,7 @@ describe('answers', () => {
     const { store: kel } = await openStore();
     await kel.process(witnessed.stream);
     const { kind: _kind, ...state } = last.state;
-    const notice = await answerKeyState(kel, witnessed.aid);
+    const notice = await answerKeyState(kel, witnessed.aid, 0);
     assert.deepEqual(notice.state, state);
     assert.equal(notice.prior, witnessed.steps[1]?.said);
     assert.equal(notice.firstSeen, 2);
