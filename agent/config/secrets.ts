@@ -68,7 +68,8 @@ export async function askSecret(
       for (const byte of chunk as Buffer) {
         if (byte === 0x03) throw new ConfigError('CONFIG_SECRET_MISSING', 'interrupted');
         if (byte === 0x0d || byte === 0x0a) {
-          if (typed.length === 0) throw new ConfigError('CONFIG_SECRET_MISSING', 'nothing was typed');
+          if (typed.length === 0)
+            throw new ConfigError('CONFIG_SECRET_MISSING', 'nothing was typed');
           return Secret.take(Buffer.from(typed));
         }
         if (byte === 0x7f || byte === 0x08) typed.pop();

@@ -341,7 +341,8 @@ export class SimulatedTunnels {
   /** No session is used for sending any more: whoever has an endpoint shakes hands anew. */
   #rekey(device: SimulatedDevice | undefined): void {
     if (device === undefined) return;
-    for (const peer of device.peers.values()) if (peer.endpoint !== undefined) this.#initiate(device, peer);
+    for (const peer of device.peers.values())
+      if (peer.endpoint !== undefined) this.#initiate(device, peer);
   }
 
   #initiate(device: SimulatedDevice, peer: SimulatedTunnelPeer): void {

@@ -161,7 +161,7 @@ function read(file: string): Uint8Array {
   } catch (error) {
     throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, {
       cause: error,
-      hint: 'check the path and its permissions',
+      hint: 'Check the path and its permissions',
     });
   }
 }
