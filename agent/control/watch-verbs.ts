@@ -19,7 +19,7 @@ export const watchVerbs: Readonly<Record<string, Verb>> = {
     if (!watch.has(aid) && watch.room <= 0) await watch.add(aid, source);
     const isFetched = agent !== undefined || source.kind === 'file';
     if (agent !== undefined) await agent.watcher.fetch(aid, source);
-    else if (source.kind === 'file') await takeLog(kel, readLogFile(source.path), aid);
+    else if (source.kind === 'file') await takeLog(organisation, readLogFile(source.path), aid);
     const isWaiting = kel.waiting().some((entry) => entry.aid === aid);
     if (isFetched && source.kind !== 'members' && kel.state(aid) === undefined && !isWaiting)
       throw new WatchError('WATCH_BAD_SOURCE', `the source holds no log of ${aid} that verifies`);

@@ -99,6 +99,7 @@ export async function openExchangeParts({
   });
   const watcher = new Watcher({
     kel,
+    replies: organisation.replies,
     watch,
     membership,
     network,

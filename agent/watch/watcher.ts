@@ -1,5 +1,7 @@
 /** Follows foreign logs: asks the source of each watched AID now and then, and serves other members that ask here. */
 import type { Aid } from '#kel/identifiers';
+import type { ReplyStore } from '#kel/reply/reply-store';
+import { sectionsOf } from '#kel/reply/sections';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
@@ -19,8 +21,7 @@ const INTERVAL_MS = 600_000;
 /** Delegators of delegators that are followed to members. */
 const MAX_DELEGATORS = 4;
 
-export interface WatcherDeps {
-  readonly kel: LevelKelStore;
+export interface WatcherDeps extends LogStores {
   readonly watch: WatchList;
   readonly membership: Membership;
   readonly network: Network;
@@ -32,10 +33,35 @@ export interface WatcherDeps {
   readonly journal: Journal;
 }
 
-/** Takes what a stream says about `aid` and its delegators, and nothing else of it. @throws WATCH_NOT_CESR */
-export async function takeLog(kel: LevelKelStore, stream: Uint8Array, aid: Aid): Promise<void> {
+/** Where logs, and what is said beside them, are kept. */
+export interface LogStores {
+  readonly kel: LevelKelStore;
+  readonly replies: ReplyStore;
+}
+
+/**
+ * Takes what a stream says about `aid` and its delegators, and nothing else of it. Of the replies those count that they
+ * sign, and those of the endpoints and witnesses that they name. @throws WATCH_NOT_CESR
+ */
+export async function takeLog(
+  { kel, replies }: LogStores,
+  stream: Uint8Array,
+  aid: Aid,
+): Promise<void> {
   const aids = concerned(stream, aid);
-  await kel.process(stream, { accepts: (other) => aids.has(other) });
+  const isNamed = (other: Aid) =>
+    [...aids].some(
+      (one) =>
+        kel.state(one)?.witnesses.includes(other) === true ||
+        replies.endRoles(one).some(({ eid }) => eid === other),
+    );
+  const said: Uint8Array[] = [];
+  for (const { kind, bytes } of sectionsOf(stream, Number.POSITIVE_INFINITY)) {
+    if (kind === 'events') await kel.process(bytes, { accepts: (other) => aids.has(other) });
+    if (kind === 'replies') said.push(bytes);
+  }
+  for (const accepts of [(other: Aid) => aids.has(other), isNamed])
+    for (const bytes of said) await replies.process(bytes, { accepts });
 }
 
 export class Watcher {
@@ -56,14 +82,13 @@ export class Watcher {
 
   /** Asks the source once. Throws WATCH_…, and for an unreachable source nothing is changed. */
   async fetch(aid: Aid, source: WatchSource): Promise<void> {
-    const { kel } = this.#deps;
     switch (source.kind) {
       case 'import':
         return;
       case 'file':
-        return takeLog(kel, readLogFile(source.path), aid);
+        return takeLog(this.#deps, readLogFile(source.path), aid);
       case 'url':
-        return takeLog(kel, await this.#get(source.url), aid);
+        return takeLog(this.#deps, await this.#get(source.url), aid);
       case 'members':
         return this.#askMembers(aid);
     }
@@ -109,7 +134,8 @@ export class Watcher {
     const { kel, journal } = this.#deps;
     try {
       const from = (kel.state(aid)?.sn ?? -1) + 1;
-      for await (const page of askLog(this.#deps, peer, aid, from)) await takeLog(kel, page, aid);
+      for await (const page of askLog(this.#deps, peer, aid, from))
+        await takeLog(this.#deps, page, aid);
     } catch (error) {
       const { code } = error as { code?: string };
       journal.debug('watch.member-failed', { aid, peer, code: code ?? 'none' });

@@ -36,6 +36,8 @@ export type ReplyDecision =
       readonly kind: 'escrow';
       readonly code: KelErrorCode;
       readonly reason: string;
+      /** With the signatures that may still count. */
+      readonly endorsed: EndorsedReply;
       /** Whose log would decide. */
       readonly awaits: Aid;
     }
@@ -66,7 +68,7 @@ export function evaluateReply(
   if (current !== undefined && rank <= current)
     return { kind: 'stale', reason: `reply ${reply.said} is not newer than the one held` };
   if (reply.content.type === 'key-state') {
-    const objection = judgeNotice(reply.said, reply.content, context);
+    const objection = judgeNotice(endorsed, reply.content, context);
     if (objection !== undefined) return objection;
   }
   return judgeSignature(endorsed, rank, context);
@@ -74,10 +76,11 @@ export function evaluateReply(
 
 /** Anybody can sign a notice about anybody: the sources that count, and the log that is held, decide. */
 function judgeNotice(
-  said: Said,
+  endorsed: EndorsedReply,
   { source, notice: { state } }: KeyStateReply,
   context: ReplyContext,
 ): ReplyDecision | undefined {
+  const { said } = endorsed.reply;
   const held = context.state(state.aid);
   if (source !== state.aid && !context.isWatcher(source)) {
     // The witnesses of the accepted log: those that the notice itself names prove nothing.
@@ -86,6 +89,7 @@ function judgeNotice(
         kind: 'escrow',
         code: 'KEL_AWAITS_PRIOR',
         reason: `reply ${said}: the log of ${state.aid}, which names its witnesses, is not held`,
+        endorsed,
         awaits: state.aid,
       };
     if (!held.witnesses.includes(source))
@@ -131,6 +135,7 @@ function judgeSignature(
           kind: 'escrow',
           code: 'KEL_AWAITS_PRIOR',
           reason: `reply ${reply.said}: event ${sn} of ${aid}, under which it is signed, has not arrived`,
+          endorsed,
           awaits: aid,
         }
       : reject(
@@ -145,12 +150,8 @@ function judgeSignature(
     bytes,
     endorsement.signatures,
   );
-  if (isSatisfied)
-    return {
-      kind: 'accept',
-      endorsed: { ...endorsed, endorsement: { ...endorsement, signatures: valid } },
-      rank,
-    };
+  const verified = { ...endorsed, endorsement: { ...endorsement, signatures: valid } };
+  if (isSatisfied) return { kind: 'accept', endorsed: verified, rank };
   if (valid.length === 0)
     return reject(
       'KEL_BAD_SIGNATURE',
@@ -160,6 +161,7 @@ function judgeSignature(
     kind: 'escrow',
     code: 'KEL_AWAITS_SIGNATURES',
     reason: `reply ${reply.said}: ${valid.length} signatures of ${aid} do not meet its threshold`,
+    endorsed: verified,
     awaits: aid,
   };
 }

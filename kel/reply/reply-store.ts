@@ -10,7 +10,12 @@ import type { Aid, Said } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import { type Database, DurableTable } from '#kel/store/durable-table';
 import { StoreError } from '#kel/store/errors';
-import type { EstablishedKeys, KelStore, MessageOutcome } from '#kel/store/kel-store';
+import type {
+  EstablishedKeys,
+  KelStore,
+  MessageOutcome,
+  ProcessOptions,
+} from '#kel/store/kel-store';
 import { SerialQueue } from '#src/serial-queue';
 import { type Endorsement, encodeEndorsed, endorsementsOf } from './endorsement.ts';
 import {
@@ -48,6 +53,7 @@ export interface ReplyStoreOptions {
   readonly limits?: Partial<ReplyLimits>;
 }
 
+type Accepts = (aid: Aid) => boolean;
 type Verdict = Omit<MessageOutcome, 'offset'>;
 
 interface Held {
@@ -87,14 +93,18 @@ export class ReplyStore {
 
   /**
    * Judges every message of a stream of replies; a stale one is a `duplicate`. Durable when it resolves.
-   * @param stream attacker-controlled; messages of other types are refused  @throws STORE_WRITE_FAILED
+   * @param stream attacker-controlled; messages of other types are refused
+   * @param accepts whose replies are wanted; asked before a signature is checked  @throws STORE_WRITE_FAILED
    */
-  process(stream: Uint8Array): Promise<readonly MessageOutcome[]> {
+  process(
+    stream: Uint8Array,
+    { accepts = () => true }: ProcessOptions = {},
+  ): Promise<readonly MessageOutcome[]> {
     const copy = new Uint8Array(stream);
     return this.#exclusive(async () => {
       const outcomes: MessageOutcome[] = [];
       for (const item of parseStream(copy))
-        outcomes.push({ ...(await this.#take(item)), offset: item.offset });
+        outcomes.push({ ...(await this.#take(item, accepts)), offset: item.offset });
       return outcomes;
     });
   }
@@ -159,10 +169,10 @@ export class ReplyStore {
     });
   }
 
-  async #take(item: StreamItem): Promise<Verdict> {
+  async #take(item: StreamItem, accepts: Accepts): Promise<Verdict> {
     if (item.type === 'fault') return refused(item);
     try {
-      return await this.#takeMessage(item);
+      return await this.#takeMessage(item, accepts);
     } catch (error) {
       if (error instanceof KelError) return refused({ code: error.code, reason: error.message });
       throw error;
@@ -170,9 +180,13 @@ export class ReplyStore {
   }
 
   /** The best verdict of those on its endorsements: each counts by itself. */
-  async #takeMessage({ body, attachments }: ParsedMessage): Promise<Verdict> {
+  async #takeMessage({ body, attachments }: ParsedMessage, accepts: Accepts): Promise<Verdict> {
     const reply = parseReply(body);
     const about = { aid: signerOf(reply.content), said: reply.said };
+    if (!accepts(about.aid)) {
+      const reason = `no reply of ${about.aid} is wanted here`;
+      return { ...refused({ code: 'KEL_NOT_WANTED', reason }), ...about };
+    }
     let best: Verdict = refused({
       code: 'KEL_WRONG_SIGNER',
       reason: `reply ${reply.said}: expected the signature of ${about.aid}, got none`,
@@ -200,7 +214,7 @@ export class ReplyStore {
         return refused(decision);
       case 'escrow': {
         const { code, reason, awaits } = decision;
-        return this.#waiting.add({ endorsed, awaits } satisfies WaitingReply)
+        return this.#waiting.add({ endorsed: decision.endorsed, awaits } satisfies WaitingReply)
           ? { verdict: 'waiting', code, reason }
           : refused({ code: 'KEL_LIMIT', reason: `too large to wait; ${reason}` });
       }

@@ -5,12 +5,14 @@ import { PeerDirectory } from '#agent/sync/peer-directory';
 import type { FetchLog } from '#agent/watch/log-source';
 import { WatchList } from '#agent/watch/watch-list';
 import { Watcher } from '#agent/watch/watcher';
+import { ReplyStore } from '#kel/reply/reply-store';
 import type { Database } from '#kel/store/durable-table';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
 import { SeededRng } from '../../../support/seeded-rng.ts';
 import { SimulatedClock } from '../../../support/simulated-clock.ts';
-import { Organisation } from '../../kel/organisation.ts';
-import { createParty } from '../party.ts';
+import { Organisation, witnessKey } from '../../kel/organisation.ts';
+import { at, replyBy, replyOfKey } from '../../kel-reply/replies.ts';
+import { createParty, verifySignature } from '../party.ts';
 
 const URL = 'https://example.org/log';
 const quiet = () => undefined;
@@ -20,8 +22,14 @@ async function setUp(fetchLog: FetchLog | undefined) {
   const party = await createParty('watching', clock);
   const table = await StateTable.open(party.disk.db as unknown as Database, 'watch');
   const watch = await WatchList.open(table, clock);
+  const replies = await ReplyStore.open(party.disk.db as unknown as Database, {
+    kel: party.kel,
+    verifySignature,
+    isWatcher: () => false,
+  });
   const watcher = new Watcher({
     kel: party.kel as LevelKelStore,
+    replies,
     watch,
     membership: party.membership,
     network: { handle: quiet } as never,
@@ -32,7 +40,7 @@ async function setUp(fetchLog: FetchLog | undefined) {
     journal: { debug: quiet, info: quiet, warn: quiet, error: quiet },
   });
   const stop = new AbortController();
-  return { clock, kel: party.kel, watch, watcher, stop };
+  return { clock, kel: party.kel, replies, watch, watcher, stop };
 }
 
 describe('watcher', () => {
@@ -69,6 +77,27 @@ describe('watcher', () => {
     const before = asked;
     await clock.advance(3_600_000);
     assert.equal(asked, before);
+  });
+
+  it('takes replies of those whom the log names, and of nobody else', async () => {
+    const witness = witnessKey('witness');
+    const org = new Organisation('served');
+    org.incept({ witnesses: [witness.aid], witnessThreshold: 1 }, { witnesses: [witness] });
+    const [endpoint, stranger] = [witnessKey('endpoint'), witnessKey('stranger')];
+    const url = 'http://192.0.2.1/';
+    const places = [endpoint, stranger, witness].map((key) =>
+      replyOfKey(key, { type: 'location', eid: key.aid, scheme: 'http', url }),
+    );
+    const role = { type: 'end-role', cid: org.aid, role: 'mailbox', isAllowed: true } as const;
+    const named = replyBy(org, { ...role, eid: endpoint.aid }, { dateTime: at(1) });
+    const answer = Buffer.concat([...places, named, org.stream]);
+    const { watcher, kel, replies } = await setUp(async () => answer);
+    await watcher.fetch(org.aid, { kind: 'url', url: URL });
+    assert.equal(kel.state(org.aid)?.sn, 0);
+    const known = [endpoint, stranger, witness].map(({ aid }) => replies.locations(aid).length);
+    assert.deepEqual(known, [1, 0, 1]);
+    assert.equal(replies.size, 3);
+    assert.deepEqual((kel as LevelKelStore).counters().refused, {});
   });
 
   it('gives up a source that does not answer', async () => {
