@@ -15,6 +15,7 @@ export function formatDateTime(ms: number): string {
 export function parseDateTime(text: string): number | undefined {
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00$/.test(text)) return undefined;
   const ms = Date.parse(`${text.slice(0, 23)}Z`);
-  if (Number.isNaN(ms) || new Date(ms).toISOString().slice(0, 23) !== text.slice(0, 23)) return undefined;
+  if (Number.isNaN(ms) || new Date(ms).toISOString().slice(0, 23) !== text.slice(0, 23))
+    return undefined;
   return ms;
 }

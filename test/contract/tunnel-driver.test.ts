@@ -193,7 +193,10 @@ for (const [label, make, isReal] of drivers)
     });
 
     it('changes peers alone', async () => {
-      const peers = [{ ...a, allowedIps: [] }, { ...b, allowedIps: [...b.allowedIps, ...a.allowedIps] }];
+      const peers = [
+        { ...a, allowedIps: [] },
+        { ...b, allowedIps: [...b.allowedIps, ...a.allowedIps] },
+      ];
       const changes = await driver.applyPeers({ ...full, mtu: 1300, routes: [], peers });
       assert.deepEqual(changes, ['1 peers with changed allowed IPs']);
       const state = await driver.read(name);

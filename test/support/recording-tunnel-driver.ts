@@ -15,7 +15,13 @@ import type {
   UdpEndpoint,
   WireGuardKey,
 } from '#src/wireguard/tunnel-driver';
-import { encodeGet, encodeRekey, encodeSet, parseGetReply, parseSetReply } from '#src/wireguard/uapi';
+import {
+  encodeGet,
+  encodeRekey,
+  encodeSet,
+  parseGetReply,
+  parseSetReply,
+} from '#src/wireguard/uapi';
 import { UapiDevice, type UapiPeer } from './uapi-device.ts';
 
 interface Applied {
