@@ -1,123 +1,92 @@
-/** All commands, in the order of the overview. */
+/**
+ * All commands, in the order of the overview. A command is loaded when it is called: what the others need is most of
+ * what starting costs.
+ */
 import type { Command } from './command.ts';
-import { auditExport, auditVerify } from './commands/audit.ts';
-import { caExport, caInit, caIssue, caShow, caTrust } from './commands/ca.ts';
-import { configCheck } from './commands/config.ts';
-import { down } from './commands/down.ts';
-import { idExport, idRotate, idShow } from './commands/id.ts';
-import { idCustodianInit, idCustodianNext } from './commands/id-custodian.ts';
-import {
-  idEvidenceExport,
-  idEvidenceList,
-  idEvidenceResolve,
-  idEvidenceVerify,
-} from './commands/id-evidence.ts';
-import { idEscrow, idImport, idLog } from './commands/id-log.ts';
-import {
-  idProposeInception,
-  idProposeInteraction,
-  idProposeRotation,
-  idProposeShow,
-} from './commands/id-propose.ts';
-import { idQuery, idReplies } from './commands/id-query.ts';
-import { idSign } from './commands/id-sign.ts';
-import { idSubmit } from './commands/id-submit.ts';
-import { idVerify } from './commands/id-verify.ts';
-import { init } from './commands/init.ts';
-import {
-  meshAdmit,
-  meshCreate,
-  meshInvite,
-  meshJoin,
-  meshRemove,
-  meshShow,
-} from './commands/mesh.ts';
-import { nodeAccept, nodeAdd, nodeApprove, nodeList, nodeRequest } from './commands/node.ts';
-import { peerList } from './commands/peer.ts';
-import { revokeEpoch, revokeNode, revokeOrganisation, revokeStatus } from './commands/revoke.ts';
-import {
-  rotateAll,
-  rotateCa,
-  rotateId,
-  rotatePsk,
-  rotateStatus,
-  rotateTunnel,
-} from './commands/rotate.ts';
-import { status } from './commands/status.ts';
-import { up } from './commands/up.ts';
-import { watchAdd, watchList, watchRemove } from './commands/watch.ts';
-import {
-  witnessAdd,
-  witnessAllow,
-  witnessCut,
-  witnessDeny,
-  witnessList,
-  witnessShow,
-} from './commands/witness.ts';
 
-export const commands: readonly Command[] = [
-  init,
-  up,
-  down,
-  status,
-  idShow,
-  idRotate,
-  idExport,
-  idVerify,
-  idImport,
-  idLog,
-  idEscrow,
-  idQuery,
-  idReplies,
-  idEvidenceList,
-  idEvidenceExport,
-  idEvidenceVerify,
-  idEvidenceResolve,
-  idCustodianInit,
-  idCustodianNext,
-  idProposeInception,
-  idProposeRotation,
-  idProposeInteraction,
-  idProposeShow,
-  idSign,
-  idSubmit,
-  meshCreate,
-  meshInvite,
-  meshJoin,
-  meshAdmit,
-  meshRemove,
-  meshShow,
-  rotatePsk,
-  rotateTunnel,
-  rotateId,
-  rotateCa,
-  rotateAll,
-  rotateStatus,
-  revokeNode,
-  revokeEpoch,
-  revokeOrganisation,
-  revokeStatus,
-  peerList,
-  watchAdd,
-  watchList,
-  watchRemove,
-  nodeList,
-  nodeAdd,
-  nodeRequest,
-  nodeApprove,
-  nodeAccept,
-  witnessList,
-  witnessAdd,
-  witnessCut,
-  witnessShow,
-  witnessAllow,
-  witnessDeny,
-  auditExport,
-  auditVerify,
-  caInit,
-  caIssue,
-  caExport,
-  caTrust,
-  caShow,
-  configCheck,
+const loaders: readonly (readonly [name: string, load: () => Promise<Command>])[] = [
+  ['init', async () => (await import('./commands/init.ts')).init],
+  ['up', async () => (await import('./commands/up.ts')).up],
+  ['down', async () => (await import('./commands/down.ts')).down],
+  ['status', async () => (await import('./commands/status.ts')).status],
+  ['id show', async () => (await import('./commands/id.ts')).idShow],
+  ['id rotate', async () => (await import('./commands/id.ts')).idRotate],
+  ['id export', async () => (await import('./commands/id.ts')).idExport],
+  ['id verify', async () => (await import('./commands/id-verify.ts')).idVerify],
+  ['id import', async () => (await import('./commands/id-log.ts')).idImport],
+  ['id log', async () => (await import('./commands/id-log.ts')).idLog],
+  ['id escrow', async () => (await import('./commands/id-log.ts')).idEscrow],
+  ['id query', async () => (await import('./commands/id-query.ts')).idQuery],
+  ['id replies', async () => (await import('./commands/id-query.ts')).idReplies],
+  ['id evidence list', async () => (await import('./commands/id-evidence.ts')).idEvidenceList],
+  ['id evidence export', async () => (await import('./commands/id-evidence.ts')).idEvidenceExport],
+  ['id evidence verify', async () => (await import('./commands/id-evidence.ts')).idEvidenceVerify],
+  [
+    'id evidence resolve',
+    async () => (await import('./commands/id-evidence.ts')).idEvidenceResolve,
+  ],
+  ['id custodian init', async () => (await import('./commands/id-custodian.ts')).idCustodianInit],
+  ['id custodian next', async () => (await import('./commands/id-custodian.ts')).idCustodianNext],
+  [
+    'id propose inception',
+    async () => (await import('./commands/id-propose.ts')).idProposeInception,
+  ],
+  ['id propose rotation', async () => (await import('./commands/id-propose.ts')).idProposeRotation],
+  [
+    'id propose interaction',
+    async () => (await import('./commands/id-propose.ts')).idProposeInteraction,
+  ],
+  ['id propose show', async () => (await import('./commands/id-propose.ts')).idProposeShow],
+  ['id sign', async () => (await import('./commands/id-sign.ts')).idSign],
+  ['id submit', async () => (await import('./commands/id-submit.ts')).idSubmit],
+  ['mesh create', async () => (await import('./commands/mesh.ts')).meshCreate],
+  ['mesh invite', async () => (await import('./commands/mesh.ts')).meshInvite],
+  ['mesh join', async () => (await import('./commands/mesh.ts')).meshJoin],
+  ['mesh admit', async () => (await import('./commands/mesh.ts')).meshAdmit],
+  ['mesh remove', async () => (await import('./commands/mesh.ts')).meshRemove],
+  ['mesh show', async () => (await import('./commands/mesh.ts')).meshShow],
+  ['rotate psk', async () => (await import('./commands/rotate.ts')).rotatePsk],
+  ['rotate tunnel', async () => (await import('./commands/rotate.ts')).rotateTunnel],
+  ['rotate id', async () => (await import('./commands/rotate.ts')).rotateId],
+  ['rotate ca', async () => (await import('./commands/rotate.ts')).rotateCa],
+  ['rotate all', async () => (await import('./commands/rotate.ts')).rotateAll],
+  ['rotate status', async () => (await import('./commands/rotate.ts')).rotateStatus],
+  ['revoke node', async () => (await import('./commands/revoke.ts')).revokeNode],
+  ['revoke epoch', async () => (await import('./commands/revoke.ts')).revokeEpoch],
+  ['revoke organisation', async () => (await import('./commands/revoke.ts')).revokeOrganisation],
+  ['revoke status', async () => (await import('./commands/revoke.ts')).revokeStatus],
+  ['peer list', async () => (await import('./commands/peer.ts')).peerList],
+  ['watch add', async () => (await import('./commands/watch.ts')).watchAdd],
+  ['watch list', async () => (await import('./commands/watch.ts')).watchList],
+  ['watch remove', async () => (await import('./commands/watch.ts')).watchRemove],
+  ['node list', async () => (await import('./commands/node.ts')).nodeList],
+  ['node add', async () => (await import('./commands/node.ts')).nodeAdd],
+  ['node request', async () => (await import('./commands/node.ts')).nodeRequest],
+  ['node approve', async () => (await import('./commands/node.ts')).nodeApprove],
+  ['node accept', async () => (await import('./commands/node.ts')).nodeAccept],
+  ['witness list', async () => (await import('./commands/witness.ts')).witnessList],
+  ['witness add', async () => (await import('./commands/witness.ts')).witnessAdd],
+  ['witness cut', async () => (await import('./commands/witness.ts')).witnessCut],
+  ['witness show', async () => (await import('./commands/witness.ts')).witnessShow],
+  ['witness allow', async () => (await import('./commands/witness.ts')).witnessAllow],
+  ['witness deny', async () => (await import('./commands/witness.ts')).witnessDeny],
+  ['audit export', async () => (await import('./commands/audit.ts')).auditExport],
+  ['audit verify', async () => (await import('./commands/audit.ts')).auditVerify],
+  ['ca init', async () => (await import('./commands/ca.ts')).caInit],
+  ['ca issue', async () => (await import('./commands/ca.ts')).caIssue],
+  ['ca export', async () => (await import('./commands/ca.ts')).caExport],
+  ['ca trust', async () => (await import('./commands/ca.ts')).caTrust],
+  ['ca list', async () => (await import('./commands/ca.ts')).caShow],
+  ['config check', async () => (await import('./commands/config.ts')).configCheck],
 ];
+
+/** The commands of a noun, all without one. */
+export function loadCommands(noun?: string): Promise<readonly Command[]> {
+  const wanted = loaders.filter(([name]) => noun === undefined || name.startsWith(`${noun} `));
+  return Promise.all(wanted.map(([, load]) => load()));
+}
+
+/** The command of exactly this name. */
+export async function loadCommand(name: string): Promise<Command | undefined> {
+  return loaders.find(([known]) => known === name)?.[1]();
+}

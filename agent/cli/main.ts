@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { MeshError } from '#src/errors';
 import { withCode } from '../control/errors.ts';
 import type { Command, Invocation, Option } from './command.ts';
-import { commands } from './commands.ts';
+import { loadCommand, loadCommands } from './commands.ts';
 import { helpOf, overview } from './help.ts';
 import { exitCodes, type Io, note, print, printJson, UsageError } from './io.ts';
 import { version } from './version.ts';
@@ -33,15 +33,15 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
       print(io, version());
       return exitCodes.ok;
     }
-    const asked = findCommand(words.slice(1));
-    print(io, asked === undefined ? overview(commands) : helpOf(asked.command, common));
+    const asked = await findCommand(words.slice(1));
+    print(io, asked === undefined ? overview(await loadCommands()) : helpOf(asked.command, common));
     return words.length === 0 && !argv.includes('--help') && !argv.includes('-h')
       ? exitCodes.usage
       : exitCodes.ok;
   }
-  const found = findCommand(words);
+  const found = await findCommand(words);
   if (found === undefined) {
-    const group = groupOf(words);
+    const group = await groupOf(words);
     if (group.length > 0) {
       print(io, overview(group));
       return words.includes('--help') || words.includes('-h') ? exitCodes.ok : exitCodes.usage;
@@ -57,10 +57,10 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
 }
 
 /** The commands of a noun that stands without a verb: `kelmesh mesh`, `kelmesh id evidence --help`. */
-function groupOf(words: readonly string[]): readonly Command[] {
+function groupOf(words: readonly string[]): Promise<readonly Command[]> {
   const isOption = words.findIndex((word) => word.startsWith('-'));
   const noun = words.slice(0, isOption === -1 ? words.length : isOption).join(' ');
-  return commands.filter((command) => command.name.startsWith(`${noun} `));
+  return loadCommands(noun);
 }
 
 /** `kelmesh --config FILE status`: options may stand before the command. */
@@ -74,11 +74,11 @@ function splitLeading(argv: readonly string[]): {
   return { leading: argv.slice(0, at), words: argv.slice(at) };
 }
 
-function findCommand(
+async function findCommand(
   words: readonly string[],
-): { command: Command; rest: readonly string[] } | undefined {
+): Promise<{ command: Command; rest: readonly string[] } | undefined> {
   for (const length of [3, 2, 1]) {
-    const command = commands.find(({ name }) => name === words.slice(0, length).join(' '));
+    const command = await loadCommand(words.slice(0, length).join(' '));
     if (command !== undefined && words.length >= length)
       return { command, rest: words.slice(length) };
   }

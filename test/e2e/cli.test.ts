@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, it } from 'mocha';
-import { commands } from '#agent/cli/commands';
+import { loadCommands } from '#agent/cli/commands';
 import { configKeys } from '#agent/config/keys';
 import { cli, cliError, cliJson } from '../support/cli.ts';
 import {
@@ -17,6 +17,8 @@ import {
   machinesUnavailable,
 } from '../support/federation.ts';
 import { skip } from '../support/skip.ts';
+
+const commands = await loadCommands();
 
 const KELMESH = fileURLToPath(new URL('../../deploy/kelmesh.mjs', import.meta.url));
 

@@ -4,8 +4,10 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
 import type { Command } from '#agent/cli/command';
-import { commands } from '#agent/cli/commands';
+import { loadCommands } from '#agent/cli/commands';
 import { exitCodes } from '#agent/cli/io';
+
+const commands = await loadCommands();
 
 const page = readFileSync(fileURLToPath(new URL('../../docs/cli.md', import.meta.url)), 'utf8');
 
