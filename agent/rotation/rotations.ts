@@ -85,7 +85,7 @@ export interface RotationsDeps {
 /** A natural handshake takes the new preshared key within this (REKEY_AFTER_TIME, and retries until REJECT_AFTER_TIME). */
 const NATURAL_MS = 180_000;
 /** An agreement that the other end is to begin may be asked for this often per pair. */
-const ASKED_PAUSE_MS = 1_000;
+const ASKED_PAUSE_MS = 500;
 
 const steps: Readonly<Record<RotationKind, RotationPlan['steps']>> = {
   psk: [
@@ -228,7 +228,8 @@ export class Rotations {
     const before = agreements.agreed(aid, view)?.th;
     const base = { pair: name, aid, agreed: false, epoch: null, agreement: null, proven: false };
     try {
-      const agreed = await agreements.renew(aid, view);
+      // Whoever types the command gets a fresh one, however young the last is.
+      const agreed = await agreements.renew(aid, view, 0);
       if (agreed === undefined || (before !== undefined && this.#isWanted(aid)))
         return { ...base, reason: 'it is done when the peer is connected' };
       await tunnels.write(aid);

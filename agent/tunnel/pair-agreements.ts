@@ -41,8 +41,6 @@ import { type TunnelView, viewKey } from './view.ts';
 
 /** A fresh agreement at the latest after this. */
 const RENEW_MS = 24 * 3_600_000;
-/** Whoever asks for fresh agreements gets one as often as this, and no more often. */
-const RENEW_PAUSE_MS = 2_000;
 /** Preshared keys that two ends write this far apart cost packets: measured are none up to 57 s. */
 export const MAX_SKEW_MS = 55_000;
 /** From here on the two ends may see the limit differently, and tell each other what they do. */
@@ -173,9 +171,9 @@ export class PairAgreements implements PairKeys {
 
   /**
    * Replaces the agreement of `view` by a fresh one, now or as soon as the peer is there: that it is wanted is on disk.
-   * One made within the last seconds is fresh. @returns the agreement in force then
+   * @param pauseMs one that is younger counts as fresh  @returns the agreement in force then
    */
-  async renew(aid: Aid, view: TunnelView, pauseMs = RENEW_PAUSE_MS): Promise<Agreed | undefined> {
+  async renew(aid: Aid, view: TunnelView, pauseMs: number): Promise<Agreed | undefined> {
     const { identity, clock, table } = this.#deps;
     const held = this.agreed(aid, view);
     if (held === undefined || clock.now() - held.at < pauseMs) return held;
