@@ -8,7 +8,8 @@
  * The file proves itself: no clock, store or network. Both events count by the signatures of their controller;
  * receipts of witnesses are carried and not asked for, because they were asked for one of the two at most. Each
  * message stands in the form in which this program writes it or with bare groups, and holds nothing that does
- * not verify: a change of any byte shows.
+ * not verify: a changed byte shows. The one exception is the code of a signature, which no signature covers:
+ * as a current-only one (`B` for `A`) it proves the same two events.
  */
 import { parseBody } from '#kel/cesr/body';
 import { parseStream } from '#kel/cesr/stream';
