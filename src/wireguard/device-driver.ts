@@ -18,7 +18,9 @@ import type {
   DesiredDevice,
   DeviceState,
   InterfaceName,
+  PeerState,
   TunnelDriver,
+  WireGuardKey,
 } from './tunnel-driver.ts';
 import type { Keepalives, UapiDevice } from './uapi.ts';
 import { parseInterfaceName, ZERO_KEY } from './values.ts';
@@ -28,6 +30,8 @@ export interface DeviceBackend {
   readonly description: string;
   /** @returns undefined when the device does not exist or is not one of this backend */
   get(name: InterfaceName): Promise<UapiDevice | undefined>;
+  /** Without asking the system whose device it is. @returns undefined when the device does not exist */
+  peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined>;
   create(name: InterfaceName): Promise<void>;
   /** @param listenPort the present one, for the way back when the new one is taken */
   set(name: InterfaceName, change: DeviceChange, listenPort: number): Promise<void>;
@@ -76,6 +80,10 @@ export class DeviceDriver implements TunnelDriver {
 
   async read(name: InterfaceName): Promise<DeviceState | undefined> {
     return this.#inOrder(name, async () => (await this.#read(name))?.device);
+  }
+
+  async peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
+    return this.#inOrder(parseInterfaceName(name), () => this.#backend.peers(name));
   }
 
   async apply(desired: DesiredDevice): Promise<readonly string[]> {

@@ -2,13 +2,13 @@
 import type { FileHandle } from 'node:fs/promises';
 import { release } from 'node:os';
 import type { Secret } from '#src/secret';
-import { expectSuccess, type RunCommand, runCommand } from './command.ts';
+import { type CommandResult, expectSuccess, type RunCommand, runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
 import type { DeviceChange, PeerChange } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
 import { openSecretFile } from './secret-file.ts';
-import type { InterfaceName, TunnelDriver, WireGuardKey } from './tunnel-driver.ts';
+import type { InterfaceName, PeerState, TunnelDriver, WireGuardKey } from './tunnel-driver.ts';
 import type { Keepalives, UapiDevice } from './uapi.ts';
 import { formatBase64Key } from './values.ts';
 import { parseWgDump } from './wg-dump.ts';
@@ -72,6 +72,14 @@ class KernelBackend implements DeviceBackend {
   async get(name: InterfaceName): Promise<UapiDevice | undefined> {
     if (!(await this.list()).includes(name)) return undefined;
     return parseWgDump(await this.#wg(['show', name, 'dump']));
+  }
+
+  async peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
+    const result = await this.#wgResult(['show', name, 'dump']);
+    if (result.status !== 0 && isNoDevice(result.stderr)) return undefined;
+    const device = parseWgDump(expectSuccess(`wg show ${name}`, result));
+    using _privateKey = device.privateKey;
+    return device.peers;
   }
 
   async create(name: InterfaceName): Promise<void> {
@@ -165,8 +173,7 @@ class KernelBackend implements DeviceBackend {
   }
 
   async #wg(args: readonly string[], descriptors: readonly number[] = []): Promise<string> {
-    const [file = 'wg', ...rest] = [...this.#enter, 'wg', ...args];
-    const result = await this.#run(file, rest, { descriptors });
+    const result = await this.#wgResult(args, descriptors);
     if (/address already in use/i.test(result.stderr))
       throw new WireGuardError(
         'WIREGUARD_PORT_IN_USE',
@@ -175,6 +182,16 @@ class KernelBackend implements DeviceBackend {
     // Only the first words: peers' keys and endpoints stand in the rest.
     return expectSuccess(`wg ${args.slice(0, 2).join(' ')}`, result);
   }
+
+  #wgResult(args: readonly string[], descriptors: readonly number[] = []): Promise<CommandResult> {
+    const [file = 'wg', ...rest] = [...this.#enter, 'wg', ...args];
+    return this.#run(file, rest, { descriptors });
+  }
+}
+
+/** What `wg show` says of a name that no interface has, or one of another kind, or in a kernel without the module. */
+function isNoDevice(said: string): boolean {
+  return /no such device|(operation|protocol) not supported/i.test(said);
 }
 
 /** A part of the arguments of `wg set`, with the place of its key file. */

@@ -69,6 +69,12 @@ export interface TunnelDriver {
   readonly description: string;
   /** State of a device that exists, also one left by an earlier run of the agent; undefined when there is none. */
   read(name: InterfaceName): Promise<DeviceState | undefined>;
+  /**
+   * Only the peers of a device, as WireGuard itself tells them: no question to the system about its link, addresses or
+   * routes, so that it may be asked often.
+   * @returns undefined without a device
+   */
+  peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined>;
   /** Creates the device when it is missing, then applies the difference only; twice changes nothing. @returns what changed, in words without keys */
   apply(desired: DesiredDevice): Promise<readonly string[]>;
   /**

@@ -6,7 +6,7 @@ import type { DeviceChange } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
 import { TunnelProgram } from './program.ts';
-import type { InterfaceName, TunnelDriver } from './tunnel-driver.ts';
+import type { InterfaceName, PeerState, TunnelDriver, WireGuardKey } from './tunnel-driver.ts';
 import {
   encodeGet,
   encodeRekey,
@@ -58,6 +58,12 @@ class UserspaceBackend implements DeviceBackend {
   async get(name: InterfaceName): Promise<UapiDevice | undefined> {
     if ((await this.#program.find(name)) === undefined) return undefined;
     return exchangeUapi(this.#program.socketPath(name), encodeGet(), parseGetReply);
+  }
+
+  async peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
+    const device = await this.get(name);
+    using _privateKey = device?.privateKey;
+    return device?.peers;
   }
 
   async create(name: InterfaceName): Promise<void> {

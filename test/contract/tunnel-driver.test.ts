@@ -139,6 +139,7 @@ for (const [label, make, isReal] of drivers)
 
     it('knows nothing of a device that does not exist', async () => {
       assert.equal(await driver.read(name), undefined);
+      assert.equal(await driver.peers(name), undefined);
       await driver.remove(name);
       assert.deepEqual(await driver.list(prefix), []);
     });
@@ -161,6 +162,13 @@ for (const [label, make, isReal] of drivers)
       assert.equal(peer.lastHandshake, 0);
       assert.equal(state.peers.get(b.publicKey)?.endpoint, undefined);
       assert.deepEqual(await driver.list(prefix), [name]);
+    });
+
+    it('tells the peers alone as it does with the rest', async () => {
+      const peers = await driver.peers(name);
+      assert.deepEqual(peers, (await driver.read(name))?.peers);
+      assert.deepEqual([...(peers?.keys() ?? [])].sort(), [a.publicKey, b.publicKey].sort());
+      assert.ok(peers?.get(a.publicKey)?.presharedKey.equals(a.presharedKey));
     });
 
     it('changes nothing the second time', async () => {
@@ -329,6 +337,7 @@ for (const [label, make, isReal] of drivers)
       await driver.remove(name);
       await driver.remove(name);
       assert.equal(await driver.read(name), undefined);
+      assert.equal(await driver.peers(name), undefined);
       assert.deepEqual(await driver.list(prefix), []);
     });
   });

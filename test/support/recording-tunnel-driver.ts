@@ -11,6 +11,7 @@ import type {
   DesiredDevice,
   DeviceState,
   InterfaceName,
+  PeerState,
   TunnelDriver,
   UdpEndpoint,
   WireGuardKey,
@@ -51,6 +52,9 @@ export class RecordingTunnelDriver implements TunnelDriver {
         const device = devices.get(name);
         return device && parseGetReply(device.exchange(encodeGet()));
       },
+      async peers(name: InterfaceName) {
+        return (await backend.get(name))?.peers;
+      },
       create: async (name: InterfaceName) => system.create(name),
       async set(name: InterfaceName, change: Parameters<typeof encodeSet>[0], listenPort: number) {
         const device = existing(devices.get(name));
@@ -79,6 +83,10 @@ export class RecordingTunnelDriver implements TunnelDriver {
 
   read(name: InterfaceName): Promise<DeviceState | undefined> {
     return this.#driver.read(name);
+  }
+
+  peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
+    return this.#driver.peers(name);
   }
 
   async apply(desired: DesiredDevice): Promise<readonly string[]> {

@@ -125,6 +125,7 @@ export class SimulatedTunnels {
     return {
       description: 'simulated',
       read: (name) => power.while(Promise.resolve(this.#state(host, devices.get(name)))),
+      peers: (name) => power.while(Promise.resolve(this.#state(host, devices.get(name))?.peers)),
       apply: (desired) => {
         const work = async () => this.#apply(host, clock, desired);
         return power.write(work, work);

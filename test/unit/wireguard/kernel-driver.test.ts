@@ -85,6 +85,28 @@ describe('driver of the kernel module', () => {
     assert.deepEqual(counts, [1, 64, 64, 22]);
   });
 
+  it('asks wg alone for the peers', async () => {
+    const { run, calls } = kernel();
+    const driver = createKernelDriver({ stateDir: '/nowhere', run });
+    assert.deepEqual(await driver.peers(desired.name), new Map());
+    assert.deepEqual(
+      calls.map(({ command }) => command),
+      ['wg show km-test0 dump'],
+    );
+  });
+
+  it('tells a device that is not there from one that cannot be read', async () => {
+    const peers = (stderr: string) => {
+      const { run } = kernel({ 'wg show': `Unable to access interface: ${stderr}` });
+      return createKernelDriver({ stateDir: '/nowhere', run }).peers(desired.name);
+    };
+    assert.equal(await peers('No such device'), undefined);
+    assert.equal(await peers('Operation not supported'), undefined);
+    assert.equal(await peers('Protocol not supported'), undefined);
+    await assert.rejects(peers('Operation not permitted'), { code: 'WIREGUARD_NO_PRIVILEGE' });
+    await assert.rejects(peers('Input/output error'), { code: 'WIREGUARD_COMMAND_FAILED' });
+  });
+
   it('says what the kernel lacks or refuses', async () => {
     const failures: [string, string, string][] = [
       ['ip link add', 'Error: Unknown device type.', 'WIREGUARD_NO_KERNEL_MODULE'],
