@@ -1,5 +1,6 @@
 /** What `status`, `peer list` and `mesh show` tell: plain data, the same for people and for scripts. */
 import type { Aid } from '#kel/identifiers';
+import { keyStateReport } from '#kel/verify/report';
 import type { Agent } from '../agent.ts';
 import { overlayAddress } from '../membership/overlay-address.ts';
 import type { Organisation } from '../organisation.ts';
@@ -14,18 +15,7 @@ const REJECT_AFTER_MS = 180_000;
 export function identityJson(organisation: Organisation): { readonly [key: string]: Json } {
   const { state } = organisation.identity;
   return {
-    aid: state.aid,
-    sn: state.sn,
-    said: state.said,
-    kind: state.kind,
-    establishment: { sn: state.establishment.sn, said: state.establishment.said },
-    keys: state.keys,
-    nextDigests: state.nextDigests,
-    signingThreshold: state.signingThreshold,
-    nextThreshold: state.nextThreshold,
-    witnesses: state.witnesses,
-    witnessThreshold: state.witnessThreshold,
-    delegator: state.delegator ?? null,
+    ...keyStateReport(state),
     keyStore: {
       driver: organisation.drivers.keyStore.description.driver,
       location: organisation.drivers.keyStore.description.location,

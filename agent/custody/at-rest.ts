@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LevelKelStore } from '#kel/store/level-kel-store';
+import { keyStateReport } from '#kel/verify/report';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import { composeDatabase, hasState, systemClock } from '../compose.ts';
@@ -77,18 +78,7 @@ const verbsWithoutKeys: Readonly<Record<string, Run>> = {
     const names = state.keys.map((key) => cards.find((card) => card.key === key)?.name ?? key);
     return {
       schema: 'kelmesh.id/1',
-      aid: state.aid,
-      sn: state.sn,
-      said: state.said,
-      kind: state.kind,
-      establishment: { sn: state.establishment.sn, said: state.establishment.said },
-      keys: state.keys,
-      nextDigests: state.nextDigests,
-      signingThreshold: state.signingThreshold,
-      nextThreshold: state.nextThreshold,
-      witnesses: state.witnesses,
-      witnessThreshold: state.witnessThreshold,
-      delegator: state.delegator ?? null,
+      ...keyStateReport(state),
       custodians: names,
       keyStore: {
         driver: 'custodians',

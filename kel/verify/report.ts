@@ -1,5 +1,5 @@
-/** The result of verification as `id verify --json` prints it. */
-import type { SerializationKind, ThresholdForm } from '#kel/state/key-state';
+/** Key states, and the result of verification, as `--json` prints them. */
+import type { KeyState, SerializationKind, ThresholdForm } from '#kel/state/key-state';
 import type { LeftOut, LogResult } from './log-verifier.ts';
 
 export interface AidReport {
@@ -15,6 +15,10 @@ export interface AidReport {
   readonly witnesses: readonly string[];
   readonly witnessThreshold: number;
   readonly delegator: string | null;
+}
+
+export interface KeyStateReport extends AidReport {
+  readonly establishment: { readonly sn: number; readonly said: string };
 }
 
 export interface LeftOutReport {
@@ -36,21 +40,31 @@ export interface LogReport {
 /** Plain data, in the order of the result. */
 export function reportOf({ aids, refused, waiting }: LogResult): LogReport {
   return {
-    aids: aids.map((state) => ({
-      aid: state.aid,
-      sn: state.sn,
-      said: state.said,
-      kind: state.kind,
-      keys: state.keys,
-      nextDigests: state.nextDigests,
-      signingThreshold: state.signingThreshold,
-      nextThreshold: state.nextThreshold,
-      witnesses: state.witnesses,
-      witnessThreshold: state.witnessThreshold,
-      delegator: state.delegator ?? null,
-    })),
+    aids: aids.map(aidReport),
     refused: refused.map(leftOutReport),
     waiting: waiting.map(leftOutReport),
+  };
+}
+
+/** Of one's own AID: also which event set the keys in force. */
+export function keyStateReport(state: KeyState): KeyStateReport {
+  const { sn, said } = state.establishment;
+  return { ...aidReport(state), establishment: { sn, said } };
+}
+
+function aidReport(state: KeyState): AidReport {
+  return {
+    aid: state.aid,
+    sn: state.sn,
+    said: state.said,
+    kind: state.kind,
+    keys: state.keys,
+    nextDigests: state.nextDigests,
+    signingThreshold: state.signingThreshold,
+    nextThreshold: state.nextThreshold,
+    witnesses: state.witnesses,
+    witnessThreshold: state.witnessThreshold,
+    delegator: state.delegator ?? null,
   };
 }
 
