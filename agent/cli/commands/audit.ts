@@ -1,8 +1,5 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { createSignatureVerifier } from '#kel/verify/signature-verifier';
-import { loadCryptoSuite } from '#src/crypto/suites';
-import { ConfigError } from '../../config/errors.ts';
 import type { AuditReport } from '../../provenance/audit/report.ts';
 import { verifyBundle } from '../../provenance/audit/verify-bundle.ts';
 import { mergeBundles } from '../../provenance/bundle.ts';
@@ -10,6 +7,8 @@ import { ProvenanceError } from '../../provenance/errors.ts';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson, table, UsageError } from '../io.ts';
+import { readFile } from '../read-file.ts';
+import { verifier } from '../verifier.ts';
 
 export const auditExport: Command = {
   name: 'audit export',
@@ -51,9 +50,8 @@ export const auditVerify: Command = {
   details: 'Reads the file and nothing else. Exit code 0 only when the verdict is clean.',
   minPositionals: 1,
   async run({ positionals, io, json }) {
-    const { ed25519 } = await loadCryptoSuite();
-    const report = await verifyBundle(read(positionals[0] ?? ''), {
-      verifySignature: createSignatureVerifier(ed25519),
+    const report = await verifyBundle(readFile(positionals[0] ?? ''), {
+      verifySignature: await verifier(),
     });
     if (json) printJson(io, report);
     else describe(io, report);
@@ -63,23 +61,12 @@ export const auditVerify: Command = {
 
 /** Throws CONFIG_UNREADABLE, and BUNDLE_… with the name of the file. */
 function readBundle(file: string): Uint8Array {
-  const bytes = read(file);
+  const bytes = readFile(file);
   try {
     return mergeBundles([bytes]);
   } catch (error) {
     if (!(error instanceof ProvenanceError)) throw error;
     throw new ProvenanceError(error.code, `${file}: ${error.message}`, { cause: error });
-  }
-}
-
-function read(file: string): Uint8Array {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, {
-      cause: error,
-      hint: 'Check the path and its permissions',
-    });
   }
 }
 

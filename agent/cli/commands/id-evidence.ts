@@ -4,12 +4,11 @@ import {
   MAX_EVIDENCE_BYTES,
   verifyEvidence,
 } from '#kel/duplicity/evidence-file';
-import { createSignatureVerifier } from '#kel/verify/signature-verifier';
-import { loadCryptoSuite } from '#src/crypto/suites';
-import { ConfigError } from '../../config/errors.ts';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
+import { unreadable } from '../read-file.ts';
+import { verifier } from '../verifier.ts';
 
 interface Fork {
   readonly aid: string;
@@ -101,8 +100,7 @@ export const idEvidenceVerify: Command = {
   minPositionals: 1,
   async run({ positionals, io, json }) {
     const [file = ''] = positionals;
-    const { ed25519 } = await loadCryptoSuite();
-    const report = verifyEvidence(read(file), createSignatureVerifier(ed25519));
+    const report = verifyEvidence(read(file), await verifier());
     if (json) printJson(io, { schema: 'kelmesh.id-evidence-verify/1', ...reportJson(report) });
     else {
       const { verdict, fork, problems } = report;
@@ -159,9 +157,6 @@ function read(file: string): Uint8Array {
     const { size } = statSync(file);
     return size > MAX_EVIDENCE_BYTES ? new Uint8Array(MAX_EVIDENCE_BYTES + 1) : readFileSync(file);
   } catch (error) {
-    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, {
-      cause: error,
-      hint: 'Check the path and its permissions',
-    });
+    throw unreadable(file, error);
   }
 }

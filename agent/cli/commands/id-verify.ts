@@ -4,9 +4,9 @@ import { type LeftOutReport, reportOf } from '#kel/verify/report';
 import { SignaturePool } from '#kel/verify/signature-pool';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
-import { ConfigError } from '../../config/errors.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson, table } from '../io.ts';
+import { unreadable } from '../read-file.ts';
 
 const CHUNK = 1 << 20;
 
@@ -75,13 +75,6 @@ function readOf(fd: number, file: string, buffer: Uint8Array): number {
   } catch (error) {
     throw unreadable(file, error);
   }
-}
-
-function unreadable(file: string, cause: unknown): ConfigError {
-  return new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}: ${(cause as Error).message}`, {
-    cause,
-    hint: 'Check the path and its permissions',
-  });
 }
 
 function explain(io: Io, word: string, rows: readonly LeftOutReport[]): void {
