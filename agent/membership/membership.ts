@@ -54,12 +54,14 @@ export class Membership {
   readonly #listeners = new Set<() => void>();
   #choice: MeshChoice | undefined;
   #chain: readonly Charter[] = [];
+  #known: ReadonlySet<Aid>;
   #revocations: ReadonlyMap<Aid, Verified<RvkRecord>> = new Map();
   /** A governor's sealed revocation of this organisation, until a later charter takes it back. */
   #ownRevocation: Verified<RvkRecord> | undefined;
 
   private constructor(deps: MembershipDeps) {
     this.#deps = deps;
+    this.#known = new Set([deps.identity.aid]);
   }
 
   static async open(deps: MembershipDeps): Promise<Membership> {
@@ -154,6 +156,10 @@ export class Membership {
 
   /** Every AID that a version of the charter has named: whose logs are kept. */
   known(): ReadonlySet<Aid> {
+    return this.#known;
+  }
+
+  #named(): ReadonlySet<Aid> {
     const aids = new Set<Aid>([this.#deps.identity.aid]);
     if (this.#choice !== undefined) aids.add(this.#choice.governor);
     for (const charter of this.#chain) {
@@ -164,8 +170,8 @@ export class Membership {
   }
 
   /** Whose events are taken from gossip: not those of a party that was revoked and not admitted again. */
-  heard(): ReadonlySet<Aid> {
-    return new Set([...this.known()].filter((aid) => this.revocationOf(aid) === undefined));
+  hears(aid: Aid): boolean {
+    return this.#known.has(aid) && this.revocationOf(aid) === undefined;
   }
 
   revocationOf(aid: Aid): Verified<RvkRecord> | undefined {
@@ -277,6 +283,7 @@ export class Membership {
       const { all, own } = await this.#sealedRevocations(chain.at(-1));
       // All at once: nobody sees the new charter with the old revocations, or a moment without any.
       this.#chain = chain;
+      this.#known = this.#named();
       this.#revocations = all;
       this.#ownRevocation = own;
       if (before.charter !== this.charter?.said || before.isIn !== this.isIn) this.#tell();
@@ -350,6 +357,7 @@ export class Membership {
     const { mesh, governor, addresses } = choice;
     await this.#deps.table.put({ [MESH]: { mesh, governor, addresses } });
     this.#choice = choice;
+    this.#known = this.#named();
     await this.refresh();
   }
 

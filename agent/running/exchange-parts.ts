@@ -129,7 +129,11 @@ export async function openExchangeParts({
   const gossip = new Gossip({
     network,
     issuerOf,
-    known: () => withDelegators(membership.heard(), kel),
+    known: (aid) => {
+      if (membership.hears(aid)) return true;
+      const heard = [...membership.known()].filter((known) => membership.hears(known));
+      return withDelegators(heard, kel).has(aid);
+    },
     process: (message) => kel.process(message),
     behind: (author) => sync.catchUp(author),
     refused: (outcome, from) =>

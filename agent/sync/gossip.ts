@@ -32,7 +32,7 @@ export interface GossipDeps {
   readonly network: Network;
   /** The AID of a message's one event, undefined when it is not exactly one well-formed event. */
   readonly issuerOf: (message: Uint8Array) => Aid | undefined;
-  readonly known: () => ReadonlySet<Aid>;
+  readonly known: (aid: Aid) => boolean;
   readonly process: (message: Uint8Array) => Promise<readonly MessageOutcome[]>;
   /** Events are missing here that the author of this one has published. */
   readonly behind: (author: PeerKey) => void;
@@ -72,7 +72,7 @@ export class Gossip {
       this.counters.refused += 1;
       return 'reject';
     }
-    if (!this.#deps.known().has(issuer)) {
+    if (!this.#deps.known(issuer)) {
       this.counters.stranger += 1;
       return 'ignore';
     }

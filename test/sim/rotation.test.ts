@@ -403,7 +403,7 @@ describe('revocation in a federation', function () {
     assert.deepEqual([row?.who, row?.missing, row?.applied.length], [d.aid, [], 3]);
     for (const agent of [a, b, c]) {
       assert.ok(!agent.organisation.membership.maySync(d.aid));
-      assert.ok(!agent.organisation.membership.heard().has(d.aid));
+      assert.ok(!agent.organisation.membership.hears(d.aid));
       assert.equal(agent.running.directory.peerOf(d.aid), undefined);
       assert.match(federation.tunnels.passage(agent.name, d.name), /^lost/);
     }

@@ -28,7 +28,7 @@ async function world(name: string) {
   const gossip = new Gossip({
     network,
     issuerOf,
-    known: () => known,
+    known: (aid) => known.has(aid),
     process: (message) => bob.kel.process(message),
     behind: (peer) => void behind.push(peer),
     refused: (outcome) => void refused.push(outcome.code),
