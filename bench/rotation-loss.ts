@@ -8,11 +8,13 @@
  * run: the private key swapped in place and the peer told half a second later, which is what changing a key means without this.
  * Needs root, /dev/net/tun and wireguard-go or the kernel module; works in network namespaces that it makes and removes.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ip, pause, type Site, Sites } from './rotation/sites.ts';
+import { Sites } from './rotation/sites.ts';
+import { onGround } from './support/ground.ts';
+import { ip, pause, type Site } from './support/site.ts';
 
 interface Case {
   readonly name: string;
@@ -133,35 +135,34 @@ const { values } = parseArgs({
     epoch: { type: 'boolean' },
   },
 });
-const stop = new AbortController();
-process.once('SIGINT', () => stop.abort());
 let worst = 0;
 for (const rtt of values.rtt.split(',').map(Number)) {
-  const root = mkdtempSync(join(tmpdir(), 'kelmesh-rotation-'));
-  try {
-    await using sites = await Sites.build(`kr${process.pid % 100_000}`, root, rtt / 2);
-    await sites.up();
-    console.log(`\nRTT ${rtt} ms, 1,000 packets/s each way`);
-    const chosen = [...cases, ...(values.epoch === true ? [epochCase] : [])].filter(
-      ({ name }) => values.only === undefined || name.includes(values.only),
-    );
-    for (const { name, seconds, act } of chosen) {
-      stop.signal.throwIfAborted();
-      await sites.ready();
-      const { sent, lost } = await sites.stream(seconds, () => act(sites));
-      worst = Math.max(worst, lost);
-      console.log(`${name.padEnd(60)} ${String(lost).padStart(6)} of ${sent} lost`);
-    }
+  const dir = mkdtempSync(join(tmpdir(), 'kelmesh-rotation-'));
+  const tag = `kr${process.pid % 100_000}`;
+  await onGround(Sites.ground(tag, dir), async () =>
+    measure(await Sites.build(tag, dir, rtt / 2), rtt),
+  );
+}
+
+async function measure(sites: Sites, rtt: number): Promise<void> {
+  await sites.up();
+  console.log(`\nRTT ${rtt} ms, 1,000 packets/s each way`);
+  const chosen = [...cases, ...(values.epoch === true ? [epochCase] : [])].filter(
+    ({ name }) => values.only === undefined || name.includes(values.only),
+  );
+  for (const { name, seconds, act } of chosen) {
     await sites.ready();
-    for (const site of [sites.alpha, sites.bravo]) await site.stop(true);
-    const { sent, lost } = await sites.stream(12, () => swapInPlace(sites));
-    console.log(
-      `${'baseline: key swapped in place'.padEnd(60)} ${String(lost).padStart(6)} of ${sent} lost`,
-    );
-    console.log(
-      `ratio of the worst above to the baseline: ${(worst / Math.max(1, lost)).toFixed(3)}`,
-    );
-  } finally {
-    rmSync(root, { recursive: true, force: true });
+    const { sent, lost } = await sites.stream(seconds, () => act(sites));
+    worst = Math.max(worst, lost);
+    console.log(`${name.padEnd(60)} ${String(lost).padStart(6)} of ${sent} lost`);
   }
+  await sites.ready();
+  for (const site of [sites.alpha, sites.bravo]) await site.stop(true);
+  const { sent, lost } = await sites.stream(12, () => swapInPlace(sites));
+  console.log(
+    `${'baseline: key swapped in place'.padEnd(60)} ${String(lost).padStart(6)} of ${sent} lost`,
+  );
+  console.log(
+    `ratio of the worst above to the baseline: ${(worst / Math.max(1, lost)).toFixed(3)}`,
+  );
 }

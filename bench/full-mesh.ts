@@ -1,0 +1,252 @@
+/**
+ * A federation in full mesh: real agents, real WireGuard, each in a network namespace of its own on one switch. How long
+ * it takes until every tunnel is up and proven, until every tunnel of a node is on its new keys after a rotation of its log,
+ * and until a revoked organisation is off every device.
+ *
+ *   node bench/full-mesh.ts [--nodes=20] [--away=1] [--drain=2]
+ *
+ * `--away`: so many agents are killed before the revocation, which are to be listed as missing. Times of tunnels and
+ * receipts are those of the audit logs of both ends: nothing is asked for them while they are measured. No baseline: how
+ * busy the machine was stands beside each figure. Needs root, /dev/net/tun and wireguard-go.
+ */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { AuditLeaves } from './support/audit-leaves.ts';
+import { type DeviceView, readDevices } from './support/devices.ts';
+import { Federation, inTurn } from './support/federation.ts';
+import { onGround } from './support/ground.ts';
+import { BusyMeter, describeMachine } from './support/machine.ts';
+import { type PeerRow, pause, type Site, until } from './support/site.ts';
+import { median, seconds } from './support/stats.ts';
+
+/** Agents are asked this often whether they are there: what is measured stands in their logs. */
+const POLL_MS = 1_000;
+const DEVICE_POLL_MS = 50;
+const PATIENCE_MS = 300_000;
+/** An export anchors the audit log in the key event log, which is told to all. */
+const SETTLE_MS = 3_000;
+const REVOKED_PATIENCE_MS = 30_000;
+const APPLIED_SOON_MS = 2_000;
+
+const RECEIPTS = ['staged', 'warmed', 'flipped', 'drained'] as const;
+
+const { values } = parseArgs({
+  options: {
+    nodes: { type: 'string', default: '20' },
+    away: { type: 'string', default: '1' },
+    drain: { type: 'string', default: '2' },
+  },
+});
+const nodes = Number(values.nodes);
+const away = Number(values.away);
+const pairs = (nodes * (nodes - 1)) / 2;
+const options = {
+  tag: `kf${process.pid % 100_000}`,
+  nodes,
+  dir: mkdtempSync(join(tmpdir(), 'kelmesh-mesh-')),
+  drain: Number(values.drain),
+  // Of one's own accord nothing changes meanwhile.
+  epochSeconds: 86_400,
+};
+const busy = new BusyMeter();
+
+await onGround(Federation.ground(options), async () => {
+  console.log(`${nodes} nodes, ${pairs} tunnels; ${describeMachine()}`);
+  const federation = await Federation.build(options);
+  await federation.knock();
+  console.log(`${nodes} agents run and have knocked; busy ${busy.read()}`);
+  const meshed = await mesh(federation);
+  const rotated = await rotate(federation);
+  await receipts(federation, meshed, rotated);
+  await pause(SETTLE_MS);
+  await revoke(federation);
+  console.log(describeMachine());
+});
+
+/** @returns when the first was admitted */
+async function mesh(federation: Federation): Promise<number> {
+  const { sites } = federation;
+  busy.read();
+  const began = Date.now();
+  await federation.admit();
+  const admitted = Date.now();
+  await everyone(sites, 'every tunnel is up and proven', (rows) => rows.every(isProven));
+  const ended = Date.now();
+  console.log(
+    `mesh: ${nodes - 1} admitted one by one in ${seconds(admitted - began)}, all tunnels up and proven after ${seconds(ended - began)}; busy ${busy.read()}`,
+  );
+  const silent = await federation.unreachable(sites);
+  console.log(
+    `traffic: ${2 * pairs - silent.length} of ${2 * pairs} ways carry it${silent.length === 0 ? '' : `; not ${silent.join(', ')}`}`,
+  );
+  return began;
+}
+
+/** The log of the second node. @returns when it was asked */
+async function rotate({
+  sites,
+}: Federation): Promise<{ readonly site: Site; readonly at: number }> {
+  const site = sites[1] as Site;
+  const former = new Map<string, PeerRow>();
+  for (const other of sites)
+    for (const row of await other.peers()) former.set(`${other.name} ${row.name}`, row);
+  busy.read();
+  const at = Date.now();
+  await site.ask('id.rotate');
+  const sealed = Date.now();
+  const isNew = (at: Site, row: PeerRow) => {
+    const before = former.get(`${at.name} ${row.name}`);
+    return (
+      isProven(row) &&
+      row.generation > (before?.generation ?? 0) &&
+      row.agreement !== before?.agreement
+    );
+  };
+  await everyone(sites, `every tunnel of ${site.name} is on its new keys`, (rows, at) =>
+    rows.every((row) => (at === site || row.name === site.name ? isNew(at, row) : isProven(row))),
+  );
+  const ended = Date.now();
+  await everyone(sites, 'the former keys have drained', async (_, at) =>
+    (await at.rotations()).every(({ kind }) => kind === 'psk'),
+  );
+  console.log(
+    `rotation of the log of ${site.name}: sealed after ${seconds(sealed - at)}, its ${nodes - 1} tunnels seen on the new keys at both ends after ${seconds(ended - at)}, drained after ${seconds(Date.now() - at)}; busy ${busy.read()}`,
+  );
+  return { site, at };
+}
+
+/** The last node, by the governor. */
+async function revoke({ sites, governor }: Federation): Promise<void> {
+  const revoked = sites.at(-1) as Site;
+  const gone = sites.slice(-1 - away, -1);
+  const online = sites.slice(0, sites.length - 1 - away);
+  const keys = new Set((await readDevices(revoked.interface)).map(({ publicKey }) => publicKey));
+  await Promise.all(gone.map((site) => site.kill()));
+  busy.read();
+  const row = (await governor.ask('revoke.organisation', {
+    who: revoked.name,
+    reason: 'benchmark',
+  })) as unknown as { readonly said: string; readonly sealedAt: string };
+  const sealedAt = Date.parse(row.sealedAt);
+  const removed = new Map<string, number>();
+  const listed = new Map<string, number>();
+  const carries = ({ peers }: DeviceView) => [...peers.keys()].some((key) => keys.has(key));
+  const patience = sealedAt + REVOKED_PATIENCE_MS;
+  const watchDevices = Promise.all(
+    online.map(async (site) => {
+      while (!removed.has(site.name) && Date.now() < patience) {
+        if (!(await readDevices(site.interface)).some(carries))
+          removed.set(site.name, Date.now() - sealedAt);
+        else await pause(DEVICE_POLL_MS);
+      }
+    }),
+  );
+  let missing: readonly { readonly name: string; readonly silentSince: string | null }[] = [];
+  while (listed.size < online.length && Date.now() < patience) {
+    const { revocations } = (await governor.ask('revoke.status')) as unknown as {
+      readonly revocations: readonly {
+        readonly said: string;
+        readonly applied: readonly { readonly name: string }[];
+        readonly missing: typeof missing;
+      }[];
+    };
+    const status = revocations.find(({ said }) => said === row.said);
+    for (const { name } of status?.applied ?? [])
+      if (!listed.has(name)) listed.set(name, Date.now() - sealedAt);
+    missing = status?.missing ?? [];
+    if (listed.size < online.length) await pause(DEVICE_POLL_MS);
+  }
+  await watchDevices;
+  console.log(
+    `revocation of ${revoked.name}, ${online.length} nodes online, ${away} away; busy ${busy.read()}`,
+  );
+  describe('off the device', online, removed);
+  describe('acknowledgement listed', online, listed);
+  console.log(
+    `  missing: ${missing.map(({ name, silentSince }) => `${name} (silent since ${silentSince ?? 'ever'})`).join(', ') || 'nobody'}`,
+  );
+}
+
+function describe(what: string, online: readonly Site[], times: ReadonlyMap<string, number>): void {
+  const after = [...times.values()];
+  const soon = after.filter((ms) => ms <= APPLIED_SOON_MS).length;
+  const not = online.filter(({ name }) => !times.has(name)).map(({ name }) => name);
+  console.log(
+    `  ${what}: ${soon} of ${online.length} within ${seconds(APPLIED_SOON_MS)}, median ${seconds(median(after))}, last ${seconds(Math.max(...after))}${not.length === 0 ? '' : `, never ${not.join(', ')}`}`,
+  );
+}
+
+/** What the audit logs say about the mesh and the rotation. */
+async function receipts(
+  { sites }: Federation,
+  meshed: number,
+  rotated: { readonly site: Site; readonly at: number },
+): Promise<void> {
+  const logs = new Map(
+    await inTurn(sites, async (site) => [site, await AuditLeaves.of(site)] as const),
+  );
+  const aids = new Map<Site, string>();
+  for (const site of sites) aids.set(site, String((await site.ask('id.show'))['aid']));
+  const proven = new Map<string, number>();
+  for (const [site, log] of logs)
+    for (const { at, values } of log.list('tunnel-up')) {
+      const pair = [aids.get(site), values.peer].sort().join(' ');
+      if (at < rotated.at && !proven.has(pair)) proven.set(pair, at - meshed);
+    }
+  const times = [...proven.values()];
+  console.log(
+    `audit logs of ${sites.length}: ${times.length} tunnels proven, median after ${seconds(median(times))}, last after ${seconds(Math.max(...times))}`,
+  );
+  const others = sites.filter((site) => site !== rotated.site);
+  for (const step of RECEIPTS) {
+    const ends: number[] = [];
+    const both: number[] = [];
+    for (const peer of others) {
+      const found = [
+        [rotated.site, peer],
+        [peer, rotated.site],
+      ].map(
+        ([own, theirs]) =>
+          logs
+            .get(own as Site)
+            ?.list('rotation')
+            .find(
+              ({ at, values }) =>
+                at >= rotated.at &&
+                values.step === step &&
+                values.peer === aids.get(theirs as Site),
+            )?.at,
+      );
+      const written = found.filter((at) => at !== undefined).map((at) => at - rotated.at);
+      ends.push(...written);
+      if (written.length === 2) both.push(Math.max(...written));
+    }
+    console.log(
+      `  receipts of the rotation, ${step}: ${ends.length} of ${2 * others.length}, at both ends of ${both.length} pairs, median after ${seconds(median(both))}, last after ${seconds(Math.max(...both))}`,
+    );
+  }
+}
+
+function isProven({ state, proof }: PeerRow): boolean {
+  return state === 'up' && proof !== null;
+}
+
+/** Until `holds` was true once at every site, each asked one after the other. */
+async function everyone(
+  sites: readonly Site[],
+  what: string,
+  holds: (rows: readonly PeerRow[], site: Site) => boolean | Promise<boolean>,
+): Promise<void> {
+  for (const site of sites)
+    await until(
+      PATIENCE_MS,
+      `${what}, at ${site.name}`,
+      async () => {
+        const rows = await site.peers();
+        return rows.length === sites.length - 1 && (await holds(rows, site));
+      },
+      POLL_MS,
+    );
+}
