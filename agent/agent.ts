@@ -6,7 +6,7 @@ import type { Aid } from '#kel/identifiers';
 import type { TunRecord } from '#kel/record/record';
 import type { KeyState } from '#kel/state/key-state';
 import { sha256 } from '#src/crypto/hash';
-import { label } from '#src/crypto/labels';
+import { peerSeedLabel } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
 import type { RunningDrivers } from './drivers.ts';
 import type { RotationChange } from './identity/identity.ts';
@@ -131,7 +131,7 @@ export class Agent {
     const { identity } = organisation;
     const { db } = organisation.drivers;
     using seed = await identity.storageKey(NETWORK_KEK);
-    const network = await drivers.network(new Secret(sha256(label('libp2p', seed.expose()))));
+    const network = await drivers.network(new Secret(sha256(peerSeedLabel(seed.expose()))));
     await using onFailure = new AsyncDisposableStack();
     onFailure.defer(() => network.close());
     const stop = new AbortController();

@@ -18,7 +18,7 @@ import type { AbstractLevel } from 'abstract-level';
 import type { Brand } from '#src/brand';
 import { concatBytes, equalBytes, lengthPrefixed, uint64be } from '#src/bytes';
 import { open, SEAL_OVERHEAD, seal } from '#src/crypto/aead';
-import { label } from '#src/crypto/labels';
+import { agreementStoreLabel } from '#src/crypto/labels';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
@@ -156,7 +156,7 @@ export class AgreementStore {
 
   async #write(key: PairKey, { terms, th, position }: Entry): Promise<void> {
     const head = encodeHead(terms, th, position.epoch);
-    const sealed = seal(this.#kek, position.chain.expose(), associatedData(head), this.#rng);
+    const sealed = seal(this.#kek, position.chain.expose(), agreementStoreLabel(head), this.#rng);
     const value = concatBytes(head, lengthPrefixed(sealed));
     await guarded(`write ${key}`, () => this.#table.put(key, value, durable));
   }
@@ -167,7 +167,7 @@ export class AgreementStore {
     const { terms, th, epoch, head, sealed } = parse(key, stored);
     let chain: Secret;
     try {
-      chain = Secret.take(open(this.#kek, sealed, associatedData(head)));
+      chain = Secret.take(open(this.#kek, sealed, agreementStoreLabel(head)));
     } catch (cause) {
       throw new AgreementError(
         'AGREEMENT_STORE_CORRUPT',
@@ -191,10 +191,6 @@ function encodeHead(terms: PairTerms, th: Uint8Array, epoch: number): Uint8Array
     Uint8Array.of(VERSION),
     lengthPrefixed(...termsFields(terms), th, uint64be(BigInt(epoch))),
   );
-}
-
-function associatedData(head: Uint8Array): Uint8Array {
-  return label('agreement-store', head);
 }
 
 function parse(key: PairKey, value: Uint8Array) {

@@ -15,12 +15,12 @@ import { timingSafeEqual } from 'node:crypto';
 import { lengthPrefixed } from '#src/bytes';
 import { hkdfExpand, hkdfExtract, hmacSha256, sha256 } from '#src/crypto/hash';
 import {
-  label,
   type PairRole,
   pairContributionLabel,
   pairInfo,
   pairMacLabel,
   pairSignatureLabel,
+  pairTranscript,
 } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
 import { AgreementError } from './errors.ts';
@@ -28,7 +28,6 @@ import type { PairContribution } from './policy.ts';
 import { type PairTerms, termsFields } from './terms.ts';
 
 const KEY_LENGTH = 32;
-const transcriptLabel = label('pair-transcript');
 
 export interface AgreementKeys {
   /** 32 bytes. */
@@ -46,7 +45,7 @@ export function transcriptHash(
   message1: Uint8Array,
   message2Head: Uint8Array,
 ): Uint8Array {
-  return sha256(lengthPrefixed(transcriptLabel, ...termsFields(terms), message1, message2Head));
+  return sha256(lengthPrefixed(pairTranscript, ...termsFields(terms), message1, message2Head));
 }
 
 /**

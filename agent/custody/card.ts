@@ -12,7 +12,7 @@ import { encodeVerificationKey } from '#kel/event/verification-key';
 import { parseSaid, parseVerificationKey, type VerificationKey } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import { encodeCbor } from '#src/cbor';
-import { label } from '#src/crypto/labels';
+import { custodianCardLabel } from '#src/crypto/labels';
 import type { KeyId, KeyStore } from '#src/keystore/key-store';
 import { CustodyError } from './errors.ts';
 import { bytesOf, malformed, readMap, textOf } from './fields.ts';
@@ -95,7 +95,7 @@ function identifiers(key: string, next: string): Pick<CustodianCard, 'key' | 'ne
 }
 
 function proven(card: Omit<CustodianCard, 'proof'>): Uint8Array {
-  return label('custodian-card', encodeCbor(new Map(fieldsOf(card))));
+  return custodianCardLabel(encodeCbor(new Map(fieldsOf(card))));
 }
 
 function fieldsOf({ name, key, next }: Omit<CustodianCard, 'proof'>): [string, string][] {

@@ -5,20 +5,23 @@
  * 80 bits within it are a hash of its AID.
  */
 import type { Aid, Said } from '#kel/identifiers';
-import { equalBytes, lengthPrefixed, utf8 } from '#src/bytes';
+import { equalBytes } from '#src/bytes';
 import { sha256 } from '#src/crypto/hash';
+import { meshPrefixLabel, overlayLabel } from '#src/crypto/labels';
 import { formatIpAddress, parseIpAddress } from '#src/wireguard/ip-address';
 import type { Cidr } from '#src/wireguard/tunnel-driver';
 
-const meshHash = (mesh: Said): Uint8Array =>
-  sha256(lengthPrefixed(utf8('kelmesh/1/mesh-prefix'), utf8(mesh)));
-
 /** The mesh's prefix: `fdxx:xxxx:xxxx::/48`. */
 export function meshPrefix(mesh: Said): Cidr {
+  return `${formatIpAddress(meshAddress(mesh))}/48` as Cidr;
+}
+
+/** 16 bytes: the prefix, and zeros behind it. */
+function meshAddress(mesh: Said): Uint8Array {
   const address = new Uint8Array(16);
   address[0] = 0xfd;
-  address.set(meshHash(mesh).subarray(0, 5), 1);
-  return `${formatIpAddress(address)}/48` as Cidr;
+  address.set(sha256(meshPrefixLabel(mesh)).subarray(0, 5), 1);
+  return address;
 }
 
 /** Asked for every member whenever the devices are looked at: two hashes each time would be most of that look. */
@@ -35,21 +38,15 @@ export function overlayAddress(mesh: Said, aid: Aid): string {
 }
 
 function computedAddress(mesh: Said, aid: Aid): string {
-  const address = new Uint8Array(16);
-  address[0] = 0xfd;
-  address.set(meshHash(mesh).subarray(0, 5), 1);
-  address.set(
-    sha256(lengthPrefixed(utf8('kelmesh/1/overlay'), utf8(mesh), utf8(aid))).subarray(0, 10),
-    6,
-  );
+  const address = meshAddress(mesh);
+  address.set(sha256(overlayLabel(mesh, aid)).subarray(0, 10), 6);
   return formatIpAddress(address);
 }
 
 /** Whether an IP address, in any text form, is one of the mesh. */
 export function isOverlayAddress(mesh: Said, address: string): boolean {
   const bytes = parseIpAddress(address);
-  if (bytes?.length !== 16 || bytes[0] !== 0xfd) return false;
-  return equalBytes(bytes.subarray(1, 6), meshHash(mesh).subarray(0, 5));
+  return bytes?.length === 16 && equalBytes(bytes.subarray(0, 6), meshAddress(mesh).subarray(0, 6));
 }
 
 /** The node's address as a host route. */

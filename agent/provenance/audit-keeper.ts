@@ -12,9 +12,9 @@ import {
   type NoteSigner,
   verifierKey,
 } from '#src/audit/note';
-import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import { open, seal } from '#src/crypto/aead';
+import { logKeyAtRest } from '#src/crypto/labels';
 import type { Ed25519 } from '#src/crypto/suite';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
@@ -36,7 +36,6 @@ const RETENTION_SECONDS = 10 * 365 * 24 * 3_600 + 2 * 24 * 3_600;
 const LOG_KEK = 2;
 const LOG_KEY = 'log-key';
 const ANCHORED = 'anchored';
-const AD = utf8('kelmesh/1/log-key-at-rest');
 
 export interface AuditKeeperDeps {
   readonly identity: Identity;
@@ -160,8 +159,11 @@ export class AuditKeeper {
 async function logKeySeed({ identity, table, rng }: AuditKeeperDeps): Promise<Secret> {
   using kek = await identity.storageKey(LOG_KEK);
   const sealed = table.get<string>(LOG_KEY);
-  if (sealed !== undefined) return Secret.take(open(kek, Buffer.from(sealed, 'base64'), AD));
+  if (sealed !== undefined)
+    return Secret.take(open(kek, Buffer.from(sealed, 'base64'), logKeyAtRest));
   const seed = Secret.take(rng.bytes(32));
-  await table.put({ [LOG_KEY]: Buffer.from(seal(kek, seed.expose(), AD, rng)).toString('base64') });
+  await table.put({
+    [LOG_KEY]: Buffer.from(seal(kek, seed.expose(), logKeyAtRest, rng)).toString('base64'),
+  });
   return seed;
 }

@@ -12,11 +12,11 @@
 
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/state/key-state';
-import { equalBytes, uint64be, utf8 } from '#src/bytes';
+import { equalBytes } from '#src/bytes';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
 import { parseDateTime } from '#src/clock';
 import { sha256 } from '#src/crypto/hash';
-import { label } from '#src/crypto/labels';
+import { dossierLabel } from '#src/crypto/labels';
 import { ProvenanceError } from './errors.ts';
 import { asBytes, asInteger, asList, asMap, asText, ShapeError } from './shape.ts';
 
@@ -64,7 +64,7 @@ export function signedBytes({
   establishment,
 }: Omit<DossierSignature, 'signatures'>): Uint8Array {
   const { sn, said } = establishment;
-  return label('dossier', headerDigest, utf8(aid), uint64be(BigInt(sn)), utf8(said));
+  return dossierLabel(headerDigest, aid, sn, said);
 }
 
 export function sectionDigests(sections: DossierParts['sections']): readonly Uint8Array[] {

@@ -9,11 +9,11 @@
  */
 
 import type { Aid, Said } from '#kel/identifiers';
-import { equalBytes, utf8 } from '#src/bytes';
+import { equalBytes } from '#src/bytes';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
 import { parseDateTime } from '#src/clock';
 import { hmacSha256, sha256 } from '#src/crypto/hash';
-import { label } from '#src/crypto/labels';
+import { leafFieldLabel, leafSaltLabel } from '#src/crypto/labels';
 import { ProvenanceError } from './errors.ts';
 import { asBytes, asInteger, asList, asMap, asText } from './shape.ts';
 
@@ -141,7 +141,7 @@ export function sealLeaf<T extends LeafType>(
         `field ${name} of a ${header.type} leaf: expected ${kind}`,
       );
     }
-    const salt = hmacSha256(leafKey, label('leaf-salt', utf8(name)));
+    const salt = hmacSha256(leafKey, leafSaltLabel(name));
     openings.set(name, { salt, value: encodeCbor(value) });
   }
   const commitments = [...openings].map(([name, opening]) =>
@@ -226,7 +226,7 @@ function openedValue(type: LeafType, name: string, opening: Opening): CborValue 
 }
 
 function commitment(type: LeafType, name: string, { salt, value }: Opening): Uint8Array {
-  return sha256(label('leaf-field', utf8(type), utf8(name), salt, value));
+  return sha256(leafFieldLabel(type, name, salt, value));
 }
 
 function fieldsOf(type: LeafType): readonly (readonly [string, Kind])[] {

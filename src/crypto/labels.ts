@@ -4,25 +4,35 @@
  *   label            fields              of what
  *   wireguard        AID, epoch          prf: WireGuard private key (clamped afterwards)
  *   ml-kem-1024      AID, epoch          prf: 64-byte seed of the tunnel's ML-KEM-1024 key pair
- *   kek              n                   prf: key that seals data at rest
+ *   kek              n                   prf: key that seals data at rest (1 agreements, 2 audit log, 3 libp2p)
+ *   libp2p           a kek               hash: seed of the peer key
+ *   agreement-store  head of the value   associated data of a sealed agreement
+ *   log-key-at-rest                      associated data of the sealed audit log key
+ *   pair-transcript                      begins what is hashed to the transcript hash of an agreement
  *   pair                                 HKDF info of the pair agreement: root and confirmation key
  *   contribution     name                which secret a length-prefixed contribution to that HKDF is
  *   chain                                HKDF-Expand(root): chain key of epoch 0
  *   next                                 HKDF-Expand(chain): chain key of the following epoch
  *   psk                                  HKDF-Expand(chain): the epoch's preshared key
- *   pair-initiator   transcript hash     what the initiator of an agreement signs
- *   pair-responder   transcript hash     what the responder signs
+ *   pair-initiator   transcript hash     hash: what the KEL keys of the initiator of an agreement sign
+ *   pair-responder   transcript hash     the same, of the responder
  *   mac-initiator                        HMAC with the confirmation key, by the initiator
  *   mac-responder                        the same, by the responder
  *   custodian-card   the card            what the key of a custodian signs to prove that its maker holds it
+ *   dossier          header digest, AID, sn, SAID   what the exporter of an evidence bundle signs
+ *   leaf-salt        field               HMAC with a leaf's key: salt of the field's commitment
+ *   leaf-field       leaf, field, salt, value   hash: commitment to a field of a leaf
+ *   mesh-prefix      mesh                hash: the mesh's part of overlay addresses
+ *   overlay          mesh, AID           hash: the node's part of its overlay address
  *
  * Encoding: `kelmesh/1/` label, then each field as 4-byte big-endian length and bytes. A label has no byte
  * 0x00 and a length below 2^24 begins with one, so no two (label, fields) give the same string.
+ * `mesh-prefix` and `overlay` have the length of `kelmesh/1/` label before it as well.
  */
 import { concatBytes, lengthPrefixed, uint64be, utf8 } from '#src/bytes';
 import { CryptoError } from './errors.ts';
 
-/** @param purpose lower-case letters, digits and hyphens  @param fields each shorter than 2^24 bytes */
+/** Used through the functions below alone. @param purpose lower-case letters, digits and hyphens  @param fields each shorter than 2^24 bytes */
 export function label(purpose: string, ...fields: readonly Uint8Array[]): Uint8Array {
   if (!/^[a-z0-9-]+$/.test(purpose)) {
     throw new CryptoError(
@@ -56,6 +66,16 @@ export function kekLabel(n: number): Uint8Array {
   return label('kek', counter(n));
 }
 
+/** @param kek 32 bytes  @returns what is hashed to the seed of the peer key: secret */
+export function peerSeedLabel(kek: Uint8Array): Uint8Array {
+  return label('libp2p', kek);
+}
+
+/** @param head what stands in clear before the sealed bytes */
+export function agreementStoreLabel(head: Uint8Array): Uint8Array {
+  return label('agreement-store', head);
+}
+
 export type PairRole = 'initiator' | 'responder';
 
 /** Contributions to a pair agreement, in the order in which they are fed to HKDF. */
@@ -75,7 +95,7 @@ export function pairContributionLabel(name: PairContribution): Uint8Array {
   return label('contribution', utf8(name));
 }
 
-/** @param transcriptHash 32 bytes  @returns what the KEL keys of that side sign */
+/** @param transcriptHash 32 bytes  @returns the KEL keys of that side sign the SHA-256 of it */
 export function pairSignatureLabel(role: PairRole, transcriptHash: Uint8Array): Uint8Array {
   return label(`pair-${role}`, transcriptHash);
 }
@@ -84,6 +104,47 @@ export function pairMacLabel(role: PairRole): Uint8Array {
   return label(`mac-${role}`);
 }
 
+/** @param card CBOR of the card without its proof */
+export function custodianCardLabel(card: Uint8Array): Uint8Array {
+  return label('custodian-card', card);
+}
+
+/** @param headerDigest 32 bytes  @param aid qb64 of the exporter  @param sn  @param said of its establishment event, qb64 */
+export function dossierLabel(
+  headerDigest: Uint8Array,
+  aid: string,
+  sn: number,
+  said: string,
+): Uint8Array {
+  return label('dossier', headerDigest, utf8(aid), counter(sn), utf8(said));
+}
+
+export function leafSaltLabel(field: string): Uint8Array {
+  return label('leaf-salt', utf8(field));
+}
+
+/** @param salt 32 bytes  @param value CBOR */
+export function leafFieldLabel(
+  leaf: string,
+  field: string,
+  salt: Uint8Array,
+  value: Uint8Array,
+): Uint8Array {
+  return label('leaf-field', utf8(leaf), utf8(field), salt, value);
+}
+
+/** @param mesh qb64 */
+export function meshPrefixLabel(mesh: string): Uint8Array {
+  return lengthPrefixed(label('mesh-prefix'), utf8(mesh));
+}
+
+/** @param mesh qb64  @param aid qb64 of the node */
+export function overlayLabel(mesh: string, aid: string): Uint8Array {
+  return lengthPrefixed(label('overlay'), utf8(mesh), utf8(aid));
+}
+
+export const logKeyAtRest = label('log-key-at-rest');
+export const pairTranscript = label('pair-transcript');
 export const pairInfo = label('pair');
 export const chainStart = label('chain');
 export const chainNext = label('next');

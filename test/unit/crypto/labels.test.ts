@@ -2,16 +2,26 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import {
+  agreementStoreLabel,
   chainNext,
   chainPsk,
   chainStart,
+  custodianCardLabel,
+  dossierLabel,
   kekLabel,
   label,
+  leafFieldLabel,
+  leafSaltLabel,
+  logKeyAtRest,
+  meshPrefixLabel,
   mlKemLabel,
+  overlayLabel,
   pairContributionLabel,
   pairInfo,
   pairMacLabel,
   pairSignatureLabel,
+  pairTranscript,
+  peerSeedLabel,
   wireguardLabel,
 } from '#src/crypto/labels';
 
@@ -29,6 +39,17 @@ describe('label', () => {
       `${Buffer.from('kelmesh/1/wireguard').toString('hex')}00000004${Buffer.from('EAbc').toString('hex')}000000080000000000000102`,
     );
     assert.equal(Buffer.from(chainNext).toString(), 'kelmesh/1/next');
+  });
+
+  it('has the length of the purpose too in an overlay address', () => {
+    assert.equal(
+      Buffer.from(overlayLabel('M', 'A')).toString('latin1'),
+      '\0\0\0\x11kelmesh/1/overlay\0\0\0\x01M\0\0\0\x01A',
+    );
+    assert.equal(
+      Buffer.from(meshPrefixLabel('M')).toString('latin1'),
+      '\0\0\0\x15kelmesh/1/mesh-prefix\0\0\0\x01M',
+    );
   });
 
   it('no two different (purpose, fields) give the same bytes', () => {
@@ -57,6 +78,16 @@ describe('label', () => {
       pairSignatureLabel('responder', hash),
       pairMacLabel('initiator'),
       pairMacLabel('responder'),
+      pairTranscript,
+      peerSeedLabel(hash),
+      agreementStoreLabel(hash),
+      logKeyAtRest,
+      custodianCardLabel(hash),
+      dossierLabel(hash, 'E', 0, 'E'),
+      leafSaltLabel('E'),
+      leafFieldLabel('E', 'E', hash, hash),
+      meshPrefixLabel('E'),
+      overlayLabel('E', 'E'),
     ].map((bytes) => Buffer.from(bytes).toString('hex'));
     assert.equal(new Set(all).size, all.length);
   });
