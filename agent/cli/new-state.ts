@@ -5,7 +5,7 @@ import type { Secret } from '#src/secret';
 import { composeLocal, createKeyStore, hasState, systemRng } from '../compose.ts';
 import { type Config, parseConfig, readConfig } from '../config/config.ts';
 import { ConfigError } from '../config/errors.ts';
-import { askSecret, readSecretFile } from '../config/secrets.ts';
+import { askNewSecret, readSecretFile } from '../config/secrets.ts';
 import type { LocalDrivers } from '../drivers.ts';
 import { IdentityError } from '../identity/errors.ts';
 import { type Invocation, type Option, optionText } from './command.ts';
@@ -139,9 +139,5 @@ async function newSecret(config: Config, invocation: Invocation, made: Made): Pr
     made.file(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, 0o600);
   }
   if (file !== undefined) return readSecretFile(file);
-  const secret = await askSecret('new passphrase or PIN', io.stdin, io.stderr);
-  using again = await askSecret('the same again', io.stdin, io.stderr);
-  if (secret.length === 0 || !secret.equals(again))
-    throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
-  return secret;
+  return askNewSecret('new passphrase or PIN', io.stdin, io.stderr);
 }

@@ -51,6 +51,19 @@ function readFirstLine(file: number, path: string): Secret {
   }
 }
 
+/** Asks for a new one twice. Throws CONFIG_SECRET_MISSING, also when the two differ. */
+export async function askNewSecret(
+  prompt: string,
+  input: ReadStream,
+  output: NodeJS.WritableStream,
+): Promise<Secret> {
+  const secret = await askSecret(prompt, input, output);
+  using again = await askSecret('the same again', input, output);
+  if (secret.length > 0 && secret.equals(again)) return secret;
+  secret[Symbol.dispose]();
+  throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
+}
+
 /** Asks on the terminal without echo. Throws CONFIG_SECRET_MISSING when there is none. */
 export async function askSecret(
   prompt: string,
