@@ -21,9 +21,7 @@ const thresholdOption: Option = {
 export const witnessShow: Command = {
   name: 'witness show',
   summary: 'this agent as a witness of others: its witness AID, and what it has refused',
-  async run(invocation) {
-    return showOwn(invocation, await ask(invocation, 'witness.show', {}, { atRest: true }));
-  },
+  run: (invocation) => showOwn(invocation, 'witness.show'),
 };
 
 export const witnessList: Command = {
@@ -43,12 +41,7 @@ here or elsewhere, before enough witnesses have receipted it. Name all at once: 
   minPositionals: 1,
   maxPositionals: 64,
   options: { threshold: thresholdOption },
-  async run(invocation) {
-    return showList(
-      invocation,
-      await ask(invocation, 'witness.add', changeArgs(invocation), { atRest: false }),
-    );
-  },
+  run: (invocation) => change(invocation, 'witness.add'),
 };
 
 export const witnessCut: Command = {
@@ -60,12 +53,7 @@ export const witnessCut: Command = {
   minPositionals: 1,
   maxPositionals: 64,
   options: { threshold: thresholdOption },
-  async run(invocation) {
-    return showList(
-      invocation,
-      await ask(invocation, 'witness.cut', changeArgs(invocation), { atRest: false }),
-    );
-  },
+  run: (invocation) => change(invocation, 'witness.cut'),
 };
 
 export const witnessAllow: Command = {
@@ -73,10 +61,8 @@ export const witnessAllow: Command = {
   usage: 'AID',
   summary: 'receipt events of an AID that is no member of the mesh too',
   minPositionals: 1,
-  async run(invocation) {
-    const aid = invocation.positionals[0] ?? '';
-    return showOwn(invocation, await ask(invocation, 'witness.allow', { aid }, { atRest: true }));
-  },
+  run: (invocation) =>
+    showOwn(invocation, 'witness.allow', { aid: invocation.positionals[0] ?? '' }),
 };
 
 export const witnessDeny: Command = {
@@ -84,10 +70,8 @@ export const witnessDeny: Command = {
   usage: 'AID',
   summary: 'take back `witness allow`',
   minPositionals: 1,
-  async run(invocation) {
-    const aid = invocation.positionals[0] ?? '';
-    return showOwn(invocation, await ask(invocation, 'witness.deny', { aid }, { atRest: true }));
-  },
+  run: (invocation) =>
+    showOwn(invocation, 'witness.deny', { aid: invocation.positionals[0] ?? '' }),
 };
 
 /** Rows for people: who, how far, and why not further. */
@@ -103,6 +87,11 @@ export function witnessTable(witnesses: readonly OwnWitness[]): string {
       reason ?? '',
     ]),
   ]);
+}
+
+async function change(invocation: Invocation, verb: string): Promise<number> {
+  const result = await ask(invocation, verb, changeArgs(invocation), { atRest: false });
+  return showList(invocation, result);
 }
 
 function changeArgs(invocation: Invocation): JsonObject {
@@ -134,7 +123,12 @@ function showList(invocation: Invocation, result: JsonObject): number {
   return exitCodes.ok;
 }
 
-function showOwn(invocation: Invocation, result: JsonObject): number {
+async function showOwn(
+  invocation: Invocation,
+  verb: string,
+  args: JsonObject = {},
+): Promise<number> {
+  const result = await ask(invocation, verb, args, { atRest: true });
   if (invocation.json) {
     printJson(invocation.io, result);
     return exitCodes.ok;
