@@ -6,7 +6,7 @@ import { PassThrough } from 'node:stream';
 import type { ReadStream } from 'node:tty';
 import { format, inspect } from 'node:util';
 import { after, before, describe, it } from 'mocha';
-import { askSecret, readSecretFile } from '#agent/config/secrets';
+import { askNewSecret, askSecret, readSecretFile } from '#agent/config/secrets';
 import { Secret } from '#src/secret';
 
 const textOf = (secret: Secret) => Buffer.from(secret.expose()).toString();
@@ -103,6 +103,24 @@ describe('secret from the terminal', () => {
 
   it('takes back what was deleted', async () => {
     assert.equal((await ask('\x7fabX\x7fc\x08d\n')).secret, 'abd');
+  });
+
+  it('asks for a new one twice', async () => {
+    const twice = async (...lines: readonly string[]) => {
+      const input = new Terminal();
+      const output = new PassThrough();
+      const left = [...lines];
+      output.on('data', (shown) => {
+        if (!String(shown).endsWith(': ')) return;
+        const line = left.shift();
+        if (line === undefined) input.end();
+        else input.write(`${line}\r`);
+      });
+      return textOf(await askNewSecret('New', input as unknown as ReadStream, output));
+    };
+    assert.equal(await twice('correct', 'correct'), 'correct');
+    await assert.rejects(twice('correct', 'corect'), { code: 'CONFIG_SECRET_MISSING' });
+    await assert.rejects(twice('correct'), { code: 'CONFIG_SECRET_MISSING' });
   });
 
   it('ends without a secret when interrupted, closed, without a letter or without a terminal', async () => {
