@@ -116,8 +116,7 @@ export class TunnelProofs {
   async #proveOnce(aid: Aid): Promise<boolean> {
     const { membership, identity, overlay, table, clock } = this.#deps;
     const mesh = membership.mesh;
-    const status = await this.#statement.statusOf(aid);
-    const { view, agreed } = status ?? {};
+    const { view, agreed } = this.#statement.inUse(aid);
     if (mesh === undefined || view === undefined || agreed === undefined) return true;
     const key = `undelivered.${aid}`;
     const undelivered = table.get<Undelivered>(key);
@@ -153,12 +152,12 @@ export class TunnelProofs {
     const own = await this.#statement.offer(aid);
     await messages.send(own);
     const theirs = await messages.expect('offer');
-    await this.#statement.checkEnd(theirs.end, aid);
+    this.#statement.checkEnd(theirs.end, aid);
     const { bytes } = buildRecord('tup', {
       aid: identity.aid,
       salt: rng.bytes(16),
       dt: formatDateTime(clock.now()),
-      fields: await this.#statement.fields(aid, own, theirs),
+      fields: this.#statement.fields(aid, own, theirs),
     });
     const signer = await identity.signerGroup(bytes);
     await messages.send({ kind: 'sign', record: bytes, signatures: signer.signatures });
@@ -202,7 +201,7 @@ export class TunnelProofs {
     const { identity } = this.#deps;
     if (identity.aid < aid)
       throw new ProofError('PROOF_BAD_MESSAGE', 'the higher AID does not begin');
-    await this.#statement.checkEnd(theirs.end, aid);
+    this.#statement.checkEnd(theirs.end, aid);
     const own = await this.#statement.offer(aid);
     await messages.send(own);
     const asked = await messages.expect('sign');
@@ -212,7 +211,7 @@ export class TunnelProofs {
         { aid: identity.aid, sn: own.end.s, said: own.end.d, signatures: [UNSIGNED] },
       ]),
     );
-    await this.#statement.checkRecord(record as TupRecord, aid, theirs, own);
+    this.#statement.checkRecord(record as TupRecord, aid, theirs, own);
     const signer = await identity.signerGroup(asked.record);
     await messages.send({ kind: 'sign', record: asked.record, signatures: signer.signatures });
   }

@@ -11,8 +11,8 @@ import type { Rng } from '#src/rng';
 import type { Identity } from '../identity/identity.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { AuditKeeper } from '../provenance/audit-keeper.ts';
-import type { PairKeys } from '../tunnel/pair-keys.ts';
-import type { TunnelStatus } from '../tunnel/tunnels.ts';
+import type { Agreed, PairKeys } from '../tunnel/pair-keys.ts';
+import type { Tunnels } from '../tunnel/tunnels.ts';
 import { ProofError } from './errors.ts';
 import type { Offer } from './messages.ts';
 
@@ -25,7 +25,7 @@ export interface TunnelStatementDeps {
   readonly kel: KelStore;
   readonly keeper: AuditKeeper;
   readonly pairKeys: PairKeys;
-  readonly tunnels: () => Promise<readonly TunnelStatus[]>;
+  readonly tunnels: Pick<Tunnels, 'activeView' | 'status'>;
   readonly verifySignature: VerifySignature;
   readonly rng: Rng;
 }
@@ -39,8 +39,8 @@ export class TunnelStatement {
 
   /** The own end of the tunnel, as device, log and audit log show it now. Throws PROOF_MISMATCH before a handshake. */
   async offer(aid: Aid): Promise<Offer> {
-    const { identity, keeper, rng } = this.#deps;
-    const status = await this.statusOf(aid);
+    const { identity, keeper, rng, tunnels } = this.#deps;
+    const status = (await tunnels.status()).find((one) => one.aid === aid);
     if (status?.view === undefined || (status.peer?.lastHandshake ?? 0) === 0)
       throw new ProofError('PROOF_MISMATCH', 'the own device has seen no handshake yet');
     const { establishment } = identity.state;
@@ -60,9 +60,9 @@ export class TunnelStatement {
   }
 
   /** What the other end says of itself agrees with its log and with the own device. */
-  async checkEnd(end: TunnelEndFields, aid: Aid): Promise<void> {
+  checkEnd(end: TunnelEndFields, aid: Aid): void {
     const state = this.#deps.kel.state(aid);
-    const view = (await this.statusOf(aid))?.view;
+    const { view } = this.inUse(aid);
     if (end.i !== aid || end.s !== state?.establishment.sn || end.d !== state.establishment.said) {
       throw new ProofError(
         'PROOF_MISMATCH',
@@ -77,12 +77,10 @@ export class TunnelStatement {
   }
 
   /** What both ends sign. @param a the offer of the lower AID */
-  async fields(aid: Aid, a: Offer, b: Offer): Promise<TunnelProofFields> {
+  fields(aid: Aid, a: Offer, b: Offer): TunnelProofFields {
     const { membership, pairKeys } = this.#deps;
-    const status = await this.statusOf(aid);
     const { charter } = membership;
-    const view = status?.view;
-    const agreed = view === undefined ? undefined : pairKeys.agreed(aid, view);
+    const { view, agreed } = this.inUse(aid);
     if (charter === undefined || view === undefined || agreed === undefined)
       throw new ProofError('PROOF_MISMATCH', 'the tunnel has gone meanwhile');
     return {
@@ -100,8 +98,8 @@ export class TunnelStatement {
   }
 
   /** Every field that this end can know is compared; the rest is the other end's own claim. */
-  async checkRecord(record: TupRecord, aid: Aid, theirs: Offer, own: Offer): Promise<void> {
-    const expected = await this.fields(aid, theirs, own);
+  checkRecord(record: TupRecord, aid: Aid, theirs: Offer, own: Offer): void {
+    const expected = this.fields(aid, theirs, own);
     const wrong = [
       record.t !== 'tup' && 'type',
       !sameEnd(record.a, expected.a) && 'a',
@@ -133,8 +131,15 @@ export class TunnelStatement {
     return verified as Verified<TupRecord>;
   }
 
-  async statusOf(aid: Aid): Promise<TunnelStatus | undefined> {
-    return (await this.#deps.tunnels()).find((status) => status.aid === aid);
+  /** The keys and the agreement of the tunnel to a member in good standing; no device is asked. */
+  inUse(aid: Aid): {
+    readonly view?: ReturnType<Tunnels['activeView']>;
+    readonly agreed?: Agreed | undefined;
+  } {
+    const { membership, pairKeys, tunnels } = this.#deps;
+    if (!membership.others().some((member) => member.aid === aid)) return {};
+    const view = tunnels.activeView(aid);
+    return { view, agreed: view && pairKeys.agreed(aid, view) };
   }
 }
 

@@ -134,7 +134,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     keeper,
     pairKeys: agreements,
     overlay: drivers.overlay,
-    tunnels: () => tunnels.status(),
+    tunnels,
     verifySignature,
     clock,
     rng,
