@@ -4,17 +4,24 @@ import { concatBytes, uint32be } from '#src/bytes';
 import { ProofError } from './errors.ts';
 import { MAX_OVERLAY_MESSAGE, type Overlay, type OverlayStream } from './overlay.ts';
 
-/** Connections at a time, and how long each may stay silent. */
-const MAX_CONNECTIONS = 64;
-const IDLE_MS = 15_000;
-const CONNECT_MS = 5_000;
+interface Limits {
+  /** That are answered at a time. */
+  readonly connections: number;
+  /** How long each may stay silent. */
+  readonly idleMs: number;
+  readonly connectMs: number;
+}
+
+const LIMITS: Limits = { connections: 64, idleMs: 15_000, connectMs: 5_000 };
 
 export class TcpOverlay implements Overlay {
   readonly #port: number;
+  readonly #limits: Limits;
 
   /** @param port the same at every node of a mesh, 1 to 65,535 */
-  constructor(port: number) {
+  constructor(port: number, limits: Partial<Limits> = {}) {
     this.#port = port;
+    this.#limits = { ...LIMITS, ...limits };
   }
 
   async listen(
@@ -25,10 +32,10 @@ export class TcpOverlay implements Overlay {
     const server = createServer((socket) => {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
-      const stream = new TcpOverlayStream(socket);
+      const stream = new TcpOverlayStream(socket, this.#limits.idleMs);
       handler(stream).catch(() => socket.destroy());
     });
-    server.maxConnections = MAX_CONNECTIONS;
+    server.maxConnections = this.#limits.connections;
     await listening(server, address, this.#port);
     return {
       [Symbol.asyncDispose]: async () => {
@@ -40,12 +47,13 @@ export class TcpOverlay implements Overlay {
 
   async connect(from: string, to: string): Promise<OverlayStream> {
     const socket = netConnect({ host: to, port: this.#port, localAddress: from });
-    socket.setTimeout(CONNECT_MS);
+    const { connectMs, idleMs } = this.#limits;
+    socket.setTimeout(connectMs);
     try {
       await new Promise<void>((resolve, reject) => {
         socket.once('connect', resolve);
         socket.once('error', reject);
-        socket.once('timeout', () => reject(new Error(`no connection within ${CONNECT_MS} ms`)));
+        socket.once('timeout', () => reject(new Error(`no connection within ${connectMs} ms`)));
       });
     } catch (error) {
       socket.destroy();
@@ -55,7 +63,7 @@ export class TcpOverlay implements Overlay {
         { cause: error },
       );
     }
-    return new TcpOverlayStream(socket);
+    return new TcpOverlayStream(socket, idleMs);
   }
 }
 
@@ -75,10 +83,10 @@ class TcpOverlayStream implements OverlayStream {
   #buffer: Uint8Array = new Uint8Array(0);
   readonly #chunks: AsyncIterator<Uint8Array>;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, idleMs: number) {
     this.#socket = socket;
     this.remote = socket.remoteAddress ?? '';
-    socket.setTimeout(IDLE_MS, () => socket.destroy());
+    socket.setTimeout(idleMs, () => socket.destroy());
     socket.on('error', () => socket.destroy());
     this.#chunks = socket[Symbol.asyncIterator]();
   }
