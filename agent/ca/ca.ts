@@ -4,27 +4,30 @@
  * Nothing here derives from the key event log, the key store or the tunnels. Key pairs come from the system's
  * generator, because WebCrypto takes no other; `rng` gives salts, nonces and serial numbers.
  */
-import type { webcrypto } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import type { AtomicFileSteps } from '#src/keystore/atomic-file';
 import { defaultPassphraseCost } from '#src/keystore/sealed-file';
 import type { PassphraseCost } from '#src/keystore/sealed-file-format';
-import { type CaCertificate, parseCaBundle } from '#src/mtls/ca-certificate';
-import { createCaCertificate, type Issuer } from '#src/mtls/certificate';
+import type { CaCertificate } from '#src/mtls/ca-certificate';
+import { createCaCertificate } from '#src/mtls/certificate';
 import { parseDnsName } from '#src/mtls/dns-name';
-import {
-  exportPrivateKey,
-  generateKeyPair,
-  importPrivateKey,
-  type KeyAlgorithm,
-} from '#src/mtls/key-algorithm';
+import { exportPrivateKey, generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
 import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
+import { MAX_CA_FILE_LENGTH, type RetiredGeneration } from './ca-file.ts';
 import { CaError } from './errors.ts';
 import { caCertificateFile, caFile, readBounded, withLock, writeFileSafely } from './files.ts';
-import { type CaFile, MAX_CA_FILE_LENGTH, parseCaFile, sealCa, unsealCa } from './sealed-ca.ts';
+import {
+  type CaGeneration,
+  type CaState,
+  generationsOf,
+  onlyCertificate,
+  stateOf,
+} from './generation.ts';
+import { readCa } from './open-ca.ts';
+import { newCost, passphraseKey, sealCa } from './sealed-ca.ts';
 
 export interface CaOptions {
   /** Its own directory, made with mode 0700 when missing. */
@@ -80,53 +83,59 @@ export async function initCa(options: CaOptions): Promise<CaCertificate> {
       algorithm,
       keys,
     );
+    const made = onlyCertificate(certificate);
     using pkcs8 = await exportPrivateKey(keys.privateKey);
-    const cost = options.cost ?? defaultPassphraseCost;
-    const bytes = await sealCa(
-      { cost, algorithm, certificate },
-      pkcs8,
-      options.passphrase,
-      options.rng,
-    );
+    const cost = newCost(options.cost ?? defaultPassphraseCost, options.rng);
+    using key = await passphraseKey(options.passphrase, cost);
+    const first = {
+      number: 1,
+      algorithm,
+      preparedAt: now,
+      activatedAt: now,
+      issuedUntil: 0,
+      certificate,
+      cross: '',
+    };
+    const content = { ...cost, issuing: 0, generations: [first], retired: [] };
+    const bytes = sealCa(content, [pkcs8], key, options.rng);
     await writeFileSafely(caFile(dir), bytes, options.steps);
     await writeFileSafely(caCertificateFile(dir), utf8(certificate), options.steps);
-    return onlyCertificate(certificate);
+    return made;
   });
 }
 
-/** What the CA says about itself; needs no passphrase. @throws CA_NOT_FOUND, CA_CORRUPT, CA_IO */
+/** The generation that issues; needs no passphrase. @throws CA_NOT_FOUND, CA_CORRUPT, CA_IO */
 export async function describeCa(dir: string): Promise<CaCertificate> {
-  return onlyCertificate((await readCa(dir)).certificate);
+  const { generations, issuing } = await readCa(dir);
+  const { certificate, cross } = generations[issuing] as (typeof generations)[number];
+  return onlyCertificate(certificate + cross);
 }
 
-/** The CA certificate to hand to others, PEM; they compare the fingerprint by another way. @throws as {@link describeCa} */
-export async function exportBundle(dir: string): Promise<string> {
-  return (await readCa(dir)).certificate;
+export interface CaDescription {
+  readonly state: CaState;
+  /** The older first. */
+  readonly generations: readonly CaGeneration[];
+  readonly retired: readonly RetiredGeneration[];
 }
 
-/** The CA with its key in memory. @throws CA_NOT_FOUND, CA_CORRUPT, CA_WRONG_PASSPHRASE, CA_IO */
-export async function openCa(
-  dir: string,
-  passphrase: Secret,
-): Promise<Issuer & { readonly ca: CaCertificate }> {
+/** All generations, and the receipts of those that are gone; needs no passphrase. @throws as {@link describeCa} */
+export async function describeGenerations(dir: string): Promise<CaDescription> {
   const file = await readCa(dir);
-  using pkcs8 = await unsealCa(file, passphrase);
-  let privateKey: webcrypto.CryptoKey;
-  try {
-    privateKey = importPrivateKey(file.algorithm, pkcs8.expose());
-  } catch (cause) {
-    throw new CaError(
-      'CA_CORRUPT',
-      `${caFile(dir)}: its key is not of algorithm ${file.algorithm}`,
-      { cause },
-    );
-  }
-  return {
-    certificate: file.certificate,
-    algorithm: file.algorithm,
-    privateKey,
-    ca: onlyCertificate(file.certificate),
-  };
+  return { state: stateOf(file), generations: generationsOf(file), retired: file.retired };
+}
+
+/**
+ * What to hand to others, PEM: CA certificates, the older first, then cross certificates. They compare the fingerprint by
+ * another way, unless they trust a former generation: then the cross certificate speaks for the next.
+ * In this order the text serves as a CA file of OpenSSL too, which takes the first certificate that fits.
+ * @throws as {@link describeCa}
+ */
+export async function exportBundle(dir: string, clock: Clock): Promise<string> {
+  const generations = generationsOf(await readCa(dir));
+  const now = clock.now();
+  const anchors = generations.filter(({ role, ca }) => role === 'current' || now < ca.notAfter);
+  const crosses = anchors.flatMap(({ ca }) => ca.crosses).filter(({ notAfter }) => now < notAfter);
+  return [...anchors.map(({ ca }) => ca), ...crosses].map(({ pem }) => pem).join('');
 }
 
 /** 126 random bits, positive and of full length in DER: 32 hex digits. */
@@ -179,17 +188,4 @@ function defaultDomain(name: string): string {
     .slice(0, 63)
     .replace(/-+$/, '');
   return `${label}.kelmesh.internal`;
-}
-
-async function readCa(dir: string): Promise<CaFile> {
-  const bytes = await readBounded(caFile(dir), MAX_CA_FILE_LENGTH);
-  if (bytes === undefined) throw new CaError('CA_NOT_FOUND', `${dir}: there is no CA`);
-  return parseCaFile(bytes);
-}
-
-function onlyCertificate(pem: string): CaCertificate {
-  const [certificate] = parseCaBundle(pem);
-  if (certificate === undefined)
-    throw new CaError('CA_CORRUPT', 'CA file: it holds no certificate');
-  return certificate;
 }

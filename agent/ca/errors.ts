@@ -7,13 +7,19 @@ export const caErrors = {
     'Enter the passphrase that this CA was made with; without it, make a new CA and hand out its certificate',
   CA_CORRUPT: 'Restore the file from a backup: it is cut or damaged',
   CA_EXPIRED:
-    'Make a new CA in another directory, and have its certificate trusted before you use it',
+    'Make a fresh CA with `kelmesh rotate ca --now`, and have it trusted by its fingerprint; next time rotate before it runs out',
+  CA_NO_STEP:
+    'See where the rotation stands with `kelmesh ca list`, and what is due with `kelmesh rotate ca --plan`',
+  CA_NOT_DUE:
+    'Wait until then, or add `--now` when the old key was stolen: whatever it issued is refused from then on',
   CA_LOCKED: 'Wait until the other command on this directory has ended, then try again',
   CA_BAD_INPUT: 'Correct the named value; `kelmesh ca --help` lists what is allowed',
   CA_NOT_PERMITTED:
     'Choose a name below the domain of this CA, or an address in its ranges: they were fixed when it was made',
   CA_OVERLAP:
-    'Ask both owners for CAs with domains of their own: two CAs for one domain could each speak for the other',
+    'Two CAs for one domain could each speak for the other: ask the owner for its present `kelmesh ca export`, and when its CA was replaced at once compare the fingerprint by another way, then `kelmesh ca trust FILE --fingerprint SHA256`',
+  CA_WRONG_FINGERPRINT:
+    'Do not trust the file: ask the owner for the fingerprint and the file again, each by another way',
   CA_TRUST_EXPIRED: 'Ask the other side for its present CA certificate',
   CA_NO_SUCH_CERTIFICATE:
     'List what is there with `kelmesh ca list`, or issue it with `kelmesh ca issue`',

@@ -9,6 +9,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
+import type { AtomicFileSteps } from '#src/keystore/atomic-file';
 import { type CaCertificate, fingerprintOf } from '#src/mtls/ca-certificate';
 import { createLeafCertificate, requestedKey } from '#src/mtls/certificate';
 import type { MtlsIdentity } from '#src/mtls/context';
@@ -16,16 +17,11 @@ import { type DnsName, isWithin, parseDnsName } from '#src/mtls/dns-name';
 import { algorithmOf, generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
-import { BACKDATE, checkDays, coversAddress, newSerial, openCa } from './ca.ts';
+import { BACKDATE, checkDays, coversAddress, newSerial } from './ca.ts';
 import { CaError } from './errors.ts';
-import {
-  io,
-  issuedDirectory,
-  listDirectory,
-  readBounded,
-  withLock,
-  writeFileSafely,
-} from './files.ts';
+import { io, issuedDirectory, listDirectory, readBounded, writeFileSafely } from './files.ts';
+import { onlyCertificate } from './generation.ts';
+import { issuerOf, MAX_LEAF_LIFE, type OpenCa, withOpenCa } from './open-ca.ts';
 import { readTrust } from './trust.ts';
 
 export interface IssueOptions {
@@ -45,6 +41,7 @@ export interface IssueOptions {
   readonly csr?: string;
   readonly clock: Clock;
   readonly rng: Rng;
+  readonly steps?: AtomicFileSteps;
 }
 
 export interface IssuedCertificate {
@@ -59,22 +56,27 @@ export interface IssuedCertificate {
   readonly fingerprint: string;
   readonly notBefore: number;
   readonly notAfter: number;
-  /** Leaf, then CA. */
+  /** Leaf, then CA; after a rotation the cross certificate in its place, while it is valid. */
   readonly chainFile: string;
   /** PKCS#8, mode 0600; undefined after a certificate request. */
   readonly keyFile: string | undefined;
 }
 
 const DAY = 86_400_000;
-const MAX_DAYS = 30;
+const MAX_DAYS = MAX_LEAF_LIFE / DAY;
 const MAX_FILE_LENGTH = 64 * 1024;
 
 /** @throws CA_NOT_FOUND, CA_WRONG_PASSPHRASE, CA_EXPIRED, CA_BAD_INPUT, CA_NOT_PERMITTED, CA_CORRUPT, CA_LOCKED, CA_IO, MTLS_BAD_NAME, MTLS_BAD_CERTIFICATE */
 export async function issueCertificate(options: IssueOptions): Promise<IssuedCertificate> {
+  checkDays(options.days ?? 1, MAX_DAYS);
+  return withOpenCa(options, (ca) => issueFrom(ca, options));
+}
+
+async function issueFrom(open: OpenCa, options: IssueOptions): Promise<IssuedCertificate> {
   const { dir, ips = [], days = 1, alternativeNames = [] } = options;
-  checkDays(days, MAX_DAYS);
-  const issuer = await openCa(dir, options.passphrase);
-  const { ca } = issuer;
+  const generation = open.issuing;
+  const ca = onlyCertificate(generation.certificate + generation.cross);
+  const issuer = issuerOf(generation);
   const now = options.clock.now();
   if (now < ca.notBefore || now >= ca.notAfter) {
     throw new CaError(
@@ -98,9 +100,11 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
     notAfter: Math.min(wholeSeconds(now + days * DAY), ca.notAfter),
   };
   const leaf = await createLeafCertificate({ ...profile, publicKey }, issuer);
+  // Known before anyone can hold the certificate: the generation is not retired before it has run out.
+  await noteIssued(open, profile.notAfter);
   const directory = issuedDirectory(dir, name);
   using key = privateKey;
-  await withLock(dir, () => store(directory, profile.serial, leaf + issuer.certificate, key));
+  await store(directory, profile.serial, leaf + issuerChain(ca, now), key, options.steps);
   const current = join(directory, 'current');
   return {
     name,
@@ -114,6 +118,24 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
     chainFile: join(current, 'chain.pem'),
     keyFile: key === undefined ? undefined : join(current, 'key.pem'),
   };
+}
+
+async function noteIssued(open: OpenCa, notAfter: number): Promise<void> {
+  const { content, issuing } = open;
+  if (notAfter <= issuing.issuedUntil) return open.writeCertificates();
+  const generations = content.generations.map((each) =>
+    each === issuing ? { ...each, issuedUntil: notAfter } : each,
+  );
+  await open.write({ ...content, generations });
+}
+
+/**
+ * What follows the leaf. The cross certificate takes those along who trust the former CA alone; then without the CA's own
+ * certificate, which whoever trusts it has, and at which OpenSSL would stop looking for the way to the former one.
+ */
+function issuerChain(ca: CaCertificate, now: number): string {
+  const cross = ca.crosses.find(({ notAfter }) => now < notAfter);
+  return cross === undefined ? ca.pem : cross.pem;
 }
 
 /** What a service on this host needs to serve or to call: its present certificate and key, and whom this CA trusts. @throws CA_NO_SUCH_CERTIFICATE, CA_NOT_FOUND, CA_CORRUPT, CA_IO */
@@ -184,12 +206,13 @@ async function store(
   serial: string,
   chain: string,
   key: Secret | undefined,
+  steps: AtomicFileSteps | undefined,
 ): Promise<void> {
   const generation = join(directory, serial);
   const link = join(directory, 'current');
   await io(generation, () => mkdir(generation, { recursive: true, mode: 0o700 }));
-  await writeFileSafely(join(generation, 'chain.pem'), utf8(chain));
-  if (key !== undefined) await writeFileSafely(join(generation, 'key.pem'), key.expose());
+  await writeFileSafely(join(generation, 'chain.pem'), utf8(chain), steps);
+  if (key !== undefined) await writeFileSafely(join(generation, 'key.pem'), key.expose(), steps);
   await io(link, async () => {
     const previous = await readlink(link).catch(() => undefined);
     await rm(`${link}.tmp`, { force: true });

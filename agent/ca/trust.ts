@@ -3,9 +3,9 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
+import { type AtomicFileSteps, atomicFileSteps } from '#src/keystore/atomic-file';
 import { type CaCertificate, parseCaBundle } from '#src/mtls/ca-certificate';
-import { isWithin } from '#src/mtls/dns-name';
-import { describeCa } from './ca.ts';
+import { describeGenerations } from './ca.ts';
 import { CaError } from './errors.ts';
 import {
   io,
@@ -15,56 +15,87 @@ import {
   withLock,
   writeFileSafely,
 } from './files.ts';
+import { planImport, type TrustChange } from './trust-change.ts';
 
 export interface ImportOptions {
   readonly dir: string;
   /** PEM, as from `kelmesh ca export`. */
   readonly bundle: string;
+  /**
+   * SHA-256 of a CA in the bundle, 64 hex digits, that a person has from its owner by another way: this CA takes the place of
+   * those that were trusted for its domain, without any proof of theirs.
+   */
+  readonly fingerprint?: string;
   readonly clock: Clock;
+  readonly steps?: AtomicFileSteps;
 }
 
-const MAX_FILE_LENGTH = 64 * 1024;
+const MAX_FILE_LENGTH = 128 * 1024;
 
 /**
  * Trusts the CAs of a bundle, all or none. Taking in the same again changes nothing.
- * @returns what was taken in  @throws MTLS_BAD_CERTIFICATE, MTLS_UNCONSTRAINED, CA_OVERLAP, CA_TRUST_EXPIRED, CA_NOT_FOUND, CA_LOCKED, CA_IO
+ * @returns what was taken in, and what is not trusted any more: those that have expired, and those whose successor came
+ * without them
+ * @throws MTLS_BAD_CERTIFICATE, MTLS_UNCONSTRAINED, CA_OVERLAP, CA_WRONG_FINGERPRINT, CA_TRUST_EXPIRED, CA_NOT_FOUND, CA_LOCKED, CA_IO
  */
-export async function importBundle({
-  dir,
-  bundle,
-  clock,
-}: ImportOptions): Promise<readonly CaCertificate[]> {
+export async function importBundle(options: ImportOptions): Promise<TrustChange> {
+  const { dir, bundle, fingerprint, clock } = options;
   const offered = parseCaBundle(bundle);
-  const folder = trustDirectory(dir);
   return withLock(dir, async () => {
-    const trusted = [...(await readTrust(dir))];
-    const fresh: CaCertificate[] = [];
-    for (const ca of offered) {
-      if (trusted.some(({ fingerprint }) => fingerprint === ca.fingerprint)) continue;
-      if (ca.notAfter <= clock.now()) {
-        throw new CaError(
-          'CA_TRUST_EXPIRED',
-          `CA ${ca.name}: valid until ${new Date(ca.notAfter).toISOString()}`,
-        );
-      }
-      refuseOverlap(ca, trusted);
-      trusted.push(ca);
-      fresh.push(ca);
-    }
-    await io(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
-    for (const ca of fresh) await writeFileSafely(fileOf(dir, ca.fingerprint), utf8(ca.pem));
-    return fresh;
+    const own = await readOwn(dir);
+    const others = await readOthers(dir);
+    const change = planImport({ own, others, offered, fingerprint, now: clock.now() });
+    // What a person has ended ends first. Otherwise the proof of succession is on disk before the old CA goes.
+    if (fingerprint !== undefined) await remove(options, change.ended);
+    await add(options, change.taken);
+    if (fingerprint === undefined) await remove(options, change.ended);
+    return change;
+  });
+}
+
+async function add({ dir, steps }: ImportOptions, taken: readonly CaCertificate[]): Promise<void> {
+  const folder = trustDirectory(dir);
+  await io(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
+  for (const { fingerprint, pem, crosses } of taken) {
+    const text = [pem, ...crosses.map((cross) => cross.pem)].join('');
+    await writeFileSafely(fileOf(dir, fingerprint), utf8(text), steps);
+  }
+}
+
+async function remove(
+  { dir, steps = atomicFileSteps }: Pick<ImportOptions, 'dir' | 'steps'>,
+  ended: readonly CaCertificate[],
+): Promise<void> {
+  if (ended.length === 0) return;
+  const folder = trustDirectory(dir);
+  await io(folder, async () => {
+    for (const { fingerprint } of ended) await rm(fileOf(dir, fingerprint), { force: true });
+    await steps.syncDirectory(folder);
   });
 }
 
 /** Own CA first. @throws CA_NOT_FOUND, CA_CORRUPT, CA_IO, MTLS_BAD_CERTIFICATE for a damaged file */
 export async function readTrust(dir: string): Promise<readonly CaCertificate[]> {
-  const own = await describeCa(dir);
+  return [...(await readOwn(dir)), ...(await readOthers(dir))];
+}
+
+/** Every generation of the own CA, the one that issues first. */
+async function readOwn(dir: string): Promise<readonly CaCertificate[]> {
+  const { generations } = await describeGenerations(dir);
+  const isCurrent = ({ role }: (typeof generations)[number]) => role === 'current';
+  return [
+    ...generations.filter(isCurrent),
+    ...generations.filter((generation) => !isCurrent(generation)),
+  ].map(({ ca }) => ca);
+}
+
+/** Those of others. @throws CA_CORRUPT, CA_IO, MTLS_BAD_CERTIFICATE for a damaged file */
+export async function readOthers(dir: string): Promise<readonly CaCertificate[]> {
   const others: CaCertificate[] = [];
   for (const name of await listDirectory(trustDirectory(dir))) {
     if (/^[0-9a-f]{64}\.pem$/.test(name)) others.push(await readTrusted(dir, name.slice(0, 64)));
   }
-  return [own, ...others];
+  return others;
 }
 
 async function readTrusted(dir: string, fingerprint: string): Promise<CaCertificate> {
@@ -93,21 +124,6 @@ export async function removeTrust(dir: string, fingerprint: string): Promise<boo
     await io(dir, () => rm(fileOf(dir, fingerprint), { force: true }));
     return known;
   });
-}
-
-/** Two CAs for one domain could each certify the other's services: for a successor, end the trust in the old one first. */
-function refuseOverlap(ca: CaCertificate, trusted: readonly CaCertificate[]): void {
-  for (const other of trusted) {
-    const shared = ca.domains.find((domain) =>
-      other.domains.some((theirs) => isWithin(domain, theirs) || isWithin(theirs, domain)),
-    );
-    if (shared !== undefined) {
-      throw new CaError(
-        'CA_OVERLAP',
-        `CA ${ca.name} and CA ${other.name} (${other.fingerprint.slice(0, 16)}) are both for ${shared}`,
-      );
-    }
-  }
 }
 
 function fileOf(dir: string, fingerprint: string): string {

@@ -2,21 +2,20 @@
 import { revocationRows } from '../revocation/acknowledgements.ts';
 import { RevocationError } from '../revocation/errors.ts';
 import { revokeEpoch, revokeNode, revokeOrganisation } from '../revocation/revoke.ts';
-import { RotationError } from '../rotation/errors.ts';
+import { namedMembers } from '../rotation/named-members.ts';
 import type { RotationKind } from '../rotation/rotations.ts';
 import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
 import { identityJson } from './status.ts';
 import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
 
-const KINDS: readonly RotationKind[] = ['psk', 'tunnel', 'id', 'ca', 'all'];
+const KINDS: readonly RotationKind[] = ['psk', 'tunnel', 'id', 'all'];
 
 export const rotationVerbs: Readonly<Record<string, Verb>> = {
   'rotate.plan': async ({ agent, args }) => {
     const kind = text(args, 'kind') as RotationKind;
     if (!KINDS.includes(kind))
       throw new ControlError('CONTROL_BAD_REQUEST', `${kind.slice(0, 64)} is no kind of rotation`);
-    if (kind === 'ca') refuseCa();
     if (agent === undefined && kind !== 'id' && kind !== 'all') running(agent);
     const plan = agent?.rotations.plan(kind, optionalText(args['peer']));
     return { schema: 'kelmesh.rotate-plan/1', ...(plan ?? AT_REST), kind } as unknown as Json;
@@ -49,9 +48,11 @@ export const rotationVerbs: Readonly<Record<string, Verb>> = {
   },
   'rotate.id': async (context) => rotateIdentity(context, 'id'),
   'rotate.all': async (context) => rotateIdentity(context, 'all'),
-  'rotate.ca': async ({ agent, args }) => {
-    agent?.rotations.members(optionalText(args['peer']));
-    return refuseCa();
+  /** The CA shares nothing with the agent, its passphrase least of all: here it is only known who is in the mesh. */
+  'rotate.ca': async ({ organisation, args }) => {
+    const members = namedMembers(organisation.membership.others(), text(args, 'peer'));
+    const pairs = members.map(({ aid, name }) => ({ pair: name, aid }));
+    return { schema: 'kelmesh.rotate/1', kind: 'ca', pairs };
   },
   'revoke.node': async (context) =>
     revoked(
@@ -100,14 +101,6 @@ async function rotateIdentity(context: VerbContext, kind: 'id' | 'all'): Promise
 async function pairsOf({ agent }: VerbContext, kind: RotationKind): Promise<{ pairs: Json }> {
   const { pairs } = running(agent).rotations.plan(kind, undefined);
   return { pairs: pairs as unknown as Json };
-}
-
-/** The CA shares nothing with the agent: not its key store, and not its passphrase. */
-function refuseCa(): never {
-  throw new RotationError(
-    'ROTATION_CA_BY_HAND',
-    'the inner CA is not rotated by the agent: its key and passphrase are apart from everything else, and this version keeps one generation per directory',
-  );
 }
 
 function reason({ args }: VerbContext): string {

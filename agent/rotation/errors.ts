@@ -11,8 +11,6 @@ export const rotationErrors = {
   ROTATION_NO_TUNNEL: 'There is no tunnel whose key could change; `kelmesh status` says why',
   ROTATION_NOT_A_MEMBER:
     'Nothing was touched; compare the name with `kelmesh mesh show`: it must be the name or the whole AID of another member',
-  ROTATION_CA_BY_HAND:
-    'Nothing was touched; make the new CA in a directory of its own (`kelmesh ca init --dir DIR`), let the others trust it (`kelmesh ca trust`), issue from it, and let go of the old one when its certificates have run out',
 } as const satisfies ErrorTable;
 
 export class RotationError extends MeshError<keyof typeof rotationErrors> {

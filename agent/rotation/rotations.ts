@@ -15,9 +15,10 @@ import { MAX_SKEW_MS, type PairAgreements } from '../tunnel/pair-agreements.ts';
 import type { PairProgress, Tunnels } from '../tunnel/tunnels.ts';
 import { sameView, type TunnelView } from '../tunnel/view.ts';
 import { RotationError } from './errors.ts';
+import { namedMembers } from './named-members.ts';
 import type { PairRequest, PairRequests } from './pair-requests.ts';
 
-export type RotationKind = 'psk' | 'tunnel' | 'id' | 'ca' | 'all';
+export type RotationKind = 'psk' | 'tunnel' | 'id' | 'all';
 
 /** SPIRE's words: the new key exists beside the old, is used, the old one goes. */
 export type RotationStep = 'prepare' | 'activate' | 'retire';
@@ -109,7 +110,6 @@ const steps: Readonly<Record<RotationKind, RotationPlan['steps']>> = {
     },
     { step: 'retire', does: 'the former tunnel key drains, then its device goes' },
   ],
-  ca: [],
   all: [
     { step: 'prepare', does: 'the log rotates to its pre-rotated keys and seals new tunnel keys' },
     {
@@ -129,15 +129,7 @@ export class Rotations {
 
   /** The members that a rotation is about. Throws ROTATION_NOT_A_MEMBER: nothing was touched then. */
   members(peer: string | undefined): readonly Member[] {
-    const others = this.#deps.membership.others();
-    if (peer === undefined) return others;
-    const member = others.find(({ aid, name }) => aid === peer || name === peer);
-    if (member === undefined)
-      throw new RotationError(
-        'ROTATION_NOT_A_MEMBER',
-        `${peer.slice(0, 64)} is not another member of the mesh`,
-      );
-    return [member];
+    return namedMembers(this.#deps.membership.others(), peer);
   }
 
   /** Changes nothing. Throws ROTATION_NOT_A_MEMBER. */
@@ -145,10 +137,10 @@ export class Rotations {
     const { tunnels, directory, skewOf, agreements } = this.#deps;
     const named = this.members(peer);
     // The keys of the node are one for all its tunnels.
-    const members = kind === 'psk' ? named : kind === 'ca' ? [] : this.members(undefined);
+    const members = kind === 'psk' ? named : this.members(undefined);
     return {
       kind,
-      obstacle: kind === 'psk' || kind === 'ca' ? null : (tunnels.obstacle() ?? null),
+      obstacle: kind === 'psk' ? null : (tunnels.obstacle() ?? null),
       steps: steps[kind],
       pairs: members.map(({ aid, name }) => ({
         pair: name,

@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { AsnConvert } from '@peculiar/asn1-schema';
 import { id_ce_nameConstraints, NameConstraints } from '@peculiar/asn1-x509';
+import { equalBytes } from '#src/bytes';
 import { type DnsName, parseDnsName } from './dns-name.ts';
 import { MtlsError } from './errors.ts';
 import { extensionValue } from './names.ts';
@@ -18,15 +19,27 @@ export interface CaCertificate {
   readonly notBefore: number;
   readonly notAfter: number;
   readonly pem: string;
+  /** "New with old": its key, signed with that of a CA before it. Proof of nothing until {@link successionProof} says so. */
+  readonly crosses: readonly CrossCertificate[];
+}
+
+export interface CrossCertificate {
+  readonly notBefore: number;
+  readonly notAfter: number;
+  readonly pem: string;
 }
 
 const MAX_BUNDLE_LENGTH = 128 * 1024;
 const MAX_CERTIFICATES = 16;
+const MAX_CERTIFICATE_LENGTH = 32 * 1024;
+/** Of one CA: the owner makes one. */
+const MAX_CROSSES = 2;
 const BLOCK = /-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+\n-----END CERTIFICATE-----/g;
 
 /**
- * One or more CA certificates in PEM; text around the blocks is ignored, blocks of any other kind are refused.
- * @throws MTLS_BAD_CERTIFICATE, MTLS_UNCONSTRAINED
+ * One or more CA certificates in PEM, and cross certificates of theirs; text around the blocks is ignored, blocks of any
+ * other kind are refused.
+ * @returns the CAs, in their order  @throws MTLS_BAD_CERTIFICATE, MTLS_UNCONSTRAINED
  */
 export function parseCaBundle(text: string): readonly CaCertificate[] {
   // attacker-controlled
@@ -41,23 +54,89 @@ export function parseCaBundle(text: string): readonly CaCertificate[] {
       `CA bundle: expected 1 to ${MAX_CERTIFICATES} certificates and nothing else, got ${blocks.length} in ${begins} PEM blocks`,
     );
   }
-  return blocks.map(parseCaCertificate);
+  const certificates = blocks.map(readCertificate);
+  const anchors = certificates.filter(isSelfSigned);
+  const crosses = certificates.filter((certificate) => !anchors.includes(certificate));
+  for (const cross of crosses) {
+    if (!anchors.some((anchor) => isCrossOf(cross, anchor))) {
+      throw bad(
+        `${commonName(cross)}: expected a self-signed CA certificate, got one issued by ${oneLine(cross.issuer)}`,
+      );
+    }
+  }
+  return anchors.map((anchor) =>
+    caCertificate(
+      anchor,
+      crosses.filter((cross) => isCrossOf(cross, anchor)),
+    ),
+  );
 }
 
-function parseCaCertificate(block: string): CaCertificate {
+/**
+ * The cross certificate by which `former` made `successor` the CA after it: same name, same bounds, signed with the key of
+ * `former`. Undefined when there is none, or it is not valid at `now`; without `now` its time does not matter.
+ */
+export function successionProof(
+  successor: CaCertificate,
+  former: CaCertificate,
+  now?: number,
+): CrossCertificate | undefined {
+  if (successor.fingerprint === former.fingerprint) return undefined;
+  const old = new X509Certificate(former.pem);
+  if (!sameBounds(new X509Certificate(successor.pem), old)) return undefined;
+  return successor.crosses.find(({ pem, notBefore, notAfter }) => {
+    if (now !== undefined && (now < notBefore || now >= notAfter)) return false;
+    const cross = new X509Certificate(pem);
+    return cross.checkIssued(old) && cross.verify(old.publicKey);
+  });
+}
+
+function readCertificate(block: string): X509Certificate {
+  if (block.length > MAX_CERTIFICATE_LENGTH)
+    throw bad(
+      `CA certificate: expected at most ${MAX_CERTIFICATE_LENGTH} characters, got ${block.length}`,
+    );
   let certificate: X509Certificate;
   try {
     certificate = new X509Certificate(block);
+    // Read here, so that a key or a form that nobody knows is an error of the bundle.
+    certificate.publicKey.type;
+    extensionValue(certificate, id_ce_nameConstraints);
   } catch (cause) {
     throw bad('CA certificate: it cannot be read', cause);
   }
+  if (!certificate.ca)
+    throw bad(`${commonName(certificate)}: expected a CA certificate, got one of a service`);
+  return certificate;
+}
+
+function isSelfSigned(certificate: X509Certificate): boolean {
+  return certificate.checkIssued(certificate) && certificate.verify(certificate.publicKey);
+}
+
+/** Only by what it says: who signed it is another matter. */
+function isCrossOf(cross: X509Certificate, anchor: X509Certificate): boolean {
+  return (
+    cross.subject === cross.issuer &&
+    cross.publicKey.equals(anchor.publicKey) &&
+    sameBounds(cross, anchor)
+  );
+}
+
+/** Same subject, and the same name constraints to the byte. */
+function sameBounds(one: X509Certificate, other: X509Certificate): boolean {
+  const constraints = (certificate: X509Certificate) =>
+    new Uint8Array(extensionValue(certificate, id_ce_nameConstraints) ?? []);
+  return one.subject === other.subject && equalBytes(constraints(one), constraints(other));
+}
+
+function caCertificate(
+  certificate: X509Certificate,
+  crosses: readonly X509Certificate[],
+): CaCertificate {
   const name = commonName(certificate);
-  if (!certificate.ca) throw bad(`${name}: expected a CA certificate, got one of a service`);
-  if (!certificate.checkIssued(certificate) || !certificate.verify(certificate.publicKey)) {
-    throw bad(
-      `${name}: expected a self-signed CA certificate, got one issued by ${oneLine(certificate.issuer)}`,
-    );
-  }
+  if (crosses.length > MAX_CROSSES)
+    throw bad(`${name}: expected at most ${MAX_CROSSES} cross certificates, got ${crosses.length}`);
   const permitted = permittedNames(certificate, name);
   if (permitted.domains.length === 0) {
     throw new MtlsError(
@@ -71,8 +150,17 @@ function parseCaCertificate(block: string): CaCertificate {
     fingerprint: fingerprintOf(certificate),
     notBefore: certificate.validFromDate.getTime(),
     notAfter: certificate.validToDate.getTime(),
-    pem: certificate.toString().trim().concat('\n'),
+    pem: pemOf(certificate),
+    crosses: crosses.map((cross) => ({
+      notBefore: cross.validFromDate.getTime(),
+      notAfter: cross.validToDate.getTime(),
+      pem: pemOf(cross),
+    })),
   };
+}
+
+function pemOf(certificate: X509Certificate): string {
+  return certificate.toString().trim().concat('\n');
 }
 
 /** SHA-256 of the DER, 64 hex digits. */

@@ -1,6 +1,7 @@
 /**
- * The two certificates of the inner layer (RFC 5280): a CA that can speak for its own domain alone, and
- * short-lived leaves with their names in the SAN. No intermediate CA (path length 0), no subject name in leaves.
+ * The certificates of the inner layer (RFC 5280): a CA that can speak for its own domain alone, its successor, the cross
+ * certificate from the one to the other, and short-lived leaves with their names in the SAN. No intermediate CA (path
+ * length 0), no subject name in leaves.
  */
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
@@ -51,22 +52,97 @@ export interface Issuer {
   readonly privateKey: webcrypto.CryptoKey;
 }
 
+/** What a CA certificate and its successor have in common. */
+interface CaSubject {
+  readonly name: x509.Name;
+  readonly constraints: x509.Extension;
+}
+
 /** Self-signed. @returns PEM */
-export async function createCaCertificate(
+export function createCaCertificate(
   profile: CaProfile,
   algorithm: KeyAlgorithm,
   keys: webcrypto.CryptoKeyPair,
 ): Promise<string> {
-  const name = new x509.Name([{ CN: [{ utf8String: profile.name }] }]);
+  const subject = {
+    name: new x509.Name([{ CN: [{ utf8String: profile.name }] }]),
+    constraints: nameConstraints(profile),
+  };
+  return createSelfSigned(subject, profile, algorithm, keys);
+}
+
+export interface SuccessorProfile extends Validity {
+  readonly serial: string;
+}
+
+/** Self-signed, with the name and the name constraints of `former`, PEM, to the byte. @returns PEM */
+export function createSuccessorCertificate(
+  former: string,
+  profile: SuccessorProfile,
+  algorithm: KeyAlgorithm,
+  keys: webcrypto.CryptoKeyPair,
+): Promise<string> {
+  return createSelfSigned(subjectOf(former), profile, algorithm, keys);
+}
+
+/**
+ * "New with old" of RFC 4210 4.4: the key of the successor, signed with that of the former CA, so that whoever trusts the
+ * former alone can follow. Subject and issuer have one name: a self-issued certificate counts in no path length (RFC 5280
+ * 4.2.1.9), and its authority key identifier tells it from a self-signed one.
+ * @returns PEM
+ */
+export async function createCrossCertificate(
+  former: Issuer,
+  successorKey: webcrypto.CryptoKey,
+  profile: SuccessorProfile,
+): Promise<string> {
+  const issuer = new x509.X509Certificate(former.certificate);
+  return createCa(subjectOf(former.certificate), profile, {
+    publicKey: successorKey,
+    signingKey: former.privateKey,
+    algorithm: former.algorithm,
+    extensions: [
+      await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey, false, webcrypto),
+    ],
+  });
+}
+
+function subjectOf(certificate: string): CaSubject {
+  const ca = new x509.X509Certificate(certificate);
+  const constraints = ca.getExtension(id_ce_nameConstraints);
+  if (constraints === null)
+    throw new MtlsError('MTLS_UNCONSTRAINED', 'CA certificate: it has no name constraints');
+  return { name: ca.subjectName, constraints };
+}
+
+function createSelfSigned(
+  subject: CaSubject,
+  profile: SuccessorProfile,
+  algorithm: KeyAlgorithm,
+  { publicKey, privateKey }: webcrypto.CryptoKeyPair,
+): Promise<string> {
+  return createCa(subject, profile, {
+    publicKey,
+    signingKey: privateKey,
+    algorithm,
+    extensions: [],
+  });
+}
+
+async function createCa(
+  { name, constraints }: CaSubject,
+  { serial, notBefore, notAfter }: SuccessorProfile,
+  { publicKey, signingKey, algorithm, extensions }: CaKeys,
+): Promise<string> {
   const certificate = await x509.X509CertificateGenerator.create(
     {
-      serialNumber: profile.serial,
+      serialNumber: serial,
       subject: name,
       issuer: name,
-      notBefore: new Date(profile.notBefore),
-      notAfter: new Date(profile.notAfter),
-      publicKey: keys.publicKey,
-      signingKey: keys.privateKey,
+      notBefore: new Date(notBefore),
+      notAfter: new Date(notAfter),
+      publicKey,
+      signingKey,
       signingAlgorithm: signatureOf(algorithm),
       extensions: [
         new x509.BasicConstraintsExtension(true, 0, true),
@@ -74,13 +150,22 @@ export async function createCaCertificate(
           x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign,
           true,
         ),
-        nameConstraints(profile),
-        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+        constraints,
+        await x509.SubjectKeyIdentifierExtension.create(publicKey, false, webcrypto),
+        ...extensions,
       ],
     },
     webcrypto,
   );
   return pem(certificate);
+}
+
+interface CaKeys {
+  readonly publicKey: webcrypto.CryptoKey;
+  readonly signingKey: webcrypto.CryptoKey;
+  /** Of the signing key. */
+  readonly algorithm: KeyAlgorithm;
+  readonly extensions: readonly x509.Extension[];
 }
 
 /** @returns PEM of the leaf alone */

@@ -36,8 +36,9 @@ describe('inner mTLS between services of two organisations', () => {
   }
 
   async function trust(who: string, whom: string) {
-    const bundle = await exportBundle(dir(whom));
-    await importBundle({ dir: dir(who), bundle, clock: new SimulatedClock({ start: Date.now() }) });
+    const clock = new SimulatedClock({ start: Date.now() });
+    const bundle = await exportBundle(dir(whom), clock);
+    await importBundle({ dir: dir(who), bundle, clock });
   }
 
   before(async () => {

@@ -1,60 +1,24 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { CaCertificate } from '#src/mtls/ca-certificate';
-import type { Secret } from '#src/secret';
-import { exportBundle, initCa } from '../../ca/ca.ts';
+import { type CaCertificate, successionProof } from '#src/mtls/ca-certificate';
+import { describeGenerations, exportBundle, initCa } from '../../ca/ca.ts';
 import { issueCertificate } from '../../ca/issue.ts';
-import { importBundle, readTrust } from '../../ca/trust.ts';
+import { importBundle, readOthers } from '../../ca/trust.ts';
 import { systemClock, systemRng } from '../../compose.ts';
 import { readConfig } from '../../config/config.ts';
 import { ConfigError } from '../../config/errors.ts';
-import { askSecret, readSecretFile } from '../../config/secrets.ts';
-import { type Command, type Invocation, type Option, optionText } from '../command.ts';
+import {
+  algorithmOption,
+  lifeInDays as days,
+  daysOption,
+  caDirectory as directory,
+  dirOption,
+  isoOrNull,
+  keyAlgorithm,
+  caPassphrase as passphrase,
+  secretOption,
+} from '../ca-options.ts';
+import { type Command, type Invocation, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
-
-const secretOption: Readonly<Record<string, Option>> = {
-  'secret-file': {
-    type: 'string',
-    value: 'FILE',
-    does: 'file (mode 0600) with the passphrase of the CA; another one than that of the key store',
-  },
-};
-
-const dirOption: Readonly<Record<string, Option>> = {
-  dir: {
-    type: 'string',
-    value: 'DIR',
-    does: 'directory of the CA; default: ca in the state directory',
-  },
-};
-
-function directory(invocation: Invocation): string {
-  return optionText(invocation, 'dir') ?? join(readConfig(invocation.config).stateDir, 'ca');
-}
-
-async function passphrase(invocation: Invocation, isNew: boolean): Promise<Secret> {
-  const file = optionText(invocation, 'secret-file');
-  if (file !== undefined) return readSecretFile(file);
-  const secret = await askSecret(
-    isNew ? 'new passphrase of the CA' : 'passphrase of the CA',
-    invocation.io.stdin,
-    invocation.io.stderr,
-  );
-  if (!isNew) return secret;
-  using again = await askSecret('the same again', invocation.io.stdin, invocation.io.stderr);
-  if (secret.length === 0 || !secret.equals(again))
-    throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
-  return secret;
-}
-
-function days(invocation: Invocation): { readonly days?: number } {
-  const text = optionText(invocation, 'days');
-  if (text === undefined) return {};
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1)
-    throw new UsageError(`--days takes a whole number, got ${text}`);
-  return { days: value };
-}
 
 export const caInit: Command = {
   name: 'ca init',
@@ -80,22 +44,19 @@ export const caInit: Command = {
       multiple: true,
       does: 'IP addresses that it may certify too',
     },
-    algorithm: { type: 'string', value: 'ALGORITHM', does: 'p384 (default), p256 or ed25519' },
-    days: { type: 'string', value: 'N', does: 'life in days, at most 3650; default 730' },
+    ...algorithmOption('p384 (default), p256 or ed25519'),
+    ...daysOption,
   },
   async run(invocation) {
     const dir = directory(invocation);
     const name = optionText(invocation, 'name') ?? readConfig(invocation.config).name;
     const domain = optionText(invocation, 'domain');
-    const algorithm = optionText(invocation, 'algorithm') ?? 'p384';
-    if (algorithm !== 'p384' && algorithm !== 'p256' && algorithm !== 'ed25519')
-      throw new UsageError(`--algorithm takes p384, p256 or ed25519, got ${algorithm}`);
     using secret = await passphrase(invocation, true);
     const ca = await initCa({
       dir,
       name,
       passphrase: secret,
-      algorithm,
+      ...keyAlgorithm(invocation),
       ...(domain === undefined ? {} : { domain }),
       ipRanges: (invocation.options['ip-range'] as readonly string[] | undefined) ?? [],
       ...days(invocation),
@@ -171,10 +132,12 @@ export const caIssue: Command = {
 
 export const caExport: Command = {
   name: 'ca export',
-  summary: 'the CA certificate, to hand to others',
+  summary: 'the CA certificates, to hand to others',
+  details:
+    'While the CA rotates these are two, and the cross certificate by which the old one speaks for the new one.',
   options: dirOption,
   async run(invocation) {
-    const pem = await exportBundle(directory(invocation));
+    const pem = await exportBundle(directory(invocation), systemClock);
     if (invocation.json) printJson(invocation.io, { schema: 'kelmesh.ca-bundle/1', pem });
     else invocation.io.stdout.write(pem);
     return exitCodes.ok;
@@ -185,56 +148,121 @@ export const caTrust: Command = {
   name: 'ca trust',
   usage: 'FILE',
   summary: 'trust the CA of another organisation, from its `ca export`',
+  details: `Compare the fingerprint with its owner over another channel first. A CA for a domain that is taken is refused, unless the
+CA that is trusted for it speaks for the new one, or --fingerprint does.`,
   minPositionals: 1,
-  options: dirOption,
+  options: {
+    ...dirOption,
+    fingerprint: {
+      type: 'string',
+      value: 'SHA256',
+      does: 'fingerprint that the owner told you: this CA takes the place of the one that is trusted for its domain, at once',
+    },
+  },
   async run(invocation) {
-    const taken = await importBundle({
+    const fingerprint = fingerprintOption(invocation);
+    const { taken, ended } = await importBundle({
       dir: directory(invocation),
       bundle: readText(invocation.positionals[0] ?? ''),
+      ...(fingerprint === undefined ? {} : { fingerprint }),
       clock: systemClock,
     });
     if (invocation.json)
-      printJson(invocation.io, { schema: 'kelmesh.ca-trust/1', trusted: taken.map(caJson) });
-    else
-      print(
-        invocation.io,
-        taken.length === 0
-          ? 'trusted already'
-          : taken.map((ca) => `trusted: ${ca.name}, SHA-256 ${ca.fingerprint}`).join('\n'),
-      );
+      printJson(invocation.io, {
+        schema: 'kelmesh.ca-trust/1',
+        trusted: taken.map(caJson),
+        ended: ended.map(caJson),
+      });
+    else {
+      const line = (what: string) => (ca: CaCertificate) =>
+        `${what}: ${ca.name}, SHA-256 ${ca.fingerprint}`;
+      const lines = [...taken.map(line('trusted')), ...ended.map(line('no longer trusted'))];
+      print(invocation.io, lines.length === 0 ? 'trusted already' : lines.join('\n'));
+    }
     return exitCodes.ok;
   },
 };
+
+function fingerprintOption(invocation: Invocation): string | undefined {
+  const text = optionText(invocation, 'fingerprint')?.replaceAll(':', '').toLowerCase();
+  if (text !== undefined && !/^[0-9a-f]{64}$/.test(text))
+    throw new UsageError(`--fingerprint takes 64 hex digits, got ${text.slice(0, 80)}`);
+  return text;
+}
 
 export const caShow: Command = {
   name: 'ca list',
-  summary: 'the own CA and those that are trusted',
+  summary: 'the own CA with its generations, and the CAs that are trusted',
   options: dirOption,
   async run(invocation) {
-    const trusted = await readTrust(directory(invocation));
+    const dir = directory(invocation);
+    const { state, generations, retired } = await describeGenerations(dir);
+    const own = generations.toSorted(
+      (a, b) => Number(b.role === 'current') - Number(a.role === 'current'),
+    );
+    const others = await readOthers(dir);
     if (invocation.json)
-      printJson(invocation.io, { schema: 'kelmesh.ca-list/1', trusted: trusted.map(caJson) });
-    else
+      printJson(invocation.io, {
+        schema: 'kelmesh.ca-list/1',
+        state,
+        trusted: [
+          ...own.map(({ ca, role }) => ({ ...caJson(ca), role })),
+          ...others.map((ca) => ({ ...caJson(ca), role: trustedRole(ca, others) })),
+        ],
+        generations: generations.map(({ number, role, algorithm, ca, ...times }) => ({
+          generation: number,
+          role,
+          algorithm,
+          fingerprint: ca.fingerprint,
+          preparedAt: isoOrNull(times.preparedAt),
+          activatedAt: isoOrNull(times.activatedAt),
+          issuedUntil: isoOrNull(times.issuedUntil),
+        })),
+        retired: retired.map(({ number, why, fingerprint, ...times }) => ({
+          generation: number,
+          why,
+          fingerprint,
+          preparedAt: isoOrNull(times.preparedAt),
+          activatedAt: isoOrNull(times.activatedAt),
+          retiredAt: isoOrNull(times.retiredAt),
+        })),
+      });
+    else {
+      const row = (ca: CaCertificate, role: string) => [
+        ca.name,
+        role,
+        ca.domains.join(','),
+        new Date(ca.notAfter).toISOString(),
+        ca.fingerprint,
+      ];
       print(
         invocation.io,
         table([
-          ['name', 'domain', 'until', 'SHA-256'],
-          ...trusted.map((ca) => [
-            ca.name,
-            ca.domains.join(','),
-            new Date(ca.notAfter).toISOString(),
-            ca.fingerprint,
-          ]),
+          ['name', 'role', 'domain', 'until', 'SHA-256'],
+          ...own.map(({ ca, role, number }) => row(ca, `${role} (generation ${number})`)),
+          ...others.map((ca) => row(ca, trustedRole(ca, others))),
         ]),
       );
+      for (const { number, why, retiredAt } of retired)
+        note(
+          invocation.io,
+          `generation ${number} is out since ${new Date(retiredAt).toISOString()} (${why})`,
+        );
+    }
     return exitCodes.ok;
   },
 };
 
+/** `trusted-former` while its successor is trusted beside it. */
+function trustedRole(ca: CaCertificate, others: readonly CaCertificate[]): string {
+  return others.some((other) => successionProof(other, ca) !== undefined)
+    ? 'trusted-former'
+    : 'trusted';
+}
+
 function caJson(ca: CaCertificate) {
-  const { pem: _pem, notBefore, notAfter, ...rest } = ca;
-  const iso = (ms: number) => new Date(ms).toISOString();
-  return { ...rest, notBefore: iso(notBefore), notAfter: iso(notAfter) };
+  const { pem: _pem, crosses: _crosses, notBefore, notAfter, ...rest } = ca;
+  return { ...rest, notBefore: isoOrNull(notBefore), notAfter: isoOrNull(notAfter) };
 }
 
 function readText(file: string): string {

@@ -3,7 +3,7 @@ import { type Command, type Invocation, type Option, optionText } from '../comma
 import { confirm, yesOption } from '../confirm.ts';
 import { exitCodes, note, print, printJson, table } from '../io.ts';
 
-type Kind = 'psk' | 'tunnel' | 'id' | 'ca' | 'all';
+type Kind = 'psk' | 'tunnel' | 'id' | 'all';
 
 interface Plan {
   readonly obstacle: string | null;
@@ -30,6 +30,12 @@ interface Row {
 export const planOption: Option = {
   type: 'boolean',
   does: 'say what would happen, to whom and when; change nothing',
+};
+
+export const peerOption: Option = {
+  type: 'string',
+  value: 'NAME',
+  does: 'a member of the mesh, by name or AID; one that is not in the charter is refused before anything is touched',
 };
 
 /** Shows the plan, for `--plan`. */
@@ -69,11 +75,7 @@ function rotation(
     name: `rotate ${kind}`,
     ...texts,
     options: {
-      peer: {
-        type: 'string',
-        value: 'NAME',
-        does: 'a member of the mesh, by name or AID; one that is not in the charter is refused before anything is touched',
-      },
+      peer: peerOption,
       plan: planOption,
       yes: yesOption,
       ...options,
@@ -120,7 +122,7 @@ function show(invocation: Invocation, kind: Kind, result: JsonObject): number {
     );
     note(invocation.io, 'next: `kelmesh rotate status` shows the tunnels change over');
     if (kind === 'all')
-      note(invocation.io, 'the inner CA is apart from all this: `kelmesh rotate ca` says how');
+      note(invocation.io, 'the inner CA is apart from all this: `kelmesh rotate ca` rotates it');
   }
   return failed ? exitCodes.failed : exitCodes.ok;
 }
@@ -147,11 +149,6 @@ packet. --peer only makes sure that the peer is there to follow.`,
 export const rotateId = rotation('id', {
   summary: 'as `id rotate`: the log goes to its pre-rotated keys, the tunnel keys in step',
   question: 'rotate the keys of this organisation?',
-});
-
-export const rotateCa = rotation('ca', {
-  summary: 'how the inner CA is replaced; this version does not do it by itself',
-  question: 'rotate the inner CA?',
 });
 
 export const rotateAll = rotation('all', {

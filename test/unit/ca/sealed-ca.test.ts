@@ -1,77 +1,107 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { CaError } from '#agent/ca/errors';
-import { type CaFile, encodeCaFile, parseCaFile, sealCa, unsealCa } from '#agent/ca/sealed-ca';
+import { type CaFile, encodeCaFile, encodeCaHeader, parseCaFile } from '#agent/ca/ca-file';
+import { newCost, passphraseKey, sealCa, unsealCa } from '#agent/ca/sealed-ca';
 import { utf8 } from '#src/bytes';
+import { seal } from '#src/crypto/aead';
 import { Secret } from '#src/secret';
 import { cheapCost } from '../../support/ca.ts';
 import { SeededRng } from '../../support/seeded-rng.ts';
 
-const passphrase = () => new Secret(utf8('correct horse'));
-const content = { cost: cheapCost, algorithm: 'p384', certificate: 'PEM' } as const;
-const sealed = () =>
-  sealCa(content, new Secret(utf8('the key')), passphrase(), new SeededRng('sealed'));
+const rng = new SeededRng('sealed');
+const cost = newCost(cheapCost, rng);
+const keyOf = (text = 'correct horse') => passphraseKey(new Secret(utf8(text)), cost);
 
-const anyFile: fc.Arbitrary<CaFile> = fc.record({
-  cost: fc.record({
-    memory: fc.integer({ min: 128, max: 1000 }),
-    passes: fc.integer({ min: 1, max: 64 }),
-    lanes: fc.integer({ min: 1, max: 16 }),
-  }),
-  salt: fc.uint8Array({ minLength: 16, maxLength: 16 }),
-  algorithm: fc.constantFrom('p384', 'p256', 'ed25519'),
-  certificate: fc.string({ unit: 'binary-ascii', maxLength: 400 }),
-  sealed: fc.uint8Array({ minLength: 60, maxLength: 300 }),
-});
+const generation = (number: number) =>
+  ({
+    number,
+    algorithm: 'p384',
+    preparedAt: 1,
+    activatedAt: 2,
+    issuedUntil: 3,
+    certificate: 'PEM',
+    cross: 'CROSS',
+  }) as const;
+const content = { ...cost, issuing: 0, generations: [generation(1), generation(2)], retired: [] };
+const keys = () => [new Secret(utf8('the key')), new Secret(utf8('the next'))];
+const sealed = async () => sealCa(content, keys(), await keyOf(), rng);
+const opened = (secrets: readonly Secret[]) =>
+  secrets.map((key) => Buffer.from(key.expose()).toString());
 
 describe('sealed CA file', () => {
-  it('opens under its passphrase', async () => {
-    using key = await unsealCa(parseCaFile(await sealed()), passphrase());
-    assert.deepEqual(Buffer.from(key.expose()).toString(), 'the key');
+  it('opens under its passphrase, with the key of each generation', async () => {
+    assert.deepEqual(opened(unsealCa(parseCaFile(await sealed()), await keyOf())), [
+      'the key',
+      'the next',
+    ]);
   });
 
   it('does not open under another passphrase', async () => {
     const file = parseCaFile(await sealed());
-    await assert.rejects(unsealCa(file, new Secret(utf8('wrong horse'))), {
-      code: 'CA_WRONG_PASSPHRASE',
-    });
+    const other = await keyOf('wrong horse');
+    assert.throws(() => unsealCa(file, other), { code: 'CA_WRONG_PASSPHRASE' });
   });
 
-  it('binds the certificate, the algorithm and the cost to the key', async () => {
+  it('binds certificates, order, times, cost and what issues to the keys', async () => {
     const file = parseCaFile(await sealed());
+    const key = await keyOf();
+    const [first, second] = content.generations;
     for (const change of [
-      { certificate: 'PEN' },
-      { algorithm: 'p256' },
+      { generations: [{ ...first, certificate: 'PEN' }, second] },
+      { generations: [{ ...first, cross: '' }, second] },
+      { generations: [first, { ...second, algorithm: 'p256' }] },
+      { generations: [{ ...first, issuedUntil: 0 }, second] },
+      { generations: [second, first] },
+      { generations: [first] },
+      { issuing: 1 },
       { cost: { ...cheapCost, passes: 2 } },
-    ] as const) {
+    ] as readonly Partial<CaFile>[]) {
       const changed = parseCaFile(encodeCaFile({ ...file, ...change }));
-      await assert.rejects(unsealCa(changed, passphrase()), { code: 'CA_WRONG_PASSPHRASE' });
+      assert.throws(() => unsealCa(changed, key), { code: 'CA_WRONG_PASSPHRASE' });
+    }
+  });
+
+  it('refuses a sealed part with more or fewer keys than generations', async () => {
+    const key = await keyOf();
+    for (const wrong of [keys().slice(1), [...keys(), ...keys()]]) {
+      const file = parseCaFile(sealCa(content, wrong, key, rng));
+      assert.throws(() => unsealCa(file, key), { code: 'CA_CORRUPT' });
     }
   });
 
   it('refuses an empty passphrase and a cost out of bounds', async () => {
-    const rng = new SeededRng(1);
-    const key = new Secret(utf8('k'));
-    await assert.rejects(sealCa(content, key, new Secret(new Uint8Array()), rng), {
-      code: 'CA_BAD_INPUT',
-    });
-    await assert.rejects(
-      sealCa({ ...content, cost: { ...cheapCost, lanes: 0 } }, key, passphrase(), rng),
-      { code: 'CA_BAD_INPUT' },
-    );
+    await assert.rejects(keyOf(''), { code: 'CA_BAD_INPUT' });
+    assert.throws(() => newCost({ ...cheapCost, lanes: 0 }, rng), { code: 'CA_BAD_INPUT' });
   });
 
-  it('is read back as it was written', () => {
-    fc.assert(
-      fc.property(anyFile, (file) => {
-        const bytes = encodeCaFile(file);
-        const read = parseCaFile(bytes);
-        assert.deepEqual(encodeCaFile(read), bytes);
-        assert.equal(read.certificate, file.certificate);
-      }),
-      { numRuns: 200 },
-    );
+  it('opens a file of version 1', async () => {
+    const key = await keyOf();
+    const { number, algorithm, certificate } = generation(1);
+    const file = {
+      version: 1,
+      ...cost,
+      issuing: 0,
+      retired: [],
+      generations: [
+        {
+          number,
+          algorithm,
+          certificate,
+          preparedAt: 0,
+          activatedAt: 0,
+          issuedUntil: undefined,
+          cross: '',
+        },
+      ],
+    } as const;
+    const bytes = encodeCaFile({
+      ...file,
+      sealed: seal(key, utf8('the key'), encodeCaHeader(file), rng),
+    });
+    assert.equal(Buffer.from(bytes.subarray(0, 19)).toString(), 'kelmesh inner ca 1\n');
+    const read = parseCaFile(bytes);
+    assert.deepEqual(read.generations, file.generations);
+    assert.deepEqual(opened(unsealCa(read, key)), ['the key']);
   });
 
   it('refuses any change of a byte, any cut and anything appended', async () => {
@@ -85,13 +115,5 @@ describe('sealed CA file', () => {
       refused(bytes.subarray(0, at));
     }
     refused(Uint8Array.of(...bytes, 0));
-  });
-
-  it('throws nothing but its own error on any bytes', () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
-        assert.throws(() => parseCaFile(bytes), CaError);
-      }),
-    );
   });
 });

@@ -1,0 +1,77 @@
+/** What the commands on the directory of a CA have in common. */
+import { join } from 'node:path';
+import type { KeyAlgorithm } from '#src/mtls/key-algorithm';
+import type { Secret } from '#src/secret';
+import { readConfig } from '../config/config.ts';
+import { ConfigError } from '../config/errors.ts';
+import { askSecret, readSecretFile } from '../config/secrets.ts';
+import { type Invocation, type Option, optionText } from './command.ts';
+import { UsageError } from './io.ts';
+
+type Options = Readonly<Record<string, Option>>;
+
+export const secretOption: Options = {
+  'secret-file': {
+    type: 'string',
+    value: 'FILE',
+    does: 'file (mode 0600) with the passphrase of the CA; another one than that of the key store',
+  },
+};
+
+export const dirOption: Options = {
+  dir: {
+    type: 'string',
+    value: 'DIR',
+    does: 'directory of the CA; default: ca in the state directory',
+  },
+};
+
+export const daysOption: Options = {
+  days: { type: 'string', value: 'N', does: 'life in days, at most 3650; default 730' },
+};
+
+export function algorithmOption(does: string): Options {
+  return { algorithm: { type: 'string', value: 'ALGORITHM', does } };
+}
+
+export function caDirectory(invocation: Invocation): string {
+  return optionText(invocation, 'dir') ?? join(readConfig(invocation.config).stateDir, 'ca');
+}
+
+/** From the file, or the terminal; asked twice when it `isNew`. Throws CONFIG_SECRET_MISSING, CONFIG_SECRET_EXPOSED. */
+export async function caPassphrase(invocation: Invocation, isNew: boolean): Promise<Secret> {
+  const file = optionText(invocation, 'secret-file');
+  if (file !== undefined) return readSecretFile(file);
+  const secret = await askSecret(
+    isNew ? 'new passphrase of the CA' : 'passphrase of the CA',
+    invocation.io.stdin,
+    invocation.io.stderr,
+  );
+  if (!isNew) return secret;
+  using again = await askSecret('the same again', invocation.io.stdin, invocation.io.stderr);
+  if (secret.length === 0 || !secret.equals(again))
+    throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
+  return secret;
+}
+
+export function lifeInDays(invocation: Invocation): { readonly days?: number } {
+  const text = optionText(invocation, 'days');
+  if (text === undefined) return {};
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new UsageError(`--days takes a whole number, got ${text}`);
+  return { days: value };
+}
+
+export function keyAlgorithm(invocation: Invocation): { readonly algorithm?: KeyAlgorithm } {
+  const algorithm = optionText(invocation, 'algorithm');
+  if (algorithm === undefined) return {};
+  if (algorithm !== 'p384' && algorithm !== 'p256' && algorithm !== 'ed25519')
+    throw new UsageError(`--algorithm takes p384, p256 or ed25519, got ${algorithm}`);
+  return { algorithm };
+}
+
+/** Null for 0 and undefined: never. */
+export function isoOrNull(ms: number | undefined): string | null {
+  return ms === undefined || ms === 0 ? null : new Date(ms).toISOString();
+}
