@@ -14,8 +14,9 @@ import { AuditLog } from '#src/audit/log';
 import type { SigningAlgorithm } from '#src/keystore/key-store';
 import type { LocalDrivers } from './drivers.ts';
 import { Suspensions } from './duplicity/suspensions.ts';
-import { Identity, type IdentityDeps } from './identity/identity.ts';
+import { Identity, type IdentityDeps, type RotationChange } from './identity/identity.ts';
 import type { PendingEvent } from './identity/local-keys.ts';
+import { forgetLostSecrets } from './lost-secrets.ts';
 import { Membership } from './membership/membership.ts';
 import { takeApproval } from './node/approval.ts';
 import { NodeDesk } from './node/node-desk.ts';
@@ -82,6 +83,17 @@ export async function openOrganisation(
   });
 }
 
+/**
+ * As {@link openOrganisation} where the key store has lost all but the next keys, or the log was rotated elsewhere with keys
+ * that are here: rotates first, and forgets what nobody can open any more. Throws as `Identity.recover`.
+ */
+export async function recoverOrganisation(
+  drivers: LocalDrivers,
+  change: RotationChange,
+): Promise<Organisation> {
+  return open(drivers, (deps) => Identity.recover(deps, change));
+}
+
 /** Begins a node of `delegator` in an empty state directory. Closes the drivers. @returns its request. Throws IDENTITY_EXISTS */
 export function requestNode(
   drivers: LocalDrivers,
@@ -127,13 +139,9 @@ async function open(
   const verifySignature = createSignatureVerifier(suite.ed25519);
   const kel = await LevelKelStore.open(db, { verifySignature, clock });
   const records = await RecordStore.open(db);
-  const identity = await identify({
-    keyStore,
-    kel,
-    table: await StateTable.open(db, 'identity'),
-    clock,
-    rng,
-  });
+  const table = await StateTable.open(db, 'identity');
+  const identity = await identify({ keyStore, kel, table, clock, rng });
+  await forgetLostSecrets(db, keyStore, table);
   const intake = new RecordIntake({ kel, records, clock, verifySignature });
   const issuer = await RecordIssuer.open({
     identity,

@@ -25,6 +25,19 @@ export const logVerbs: Readonly<Record<string, Verb>> = {
       cesr: Buffer.from(stream).toString('base64'),
     };
   },
+  'id.backup': async ({ organisation, args }) => {
+    const { identity } = organisation;
+    const file = absolutePath(text(args, 'file'));
+    const keys = await identity.backUpNextKeys(file);
+    const { sn, said } = identity.state.establishment;
+    return {
+      schema: 'kelmesh.id-backup/1',
+      aid: identity.aid,
+      file,
+      keys,
+      establishment: { sn, said },
+    };
+  },
   'id.log': async ({ organisation, args }) => {
     const aid = heldAid(organisation, optionalText(args['aid']));
     const events = await organisation.kel.firstSeenLog(aid);

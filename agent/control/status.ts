@@ -16,6 +16,7 @@ export function identityJson(organisation: Organisation): { readonly [key: strin
   const { state } = organisation.identity;
   return {
     ...keyStateReport(state),
+    foreignEvents: organisation.identity.hasForeignEvents,
     keyStore: {
       driver: organisation.drivers.keyStore.description.driver,
       location: organisation.drivers.keyStore.description.location,
@@ -180,6 +181,7 @@ export async function statusJson(agent: Agent): Promise<Json> {
     aid: identity.aid,
     sn: identity.state.sn,
     said: identity.state.said,
+    foreignEvents: identity.hasForeignEvents,
     mesh: meshJson(organisation),
     driver: agent.driverDescription,
     interface: current?.name ?? null,

@@ -113,11 +113,13 @@ export const verbs: Readonly<Record<string, Verb>> = {
   },
 };
 
-async function rotate({ organisation, agent, progress }: VerbContext): Promise<Json> {
+async function rotate({ organisation, agent, args, progress }: VerbContext): Promise<Json> {
   const { identity, keeper } = organisation;
+  const change = { adopt: args['adopt'] === true };
   if (agent === undefined) {
-    await keeper.anchor();
-    await identity.rotate();
+    // What was not made here takes no anchor on top of it.
+    if (!identity.hasForeignEvents) await keeper.anchor();
+    await identity.rotate(change);
     await recordOwnEvents(
       identity,
       keeper,
@@ -125,7 +127,7 @@ async function rotate({ organisation, agent, progress }: VerbContext): Promise<J
     );
   } else {
     progress('anchoring the audit log, rotating the keys, sealing new tunnel keys');
-    await agent.rotate();
+    await agent.rotate(change);
   }
   return { schema: 'kelmesh.id/1', ...identityJson(organisation) };
 }

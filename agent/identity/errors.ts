@@ -6,11 +6,19 @@ export const identityErrors = {
     'This state directory already holds an identity; use another directory, or `kelmesh id show`',
   IDENTITY_MISSING: 'Run `kelmesh init` with this configuration first',
   IDENTITY_KEYS_LOST:
-    'The key store does not hold the keys that the log names; restore the key store that belongs to this state directory from its backup',
+    'The key store holds neither the current nor the next keys of the log; put back the newest backup of it, or of its next keys (`kelmesh id backup`)',
+  IDENTITY_CURRENT_KEYS_LOST:
+    'Run `kelmesh id rotate` while the agent is stopped: it needs the next keys alone, and they are here',
+  IDENTITY_NEXT_KEYS_LOST:
+    'Put back a backup of the key store that was made after the last rotation, or that of the next keys (`kelmesh id backup`): without the next keys this AID never rotates again',
   IDENTITY_EVENT_REFUSED:
     'The own event was not accepted by the own log; nothing was published, report this with the code it names',
   IDENTITY_LOG_DIVERGED:
-    'The log holds an event that this agent did not make; rotate from the pre-rotated keys (`kelmesh id rotate`) and inform the peers',
+    'The log has been rotated elsewhere. If this state directory comes from a backup, run `kelmesh id rotate --adopt` with the newest key store; if it does not, the next keys are in other hands: inform the peers',
+  IDENTITY_AWAITS_RECOVERY:
+    'Own events are suspended. If somebody else has signed it: `kelmesh id rotate`, which takes it out of the log. If this state directory comes from a backup and it is yours: `kelmesh id rotate --adopt`',
+  IDENTITY_AWAITS_PEERS:
+    'It is tried again by itself once a member has been asked for the own log, or none could be for 10 s after the start',
   IDENTITY_AWAITS_WITNESSES:
     'Nothing that the event seals counts yet; `kelmesh witness list` says which witness is missing. It is finished by itself when enough are back; `kelmesh witness cut` removes one that is gone',
   IDENTITY_AWAITS_DELEGATOR:

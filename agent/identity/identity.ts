@@ -16,16 +16,20 @@ import type { EventReference, KeyState } from '#kel/state/key-state';
 import type { Clock } from '#src/clock';
 import { formatDateTime } from '#src/clock';
 import { kekLabel, mlKemLabel, wireguardLabel } from '#src/crypto/labels';
+import { KeyStoreError } from '#src/keystore/errors';
 import type { SigningAlgorithm } from '#src/keystore/key-store';
 import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import type { StateTable } from '../state-table.ts';
 import { IdentityError } from './errors.ts';
+import { rememberFirst } from './foreign-events.ts';
 import { expectNone, type InceptionOptions, prepareInception } from './inception.ts';
 import { checkHeld, checkNamed } from './key-check.ts';
+import { salvageKeys } from './key-salvage.ts';
 import { destroyRetired, type OwnKeysDeps, prepare, settled } from './key-succession.ts';
 import {
   INTENT,
+  type KeySet,
   LOCAL_KEYS,
   type LocalKeys,
   type PendingEvent,
@@ -49,6 +53,11 @@ export interface RotationChange {
   readonly witnessAdds?: readonly Aid[];
   /** Default: as before, or ample when the list changes. */
   readonly witnessThreshold?: number;
+  /**
+   * Events of the log that were not made here are of this organisation: they stay, and the rotation follows them, with next
+   * keys that may be other ones than are remembered. Default: it follows the last event that was made here.
+   */
+  readonly adopt?: boolean;
 }
 
 /** A record with the own signature group, ready to store or send. */
@@ -76,7 +85,9 @@ export class Identity {
     await expectNone(deps);
     const inception = await prepareInception(deps, options);
     await submit(deps, inception.current, inception.event);
-    return new Identity(deps, await settled(deps, undefined));
+    const identity = new Identity(deps, await settled(deps, undefined));
+    await rememberFirst(deps.table, identity.state);
+    return identity;
   }
 
   /**
@@ -97,13 +108,30 @@ export class Identity {
     return readPending(table);
   }
 
-  /** Opens the identity and finishes or undoes what a crash interrupted. Throws IDENTITY_MISSING, IDENTITY_KEYS_LOST, IDENTITY_LOG_DIVERGED. */
+  /**
+   * Opens the identity and finishes or undoes what a crash interrupted. Throws IDENTITY_MISSING, IDENTITY_KEYS_LOST,
+   * IDENTITY_CURRENT_KEYS_LOST, IDENTITY_NEXT_KEYS_LOST, IDENTITY_LOG_DIVERGED.
+   */
   static async open(deps: IdentityDeps): Promise<Identity> {
     await offerPending(deps);
     const identity = new Identity(deps, await settled(deps, readLocalKeys(deps.table)));
     await destroyRetired(deps);
     await checkHeld(deps.keyStore, identity.#log.keys);
     await checkNamed(deps.keyStore, identity.state, identity.#log.keys);
+    await rememberFirst(deps.table, identity.state);
+    return identity;
+  }
+
+  /**
+   * Opens an identity whose key store lacks keys, or remembers others than the log names, by a rotation to the next keys: it
+   * needs nothing else. Throws IDENTITY_MISSING, IDENTITY_NEXT_KEYS_LOST, and as {@link rotate}.
+   */
+  static async recover(deps: IdentityDeps, change: RotationChange): Promise<Identity> {
+    await offerPending(deps);
+    const local = await settled(deps, readLocalKeys(deps.table));
+    const identity = new Identity(deps, local);
+    await rememberFirst(deps.table, identity.state);
+    await identity.rotate(change);
     return identity;
   }
 
@@ -113,6 +141,11 @@ export class Identity {
 
   get state(): KeyState {
     return this.#log.state;
+  }
+
+  /** The log holds events that were not made here: nothing but a rotation follows them. */
+  get hasForeignEvents(): boolean {
+    return this.#log.hasForeignEvents;
   }
 
   /** The own event that is signed and waits for witnesses or the delegator. */
@@ -125,15 +158,24 @@ export class Identity {
     this.#log.confirmWith(confirmation);
   }
 
+  /** From now on `expectNewest` is asked before an own event is made: it rejects while others may hold a later one. */
+  compareWith(expectNewest: () => Promise<void>): void {
+    this.#log.compareWith(expectNewest);
+  }
+
   /**
    * Rotates to the pre-rotated keys and commits to fresh ones. @returns the new state, durable and final
    *
-   * An interaction that still waits for receipts gives way to the rotation, which takes over what it seals.
+   * An interaction that still waits for receipts gives way to the rotation, which takes over what it seals. So do
+   * interactions that were not made here, with all that they seal, unless they are adopted.
    * Throws IDENTITY_AWAITS_WITNESSES, IDENTITY_AWAITS_DELEGATOR: `pending` tells whether the event was made.
+   * Throws IDENTITY_NEXT_KEYS_LOST, IDENTITY_LOG_DIVERGED.
    */
   rotate(change: RotationChange = {}): Promise<KeyState> {
-    return this.#log.write(async () => {
+    return this.#log.make(async () => {
       const waiting = await this.#log.clear({ maySupersede: true });
+      const { sn, said } = change.adopt === true ? this.state : await this.#log.lastOwn();
+      const after = { sn, said };
       const { witnessCuts = [], witnessAdds = [] } = change;
       const witnesses = [
         ...this.state.witnesses.filter((witness) => !witnessCuts.includes(witness)),
@@ -146,11 +188,12 @@ export class Identity {
       checkWitnessThreshold(threshold, witnesses.length);
       await this.#log.expectReachable(witnesses, threshold);
       const { keyStore } = this.#deps;
-      const prior = this.#log.keys;
+      const prior = await this.#log.takeKeys((local) => salvageKeys(this.#deps, local, this.state));
       const rotation = await prepare(this.#deps, async (generate) => {
-        const next = await generate(await this.#algorithm());
+        const next = await generate(await this.#algorithmOf(prior.next));
         const event = buildRotation({
           prior: this.state,
+          after,
           keys: await verificationKeys(keyStore, prior.next),
           nextDigests: await nextDigests(keyStore, next),
           witnessCuts,
@@ -161,24 +204,21 @@ export class Identity {
         return { event, current: prior.next, next };
       });
       const type = this.state.delegator === undefined ? 'rot' : 'drt';
-      await this.#log.submit(prior.next, { ...rotation.event, type, witnesses, threshold });
+      const event = { ...rotation.event, type, witnesses, threshold } as const;
+      await this.#log.submit(prior.next, event, after);
       return this.state;
     });
   }
 
   /** Seals `seals` in an interaction event. @returns the event that carries them, durable and final. Throws as {@link rotate} */
   anchor(seals: readonly Seal[]): Promise<EventReference> {
-    return this.#log.write(async () => {
+    return this.#log.make(async () => {
       await this.#log.clear({ maySupersede: false });
-      const { witnesses, witnessThreshold: threshold } = this.state;
+      const { witnesses, witnessThreshold: threshold } = this.#log.expectOwn();
       await this.#log.expectReachable(witnesses, threshold);
-      const event = buildInteraction({ prior: this.state, anchors: seals });
-      await this.#log.submit(this.#log.keys.current, {
-        ...event,
-        type: 'ixn',
-        witnesses,
-        threshold,
-      });
+      const prior = this.#log.expectOwn();
+      const event = { ...buildInteraction({ prior, anchors: seals }), type: 'ixn' } as const;
+      await this.#log.submit(this.#log.keys.current, { ...event, witnesses, threshold }, prior);
       return { sn: event.sn, said: event.said };
     });
   }
@@ -199,6 +239,27 @@ export class Identity {
   /** Adds a receipt of an own event that came late. @returns true when it was new and right */
   takeReceipt(receipt: Uint8Array): Promise<boolean> {
     return this.#log.takeReceipt(receipt);
+  }
+
+  /**
+   * Writes the next keys, and their root, into a key store file of its own: all that a rotation needs.
+   * @param file must not be there  @returns how many keys. Throws KEYSTORE_UNSUPPORTED, KEYSTORE_EXISTS, KEYSTORE_IO
+   */
+  backUpNextKeys(file: string): Promise<number> {
+    return this.#log.withKeys(async ({ next }) => {
+      const ids = [...next.signing, next.root];
+      const { keyStore } = this.#deps;
+      if (keyStore.backUp === undefined)
+        throw new KeyStoreError(
+          'KEYSTORE_UNSUPPORTED',
+          `the keys in ${keyStore.description.location} never leave it`,
+          {
+            hint: "Back the token up by its own means: its vendor's tool, or for SoftHSM its directory",
+          },
+        );
+      await keyStore.backUp(ids, file);
+      return ids.length;
+    });
   }
 
   /** Signs with all current keys, in the order of the log's key list. */
@@ -252,8 +313,8 @@ export class Identity {
     return this.#deps.keyStore.prf(this.#log.keys.storageRoot, kekLabel(n), 32);
   }
 
-  async #algorithm(): Promise<SigningAlgorithm> {
-    const [first] = await publicKeys(this.#deps.keyStore, this.#log.keys.current);
+  async #algorithmOf(keys: KeySet): Promise<SigningAlgorithm> {
+    const [first] = await publicKeys(this.#deps.keyStore, keys);
     return first?.algorithm ?? 'ed25519';
   }
 }

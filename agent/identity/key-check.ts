@@ -1,29 +1,30 @@
 /** Whether the key store still holds every key that the own log and the agent count on. */
 import type { Aid } from '#kel/identifiers';
 import type { KeyState } from '#kel/state/key-state';
-import type { KeyStore } from '#src/keystore/key-store';
+import type { KeyId, KeyStore } from '#src/keystore/key-store';
 import { IdentityError } from './errors.ts';
 import type { LocalKeys } from './local-keys.ts';
 import { nextDigests, verificationKeys } from './own-signature.ts';
 
-/** Throws IDENTITY_KEYS_LOST. */
+/** Throws IDENTITY_KEYS_LOST, IDENTITY_CURRENT_KEYS_LOST, IDENTITY_NEXT_KEYS_LOST. */
 export async function checkHeld(
   keyStore: KeyStore,
   { aid, current, next, roots, storageRoot }: LocalKeys,
 ): Promise<void> {
   const entries = new Set((await keyStore.list()).map(({ id }) => id));
-  const missing = [
-    ...current.signing,
-    ...next.signing,
-    next.root,
-    storageRoot,
-    ...roots.map(({ root }) => root),
-  ].filter((id) => !entries.has(id));
-  if (missing.length > 0)
-    throw new IdentityError(
-      'IDENTITY_KEYS_LOST',
-      `the key store lacks ${missing.length} keys of ${aid}: ${missing.join(', ')}`,
-    );
+  const lacks = (ids: readonly KeyId[]) => ids.filter((id) => !entries.has(id));
+  const present = lacks([...current.signing, storageRoot, ...roots.map(({ root }) => root)]);
+  const future = lacks([...next.signing, next.root]);
+  const missing = [...new Set([...present, ...future])];
+  if (missing.length === 0) return;
+  throw new IdentityError(
+    lacks(next.signing).length === 0
+      ? 'IDENTITY_CURRENT_KEYS_LOST'
+      : lacks(current.signing).length === 0
+        ? 'IDENTITY_NEXT_KEYS_LOST'
+        : 'IDENTITY_KEYS_LOST',
+    `the key store lacks ${missing.length} keys of ${aid}: ${missing.join(', ')}`,
+  );
 }
 
 /** Throws IDENTITY_LOG_DIVERGED unless the log names the keys that are held. */

@@ -5,10 +5,11 @@
  * it seals shows before (DESIGN invariant 5).
  */
 import type { Aid, Said } from '#kel/identifiers';
-import type { KeyState } from '#kel/state/key-state';
+import type { EventReference, KeyState } from '#kel/state/key-state';
 import type { MessageOutcome } from '#kel/store/kel-store';
 import { SerialQueue } from '#src/serial-queue';
 import { IdentityError } from './errors.ts';
+import { hasForeignEvents, lastOwnEvent, rememberMade } from './foreign-events.ts';
 import { type OwnKeysDeps, refreshLog, settled } from './key-succession.ts';
 import {
   type KeySet,
@@ -39,6 +40,7 @@ export class OwnLog {
   readonly #queue = new SerialQueue();
   #local: LocalKeys;
   #confirmation: Confirmation | undefined;
+  #expectNewest: () => Promise<void> = async () => undefined;
 
   constructor(deps: OwnKeysDeps, local: LocalKeys) {
     this.#deps = deps;
@@ -62,21 +64,58 @@ export class OwnLog {
     return readPending(this.#deps.table);
   }
 
+  /** The log holds events that were not made here: nothing but a rotation follows them. */
+  get hasForeignEvents(): boolean {
+    return hasForeignEvents(this.#deps.table, this.state);
+  }
+
   /** From now on receipts are asked for here. */
   confirmWith(confirmation: Confirmation): void {
     this.#confirmation = confirmation;
   }
 
-  /** Runs `make`, which submits an event, after every earlier one. */
-  write<T>(make: () => Promise<T>): Promise<T> {
-    return this.#events.run(make);
+  /** @param expectNewest rejects while others may hold a later own event than this store does */
+  compareWith(expectNewest: () => Promise<void>): void {
+    this.#expectNewest = expectNewest;
+  }
+
+  /** Runs `task`, which may submit an event, after every earlier one. */
+  write<T>(task: () => Promise<T>): Promise<T> {
+    return this.#events.run(task);
+  }
+
+  /** As {@link write}, for a new event. Throws IDENTITY_AWAITS_PEERS, IDENTITY_AWAITS_RECOVERY as `compareWith` says. */
+  make<T>(task: () => Promise<T>): Promise<T> {
+    return this.write(async () => {
+      await this.#expectNewest();
+      return task();
+    });
   }
 
   /** Signs with the keys of the log as it is, and no event comes in between. */
   withKeys<T>(use: (keys: LocalKeys) => Promise<T>): Promise<T> {
     return this.#queue.run(async () => {
       await this.#settlePending();
+      this.#expectOwnKeys();
       return use(this.#local);
+    });
+  }
+
+  /** A rotation that was not made here has other keys: what these sign counts nowhere. */
+  #expectOwnKeys(): void {
+    const { said, sn } = this.state.establishment;
+    if (this.#local.roots.at(-1)?.establishment === said) return;
+    throw new IdentityError(
+      'IDENTITY_LOG_DIVERGED',
+      `the own log holds the rotation ${sn} ${said}, which was not made here`,
+    );
+  }
+
+  /** In {@link write}. Replaces the keys by what `change` makes of them, which is on disk by then. */
+  takeKeys(change: (keys: LocalKeys) => Promise<LocalKeys>): Promise<LocalKeys> {
+    return this.#queue.run(async () => {
+      this.#local = await change(this.#local);
+      return this.#local;
     });
   }
 
@@ -114,8 +153,31 @@ export class OwnLog {
     }
   }
 
+  /** In {@link write}. @returns the end of the log, which was made here. Throws IDENTITY_AWAITS_RECOVERY */
+  expectOwn(): KeyState {
+    const { state } = this;
+    if (!hasForeignEvents(this.#deps.table, state)) return state;
+    throw new IdentityError(
+      'IDENTITY_AWAITS_RECOVERY',
+      `event ${state.sn} ${state.said} at the end of the own log was not made here`,
+    );
+  }
+
+  /** In {@link write}. The event that a rotation follows: interactions that were not made here give way to it. Throws IDENTITY_LOG_DIVERGED. */
+  async lastOwn(): Promise<EventReference> {
+    const { state } = this;
+    const last = await lastOwnEvent(this.#deps, state);
+    if (last !== undefined && last.sn >= state.establishment.sn) return last;
+    const { sn, said } = state.establishment;
+    throw new IdentityError(
+      'IDENTITY_LOG_DIVERGED',
+      `the own log holds the rotation ${sn} ${said}, which was not made here`,
+    );
+  }
+
   /** In {@link write}. Signs the event with `keys` and brings it into the log. Throws IDENTITY_AWAITS_…: it waits on. */
-  async submit(keys: KeySet, event: EventToConfirm): Promise<void> {
+  async submit(keys: KeySet, event: EventToConfirm, after: EventReference): Promise<void> {
+    await rememberMade(this.#deps.table, event, after);
     if (event.threshold === 0 && event.witnesses.length === 0 && event.type !== 'drt') {
       await this.#queue.run(async () => {
         await submit(this.#deps, keys, event);

@@ -72,8 +72,9 @@ export class AuditKeeper {
     // Lives as long as the signer, which keeps no copy of its own.
     const seed = await logKeySeed(deps);
     const keeper = new AuditKeeper(deps, ed25519NoteSigner(deps.ed25519, origin, seed.expose()));
-    if (deps.records.latest('log', deps.identity.aid) === undefined) {
-      const key = formatVerifierKey(verifierKey(origin, deps.ed25519.publicKey(seed.expose())));
+    const key = formatVerifierKey(verifierKey(origin, deps.ed25519.publicKey(seed.expose())));
+    // Another one than was announced: the former was lost with the root that sealed it.
+    if (deps.records.latest('log', deps.identity.aid)?.record.vk[0] !== key) {
       await deps.issuer.issueSealed([
         {
           type: 'log',

@@ -19,10 +19,14 @@ export class Background {
     });
   }
 
-  /** Without its witnesses the node runs on as it is; what it wanted to seal is tried again. */
+  /**
+   * Without its witnesses, or with events in its log that it did not make, the node runs on as it is; what it wanted to seal is
+   * tried again. So it does when the current key has gone from the token: a rotation needs it not.
+   */
   deferIfAwaiting(error: unknown): void {
     const { code, message } = error as { code?: string; message: string };
-    if (code?.startsWith('IDENTITY_AWAITS_') !== true) throw error;
+    if (code?.startsWith('IDENTITY_AWAITS_') !== true && code !== 'KEYSTORE_NO_SUCH_KEY')
+      throw error;
     this.#journal.warn('event.waits', { code, message });
   }
 }

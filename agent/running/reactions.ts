@@ -111,6 +111,12 @@ export class Reactions {
     const { organisation, gossip, tunnels, confirmation, background } = this.#deps;
     const { identity, membership } = organisation;
     if (state.aid === identity.aid) {
+      if (identity.hasForeignEvents)
+        organisation.drivers.journal.error('identity.foreign-event', {
+          code: 'IDENTITY_AWAITS_RECOVERY',
+          sn: state.sn,
+          said: state.said,
+        });
       background.run(gossip.publish(message));
       return;
     }

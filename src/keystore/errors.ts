@@ -8,7 +8,7 @@ export const keyStoreErrors = {
   KEYSTORE_UNSUPPORTED: 'Choose another algorithm or another token: this one lacks the mechanism',
   KEYSTORE_EXISTS: 'Choose another path, or open the key store that is there',
   KEYSTORE_NOT_FOUND:
-    'Check the path in the configuration, or create the key store with kelmesh init',
+    'Check the path in the configuration, put the backup of the key store back, or create one with kelmesh init',
   KEYSTORE_LOCKED: 'Stop the other process that uses this key store, then try again',
   KEYSTORE_WRONG_PASSPHRASE:
     'Enter the passphrase that this file was created with; there is no way around it',

@@ -47,5 +47,10 @@ export interface KeyStore {
   /** Irreversible. Destroying what is not there is not an error. */
   destroy(id: KeyId): Promise<void>;
   list(): Promise<readonly KeyStoreEntry[]>;
+  /**
+   * Writes these keys into a new key store at `path`, which opens as this one does; durable when it resolves. Absent where
+   * keys never leave the store. Throws KEYSTORE_NO_SUCH_KEY, KEYSTORE_EXISTS.
+   */
+  backUp?(ids: readonly KeyId[], path: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -157,6 +157,22 @@ export class SealedFileKeyStore implements KeyStore {
     return this.#open().list();
   }
 
+  /** Under the same passphrase: the file takes the place of this one. */
+  async backUp(ids: readonly KeyId[], path: string): Promise<void> {
+    await this.#changes.run(async () => {
+      const keys = this.#open();
+      const absent = ids.find((id) => keys.get(id) === undefined);
+      if (absent !== undefined)
+        throw new KeyStoreError(
+          'KEYSTORE_NO_SUCH_KEY',
+          `${this.#file.path}: holds no key ${absent}`,
+        );
+      if (await exists(path)) throw new KeyStoreError('KEYSTORE_EXISTS', `${path} exists already`);
+      const wanted = new Set(ids);
+      await this.#write(path, new SoftwareKeys(keys.all().filter(({ id }) => wanted.has(id))));
+    });
+  }
+
   async close(): Promise<void> {
     await this.#changes.run(async () => {
       if (this.#closed) return;
@@ -184,8 +200,12 @@ export class SealedFileKeyStore implements KeyStore {
     });
   }
 
-  async #persist(keys: SoftwareKeys): Promise<void> {
-    const { path, header, key, rng, steps } = this.#file;
+  #persist(keys: SoftwareKeys): Promise<void> {
+    return this.#write(this.#file.path, keys);
+  }
+
+  async #write(path: string, keys: SoftwareKeys): Promise<void> {
+    const { header, key, rng, steps } = this.#file;
     using content = encodeKeys(keys);
     const bytes = encodeSealedFile(header, seal(key, content.expose(), header, rng));
     try {

@@ -1,8 +1,14 @@
 import { writeFileSync } from 'node:fs';
-import { ask } from '../ask.ts';
+import { resolve } from 'node:path';
+import { composeLocal, openKeyStore } from '../../compose.ts';
+import { type Config, readConfig } from '../../config/config.ts';
+import { identityJson } from '../../control/status.ts';
+import { IdentityError } from '../../identity/errors.ts';
+import { recoverOrganisation } from '../../organisation.ts';
+import { ask, type JsonObject, keyStoreSecret } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';
-import { exitCodes, note, print, printJson, table } from '../io.ts';
+import { exitCodes, type Io, note, print, printJson, table } from '../io.ts';
 import { planOption, showPlan } from './rotate.ts';
 
 export const idShow: Command = {
@@ -25,6 +31,11 @@ export const idShow: Command = {
         ['key store', `${keyStore.driver} at ${keyStore.location}`],
       ]),
     );
+    if (id['foreignEvents'] === true)
+      note(
+        invocation.io,
+        'this log holds events that were not made here: `kelmesh id rotate` takes them out, with `--adopt` it keeps them',
+      );
     return exitCodes.ok;
   },
 };
@@ -32,16 +43,76 @@ export const idShow: Command = {
 export const idRotate: Command = {
   name: 'id rotate',
   summary: 'rotate to the pre-rotated keys; the tunnels follow without losing a packet',
-  options: { plan: planOption, yes: yesOption },
+  details: `While the agent is stopped it also works where the key store has lost all but the next keys: what was sealed under the
+others is made anew. Interactions of the own log that this agent did not make (somebody else has the current key) give way to the
+rotation, with all that they seal. After a backup was restored they are yours: \`--adopt\` keeps them.`,
+  options: {
+    plan: planOption,
+    adopt: {
+      type: 'boolean',
+      does: 'keep what the own log holds that was not made here: this state directory was restored from a backup',
+    },
+    yes: yesOption,
+  },
   async run(invocation) {
     if (invocation.options['plan'] === true) return showPlan(invocation, 'id');
     if (!(await confirm(invocation, 'rotate the keys of this organisation?'))) return exitCodes.ok;
-    const result = await ask(invocation, 'id.rotate', {}, { atRest: true });
+    const adopt = invocation.options['adopt'] === true;
+    const result = await ask(invocation, 'id.rotate', { adopt }, { atRest: true }).catch(
+      (error: unknown) => {
+        if (!(error instanceof IdentityError) || !isCuredByRotation(error.code, adopt)) throw error;
+        note(invocation.io, `${error.code}: ${error.message}`);
+        note(invocation.io, 'rotating with the next keys alone');
+        return recoverAtRest(readConfig(invocation.config), invocation.io, adopt);
+      },
+    );
     if (invocation.json) printJson(invocation.io, result);
     else {
       print(invocation.io, `event ${result['sn']}, ${result['said']}`);
       note(invocation.io, 'next: `kelmesh status` shows the tunnels change over');
+      note(invocation.io, 'a backup from before holds no next keys any more: make a new one');
     }
+    return exitCodes.ok;
+  },
+};
+
+function isCuredByRotation(code: string, adopt: boolean): boolean {
+  return code === 'IDENTITY_CURRENT_KEYS_LOST' || (code === 'IDENTITY_LOG_DIVERGED' && adopt);
+}
+
+async function recoverAtRest(config: Config, io: Io, adopt: boolean): Promise<JsonObject> {
+  using secret = await keyStoreSecret(config, io);
+  const drivers = await composeLocal(
+    config,
+    () => openKeyStore(config, secret),
+    (line) => io.stderr.write(line),
+  );
+  const organisation = await recoverOrganisation(drivers, { adopt });
+  try {
+    return { schema: 'kelmesh.id/1', ...identityJson(organisation) };
+  } finally {
+    await organisation.close();
+  }
+}
+
+export const idBackup: Command = {
+  name: 'id backup',
+  usage: 'FILE',
+  summary:
+    'the next keys, in a key store file of their own: with them the log goes on when all others are lost',
+  details: `Opens with the same passphrase. Put in the place of a lost key store it needs \`kelmesh id rotate\` first. Whoever has
+it and the passphrase takes the AID over: keep it apart from both. Every rotation makes it worthless: make it anew.
+The keys of a token never leave it: back the token up by its own means.`,
+  minPositionals: 1,
+  async run(invocation) {
+    const file = resolve(invocation.positionals[0] ?? '');
+    const result = await ask(invocation, 'id.backup', { file }, { atRest: true });
+    if (invocation.json) printJson(invocation.io, result);
+    else
+      print(
+        invocation.io,
+        `${result['keys']} keys in ${file}, good until the next \`kelmesh id rotate\``,
+      );
     return exitCodes.ok;
   },
 };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { Identity } from '#agent/identity/identity';
+import type { LocalKeys } from '#agent/identity/local-keys';
 import { keyDigest } from '#kel/event/key-digest';
 import { digestSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
@@ -190,8 +191,12 @@ describe('identity', () => {
         ...disk.keyStore,
         list: async () => entries.filter((entry) => entry.id !== id),
       };
-      const code = await codeOf(Identity.open(await identityDeps({ ...disk, keyStore })));
-      assert.equal(code, 'IDENTITY_KEYS_LOST');
+      const deps = await identityDeps({ ...disk, keyStore });
+      const { next } = deps.table.get<LocalKeys>('local-keys') as LocalKeys;
+      assert.equal(
+        await codeOf(Identity.open(deps)),
+        next.signing.includes(id) ? 'IDENTITY_NEXT_KEYS_LOST' : 'IDENTITY_CURRENT_KEYS_LOST',
+      );
     }
   });
 

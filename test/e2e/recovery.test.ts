@@ -1,0 +1,90 @@
+/** docs/recovery.md, case by case: stolen keys and what a thief does with them. */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'mocha';
+import { configure } from '../support/configured.ts';
+import {
+  createMachines,
+  eventually,
+  type Json,
+  joinTwoMachines,
+  type Machine,
+  type Machines,
+  machinesUnavailable,
+  tunnelUp,
+} from '../support/federation.ts';
+import { skip } from '../support/skip.ts';
+import { Thief } from '../support/thief.ts';
+
+const LOOT = '/run/loot.cesr';
+
+describe('recovery: a stolen key', function () {
+  this.timeout(90_000);
+  let machines: Machines | undefined;
+  let a: Machine;
+  let b: Machine;
+  let aid = '';
+  let thief: Thief | undefined;
+
+  before(async function () {
+    const reason = machinesUnavailable();
+    if (reason !== undefined) skip(this, reason);
+    machines = await createMachines(['a', 'b']);
+    a = machines.get('a');
+    b = machines.get('b');
+    configure(a, 'hospital-a');
+    configure(b, 'university-b');
+    await joinTwoMachines(a, b);
+    await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    aid = (await a.json('id', 'show')).aid;
+  });
+
+  afterEach(async () => {
+    await thief?.close();
+    thief = undefined;
+  });
+
+  after(async () => {
+    await machines?.[Symbol.asyncDispose]();
+  });
+
+  /** What the thief has signed reaches `machine`. @returns the verdict on its one event */
+  async function reaches(machine: Machine, message: Uint8Array): Promise<Json> {
+    machine.write(LOOT, message);
+    const { stdout } = await machine.kelmesh('id', 'import', LOOT, '--json');
+    const { outcomes } = JSON.parse(stdout);
+    assert.equal(outcomes.length, 1);
+    return outcomes[0];
+  }
+
+  it('an interaction of the thief gives way to the rotation, and nothing later counts', async () => {
+    thief = await Thief.of(a);
+    const loot = await thief.interaction();
+    assert.equal((await reaches(b, loot.message)).verdict, 'accepted');
+    // Its signature is right; what it lacks is the key that the log has committed to.
+    const seized = await reaches(b, await thief.rotation());
+    assert.deepEqual([seized.verdict, seized.code], ['waiting', 'KEL_AWAITS_NEXT_KEYS']);
+    // The victim would have it from b with the next session.
+    assert.equal((await reaches(a, loot.message)).verdict, 'accepted');
+    const { keys, foreignEvents } = await a.json('id', 'show');
+    assert.equal(foreignEvents, true);
+    const refused = await a.kelmesh('mesh', 'admit', `E${'A'.repeat(43)}`, '--name', 'mole');
+    assert.match(refused.stderr, /IDENTITY_AWAITS_RECOVERY/);
+
+    await a.ok('id', 'rotate', '--yes');
+    const rotated = await a.json('id', 'show');
+    assert.notDeepEqual(rotated.keys, keys);
+    assert.equal(rotated.establishment.sn, loot.sn);
+    assert.equal(rotated.foreignEvents, false);
+    for (const machine of [a, b])
+      await eventually(`${machine.name} has superseded it`, async () => {
+        const { events } = await machine.json('id', 'log', aid);
+        return events.some((event: Json) => event.said === loot.said && event.superseded);
+      });
+
+    for (const after of [thief.state, loot, rotated])
+      assert.equal((await reaches(b, (await thief.interaction(after)).message)).verdict, 'refused');
+    const [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    assert.equal(ofB.peers[0].said, ofA.said);
+    assert.deepEqual([ofA.suspended, ofB.suspended], [[], []]);
+  });
+});
