@@ -1,0 +1,198 @@
+/** What this organisation gives and takes in a session: whatever its charter says, and no more. */
+import type { Aid, Said } from '#kel/identifiers';
+import type { RecordType } from '#kel/record/record';
+import type { RecordStore } from '#kel/record/record-store';
+import type { LevelKelStore } from '#kel/store/level-kel-store';
+import { concatBytes } from '#src/bytes';
+import type { Clock } from '#src/clock';
+import type { Identity } from '../identity/identity.ts';
+import type { Journal } from '../journal.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { MessageStream, PeerKey } from '../network/network.ts';
+import { delegatorLogs, delegatorsIn, withDelegators } from '../node/delegators.ts';
+import type { RecordIntake } from '../records/record-intake.ts';
+import type { LogHead } from './messages.ts';
+import type { PeerBinder } from './peer-binder.ts';
+import type { SyncContext } from './session.ts';
+
+/** Log bytes of one AID in one frame. */
+const LOG_PAGE = 256 * 1024;
+const MAX_DELEGATORS = 1_024;
+
+const OFFERED: readonly RecordType[] = ['chr', 'rvk', 'ack', 'nod', 'log', 'tun', 'end'];
+
+export interface HoldingsDeps {
+  readonly identity: Identity;
+  readonly kel: LevelKelStore;
+  readonly records: RecordStore;
+  readonly intake: RecordIntake;
+  readonly membership: Membership;
+  readonly clock: Clock;
+  /** The own signed `end` record as it is now. */
+  readonly endpoints: () => Promise<Uint8Array>;
+  readonly journal: Journal;
+}
+
+export class Holdings implements SyncContext {
+  readonly #deps: HoldingsDeps;
+  readonly #binder: PeerBinder;
+  /** Milliseconds that each AID's clock was ahead when it last said hello. */
+  readonly #skew = new Map<Aid, number>();
+  /** Delegators of members whose log waits for theirs. */
+  readonly #delegators = new Set<Aid>();
+
+  constructor(deps: HoldingsDeps, binder: PeerBinder) {
+    this.#deps = deps;
+    this.#binder = binder;
+  }
+
+  skewOf(aid: Aid): number | undefined {
+    return this.#skew.get(aid);
+  }
+
+  clockSeen(aid: Aid, skewMs: number): void {
+    this.#skew.set(aid, skewMs);
+  }
+
+  ownHead(): LogHead {
+    return headOf(this.#deps.identity.state);
+  }
+
+  mesh(): string {
+    return this.#deps.membership.mesh ?? '';
+  }
+
+  now(): number {
+    return this.#deps.clock.now();
+  }
+
+  want(peer: PeerKey, head: LogHead): number {
+    return this.#mayLearn(peer, head.aid) ? (this.#deps.kel.state(head.aid)?.sn ?? -1) + 1 : 0;
+  }
+
+  async ownLog(from: number): Promise<Uint8Array> {
+    const { identity, kel } = this.#deps;
+    return concatBytes(
+      await delegatorLogs(identity.aid, from, kel, LOG_PAGE),
+      await kel.export(identity.aid, from, LOG_PAGE),
+    );
+  }
+
+  ownEndpoints(): Promise<Uint8Array> {
+    return this.#deps.endpoints();
+  }
+
+  bind(
+    stream: MessageStream,
+    head: LogHead,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+  ): Promise<boolean> {
+    return this.#binder.bind(stream.peer, head, log, endpoints);
+  }
+
+  async revocationOf(aid: Aid): Promise<{ revocation: Uint8Array; log: Uint8Array }> {
+    const { membership, records, kel } = this.#deps;
+    if (membership.suspensionOf(aid) !== undefined)
+      return { revocation: new Uint8Array(0), log: await this.#evidenceAgainst(aid) };
+    const revocation = membership.revocationOf(aid);
+    const message = revocation === undefined ? undefined : records.get(revocation.d)?.message;
+    if (revocation === undefined || message === undefined)
+      return { revocation: new Uint8Array(0), log: new Uint8Array(0) };
+    return { revocation: message, log: await kel.export(revocation.i, 0, LOG_PAGE) };
+  }
+
+  async refused(by: Aid, code: string, revocation: Uint8Array, log: Uint8Array): Promise<void> {
+    const { journal, kel, identity, membership, intake } = this.#deps;
+    journal.debug('sync.refused', { by, code });
+    // Whoever refuses us for a fork of our own log has the proof; it needs no trust in the sender.
+    if (revocation.length === 0 && log.length > 0)
+      await kel.takeEvidence(log, { accepts: (aid) => aid === identity.aid });
+    if (revocation.length === 0 || by !== membership.governor) return;
+    await this.receiveLogs(by, [log]);
+    await intake.take(
+      revocation,
+      (type, issuer) => type === 'rvk' && membership.mayIssue(type, issuer),
+    );
+  }
+
+  heads(to: Aid): readonly LogHead[] {
+    const { membership, kel } = this.#deps;
+    return (membership.maySync(to) ? [...withDelegators(membership.known(), kel)] : [])
+      .map((aid) => kel.state(aid))
+      .filter((state) => state !== undefined)
+      .map(headOf);
+  }
+
+  records(to: Aid): readonly Said[] {
+    const { records, membership } = this.#deps;
+    if (!membership.maySync(to)) return [];
+    const saids: Said[] = [];
+    for (const type of OFFERED) {
+      for (const { record } of records.list(type)) {
+        if (type === 'chr' || type === 'rvk' || membership.maySync(record.i)) saids.push(record.d);
+      }
+    }
+    return saids;
+  }
+
+  log(aid: Aid, from: number): Promise<Uint8Array> {
+    return this.#deps.kel.export(aid, from, LOG_PAGE);
+  }
+
+  async record(said: Said): Promise<Uint8Array | undefined> {
+    return this.#deps.records.get(said)?.message;
+  }
+
+  /** Logs of AIDs that the charter names; the rest is dropped unread. */
+  async receiveLogs(_from: Aid, logs: readonly Uint8Array[]): Promise<void> {
+    const { kel, membership } = this.#deps;
+    const wanted = withDelegators([...membership.known(), ...this.#delegators], kel);
+    // As one stream: the store writes once for many events, whatever number of logs they belong to.
+    const outcomes = await kel.process(concatBytes(...logs), { accepts: (aid) => wanted.has(aid) });
+    for (const { code, aid, offset } of outcomes) {
+      if (code !== 'KEL_AWAITS_DELEGATOR' || aid === undefined) continue;
+      if (this.#delegators.size >= MAX_DELEGATORS) this.#delegators.clear();
+      for (const delegator of delegatorsIn(logAt(logs, offset), aid))
+        this.#delegators.add(delegator);
+    }
+  }
+
+  async receiveRecords(from: Aid, messages: readonly Uint8Array[]): Promise<void> {
+    const { intake, membership, journal } = this.#deps;
+    for (const message of messages) {
+      const verdict = await intake.take(message, (type, issuer) =>
+        membership.mayIssue(type, issuer),
+      );
+      if (verdict.kind === 'refused') journal.debug('record.refused', { from, code: verdict.code });
+    }
+  }
+
+  /** Whose logs are held here is told to nobody but them: it would show who knows whom. */
+  #mayLearn(peer: PeerKey, aid: Aid): boolean {
+    if (this.#binder.hasShown(peer, aid)) return true;
+    return this.#deps.records.latest('end', aid)?.record.p === peer;
+  }
+
+  async #evidenceAgainst(aid: Aid): Promise<Uint8Array> {
+    const { kel } = this.#deps;
+    const found = kel.duplicityCases().find((fork) => fork.aid === aid);
+    const file =
+      found === undefined ? undefined : await kel.evidenceFile(found).catch(() => undefined);
+    return file !== undefined && file.length <= LOG_PAGE ? file : new Uint8Array(0);
+  }
+}
+
+function headOf(state: { aid: Aid; sn: number; said: Said }): LogHead {
+  return { aid: state.aid, sn: state.sn, said: state.said };
+}
+
+/** The log in which the joined stream has `offset`. */
+function logAt(logs: readonly Uint8Array[], offset: number): Uint8Array {
+  let end = 0;
+  const found = logs.find((log) => {
+    end += log.length;
+    return offset < end;
+  });
+  return found ?? new Uint8Array(0);
+}

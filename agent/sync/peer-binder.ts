@@ -1,0 +1,140 @@
+/** Who is at the other end of a session: a member's AID is bound to the peer, anybody else knocks. */
+import type { Aid } from '#kel/identifiers';
+import type { EndRecord, Verified } from '#kel/record/record';
+import type { LevelKelStore } from '#kel/store/level-kel-store';
+import type { Identity } from '../identity/identity.ts';
+import type { Journal } from '../journal.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { PeerKey } from '../network/network.ts';
+import { companyOf } from '../node/delegators.ts';
+import type { RecordIntake } from '../records/record-intake.ts';
+import { type BindingDeps, verifyEndpoints, verifyStranger } from './binding.ts';
+import { SyncError } from './errors.ts';
+import { type Knock, Knocks, MAX_STRANGER_LOG } from './knocks.ts';
+import type { LogHead } from './messages.ts';
+import type { PeerDirectory } from './peer-directory.ts';
+
+export interface PeerBinderDeps extends BindingDeps {
+  readonly identity: Identity;
+  readonly kel: LevelKelStore;
+  readonly intake: RecordIntake;
+  readonly membership: Membership;
+  readonly directory: PeerDirectory;
+  readonly journal: Journal;
+}
+
+export class PeerBinder {
+  readonly knocks = new Knocks();
+  readonly #deps: PeerBinderDeps;
+  readonly #heard = new Map<Aid, number>();
+  /** Which member's log each connected peer has sent: a long one takes several sessions. */
+  readonly #gave = new Map<PeerKey, Aid>();
+  readonly #listeners = new Set<(aid: Aid) => void>();
+
+  constructor(deps: PeerBinderDeps) {
+    this.#deps = deps;
+  }
+
+  /** When `aid` last proved who it is; milliseconds since the Unix epoch. */
+  heardAt(aid: Aid): number | undefined {
+    return this.#heard.get(aid);
+  }
+
+  onBound(listener: (aid: Aid) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** Whether `peer` is bound to `aid`, or has sent of its log. */
+  hasShown(peer: PeerKey, aid: Aid): boolean {
+    return this.#deps.directory.aidOf(peer) === aid || this.#gave.get(peer) === aid;
+  }
+
+  disconnected(peer: PeerKey): void {
+    this.#gave.delete(peer);
+    this.#deps.directory.unbind(peer);
+  }
+
+  /**
+   * Takes the log, and the `end` record that names the peer; log and record are attacker-controlled.
+   * @returns whether the AID is a member in good standing; throws SYNC_NOT_BOUND, SYNC_NOT_A_MEMBER
+   */
+  async bind(
+    peer: PeerKey,
+    head: LogHead,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+  ): Promise<boolean> {
+    const { membership, kel, directory, intake, identity, clock, journal } = this.#deps;
+    if (head.aid === identity.aid)
+      throw new SyncError('SYNC_NOT_BOUND', 'the peer claims the own AID');
+    const company = companyOf(head.aid, log, kel);
+    if (membership.suspensionOf(head.aid) !== undefined) {
+      // Its log is still taken: a recovery of it must be able to arrive.
+      await kel.process(log, { accepts: (aid) => aid === head.aid || company.has(aid) });
+      return false;
+    }
+    if (!membership.maySync(head.aid)) {
+      await this.#knock(peer, head, log, endpoints);
+      return false;
+    }
+    await kel.process(log, { accepts: (aid) => aid === head.aid || company.has(aid) });
+    if (log.length > 0) this.#gave.set(peer, head.aid);
+    const record = await verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
+      kel.establishment(aid, sn, said),
+    );
+    await intake.take(endpoints, (type, issuer) => type === 'end' && issuer === head.aid);
+    const isNew = directory.aidOf(peer) !== head.aid;
+    directory.bind(peer, head.aid);
+    this.#heard.set(head.aid, clock.now());
+    this.knocks.delete(head.aid);
+    if (isNew) {
+      journal.info('peer.bound', { aid: head.aid, peer, sn: record.es.s, at: clock.now() });
+      for (const listener of this.#listeners) listener(head.aid);
+    }
+    return true;
+  }
+
+  /** A former member's log is kept, so it sent only what is new; a stranger's is checked in memory. */
+  async #verifyOutsider(
+    peer: PeerKey,
+    head: LogHead,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+  ): Promise<Verified<EndRecord>> {
+    const { kel, membership } = this.#deps;
+    if (!membership.known().has(head.aid))
+      return verifyStranger(this.#deps, head, peer, log, endpoints);
+    const company = companyOf(head.aid, log, kel);
+    await kel.process(log, { accepts: (aid) => aid === head.aid || company.has(aid) });
+    return verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
+      kel.establishment(aid, sn, said),
+    );
+  }
+
+  async #knock(
+    peer: PeerKey,
+    head: LogHead,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+  ): Promise<void> {
+    const { clock, journal } = this.#deps;
+    if (log.length > MAX_STRANGER_LOG)
+      throw new SyncError(
+        'SYNC_NOT_A_MEMBER',
+        `a stranger's log of ${log.length} bytes, at most ${MAX_STRANGER_LOG} are read`,
+      );
+    const former = this.knocks.get(head.aid);
+    if (log.length === 0 && former?.peer === peer) return;
+    const record = await this.#verifyOutsider(peer, head, log, endpoints);
+    const knock: Knock = {
+      aid: head.aid,
+      peer,
+      addresses: record.la,
+      log,
+      endpoints,
+      at: clock.now(),
+    };
+    this.knocks.add(knock);
+    if (former === undefined) journal.info('peer.knocks', { aid: head.aid, peer });
+  }
+}
