@@ -53,7 +53,8 @@ function mocha(args) {
 }
 
 async function runBenchmarks(args) {
-  const named = args.filter((arg) => !arg.startsWith('-'));
+  const option = args.findIndex((arg) => arg.startsWith('-'));
+  const [named, options] = option < 0 ? [args, []] : [args.slice(0, option), args.slice(option)];
   const all = readdirSync(join(root, 'bench'))
     .filter((name) => name.endsWith('.ts'))
     .sort();
@@ -79,10 +80,7 @@ async function runBenchmarks(args) {
   let worst = 0;
   for (const file of files) {
     process.stdout.write(`== ${relative(root, join(root, 'bench', file))}\n`);
-    worst = Math.max(
-      worst,
-      await run([`bench/${file}`, ...args.filter((arg) => arg.startsWith('-'))]),
-    );
+    worst = Math.max(worst, await run([`bench/${file}`, ...options]));
   }
   return worst;
 }
