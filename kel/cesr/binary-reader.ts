@@ -1,7 +1,8 @@
-/** What the CBOR and MGPK decoders share: a bounded cursor over the bytes of one body. */
+/** What the CBOR and MGPK decoders share: a bounded cursor over the bytes of one body, and what all maps and lists are. */
 import { isUtf8 } from 'node:buffer';
 import { KelError } from '#kel/errors';
 import { asBuffer } from './base64.ts';
+import { type BodyMap, type BodyValue, MAX_BODY_DEPTH } from './body-value.ts';
 
 export class BinaryReader {
   at = 0;
@@ -81,4 +82,57 @@ export class BinaryReader {
   #need(length: number): void {
     if (length > this.remaining) throw this.fault(`needs ${length} bytes, ${this.remaining} left`);
   }
+}
+
+/** Reads one value of any type; `depth` counts the maps and lists around it. */
+type ReadValue = (reader: BinaryReader, depth: number) => BodyValue;
+
+/** The map that is all of `bytes`. @throws KEL_BAD_BODY */
+export function readBody(bytes: Uint8Array, kind: string, read: ReadValue): BodyMap {
+  const reader = new BinaryReader(bytes, kind);
+  const value = read(reader, 0);
+  if (reader.remaining > 0) throw reader.fault('more behind the map');
+  if (!(value instanceof Map)) throw reader.fault('expected a map');
+  return value;
+}
+
+export function expectDepth(reader: BinaryReader, depth: number): void {
+  if (depth > MAX_BODY_DEPTH) throw reader.fault(`nested deeper than ${MAX_BODY_DEPTH}`);
+}
+
+/** Items of a list at `depth`, behind its head. */
+export function readList(
+  reader: BinaryReader,
+  length: number,
+  depth: number,
+  read: ReadValue,
+): BodyValue[] {
+  const count = reader.count(length);
+  const list: BodyValue[] = [];
+  for (let i = 0; i < count; i++) list.push(read(reader, depth + 1));
+  return list;
+}
+
+/** Fields of a map at `depth`, behind its head. */
+export function readMap(
+  reader: BinaryReader,
+  length: number,
+  depth: number,
+  read: ReadValue,
+): BodyMap {
+  const count = reader.count(length);
+  const map = new Map<string, BodyValue>();
+  for (let i = 0; i < count; i++) {
+    const key = read(reader, depth + 1);
+    if (typeof key !== 'string') throw reader.fault('a label that is not text');
+    map.set(key, read(reader, depth + 1));
+  }
+  if (map.size !== count) throw reader.fault('a label twice');
+  return map;
+}
+
+/** Integers beyond 2^53 − 1 stay as they are. */
+export function narrow(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
 }

@@ -3,8 +3,15 @@
  * cbor-x encodes; the decoder is strict by construction, because cbor-x would take what it never writes.
  */
 import { Encoder } from 'cbor-x';
-import { BinaryReader } from './binary-reader.ts';
-import { type BodyMap, type BodyValue, MAX_BODY_DEPTH } from './body-value.ts';
+import {
+  type BinaryReader,
+  expectDepth,
+  narrow,
+  readBody,
+  readList,
+  readMap,
+} from './binary-reader.ts';
+import type { BodyMap, BodyValue } from './body-value.ts';
 
 const encoder = new Encoder({ useRecords: false, variableMapSize: true, mapsAsObjects: false });
 
@@ -36,15 +43,11 @@ function isWide(value: number): boolean {
 
 /** @throws KEL_BAD_BODY unless `bytes` is exactly what {@link encodeCbor} writes for a map */
 export function decodeCbor(bytes: Uint8Array): BodyMap {
-  const reader = new BinaryReader(bytes, 'CBOR');
-  const value = read(reader, 0);
-  if (reader.remaining > 0) throw reader.fault('more behind the map');
-  if (!(value instanceof Map)) throw reader.fault('expected a map');
-  return value;
+  return readBody(bytes, 'CBOR', read);
 }
 
 function read(reader: BinaryReader, depth: number): BodyValue {
-  if (depth > MAX_BODY_DEPTH) throw reader.fault(`nested deeper than ${MAX_BODY_DEPTH}`);
+  expectDepth(reader, depth);
   const text = shortText(reader);
   if (text !== undefined) return text;
   const head = reader.byte();
@@ -59,23 +62,10 @@ function read(reader: BinaryReader, depth: number): BodyValue {
     }
     case 3:
       return reader.text(length(reader, info));
-    case 4: {
-      const count = reader.count(length(reader, info));
-      const list: BodyValue[] = [];
-      for (let i = 0; i < count; i++) list.push(read(reader, depth + 1));
-      return list;
-    }
-    case 5: {
-      const count = reader.count(length(reader, info));
-      const map = new Map<string, BodyValue>();
-      for (let i = 0; i < count; i++) {
-        const key = shortText(reader) ?? read(reader, depth + 1);
-        if (typeof key !== 'string') throw reader.fault('a label that is not text');
-        map.set(key, read(reader, depth + 1));
-      }
-      if (map.size !== count) throw reader.fault('a label twice');
-      return map;
-    }
+    case 4:
+      return readList(reader, length(reader, info), depth, read);
+    case 5:
+      return readMap(reader, length(reader, info), depth, read);
     case 7:
       return simple(reader, info);
     default:
@@ -127,9 +117,7 @@ function argument(reader: BinaryReader, info: number): number | bigint {
 }
 
 function integer(value: number | bigint): number | bigint {
-  if (typeof value === 'number') return value;
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value;
+  return typeof value === 'number' ? value : narrow(value);
 }
 
 function simple(reader: BinaryReader, info: number): BodyValue {

@@ -1,7 +1,14 @@
 /** MessagePack as KERI hashes it: fields in order, shortest forms, no binary, no extension types. */
 import { concatBytes, utf8 } from '#src/bytes';
-import { BinaryReader } from './binary-reader.ts';
-import { type BodyMap, type BodyValue, MAX_BODY_DEPTH } from './body-value.ts';
+import {
+  type BinaryReader,
+  expectDepth,
+  narrow,
+  readBody,
+  readList,
+  readMap,
+} from './binary-reader.ts';
+import type { BodyMap, BodyValue } from './body-value.ts';
 
 export function encodeMgpk(value: BodyValue): Uint8Array {
   const parts: Uint8Array[] = [];
@@ -83,19 +90,15 @@ function sized(value: bigint, [code, length]: readonly [number, number]): Uint8A
 
 /** @throws KEL_BAD_BODY unless `bytes` is exactly what {@link encodeMgpk} writes for a map */
 export function decodeMgpk(bytes: Uint8Array): BodyMap {
-  const reader = new BinaryReader(bytes, 'MGPK');
-  const value = read(reader, 0);
-  if (reader.remaining > 0) throw reader.fault('more behind the map');
-  if (!(value instanceof Map)) throw reader.fault('expected a map');
-  return value;
+  return readBody(bytes, 'MGPK', read);
 }
 
 function read(reader: BinaryReader, depth: number): BodyValue {
-  if (depth > MAX_BODY_DEPTH) throw reader.fault(`nested deeper than ${MAX_BODY_DEPTH}`);
+  expectDepth(reader, depth);
   const code = reader.byte();
   if (code < 0x80) return code;
-  if (code < 0x90) return readMap(reader, code & 0x0f, depth);
-  if (code < 0xa0) return readList(reader, code & 0x0f, depth);
+  if (code < 0x90) return readMap(reader, code & 0x0f, depth, read);
+  if (code < 0xa0) return readList(reader, code & 0x0f, depth, read);
   if (code < 0xc0) return reader.text(code & 0x1f);
   if (code >= 0xe0) return code - 0x100;
   switch (code) {
@@ -130,35 +133,16 @@ function read(reader: BinaryReader, depth: number): BodyValue {
     case 0xdb:
       return reader.text(atLeast(reader, reader.uint(4), 2 ** 16));
     case 0xdc:
-      return readList(reader, atLeast(reader, reader.uint(2), 16), depth);
+      return readList(reader, atLeast(reader, reader.uint(2), 16), depth, read);
     case 0xdd:
-      return readList(reader, atLeast(reader, reader.uint(4), 2 ** 16), depth);
+      return readList(reader, atLeast(reader, reader.uint(4), 2 ** 16), depth, read);
     case 0xde:
-      return readMap(reader, atLeast(reader, reader.uint(2), 16), depth);
+      return readMap(reader, atLeast(reader, reader.uint(2), 16), depth, read);
     case 0xdf:
-      return readMap(reader, atLeast(reader, reader.uint(4), 2 ** 16), depth);
+      return readMap(reader, atLeast(reader, reader.uint(4), 2 ** 16), depth, read);
     default:
       throw reader.fault(`type 0x${code.toString(16)} has no place in a body`);
   }
-}
-
-function readList(reader: BinaryReader, length: number, depth: number): BodyValue[] {
-  const count = reader.count(length);
-  const list: BodyValue[] = [];
-  for (let i = 0; i < count; i++) list.push(read(reader, depth + 1));
-  return list;
-}
-
-function readMap(reader: BinaryReader, length: number, depth: number): BodyMap {
-  const count = reader.count(length);
-  const map = new Map<string, BodyValue>();
-  for (let i = 0; i < count; i++) {
-    const key = read(reader, depth + 1);
-    if (typeof key !== 'string') throw reader.fault('a label that is not text');
-    map.set(key, read(reader, depth + 1));
-  }
-  if (map.size !== count) throw reader.fault('a label twice');
-  return map;
 }
 
 function atLeast<T extends number | bigint>(reader: BinaryReader, value: T, least: T): T {
@@ -170,9 +154,4 @@ function atLeast<T extends number | bigint>(reader: BinaryReader, value: T, leas
 function below<T extends number | bigint>(reader: BinaryReader, value: T, limit: T): T {
   if (value >= limit) throw reader.fault(`number ${value} in another form`);
   return value;
-}
-
-function narrow(value: bigint): number | bigint {
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value;
 }
