@@ -19,7 +19,7 @@ export const key = testKey('a/0/0');
 export const next = testKey('a/1/0');
 export const witness = witnessKey('w');
 
-type Fields = readonly (readonly [string, BodyValue])[];
+export type Fields = readonly (readonly [string, BodyValue])[];
 
 const INCEPTION: Fields = [
   ['t', 'icp'],
@@ -36,14 +36,16 @@ const INCEPTION: Fields = [
   ['a', []],
 ];
 
-/** The inception of `key` with other values in some fields. */
+/** Of the inception of `key`, with other values in some. */
+export function inceptionFields(changes: Readonly<Record<string, BodyValue>> = {}): Fields {
+  return INCEPTION.map(([label, value]) => [
+    label,
+    Object.hasOwn(changes, label) ? (changes[label] as BodyValue) : value,
+  ]);
+}
+
 export function inception(changes: Readonly<Record<string, BodyValue>> = {}): Uint8Array {
-  return signedFields(
-    INCEPTION.map(([label, value]) => [
-      label,
-      Object.hasOwn(changes, label) ? (changes[label] as BodyValue) : value,
-    ]),
-  );
+  return signedFields(inceptionFields(changes));
 }
 
 /** The same with its fields in another order, or other ones. */
@@ -73,8 +75,13 @@ export function interactionWithNumber(org: Organisation, s: BodyValue): Uint8Arr
   return signedFields(fields, ['d']);
 }
 
-function signedFields(fields: Fields, labels: readonly string[] = ['d', 'i']): Uint8Array {
-  return signed(encodeWithSaid('KERI', 'JSON', fields, labels));
+/** Signed whatever they say. @param labels of the fields that hold the SAID */
+export function signedFields(
+  fields: Fields,
+  labels: readonly string[] = ['d', 'i'],
+  signers: readonly TestKey[] = [key],
+): Uint8Array {
+  return signed(encodeWithSaid('KERI', 'JSON', fields, labels), signers);
 }
 
 /** @param signers each signs at its place */

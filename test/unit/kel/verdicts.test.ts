@@ -15,6 +15,16 @@ import type { Aid, VerificationKey } from '#kel/identifiers';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { concatBytes, utf8 } from '#src/bytes';
 import {
+  type Fields,
+  inception,
+  inceptionFields,
+  interactionWithNumber,
+  key,
+  next,
+  signedFields,
+  started,
+} from './keri-rows.ts';
+import {
   ed25519,
   Organisation,
   sign,
@@ -23,8 +33,6 @@ import {
   verifySignature,
   witnessKey,
 } from './organisation.ts';
-
-type Fields = [string, BodyValue][];
 
 interface Verdict {
   readonly states: ReadonlyMap<string, number>;
@@ -60,57 +68,9 @@ function accepts(org: { readonly aid: Aid }, sn: number, ...messages: Uint8Array
   assert.equal(states.get(org.aid), sn);
 }
 
-const key = testKey('a/0/0');
-const next = testKey('a/1/0');
-
-/** Fields of a good inception; the caller spoils some. */
-function inceptionFields(): Fields {
-  return [
-    ['t', 'icp'],
-    ['d', ''],
-    ['i', ''],
-    ['s', '0'],
-    ['kt', '1'],
-    ['k', [key.key]],
-    ['nt', '1'],
-    ['n', [keyDigest(next.key)]],
-    ['bt', '0'],
-    ['b', []],
-    ['c', []],
-    ['a', []],
-  ];
-}
-
-function withValue(fields: Fields, label: string, value: BodyValue): Fields {
-  return fields.map(([name, old]) => [name, name === label ? value : old]);
-}
-
-/** Signed by `key` whatever it says. */
-function signed(
-  fields: Fields,
-  labels: readonly string[] = ['d', 'i'],
-  signers: readonly TestKey[] = [key],
-): Uint8Array {
-  const { bytes } = encodeWithSaid('KERI', 'JSON', fields, labels);
-  return encodeSignedEvent(bytes, sign(bytes, signers));
-}
-
-function inception(label: string, value: BodyValue): Uint8Array {
-  return signed(withValue(inceptionFields(), label, value));
-}
-
-function started(
-  input: Parameters<Organisation['incept']>[0] = {},
-  options: Parameters<Organisation['incept']>[1] = {},
-) {
-  const org = new Organisation('a');
-  org.incept(input, options);
-  return org;
-}
-
 describe('verdicts: form of a message', () => {
   it('the inception that the other cases spoil is good', () => {
-    const { states, refused } = judge(signed(inceptionFields()));
+    const { states, refused } = judge(inception());
     assert.deepEqual([[...states.values()], refused], [[0], []]);
   });
 
@@ -125,30 +85,21 @@ describe('verdicts: form of a message', () => {
   it('two fields swapped, one more, one missing', () => {
     const fields = inceptionFields();
     const swapped = [...fields.slice(0, 8), fields[9], fields[8], ...fields.slice(10)] as Fields;
-    refuses('KEL_BAD_SCHEMA', signed(swapped));
-    refuses('KEL_BAD_SCHEMA', signed([...fields, ['x', '']]));
-    refuses('KEL_BAD_SCHEMA', signed(fields.filter(([label]) => label !== 'c')));
+    refuses('KEL_BAD_SCHEMA', signedFields(swapped));
+    refuses('KEL_BAD_SCHEMA', signedFields([...fields, ['x', '']]));
+    refuses('KEL_BAD_SCHEMA', signedFields(fields.filter(([label]) => label !== 'c')));
   });
 
   it('sequence numbers in other forms than the canonical', () => {
-    refuses('KEL_BAD_VALUE', inception('s', '00'));
+    refuses('KEL_BAD_VALUE', inception({ s: '00' }));
     const org = started();
-    const ixn = (s: BodyValue): Fields => [
-      ['t', 'ixn'],
-      ['d', ''],
-      ['i', org.aid],
-      ['s', s],
-      ['p', org.state.said],
-      ['a', []],
-    ];
-    for (const s of ['01', '0x1', 1, 'A', ''])
-      refuses('KEL_BAD_VALUE', org.stream, signed(ixn(s), ['d']));
-    refuses('KEL_BAD_VALUE', org.stream, signed(ixn('0'), ['d']));
-    accepts(org, 1, org.stream, signed(ixn('1'), ['d']));
+    for (const s of ['01', '0x1', 1, 'A', '', '0'])
+      refuses('KEL_BAD_VALUE', org.stream, interactionWithNumber(org, s));
+    accepts(org, 1, org.stream, interactionWithNumber(org, '1'));
   });
 
   it('a size that swallows the first character of the attachments', () => {
-    const text = Buffer.from(signed(inceptionFields())).toString();
+    const text = Buffer.from(inception()).toString();
     const size = Number.parseInt(text.slice(16, 22), 16);
     refuses(
       'KEL_BAD_STREAM',
@@ -217,20 +168,19 @@ describe('verdicts: inception', () => {
       ['0.5'],
       ['1/2', '1/2'],
     ]) {
-      refuses('KEL_BAD_THRESHOLD', inception('kt', kt));
+      refuses('KEL_BAD_THRESHOLD', inception({ kt }));
     }
-    for (const nt of ['2', '0', [], ['1/3']]) refuses('KEL_BAD_THRESHOLD', inception('nt', nt));
+    for (const nt of ['2', '0', [], ['1/3']]) refuses('KEL_BAD_THRESHOLD', inception({ nt }));
   });
 
   it('an unknown trait is carried', () => {
-    const { states, refused } = judge(inception('c', ['XYZ']));
+    const { states, refused } = judge(inception({ c: ['XYZ'] }));
     assert.deepEqual([[...states.values()], refused], [[0], []]);
   });
 
   it('witness thresholds against the list, a witness twice, a transferable witness', () => {
     const { aid } = witnessKey('w');
-    const witnesses = (bt: string, b: BodyValue) =>
-      signed(withValue(withValue(inceptionFields(), 'bt', bt), 'b', b));
+    const witnesses = (bt: string, b: BodyValue) => inception({ bt, b });
     refuses('KEL_BAD_WITNESSES', witnesses('1', []));
     refuses('KEL_BAD_WITNESSES', witnesses('2', [aid]));
     refuses('KEL_BAD_WITNESSES', witnesses('0', [aid]));
@@ -240,29 +190,23 @@ describe('verdicts: inception', () => {
   });
 
   it('a key twice, a next digest twice', () => {
-    const twice = withValue(withValue(inceptionFields(), 'k', [key.key, key.key]), 'kt', '2');
-    refuses('KEL_BAD_KEYS', signed(twice));
+    refuses('KEL_BAD_KEYS', inception({ kt: '2', k: [key.key, key.key] }));
     const digest = keyDigest(next.key);
-    refuses('KEL_BAD_KEYS', inception('n', [digest, digest]));
+    refuses('KEL_BAD_KEYS', inception({ n: [digest, digest] }));
   });
 
   it('a prefix that is not derived from the event', () => {
-    refuses('KEL_BAD_PREFIX', signed(withValue(inceptionFields(), 'i', next.key), ['d']));
+    refuses('KEL_BAD_PREFIX', signedFields(inceptionFields({ i: next.key }), ['d']));
     refuses(
       'KEL_BAD_PREFIX',
-      signed(
-        withValue(inceptionFields(), 'i', key.key)
-          .concat([['di', 'E'.padEnd(44, 'A')]])
-          .map(([l, v]) => [l, l === 't' ? 'dip' : v]),
+      signedFields(
+        [...inceptionFields({ t: 'dip', i: key.key }), ['di', 'E'.padEnd(44, 'A')]],
         ['d'],
       ),
     );
-    refuses('KEL_BAD_SAID', signed(withValue(inceptionFields(), 'i', 'E'.padEnd(44, 'A')), ['d']));
+    refuses('KEL_BAD_SAID', signedFields(inceptionFields({ i: 'E'.padEnd(44, 'A') }), ['d']));
     const b = witnessKey('a');
-    refuses(
-      'KEL_BAD_PREFIX',
-      signed(withValue(withValue(inceptionFields(), 'i', b.aid), 'k', [b.key]), ['d'], [b]),
-    );
+    refuses('KEL_BAD_PREFIX', signedFields(inceptionFields({ i: b.aid, k: [b.key] }), ['d'], [b]));
   });
 });
 
