@@ -19,7 +19,7 @@ export const caErrors = {
   CA_OVERLAP:
     'Two CAs for one domain could each speak for the other: ask the owner for its present `kelmesh ca export`, and when its CA was replaced at once compare the fingerprint by another way, then `kelmesh ca trust FILE --fingerprint SHA256`',
   CA_WRONG_FINGERPRINT:
-    'Do not trust the file: ask the owner for the fingerprint and the file again, each by another way',
+    'Do not trust the file yet: ask the owner for it and for the fingerprint again, each by another way; of several CAs in a file give the oldest',
   CA_TRUST_EXPIRED: 'Ask the other side for its present CA certificate',
   CA_NO_SUCH_CERTIFICATE:
     'List what is there with `kelmesh ca list`, or issue it with `kelmesh ca issue`',

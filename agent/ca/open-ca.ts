@@ -122,19 +122,32 @@ export class OpenCa implements Disposable {
     await this.writeCertificates();
   }
 
-  /** `ca.pem`, for services that take trust anchors from a file: after a crash it may be behind. @throws CA_IO */
-  async writeCertificates(): Promise<void> {
-    const { dir, steps } = this.#access;
-    const pem = utf8(this.#content.generations.map(({ certificate }) => certificate).join(''));
-    const path = caCertificateFile(dir);
-    const present = await readBounded(path, MAX_CA_FILE_LENGTH).catch(() => undefined);
-    if (present === undefined || Buffer.compare(present, pem) !== 0)
-      await writeFileSafely(path, pem, steps);
+  /** @throws CA_IO */
+  writeCertificates(): Promise<void> {
+    return writeCertificates(this.#access.dir, this.#content.generations, this.#access.steps);
   }
 
   [Symbol.dispose](): void {
     for (const key of this.#kept) key[Symbol.dispose]();
   }
+}
+
+/** After a crash `ca.pem` may be behind; needs no passphrase. @throws CA_NOT_FOUND, CA_CORRUPT, CA_LOCKED, CA_IO */
+export function refreshCertificates(dir: string): Promise<void> {
+  return withLock(dir, async () => writeCertificates(dir, (await readCa(dir)).generations));
+}
+
+/** `ca.pem`: for services that take trust anchors from a file. */
+async function writeCertificates(
+  dir: string,
+  generations: readonly Generation[],
+  steps?: AtomicFileSteps,
+): Promise<void> {
+  const pem = utf8(generations.map(({ certificate }) => certificate).join(''));
+  const path = caCertificateFile(dir);
+  const present = await readBounded(path, MAX_CA_FILE_LENGTH).catch(() => undefined);
+  if (present === undefined || Buffer.compare(present, pem) !== 0)
+    await writeFileSafely(path, pem, steps);
 }
 
 /** @throws CA_CORRUPT when the key is not of the algorithm that the file says */

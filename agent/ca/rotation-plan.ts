@@ -1,5 +1,6 @@
 /** What a rotation of the CA would do next: from where it stands and the clock alone. */
 import type { Clock } from '#src/clock';
+import type { KeyAlgorithm } from '#src/mtls/key-algorithm';
 import type { CaFile } from './ca-file.ts';
 import { CaError } from './errors.ts';
 import { type CaState, onlyCertificate, stateOf } from './generation.ts';
@@ -13,6 +14,8 @@ export interface CaRotationRequest {
   readonly step?: CaStep;
   /** With `retire`: without waiting, and no cross certificate is handed out any more. */
   readonly immediately?: boolean;
+  /** Of the successor; default that of the CA. One that is prepared has its own. */
+  readonly algorithm?: KeyAlgorithm;
 }
 
 export interface CaRotationPlan {
@@ -78,11 +81,20 @@ function stable(standing: Standing, { step }: CaRotationRequest, now: number): O
   return step === 'prepare' ? ['prepare'] : ['prepare', 'activate'];
 }
 
-function prepared({ generations }: Standing, { step }: CaRotationRequest, now: number): Outcome {
-  if (step === 'prepare') return [];
-  if (step === 'retire') return noStep('retire: the successor is prepared, but does not issue yet');
-  if (step !== 'undo') return ['activate'];
+function prepared(
+  { generations }: Standing,
+  { step, algorithm }: CaRotationRequest,
+  now: number,
+): Outcome {
   const [, successor] = generations;
+  if (step === 'retire') return noStep('retire: the successor is prepared, but does not issue yet');
+  if (step !== 'undo') {
+    if (algorithm !== undefined && algorithm !== successor?.algorithm)
+      return noStep(
+        `prepare: the successor has a key of ${successor?.algorithm}, not ${algorithm}: \`--undo\` lets it go`,
+      );
+    return step === 'prepare' ? [] : ['activate'];
+  }
   const until = successor?.issuedUntil ?? 0;
   return now < until ? notDue('undo', successor?.number, until, now) : ['undo'];
 }

@@ -8,7 +8,7 @@
  * Each step is one replacement of one file: after a crash it is made or not, and the next call goes on from there.
  */
 import { createCrossCertificate, createSuccessorCertificate } from '#src/mtls/certificate';
-import { exportPrivateKey, generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
+import { exportPrivateKey, generateKeyPair } from '#src/mtls/key-algorithm';
 import { BACKDATE, checkDays, newSerial } from './ca.ts';
 import { MAX_RETIRED, type RetiredGeneration, type RetirementReason } from './ca-file.ts';
 import { onlyCertificate, stateOf } from './generation.ts';
@@ -23,8 +23,6 @@ import {
 import { type CaRotationRequest, type CaStep, planRotation } from './rotation-plan.ts';
 
 export interface CaRotationOptions extends CaAccess, CaRotationRequest {
-  /** Of the successor; default that of the CA. */
-  readonly algorithm?: KeyAlgorithm;
   /** Life of the successor in days, 1 to 3650; default 730. */
   readonly days?: number;
 }

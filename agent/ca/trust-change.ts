@@ -56,12 +56,7 @@ export function planImport(request: ImportRequest): TrustChange {
 }
 
 /** Those whose place the CA takes for which a person speaks. */
-function replacedBy({
-  others,
-  offered,
-  fingerprint,
-  now,
-}: ImportRequest): readonly CaCertificate[] {
+function replacedBy({ others, offered, fingerprint }: ImportRequest): readonly CaCertificate[] {
   if (fingerprint === undefined) return [];
   const chosen = offered.find((ca) => ca.fingerprint === fingerprint);
   if (chosen === undefined)
@@ -69,13 +64,15 @@ function replacedBy({
       'CA_WRONG_FINGERPRINT',
       `expected the CA ${fingerprint}, the file has ${offered.map((ca) => ca.fingerprint).join(', ')}`,
     );
-  // Nobody spoke for the rest of the bundle.
-  const rest = offered.filter((ca) => ca !== chosen);
-  const stranger = unproven(chosen, rest, now)[0];
+  // A cross certificate is the word of the older CA for the newer, never the other way: anyone can make one for a key that
+  // is public. So the person's word covers what comes after, and what came before only if it is trusted already.
+  const stranger = offered.find(
+    (ca) => ca !== chosen && !isAmong(ca, others) && !precedes(chosen, ca, offered),
+  );
   if (stranger !== undefined)
     throw new CaError(
       'CA_WRONG_FINGERPRINT',
-      `expected the CA ${fingerprint} and those before it, the file has ${stranger.fingerprint} too`,
+      `expected the CA ${fingerprint} and its successors, the file has ${stranger.fingerprint} too`,
     );
   return others.filter((ca) => !isAmong(ca, offered) && sharedDomain(ca, chosen) !== undefined);
 }

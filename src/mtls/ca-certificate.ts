@@ -81,7 +81,8 @@ export function successionProof(
   former: CaCertificate,
   now?: number,
 ): CrossCertificate | undefined {
-  if (successor.fingerprint === former.fingerprint) return undefined;
+  if (successor.crosses.length === 0 || successor.fingerprint === former.fingerprint)
+    return undefined;
   const old = new X509Certificate(former.pem);
   if (!sameBounds(new X509Certificate(successor.pem), old)) return undefined;
   return successor.crosses.find(({ pem, notBefore, notAfter }) => {

@@ -1,4 +1,5 @@
 import { type CaDescription, describeGenerations } from '../../ca/ca.ts';
+import { refreshCertificates } from '../../ca/open-ca.ts';
 import { rotateCa } from '../../ca/rotation.ts';
 import {
   type CaRotationPlan,
@@ -62,20 +63,23 @@ one is taken in, no cross certificate is handed out, and all others must take in
     yes: yesOption,
   },
   async run(invocation) {
-    const request = requestOf(invocation);
+    const request = { ...requestOf(invocation), ...keyAlgorithm(invocation) };
     await checkPeer(invocation);
     const dir = caDirectory(invocation);
     const plan = await planCaRotation(dir, request, systemClock);
     if (invocation.options['plan'] === true) return showPlan(invocation, plan);
     if (plan.obstacle !== undefined) throw plan.obstacle;
-    if (plan.steps.length === 0) return show(invocation, dir, []);
+    if (plan.steps.length === 0) {
+      // The last call may have been killed before it came to this.
+      await refreshCertificates(dir);
+      return show(invocation, dir, []);
+    }
     if (!(await confirm(invocation, question(plan.steps, request)))) return exitCodes.ok;
     using passphrase = await caPassphrase(invocation, false);
     const steps = await rotateCa({
       dir,
       passphrase,
       ...request,
-      ...keyAlgorithm(invocation),
       ...lifeInDays(invocation),
       clock: systemClock,
       rng: systemRng,
