@@ -11,7 +11,7 @@ import { type CaFile, type Generation, MAX_CA_FILE_LENGTH, parseCaFile } from '.
 import { CaError } from './errors.ts';
 import { caCertificateFile, caFile, readBounded, withLock, writeFileSafely } from './files.ts';
 import { onlyCertificate } from './generation.ts';
-import { passphraseKey, sealCa, unsealCa } from './sealed-ca.ts';
+import { newCost, passphraseKey, sealCa, unsealCa } from './sealed-ca.ts';
 
 /** The longest life of a certificate of a service, milliseconds. */
 export const MAX_LEAF_LIFE = 30 * 86_400_000;
@@ -77,9 +77,9 @@ function latestLeaf({ certificate }: Generation, now: number): number {
 /** Its keys are wiped when it is disposed of. */
 export class OpenCa implements Disposable {
   readonly #access: CaAccess;
-  readonly #file: Pick<CaFile, 'cost' | 'salt'>;
+  #file: Pick<CaFile, 'cost' | 'salt'>;
   /** From the passphrase. */
-  readonly #key: Secret;
+  #key: Secret;
   readonly #kept: Secret[];
   #content: CaContent;
 
@@ -109,6 +109,12 @@ export class OpenCa implements Disposable {
   keep(key: Secret): Secret {
     this.#kept.push(key);
     return key;
+  }
+
+  /** What is written from now on opens under this passphrase alone. @throws CA_BAD_INPUT when it is empty */
+  async changePassphrase(passphrase: Secret): Promise<void> {
+    this.#file = newCost(this.#file.cost, this.#access.rng);
+    this.#key = this.keep(await passphraseKey(passphrase, this.#file));
   }
 
   /** Durable when it resolves; erases keys whose generation is not in `content` any more. @throws CA_IO */

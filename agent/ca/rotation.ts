@@ -9,6 +9,7 @@
  */
 import { createCrossCertificate, createSuccessorCertificate } from '#src/mtls/certificate';
 import { exportPrivateKey, generateKeyPair } from '#src/mtls/key-algorithm';
+import type { Secret } from '#src/secret';
 import { BACKDATE, checkDays, newSerial } from './ca.ts';
 import { MAX_RETIRED, type RetiredGeneration, type RetirementReason } from './ca-file.ts';
 import { onlyCertificate, stateOf } from './generation.ts';
@@ -25,6 +26,8 @@ import { type CaRotationRequest, type CaStep, planRotation } from './rotation-pl
 export interface CaRotationOptions extends CaAccess, CaRotationRequest {
   /** Life of the successor in days, 1 to 3650; default 730. */
   readonly days?: number;
+  /** With `replace`: whoever has the old passphrase opens the file no more. */
+  readonly newPassphrase?: Secret;
 }
 
 const DAY = 86_400_000;
@@ -64,6 +67,7 @@ const takers: Readonly<Record<CaStep, Taker>> = {
         },
   replace: async (ca, options) => {
     const now = options.clock.now();
+    if (options.newPassphrase !== undefined) await ca.changePassphrase(options.newPassphrase);
     return {
       issuing: 0,
       generations: [{ ...(await newGeneration(ca, options, false)), activatedAt: now }],

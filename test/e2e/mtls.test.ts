@@ -1,19 +1,29 @@
 import assert from 'node:assert/strict';
+import { KeyObject } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, createServer, type TlsOptions } from 'node:tls';
 import { after, before, describe, it } from 'mocha';
-import { exportBundle, initCa } from '#agent/ca/ca';
+import { describeCa, exportBundle, initCa } from '#agent/ca/ca';
 import { issueCertificate, serviceIdentity } from '#agent/ca/issue';
+import type { CaAccess } from '#agent/ca/open-ca';
+import { rotateCa } from '#agent/ca/rotation';
 import { callEcho, serveEcho } from '#agent/ca/service';
 import { importBundle } from '#agent/ca/trust';
 import { utf8 } from '#src/bytes';
+import {
+  createCrossCertificate,
+  createLeafCertificate,
+  createSuccessorCertificate,
+} from '#src/mtls/certificate';
 import { clientOptions, type MtlsIdentity, serverOptions } from '#src/mtls/context';
+import { parseDnsName } from '#src/mtls/dns-name';
 import type { MtlsError } from '#src/mtls/errors';
 import { explainTlsError } from '#src/mtls/explain';
+import { generateKeyPair } from '#src/mtls/key-algorithm';
 import { Secret } from '#src/secret';
 import { cheapCost } from '../support/ca.ts';
 import { SeededRng } from '../support/seeded-rng.ts';
@@ -189,6 +199,128 @@ describe('inner mTLS between services of two organisations', () => {
     assert.equal((await handshake(await goodServer(), client)).clientError, 'MTLS_NO_PROTOCOL');
   });
 
+  describe('while the CA of the server rotates', () => {
+    const ELBA = 'records.elba.kelmesh.internal';
+    /** Those of `elba`, from its first key to its third. */
+    const chains: Record<string, MtlsIdentity> = {};
+    const anchors: string[] = [];
+    let elba: CaAccess;
+
+    const issue = async (name: string) => {
+      await issueCertificate({ ...elba, name: 'records', ips: [HOST], days: 30 });
+      chains[name] = await identity('elba');
+    };
+    /** `fado` calls elba's service `server` and trusts `trusted` alone. */
+    const callElba = async (server: MtlsIdentity, ...trusted: readonly string[]) =>
+      call({ ...(await identity('fado')), trust: trusted }, { server, serverName: ELBA });
+    const chainOf = (name: string) => chains[name] as MtlsIdentity;
+    const anchor = (i: number) => anchors[i] as string;
+    const current = async () => (await describeCa(dir('elba'))).pem;
+
+    before(async () => {
+      await organisation('elba', 'p384');
+      await organisation('fado', 'p256');
+      const clock = new SimulatedClock({ start: Date.now() });
+      const passphrase = new Secret(utf8('passphrase of elba'));
+      elba = { dir: dir('elba'), passphrase, clock, rng: new SeededRng('elba rotates') };
+      await trust('elba', 'fado');
+      await trust('fado', 'elba');
+      anchors.push(await current());
+      await issue('first');
+      await rotateCa({ ...elba, step: 'prepare', algorithm: 'ed25519' });
+      await issue('prepared');
+      await rotateCa({ ...elba, step: 'activate' });
+      anchors.push(await current());
+      await issue('second');
+    });
+
+    it('accepts, from one that trusts the old CA alone, what the new one issued', async () => {
+      const { reply, error } = await callElba(chainOf('second'), anchor(0));
+      assert.equal(error, undefined);
+      assert.equal(reply?.server.uri, 'kelmesh://elba.kelmesh.internal/records');
+    });
+
+    it('accepts old and new from one that trusts both, or either that it trusts', async () => {
+      for (const name of ['first', 'prepared', 'second']) {
+        const { error } = await callElba(chainOf(name), anchor(0), anchor(1));
+        assert.equal(error, undefined, name);
+      }
+      assert.equal((await callElba(chainOf('first'), anchor(0))).error, undefined);
+      assert.equal((await callElba(chainOf('second'), anchor(1))).error, undefined);
+    });
+
+    it('accepts as client too what the new CA issued, at a server that trusts the old one alone', async () => {
+      const serve = async (...trusted: readonly string[]) =>
+        call(chainOf('second'), {
+          server: { ...(await identity('fado')), trust: trusted },
+          serverName: 'records.fado.kelmesh.internal',
+        });
+      assert.equal((await serve(anchor(0))).error, undefined);
+      const refused = await serve(await readFile(join(dir('corvo'), 'ca.pem'), 'utf8'));
+      assert.equal(refused.error?.code, 'MTLS_REFUSED');
+    });
+
+    it('accepts both with what the others have from `ca trust` before, and after', async () => {
+      const fado = async () => (await identity('fado')).trust;
+      assert.deepEqual((await fado()).slice(1), [anchor(0)]);
+      assert.equal((await callElba(chainOf('second'), ...(await fado()))).error, undefined);
+      await trust('fado', 'elba');
+      assert.equal((await fado()).length, 3);
+      for (const name of ['first', 'second'])
+        assert.equal((await callElba(chainOf(name), ...(await fado()))).error, undefined, name);
+    });
+
+    it('refuses the cross certificate of a stranger, or one that was signed by another than it says', async () => {
+      const { leaf, certificate, cross, key } = await stranger(anchor(0));
+      const forged = { ...chainOf('second'), key: new Secret(key.expose()) };
+      for (const cert of [leaf + cross, leaf + cross + certificate, leaf + certificate]) {
+        for (const trusted of [[anchor(0)], [anchor(1)], [anchor(0), anchor(1)]]) {
+          const { error } = await callElba({ ...forged, cert }, ...trusted);
+          assert.equal(error?.code, 'MTLS_UNTRUSTED');
+        }
+      }
+      // The true cross certificate says nothing about another key.
+      const [, trueCross = ''] = chainOf('second').cert.split(/(?<=-----END CERTIFICATE-----\n)/);
+      const { error } = await callElba({ ...forged, cert: leaf + trueCross }, anchor(0));
+      assert.equal(error?.code, 'MTLS_UNTRUSTED');
+    });
+
+    it('refuses the old certificates once the old CA is retired and its bundle taken in', async () => {
+      await rotateCa({ ...elba, step: 'retire', immediately: true });
+      await trust('fado', 'elba');
+      const { trust: trusted } = await identity('fado');
+      assert.deepEqual(trusted.slice(1), [anchor(1)]);
+      for (const name of ['first', 'prepared']) {
+        const { error } = await callElba(chainOf(name), ...trusted);
+        assert.equal(error?.code, 'MTLS_UNTRUSTED', name);
+      }
+      assert.equal((await callElba(chainOf('second'), ...trusted)).error, undefined);
+      await issue('third');
+      assert.equal((await callElba(chainOf('third'), ...trusted)).error, undefined);
+      // No cross certificate any more: who has not taken in the new one is out.
+      assert.equal((await callElba(chainOf('third'), anchor(0))).error?.code, 'MTLS_UNTRUSTED');
+    });
+
+    it('after a replacement refuses everything before it, and needs a person on the other side', async () => {
+      await rotateCa({ ...elba, step: 'replace' });
+      await issue('fresh');
+      await assert.rejects(trust('fado', 'elba'), { code: 'CA_OVERLAP' });
+      const fado = async () => (await identity('fado')).trust;
+      assert.equal(
+        (await callElba(chainOf('fresh'), ...(await fado()))).error?.code,
+        'MTLS_UNTRUSTED',
+      );
+      const { fingerprint } = await describeCa(dir('elba'));
+      const bundle = await exportBundle(dir('elba'), elba.clock);
+      await importBundle({ dir: dir('fado'), bundle, clock: elba.clock, fingerprint });
+      assert.equal((await callElba(chainOf('fresh'), ...(await fado()))).error, undefined);
+      for (const name of ['first', 'second', 'third']) {
+        const { error } = await callElba(chainOf(name), ...(await fado()));
+        assert.equal(error?.code, 'MTLS_UNTRUSTED', name);
+      }
+    });
+  });
+
   it('does not resume a session: every connection checks the certificates again', async () => {
     const server = createServer(await goodServer(), (socket) => socket.end('x'));
     server.listen(0, HOST);
@@ -226,6 +358,35 @@ function withoutCertificate({
   ...rest
 }: ConnectionOptions): ConnectionOptions {
   return rest;
+}
+
+/** What somebody can make who knows the certificate of a CA, and not its key. */
+async function stranger(ca: string) {
+  const own = await generateKeyPair('p384');
+  const next = await generateKeyPair('p384');
+  const leafKeys = await generateKeyPair('p256');
+  const now = Date.now();
+  const validity = { notBefore: now - DAY, notAfter: now + DAY, serial: '4'.repeat(32) };
+  const certificate = await createSuccessorCertificate(ca, validity, 'p384', next);
+  const signer = { certificate, algorithm: 'p384', privateKey: next.privateKey } as const;
+  const leaf = await createLeafCertificate(
+    {
+      ...validity,
+      dnsNames: [parseDnsName('records.elba.kelmesh.internal')],
+      ipAddresses: [],
+      uri: 'kelmesh://elba.kelmesh.internal/records',
+      publicKey: leafKeys.publicKey,
+    },
+    signer,
+  );
+  // Names the key of the true CA as the one that signed, and was signed with another.
+  const cross = await createCrossCertificate(
+    { certificate: ca, algorithm: 'p384', privateKey: own.privateKey },
+    next.publicKey,
+    validity,
+  );
+  const pem = KeyObject.from(leafKeys.privateKey).export({ type: 'pkcs8', format: 'pem' });
+  return { leaf, certificate, cross, key: new Secret(utf8(pem as string)) };
 }
 
 /** One handshake with any settings; the codes of what each side made of it, undefined when it went through. */

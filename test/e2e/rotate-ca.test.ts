@@ -89,7 +89,24 @@ describe('kelmesh rotate ca', () => {
 
   it('replaces a CA whose key was stolen, and the others compare the fingerprint', async () => {
     const stolen = await current();
-    const replaced = await rotate('--now', '--yes');
+    const former = secret;
+    secret = join(root, 'other-secret');
+    writeFileSync(secret, 'battery staple\n', { mode: 0o600 });
+    const replaced = await cliJson(
+      ...[
+        'rotate',
+        'ca',
+        ...place(),
+        '--now',
+        '--secret-file',
+        former,
+        '--new-secret-file',
+        secret,
+      ],
+    );
+    const known = await cliError('rotate', 'ca', ...place(), '--secret-file', former);
+    assert.equal(known.code, 'CA_WRONG_PASSPHRASE');
+    await cliJson('ca', 'issue', 'records', ...place(), '--secret-file', secret);
     assert.deepEqual([replaced.step, replaced.state], ['replace', 'stable']);
     const refused = await cliError('ca', 'trust', await exported(), ...place('bruma'));
     assert.equal(refused.code, 'CA_OVERLAP');
@@ -115,6 +132,7 @@ describe('kelmesh rotate ca', () => {
       ['--undo', '--now'],
       ['--undo', '--step', 'activate'],
       ['--algorithm', 'rsa'],
+      ['--new-secret-file', secret],
     ])
       assert.equal((await cli('rotate', 'ca', ...place(), ...args)).code, 2, args.join(' '));
     assert.equal(

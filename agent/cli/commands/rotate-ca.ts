@@ -1,3 +1,4 @@
+import type { Secret } from '#src/secret';
 import { type CaDescription, describeGenerations } from '../../ca/ca.ts';
 import { refreshCertificates } from '../../ca/open-ca.ts';
 import { rotateCa } from '../../ca/rotation.ts';
@@ -8,6 +9,7 @@ import {
   planCaRotation,
 } from '../../ca/rotation-plan.ts';
 import { systemClock, systemRng } from '../../compose.ts';
+import { readSecretFile } from '../../config/secrets.ts';
 import { ask } from '../ask.ts';
 import {
   algorithmOption,
@@ -56,6 +58,11 @@ one is taken in, no cross certificate is handed out, and all others must take in
       type: 'boolean',
       does: 'replace the CA at once; with --step retire: retire the former one without waiting',
     },
+    'new-secret-file': {
+      type: 'string',
+      value: 'FILE',
+      does: 'with --now: file (mode 0600) with the passphrase from then on, when the old one may be known',
+    },
     ...algorithmOption('of the next key: p384, p256 or ed25519; default: as before'),
     ...daysOption,
     peer: peerOption,
@@ -64,6 +71,7 @@ one is taken in, no cross certificate is handed out, and all others must take in
   },
   async run(invocation) {
     const request = { ...requestOf(invocation), ...keyAlgorithm(invocation) };
+    using newPassphrase = newSecret(invocation, request);
     await checkPeer(invocation);
     const dir = caDirectory(invocation);
     const plan = await planCaRotation(dir, request, systemClock);
@@ -81,6 +89,7 @@ one is taken in, no cross certificate is handed out, and all others must take in
       passphrase,
       ...request,
       ...lifeInDays(invocation),
+      ...(newPassphrase === undefined ? {} : { newPassphrase }),
       clock: systemClock,
       rng: systemRng,
     });
@@ -101,6 +110,14 @@ function requestOf(invocation: Invocation): CaRotationRequest {
   if (step === undefined) return { step: 'replace' };
   if (step !== 'retire') throw new UsageError('--now goes with --step retire, or with no step');
   return { step, immediately: true };
+}
+
+function newSecret(invocation: Invocation, { step }: CaRotationRequest): Secret | undefined {
+  const file = optionText(invocation, 'new-secret-file');
+  if (file === undefined) return undefined;
+  // Under the same keys it would protect no copy that is out already.
+  if (step !== 'replace') throw new UsageError('--new-secret-file goes with --now, and no step');
+  return readSecretFile(file);
 }
 
 /** Whether the peer is there to follow is known to the agent; the CA is no affair of it. */

@@ -9,7 +9,9 @@ import { before, describe, it } from 'mocha';
 import { parseCaBundle } from '#src/mtls/ca-certificate';
 import {
   createCaCertificate,
+  createCrossCertificate,
   createLeafCertificate,
+  createSuccessorCertificate,
   type Issuer,
   requestedKey,
 } from '#src/mtls/certificate';
@@ -197,6 +199,33 @@ describe('inner certificates', () => {
       );
     });
 
+    it('follows a cross certificate from the former CA, in a CA file in the order of a bundle too', async () => {
+      const keys = await generateKeyPair('ed25519');
+      const now = Date.now();
+      const validity = { notBefore: now - HOUR, notAfter: now + HOUR, serial: serial('6') };
+      const certificate = await createSuccessorCertificate(
+        ca.certificate,
+        validity,
+        'ed25519',
+        keys,
+      );
+      const cross = await createCrossCertificate(ca, keys.publicKey, validity);
+      const next = { certificate, algorithm: 'ed25519', privateKey: keys.privateKey } as const;
+      const leaf = await makeLeaf(next, 'records.alba.example');
+      const trusting = (...pems: readonly string[]) => ({ ...ca, certificate: pems.join('') });
+      assert.match(verify(ca, leaf, 'sslserver', cross), /: OK$/);
+      assert.match(verify(ca, leaf, 'sslserver'), /unable to get local issuer/);
+      assert.match(verify(trusting(certificate, cross), leaf, 'sslclient'), /: OK$/);
+      assert.match(
+        verify(trusting(ca.certificate, certificate, cross), leaf, 'sslserver', cross),
+        /: OK$/,
+      );
+      const old = await makeLeaf(ca, 'records.alba.example');
+      assert.match(verify(trusting(certificate, cross), old, 'sslserver'), /unable to get/);
+      const free = await makeLeaf(next, 'records.bruma.example');
+      assert.match(verify(ca, free, 'sslserver', cross), /permitted subtree violation/);
+    });
+
     it('is told of a CA without bounds, and so is the operator', () => {
       const directory = mkdtempSync(join(tmpdir(), 'kelmesh-free-'));
       try {
@@ -229,13 +258,18 @@ function openssl(directory: string, args: readonly string[]): string | undefined
   });
 }
 
-function verify(issuer: Issuer, leaf: string, purpose: string): string {
+function verify(issuer: Issuer, leaf: string, purpose: string, untrusted = ''): string {
   const directory = mkdtempSync(join(tmpdir(), 'kelmesh-verify-'));
   try {
     writeFileSync(join(directory, 'ca.pem'), issuer.certificate);
     writeFileSync(join(directory, 'leaf.pem'), leaf);
-    const args = ['verify', '-x509_strict', '-purpose', purpose, '-CAfile', 'ca.pem', 'leaf.pem'];
-    const { stdout, stderr } = spawnSync('openssl', args, { cwd: directory, encoding: 'utf8' });
+    writeFileSync(join(directory, 'cross.pem'), untrusted);
+    const cross = untrusted === '' ? [] : ['-untrusted', 'cross.pem'];
+    const args = ['verify', '-x509_strict', '-purpose', purpose, '-CAfile', 'ca.pem', ...cross];
+    const { stdout, stderr } = spawnSync('openssl', [...args, 'leaf.pem'], {
+      cwd: directory,
+      encoding: 'utf8',
+    });
     return `${stderr}${stdout}`.trim();
   } finally {
     rmSync(directory, { recursive: true, force: true });

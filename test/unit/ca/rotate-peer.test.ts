@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { rotationVerbs } from '#agent/control/rotation-verbs';
+import type { VerbContext } from '#agent/control/verb';
+
+/** All that the agent is asked when the CA rotates: whether a peer is in the mesh. */
+describe('the peer of a CA rotation', () => {
+  const others = [{ aid: 'EBruma', name: 'bruma' }];
+  const ask = async (args: VerbContext['args']) =>
+    rotationVerbs['rotate.ca']?.({
+      organisation: { membership: { others: () => others } },
+      agent: undefined,
+      name: 'alba',
+      args,
+      progress: () => {},
+    } as unknown as VerbContext);
+
+  for (const peer of ['bruma', 'EBruma'])
+    it(`is known by name and by AID: ${peer}`, async () => {
+      assert.deepEqual(await ask({ peer }), {
+        schema: 'kelmesh.rotate/1',
+        kind: 'ca',
+        pairs: [{ pair: 'bruma', aid: 'EBruma' }],
+      });
+    });
+
+  it('is refused when it is not in the mesh, or not named', async () => {
+    await assert.rejects(ask({ peer: 'nobody' }), { code: 'ROTATION_NOT_A_MEMBER' });
+    await assert.rejects(ask({}), { code: 'CONTROL_BAD_REQUEST' });
+  });
+});
