@@ -108,7 +108,7 @@ export class Reactions {
   }
 
   #eventAccepted(state: KeyState, message: Uint8Array): void {
-    const { organisation, gossip, tunnels, confirmation, background } = this.#deps;
+    const { organisation, gossip, tunnels, dialler, confirmation, background } = this.#deps;
     const { identity, membership } = organisation;
     if (state.aid === identity.aid) {
       if (identity.hasForeignEvents)
@@ -118,6 +118,9 @@ export class Reactions {
           said: state.said,
         });
       background.run(gossip.publish(message));
+      // Whoever had shut this end out for the keys before is told at once that they are gone.
+      if (state.establishment.said === state.said)
+        for (const { aid } of membership.others()) dialler.reset(aid);
       return;
     }
     if (membership.charter?.governors.includes(state.aid) === true)

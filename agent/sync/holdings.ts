@@ -67,7 +67,7 @@ export class Holdings implements SyncContext {
   }
 
   want(peer: PeerKey, head: LogHead): number {
-    return this.#mayLearn(peer, head.aid) ? (this.#deps.kel.state(head.aid)?.sn ?? -1) + 1 : 0;
+    return this.#mayLearn(peer, head.aid) ? this.#lackedOf(head) : 0;
   }
 
   async ownLog(from: number): Promise<Uint8Array> {
@@ -166,6 +166,18 @@ export class Holdings implements SyncContext {
       );
       if (verdict.kind === 'refused') journal.debug('record.refused', { from, code: verdict.code });
     }
+  }
+
+  /**
+   * What follows the log that is held; where it may hold interactions that a recovery of its owner has replaced, what follows its
+   * last establishment event: nothing before that is ever replaced.
+   */
+  #lackedOf({ aid, sn, said }: LogHead): number {
+    const state = this.#deps.kel.state(aid);
+    if (state === undefined) return 0;
+    const isReplaced =
+      this.#binder.isDoubted(aid) || sn < state.sn || (sn === state.sn && said !== state.said);
+    return (isReplaced ? state.establishment.sn : state.sn) + 1;
   }
 
   /** Whose logs are held here is told to nobody but them: it would show who knows whom. */

@@ -29,6 +29,8 @@ export class PeerBinder {
   readonly #heard = new Map<Aid, number>();
   /** Which member's log each connected peer has sent: a long one takes several sessions. */
   readonly #gave = new Map<PeerKey, Aid>();
+  /** Members whose newest establishment event did not follow from the log that is held. */
+  readonly #doubted = new Set<Aid>();
   readonly #listeners = new Set<(aid: Aid) => void>();
 
   constructor(deps: PeerBinderDeps) {
@@ -47,6 +49,11 @@ export class PeerBinder {
   /** Whether `peer` is bound to `aid`, or has sent of its log. */
   hasShown(peer: PeerKey, aid: Aid): boolean {
     return this.#deps.directory.aidOf(peer) === aid || this.#gave.get(peer) === aid;
+  }
+
+  /** Whether the log that is held of `aid` may be another one than its own: it did not bind when it came last. */
+  isDoubted(aid: Aid): boolean {
+    return this.#doubted.has(aid);
   }
 
   disconnected(peer: PeerKey): void {
@@ -79,9 +86,11 @@ export class PeerBinder {
     }
     await kel.process(log, { accepts: (aid) => aid === head.aid || company.has(aid) });
     if (log.length > 0) this.#gave.set(peer, head.aid);
+    this.#doubted.add(head.aid);
     const record = await verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
       kel.establishment(aid, sn, said),
     );
+    this.#doubted.delete(head.aid);
     await intake.take(endpoints, (type, issuer) => type === 'end' && issuer === head.aid);
     const isNew = directory.aidOf(peer) !== head.aid;
     directory.bind(peer, head.aid);

@@ -121,9 +121,12 @@ export class Sync {
   }
 
   #concerns(peer: PeerKey): boolean {
-    const { directory, membership } = this.#deps;
+    const { directory, membership, records } = this.#deps;
     const aid = directory.aidOf(peer);
     if (aid !== undefined) return membership.maySync(aid);
+    // A member that is connected and not bound: it was suspended until now, or this end was at the other.
+    if (membership.others().some((member) => records.latest('end', member.aid)?.record.p === peer))
+      return true;
     return this.knocks.list().some((knock) => knock.peer === peer && membership.maySync(knock.aid));
   }
 

@@ -65,12 +65,14 @@ describe('recovery: a stolen key', function () {
     assert.deepEqual([seized.verdict, seized.code], ['waiting', 'KEL_AWAITS_NEXT_KEYS']);
     // The victim would have it from b with the next session.
     assert.equal((await reaches(a, loot.message)).verdict, 'accepted');
+    await b.ok('down');
     const { keys, foreignEvents } = await a.json('id', 'show');
     assert.equal(foreignEvents, true);
     const refused = await a.kelmesh('mesh', 'admit', `E${'A'.repeat(43)}`, '--name', 'mole');
     assert.match(refused.stderr, /IDENTITY_AWAITS_RECOVERY/);
 
     await a.ok('id', 'rotate', '--yes');
+    await b.ok('up');
     const rotated = await a.json('id', 'show');
     assert.notDeepEqual(rotated.keys, keys);
     assert.equal(rotated.establishment.sn, loot.sn);
@@ -86,5 +88,55 @@ describe('recovery: a stolen key', function () {
     const [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
     assert.equal(ofB.peers[0].said, ofA.said);
     assert.deepEqual([ofA.suspended, ofB.suspended], [[], []]);
+  });
+
+  it('two events at one place suspend the AID until it has rotated and each peer has resolved it', async () => {
+    thief = await Thief.of(a);
+    const loot = await thief.interaction();
+    // The victim writes on, and does not know: both events stand at one place.
+    await a.ok('mesh', 'admit', `E${'A'.repeat(43)}`, '--name', 'guest');
+    await a.ok('mesh', 'remove', 'guest');
+    const own = await eventually('b has the event of the victim', async () => {
+      const [peer] = (await b.json('peer', 'list')).peers;
+      return peer.sn >= loot.sn && peer;
+    });
+    assert.notEqual(own.said, loot.said);
+    const verdict = await reaches(b, loot.message);
+    assert.deepEqual([verdict.verdict, verdict.code], ['refused', 'KEL_DUPLICITOUS']);
+    await eventually('b has taken the tunnel down', async () => {
+      const [peer] = (await b.json('status')).peers;
+      const [, ...peers] = await b.wg('kelmesh0', 'dump').catch(() => [[]]);
+      return peer.state === 'suspended' && peers.length === 0;
+    });
+
+    await a.ok('id', 'rotate', '--yes');
+    const { establishment } = await a.json('id', 'show');
+    await eventually('b has the rotation, though it suspends the AID', async () => {
+      const { events } = await b.json('id', 'log', aid);
+      return events.some((event: Json) => event.sn === establishment.sn);
+    });
+    await eventually('the victim holds the evidence', async () => {
+      const { evidence } = await a.json('id', 'evidence', 'list');
+      return evidence.some((fork: Json) => fork.aid === aid && fork.sn === loot.sn);
+    });
+    const { evidence } = await b.json('id', 'evidence', 'list');
+    assert.deepEqual([evidence.length, evidence[0].suspends], [1, true]);
+    await b.ok('id', 'evidence', 'export', aid, '--out', '/run/fork.cesr');
+    assert.match(await b.ok('id', 'evidence', 'verify', '/run/fork.cesr'), new RegExp(loot.said));
+
+    await b.ok(
+      'id',
+      'evidence',
+      'resolve',
+      aid,
+      '--reason',
+      'they rotated, and told us by telephone',
+    );
+    const [, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    assert.deepEqual(ofB.suspended, []);
+    // What the stolen key signs now is known to be worth nothing.
+    for (const after of [loot, await a.json('id', 'show')])
+      await reaches(b, (await thief.interaction(after)).message);
+    assert.deepEqual((await b.json('status')).suspended, []);
   });
 });
