@@ -119,9 +119,9 @@ export const configKeys = {
     does: 'interface name without its last digit: two alternate when keys rotate',
   },
   'tunnel.port': {
-    kind: { type: 'integer', min: 1, max: 65_534, unit: 'UDP port' },
+    kind: { type: 'integer', min: 1, max: 65_532, unit: 'UDP port' },
     fallback: 51_820,
-    does: 'UDP port of the first interface; the second has the next one',
+    does: 'UDP port of the first interface; up to three more, in use while keys change, have the next ones',
   },
   'tunnel.endpoints': {
     kind: { type: 'list', pattern: ipAddress, what: 'IP addresses', max: 8 },

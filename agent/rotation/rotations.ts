@@ -32,7 +32,7 @@ export interface RotationRow {
   /** Key epoch that it leads to; of `psk` the epoch of the preshared key. */
   readonly epoch: number;
   readonly step: RotationStep;
-  readonly detail: 'agreeing' | 'agreed' | ChangeStep | 'draining';
+  readonly detail: 'agreeing' | 'agreed' | ChangeStep | 'flipped' | 'draining';
   readonly since: string;
   readonly deadline: string;
   /** Why it does not go on by itself; null when it does. */
@@ -272,8 +272,8 @@ export class Rotations {
     if (change !== undefined) {
       const isLate = change.deadline <= clock.now();
       const isAway = directory.peerOf(aid) === undefined;
-      row(change, change.step === 'moved' ? draining : active, {
-        step: change.step === 'parked' || change.step === 'moved' ? 'activate' : 'prepare',
+      row(change, active, {
+        step: 'prepare',
         detail: change.step,
         since: iso(change.since),
         deadline: iso(change.deadline),
@@ -282,13 +282,14 @@ export class Rotations {
           : null,
       });
     }
-    if (draining !== undefined && active !== undefined)
-      row(active, draining, {
-        step: 'retire',
-        detail: 'draining',
+    const former = draining.at(-1);
+    if (former !== undefined && active !== undefined)
+      row(active, former, {
+        step: former.isConfirmed ? 'retire' : 'activate',
+        detail: former.isConfirmed ? 'draining' : 'flipped',
         since: iso(active.since),
-        deadline: iso(draining.until),
-        waitsFor: null,
+        deadline: iso(former.isConfirmed ? former.until : former.deadline),
+        waitsFor: former.isConfirmed ? null : 'the peer has not said that it has changed over too',
       });
     return rows;
   }

@@ -1,11 +1,10 @@
 /**
  * From the state of all pairs to the devices as they should be: pure, and the same input gives the same devices.
  *
- * An end that rotates runs one device per live tunnel key. A prefix has one owner per device (WireGuard's
- * allowed IPs), so two keys of one peer cannot share a device with the same prefix: the rotating end parks
- * the peer's route on its new device, the other end moves the prefix to the new key and starts the handshake.
+ * A prefix has one owner per device (WireGuard's allowed IPs), so each view of a pair stands on a device of its own, with the
+ * same prefix: packets are taken on every one of them, and sent on the one to which the route points.
  */
-import type { Aid, Said } from '#kel/identifiers';
+import type { Aid } from '#kel/identifiers';
 import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
 import type { Secret } from '#src/secret';
 import type {
@@ -19,8 +18,7 @@ import type {
 
 /** One view of a pair with everything that a device needs. */
 export interface PairView {
-  readonly own: Said;
-  readonly peer: Said;
+  readonly slot: number;
   readonly peerKey: WireGuardKey;
   /** Of the current epoch; random while nothing is agreed. */
   readonly presharedKey: Secret;
@@ -32,19 +30,16 @@ export interface PairState {
   readonly aid: Aid;
   /** The peer's overlay address as a host route. */
   readonly route: Cidr;
-  /** The view that carries the traffic. */
+  /** The view that carries the traffic of this end. */
   readonly active: PairView | undefined;
-  /** The view that is to follow. */
-  readonly target: PairView | undefined;
-  /** The route points to the target's device, and the packets wait there for its handshake. */
-  readonly parked: boolean;
-  /** The view before the active one, while its last packets arrive. */
-  readonly draining: PairView | undefined;
+  /** The view that is to follow, and has to shake hands first. */
+  readonly staged: PairView | undefined;
+  /** Views before the active one, while packets may still come on them. */
+  readonly draining: readonly PairView[];
 }
 
-/** A device of the own end: one per live tunnel key. */
 export interface OwnDevice {
-  readonly tunnelKey: Said;
+  readonly slot: number;
   readonly name: InterfaceName;
   readonly privateKey: Secret;
   readonly listenPort: number;
@@ -54,15 +49,20 @@ export interface DeviceSettings {
   readonly mtu: number;
   /** The own overlay address with prefix length. */
   readonly addresses: readonly string[];
-  /** Persistent keepalive of the end that starts the handshakes, in seconds. */
+  /** Persistent keepalive of the end that starts the handshakes, in seconds; 0: none. */
   readonly keepalive: number;
 }
+
+/** Seconds. No packet asks for the first handshake of a staged view: a keepalive does. */
+const STAGED_KEEPALIVE = 25;
 
 export function desiredDevices(
   devices: readonly OwnDevice[],
   pairs: readonly PairState[],
   settings: DeviceSettings,
 ): readonly DesiredDevice[] {
+  const routes = (isHere: (slot: number) => boolean) =>
+    pairs.filter(({ active }) => active && isHere(active.slot)).map(({ route }) => route);
   return devices.map((device) => ({
     name: device.name,
     privateKey: device.privateKey,
@@ -71,64 +71,55 @@ export function desiredDevices(
     addresses: settings.addresses,
     peers: onePerKey(
       device,
-      pairs.map((pair) => ({ pair, peers: peersOf(device.tunnelKey, pair, settings.keepalive) })),
+      pairs.flatMap((pair) => {
+        const peer = peerOf(device.slot, pair, settings.keepalive);
+        return peer === undefined ? [] : [{ pair, peer }];
+      }),
     ),
-    routes: pairs
-      .filter((pair) => routedView(pair)?.own === device.tunnelKey)
-      .map((pair) => pair.route),
+    routes: routes((slot) => slot === device.slot),
+    routesElsewhere: routes((slot) => slot !== device.slot),
   }));
 }
 
-interface PairPeers {
+interface PairPeer {
   readonly pair: PairState;
-  readonly peers: readonly DesiredPeer[];
+  readonly peer: DesiredPeer;
 }
 
 /**
  * WireGuard knows a peer by its key alone. A key that two pairs name, or that is the device's own, is left to
  * the pair whose traffic runs under it, else to the lower AID: one member's false claim must cost no other its tunnel.
  */
-function onePerKey(device: OwnDevice, candidates: readonly PairPeers[]): readonly DesiredPeer[] {
+function onePerKey(device: OwnDevice, candidates: readonly PairPeer[]): readonly DesiredPeer[] {
   const owners = new Map<WireGuardKey, Aid | undefined>([
     [wireguardPublicKeyHex(device.privateKey), undefined],
   ]);
-  const uses = ({ pair }: PairPeers, key: WireGuardKey) =>
-    pair.active?.own === device.tunnelKey && pair.active.peerKey === key;
   const byAid = candidates.toSorted((a, b) => (a.pair.aid < b.pair.aid ? -1 : 1));
   for (const wantsActive of [true, false]) {
-    for (const candidate of byAid) {
-      for (const { publicKey } of candidate.peers) {
-        if (uses(candidate, publicKey) === wantsActive && !owners.has(publicKey))
-          owners.set(publicKey, candidate.pair.aid);
-      }
+    for (const { pair, peer } of byAid) {
+      const isActive = pair.active?.slot === device.slot && pair.active.peerKey === peer.publicKey;
+      if (isActive === wantsActive && !owners.has(peer.publicKey))
+        owners.set(peer.publicKey, pair.aid);
     }
   }
-  return candidates.flatMap(({ pair, peers }) =>
-    peers.filter(({ publicKey }) => owners.get(publicKey) === pair.aid),
-  );
+  return candidates
+    .filter(({ pair, peer }) => owners.get(peer.publicKey) === pair.aid)
+    .map(({ peer }) => peer);
 }
 
-function routedView(pair: PairState): PairView | undefined {
-  return pair.parked ? pair.target : pair.active;
-}
-
-/** At most two entries per pair and device, at most one of them with the prefix. */
-function peersOf(tunnelKey: Said, pair: PairState, keepalive: number): readonly DesiredPeer[] {
-  const { active, target, draining } = pair;
-  const peers = new Map<WireGuardKey, DesiredPeer>();
-  const add = (view: PairView, owns: boolean) => {
-    if (peers.has(view.peerKey)) return;
-    peers.set(view.peerKey, {
-      publicKey: view.peerKey,
-      presharedKey: view.presharedKey,
-      ...(view.endpoint === undefined ? {} : { endpoint: view.endpoint }),
-      allowedIps: owns ? [pair.route] : [],
-      keepalive: owns && view.endpoint !== undefined ? keepalive : 0,
-    });
+/** One entry per pair and device at most. */
+function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer | undefined {
+  const { active, staged, draining } = pair;
+  const here = (view: PairView | undefined) => (view?.slot === slot ? view : undefined);
+  const view = here(active) ?? here(staged) ?? draining.find((former) => former.slot === slot);
+  if (view === undefined) return undefined;
+  const { peerKey, presharedKey, endpoint } = view;
+  const lively = view === active ? keepalive : keepalive || STAGED_KEEPALIVE;
+  return {
+    publicKey: peerKey,
+    presharedKey,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    allowedIps: [pair.route],
+    keepalive: endpoint === undefined || draining.includes(view) ? 0 : lively,
   };
-  const here = (view: PairView | undefined): view is PairView => view?.own === tunnelKey;
-  if (here(active)) add(active, true);
-  if (here(target)) add(target, !here(active));
-  if (here(draining)) add(draining, !here(active) && !here(target));
-  return [...peers.values()];
 }

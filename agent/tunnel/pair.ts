@@ -1,53 +1,51 @@
-/** What is remembered of the tunnel to one peer. */
-import type { Aid, Said } from '#kel/identifiers';
+/** What is remembered of the tunnel to one peer, and how it changes: each change is on disk before anybody acts on it. */
+import type { Aid } from '#kel/identifiers';
 import type { Secret } from '#src/secret';
 import type { StateTable } from '../state-table.ts';
-import { sameView, type TunnelView } from './view.ts';
+import { type PlacedView, sameView, type TunnelView } from './view.ts';
 
-export interface ActiveView extends TunnelView {
-  /** This end starts the handshakes and holds the endpoint. */
-  readonly initiates: boolean;
+/** The view to which the own end routes. */
+export interface ActiveView extends PlacedView {
   /** Counts the views that were active, from 1. */
   readonly generation: number;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;
 }
 
+/** A view before the active one: packets on it are still taken. */
 export interface DrainingView extends ActiveView {
-  /** Milliseconds since the Unix epoch after which the former key goes. */
+  /** The other end has said that it routes to the view after this one too. */
+  readonly isConfirmed: boolean;
+  /** When it is looked at again, in milliseconds since the Unix epoch. */
   readonly until: number;
+  /** After this, in milliseconds since the Unix epoch, its place may be taken whatever the other end does. */
+  readonly deadline: number;
+  /** Bytes that had come on it when it was looked at last. */
+  readonly rxBytes: number;
 }
 
-/**
- * How far a change to another view has come: newer keys are known (`waiting`), the peer stands on the device without
- * the prefix (`staged`), packets wait on the new device (`parked`), the prefix has moved and the other end has not
- * confirmed yet (`moved`).
- */
-export type ChangeStep = 'waiting' | 'staged' | 'parked' | 'moved';
+/** A change to other keys that this end has not made yet: `waiting` for the other end, or `staged` on a device beside the active view. */
+export type ChangeStep = 'waiting' | 'staged';
 
-/** A change under way. Each step is on disk before it is taken. */
 export interface PairChange extends TunnelView {
   readonly step: ChangeStep;
-  /** The end whose key is new parks. */
-  readonly end: 'parking' | 'moving';
-  /** The parking end starts the handshake. */
-  readonly knocks?: boolean;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;
   /** Milliseconds since the Unix epoch; from then on the former view may be dropped when its place is needed. */
   readonly deadline: number;
+  /** Of `staged`. */
+  readonly place?: Omit<PlacedView, 'own' | 'peer'>;
 }
 
 interface Remembered {
   readonly active?: ActiveView;
-  readonly draining?: DrainingView;
   readonly change?: PairChange;
+  /** Oldest first. */
+  readonly draining?: readonly DrainingView[];
 }
 
-export interface TargetView extends TunnelView {
-  readonly initiates: boolean;
-  readonly parked: boolean;
-}
+/** A further one would have come before the others had drained: the oldest goes. */
+const MAX_DRAINING = 2;
 
 export class Pair {
   readonly aid: Aid;
@@ -55,123 +53,137 @@ export class Pair {
   readonly unagreedKey: Secret;
   readonly #table: StateTable;
   #remembered: Remembered;
-  /** A parking or moving exchange of this pair is under way. */
-  inTransition = false;
+  /** An exchange with the other end about this pair is under way. */
+  isExchanging = false;
 
   constructor(table: StateTable, aid: Aid, unagreedKey: Secret) {
     this.#table = table;
     this.aid = aid;
     this.unagreedKey = unagreedKey;
-    this.#remembered = table.get<Remembered>(`pair.${aid}`) ?? {};
+    this.#remembered = table.get<Remembered>(keyOf(aid)) ?? {};
   }
 
   get active(): ActiveView | undefined {
     return this.#remembered.active;
   }
 
-  get draining(): DrainingView | undefined {
-    return this.#remembered.draining;
+  get draining(): readonly DrainingView[] {
+    return this.#remembered.draining ?? [];
   }
 
   get change(): PairChange | undefined {
     return this.#remembered.change;
   }
 
-  /** The view that is to follow, once it stands on the device. */
-  get target(): TargetView | undefined {
+  /** The view that is to follow, once it stands on a device. */
+  get staged(): PlacedView | undefined {
     const { change } = this;
-    if (change?.step !== 'staged' && change?.step !== 'parked') return undefined;
-    return {
-      own: change.own,
-      peer: change.peer,
-      initiates: change.end === 'moving' || change.knocks === true,
-      parked: change.step === 'parked',
-    };
+    return change?.place && { own: change.own, peer: change.peer, ...change.place };
   }
 
-  /** Every view in use or on the way. */
-  views(): readonly TunnelView[] {
-    return [this.active, this.target, this.draining].filter((view) => view !== undefined);
-  }
-
-  uses(tunnelKey: Said): boolean {
-    return this.views().some((view) => view.own === tunnelKey);
+  /** Every view that stands on a device: the active one, the staged one, the former ones. */
+  placed(): readonly PlacedView[] {
+    return [this.active, this.staged, ...this.draining].filter((view) => view !== undefined);
   }
 
   /** `view` is to follow. Nothing is written when that is known. @param waitMs from now to the deadline */
   async want(view: TunnelView, now: number, waitMs: number): Promise<void> {
-    const { change } = this;
-    if (change !== undefined && sameView(change, view)) return;
+    if (sameView(this.change, view)) return;
     const { own, peer } = view;
-    const wanted = { own, peer, end: 'parking', since: now, deadline: now + waitMs } as const;
-    await this.#save({ change: { ...wanted, step: 'waiting' } });
+    const change = { own, peer, step: 'waiting', since: now, deadline: now + waitMs } as const;
+    await this.#save({ change, draining: [...this.draining, ...this.#setAside(now)] });
   }
 
-  /** The change that {@link want} began is at `step` now. */
-  async reach(step: ChangeStep, end: PairChange['end'], knocks = false): Promise<void> {
+  /** The other end may have flipped to a view that this one does not want any more: what comes on it is still taken. */
+  #setAside(now: number): readonly DrainingView[] {
+    const { staged, change } = this;
+    if (staged === undefined || change === undefined) return [];
+    const { deadline } = change;
+    const rest = { generation: 0, since: now, until: now, deadline, isConfirmed: false };
+    return [{ ...staged, ...rest, rxBytes: 0 }];
+  }
+
+  /** The view that {@link want} named stands at `place`. */
+  async stage(place: Omit<PlacedView, 'own' | 'peer'>): Promise<void> {
     const { change } = this;
-    if (change === undefined) return;
-    if (change.step === step && change.end === end && (change.knocks ?? false) === knocks) return;
-    const { own, peer, since, deadline } = change;
-    const reached = { own, peer, step, end, since, deadline };
-    await this.#save({ change: knocks ? { ...reached, knocks } : reached });
+    if (change !== undefined) await this.#save({ change: { ...change, step: 'staged', place } });
   }
 
-  /** The change has ended, or is not wanted any more. */
+  /** The change is not wanted any more. */
   async settle(): Promise<void> {
     if (this.change !== undefined) await this.#save({ change: undefined });
   }
 
-  /**
-   * Makes `view` the active one, on disk before anything is changed; the former drains until `until`. The end that moves
-   * has not ended its change with that.
-   */
-  async activate(view: TunnelView, initiates: boolean, now: number, until: number): Promise<void> {
-    const former = this.active;
-    const change: PairChange | undefined =
-      this.change?.end === 'moving' ? { ...this.change, step: 'moved' } : undefined;
-    if (sameView(former, view) && former?.initiates === initiates) return this.#save({ change });
-    const active: ActiveView = {
-      own: view.own,
-      peer: view.peer,
-      initiates,
-      generation: (former?.generation ?? 0) + 1,
-      since: now,
-    };
-    const draining =
-      former === undefined || sameView(former, view) ? this.draining : { ...former, until };
-    await this.#save({ active, draining, change });
+  /** The staged view becomes the active one; the former takes packets until `until` and for as long as some come. */
+  async flip(now: number, until: number): Promise<void> {
+    const { active: former, staged, change } = this;
+    if (staged === undefined || change === undefined) return;
+    const active = { ...staged, generation: (former?.generation ?? 0) + 1, since: now };
+    const { deadline } = change;
+    const drains =
+      former && ({ ...former, until, deadline, isConfirmed: false, rxBytes: -1 } as const);
+    await this.#save({
+      active,
+      change: undefined,
+      draining: drains === undefined ? this.draining : [...this.draining, drains],
+    });
   }
 
-  async drained(): Promise<void> {
-    await this.#save({ draining: undefined });
+  /** The other end routes to the active view too. */
+  async confirm(): Promise<void> {
+    if (this.draining.every(({ isConfirmed }) => isConfirmed)) return;
+    await this.#save({ draining: this.draining.map((view) => ({ ...view, isConfirmed: true })) });
+  }
+
+  /** Something came on it, or the other end has not confirmed yet. */
+  async drainOn(view: DrainingView, until: number, rxBytes: number): Promise<void> {
+    const later = (other: DrainingView) =>
+      isSamePlace(other, view) ? { ...other, until, rxBytes } : other;
+    await this.#save({ draining: this.draining.map(later) });
+  }
+
+  async drained(view: DrainingView): Promise<void> {
+    await this.#save({ draining: this.draining.filter((other) => !isSamePlace(other, view)) });
   }
 
   /** Lets go of views at once, without overlap. @returns whether the active one was among them */
   async drop(isDropped: (view: TunnelView) => boolean): Promise<boolean> {
-    const { active, draining, change } = this.#remembered;
+    const { active, draining, change } = this;
     const gone = (view: TunnelView | undefined) => view !== undefined && isDropped(view);
-    if (![active, draining, change].some(gone)) return false;
+    if (![active, change, ...draining].some(gone)) return false;
     await this.#save({
       ...(gone(active) ? { active: undefined } : {}),
-      ...(gone(draining) ? { draining: undefined } : {}),
       ...(gone(change) ? { change: undefined } : {}),
+      draining: draining.filter((view) => !gone(view)),
     });
     return gone(active);
   }
 
   async forget(): Promise<void> {
     this.#remembered = {};
-    await this.#table.put({ [`pair.${this.aid}`]: undefined });
+    await this.#table.put({ [keyOf(this.aid)]: undefined });
   }
 
   async #save(
     part: { readonly [K in keyof Remembered]: Remembered[K] | undefined },
   ): Promise<void> {
+    const { draining = [], ...rest } = { ...this.#remembered, ...part };
+    const kept = {
+      ...rest,
+      ...(draining.length > 0 ? { draining: draining.slice(-MAX_DRAINING) } : {}),
+    };
     const remembered = Object.fromEntries(
-      Object.entries({ ...this.#remembered, ...part }).filter(([, value]) => value !== undefined),
+      Object.entries(kept).filter(([, value]) => value !== undefined),
     ) as Remembered;
-    await this.#table.put({ [`pair.${this.aid}`]: remembered });
+    await this.#table.put({ [keyOf(this.aid)]: remembered });
     this.#remembered = remembered;
   }
+}
+
+function isSamePlace(a: PlacedView, b: PlacedView): boolean {
+  return sameView(a, b) && a.slot === b.slot;
+}
+
+function keyOf(aid: Aid): string {
+  return `tunnel.${aid}`;
 }

@@ -59,7 +59,7 @@ export class Sites {
         { proxy: '10.77.1.1', site: '10.77.1.2' },
         { proxy: '10.77.2.1', site: '10.77.2.2' },
       ],
-      udp: [TUNNEL_PORT, TUNNEL_PORT + 1],
+      udp: [0, 1, 2, 3].map((slot) => TUNNEL_PORT + slot),
       tcp: LIBP2P_PORT,
     };
     const command = [process.execPath, proxy, String(delayMs), JSON.stringify(task)];

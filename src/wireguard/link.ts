@@ -23,7 +23,7 @@ export interface LinkChange {
   readonly removeRoutes: readonly Cidr[];
 }
 
-type DesiredLink = Pick<DesiredDevice, 'mtu' | 'addresses' | 'routes'>;
+type DesiredLink = Pick<DesiredDevice, 'mtu' | 'addresses' | 'routes' | 'routesElsewhere'>;
 
 /** @param taken desired routes that were ours and that another device has taken since: left to it */
 export function diffLink(
@@ -41,7 +41,7 @@ export function diffLink(
     addAddresses: without(desired.addresses, actual.addresses),
     removeAddresses: without(actual.addresses, desired.addresses),
     addRoutes: without(desired.routes, actual.routes).filter((prefix) => !taken.has(prefix)),
-    removeRoutes: without(actual.routes, desired.routes),
+    removeRoutes: without(actual.routes, [...desired.routes, ...(desired.routesElsewhere ?? [])]),
   };
 }
 

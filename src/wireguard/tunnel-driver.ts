@@ -36,8 +36,10 @@ export interface DesiredDevice {
   /** The device's own overlay addresses, with their prefix length (`fd…/128`). */
   readonly addresses: readonly string[];
   readonly peers: readonly DesiredPeer[];
-  /** Prefixes that the host routes into this device: managed apart from allowed IPs, so that a rotation can park packets first. */
+  /** Prefixes that the host routes into this device. */
   readonly routes: readonly Cidr[];
+  /** Prefixes routed into other devices of this program: one that still points here stays until that device takes it over, without a gap. */
+  readonly routesElsewhere?: readonly Cidr[];
 }
 
 export interface PeerState {

@@ -7,7 +7,7 @@ import {
   type PairState,
   type PairView,
 } from '#agent/tunnel/desired-state';
-import type { Aid, Said } from '#kel/identifiers';
+import type { Aid } from '#kel/identifiers';
 import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
 import { Secret } from '#src/secret';
 import { checkDesiredDevice } from '#src/wireguard/desired-device';
@@ -15,11 +15,11 @@ import type { Cidr, InterfaceName, UdpEndpoint, WireGuardKey } from '#src/wiregu
 
 const settings = { mtu: 1_420, addresses: ['fd00::1/128'], keepalive: 25 };
 const psk = new Secret(new Uint8Array(32).fill(1));
-const devices: readonly OwnDevice[] = [0, 1].map((n) => ({
-  tunnelKey: `own${n}` as Said,
-  name: `km${n}` as InterfaceName,
-  privateKey: new Secret(new Uint8Array(32).fill(9 + n)),
-  listenPort: 51_820 + n,
+const devices: readonly OwnDevice[] = [0, 1, 2, 3].map((slot) => ({
+  slot,
+  name: `km${slot}` as InterfaceName,
+  privateKey: new Secret(new Uint8Array(32).fill(9 + (slot >> 1))),
+  listenPort: 51_820 + slot,
 }));
 
 /** Few keys, the devices' own among them: members may claim what they like. */
@@ -29,8 +29,7 @@ const peerKey = fc.constantFrom(
 );
 
 const view: fc.Arbitrary<PairView> = fc.record({
-  own: fc.constantFrom('own0' as Said, 'own1' as Said, 'gone' as Said),
-  peer: fc.constant('peer' as Said),
+  slot: fc.nat(4),
   peerKey,
   presharedKey: fc.constant(psk),
   endpoint: fc.constantFrom(undefined, '192.0.2.1:1' as UdpEndpoint),
@@ -38,9 +37,10 @@ const view: fc.Arbitrary<PairView> = fc.record({
 
 const perhaps = fc.option(view, { nil: undefined });
 const pairs: fc.Arbitrary<readonly PairState[]> = fc
-  .array(fc.record({ active: perhaps, target: perhaps, parked: fc.boolean(), draining: perhaps }), {
-    maxLength: 5,
-  })
+  .array(
+    fc.record({ active: perhaps, staged: perhaps, draining: fc.array(view, { maxLength: 2 }) }),
+    { maxLength: 5 },
+  )
   .map((states) =>
     states.map((state, n) => ({
       ...state,
@@ -76,9 +76,10 @@ describe('desired devices, whatever the pairs are in', () => {
   it('are the same for the same pairs, whatever their order', () => {
     const plain = (states: readonly PairState[]) =>
       desiredDevices(devices, states, settings).map(
-        ({ privateKey: _, peers, routes, ...rest }) => ({
+        ({ privateKey: _, peers, routes, routesElsewhere, ...rest }) => ({
           ...rest,
           routes: routes.toSorted(),
+          routesElsewhere: routesElsewhere?.toSorted(),
           peers: peers
             .map(({ presharedKey: __, ...peer }) => peer)
             .sort((a, b) => (a.publicKey < b.publicKey ? -1 : 1)),
@@ -92,13 +93,16 @@ describe('desired devices, whatever the pairs are in', () => {
     );
   });
 
-  it('keep a peer alive only with an endpoint, and where it owns the prefix', () => {
+  it('take packets of a pair on every device on which it has a view, and keep none alive that drains', () => {
     fc.assert(
       fc.property(pairs, (states) => {
-        for (const { peers } of desiredDevices(devices, states, settings)) {
-          for (const peer of peers)
-            if (peer.keepalive > 0)
-              assert.ok(peer.endpoint !== undefined && peer.allowedIps.length > 0);
+        for (const [slot, { peers }] of desiredDevices(devices, states, settings).entries()) {
+          for (const { allowedIps, keepalive, endpoint } of peers) {
+            const pair = states.find(({ route }) => route === allowedIps[0]);
+            assert.ok(pair && allowedIps.length === 1);
+            const isInUse = pair.active?.slot === slot || pair.staged?.slot === slot;
+            if (keepalive > 0) assert.ok(endpoint !== undefined && isInUse);
+          }
         }
       }),
     );

@@ -1,424 +1,374 @@
 /**
- * Every way in which a change of keys can be interrupted, up to a stated number of faults: the product's own protocol
- * (`transition.ts`), pair state (`pair.ts`) and device layout (`desired-state.ts`) at two ends. At each write and each
- * message an end may crash, or the connection may die; then both start again from disk, and the same may happen
- * again. Messages that are reordered or repeated are what a broken stream and a new one look like: an ordered stream
- * gives no other. Between any two steps the invariants are looked at in both ends' devices.
+ * Every way in which a change of keys can be interrupted, up to a stated number of faults: the product's own tunnels at two ends
+ * (`Tunnels`, with all that is behind it) over simulated disks, devices and streams. Before and after each write to a disk or a
+ * device, and at each message, an end may lose its power, or the connection may be cut; an end that went down comes back two
+ * seconds later. Messages that are reordered or repeated are what a broken stream and a new one look like: an ordered stream
+ * gives no other. At every one of these points, and whenever time moves, a packet must pass both ways.
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { MessageStream } from '#agent/network/network';
+import type { MessageStream, PeerKey } from '#agent/network/network';
 import { StateTable } from '#agent/state-table';
-import { desiredDevices, type PairState, type PairView } from '#agent/tunnel/desired-state';
-import { Pair } from '#agent/tunnel/pair';
-import { runMoving, runParking } from '#agent/tunnel/transition';
-import type { TunnelView } from '#agent/tunnel/view';
+import { Tunnels, type TunnelsDeps } from '#agent/tunnel/tunnels';
+import { type TunnelView, viewKey } from '#agent/tunnel/view';
 import type { Aid, Said } from '#kel/identifiers';
-import type { Database } from '#kel/store/durable-table';
-import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
+import { wireguardPublicKey } from '#src/crypto/wireguard-key';
 import { Secret } from '#src/secret';
-import type { DesiredDevice, InterfaceName, WireGuardKey } from '#src/wireguard/tunnel-driver';
-import { parseCidr, parseUdpEndpoint } from '#src/wireguard/values';
+import { SeededRng } from '../support/seeded-rng.ts';
 import { SimulatedClock } from '../support/simulated-clock.ts';
+import { Power, SimulatedDisk } from '../support/simulated-files.ts';
+import { SimulatedTunnels } from '../support/simulated-tunnels.ts';
 import { type PairedStream, streamPair } from '../support/stream-pair.ts';
-import { FailingLevel } from '../unit/kel-store/failing-level.ts';
 
-const said = (letter: string) => `EA${letter.repeat(42)}` as Said;
-const secret = (text: string) => new Secret(new Uint8Array(32).fill(text.charCodeAt(0)));
-const AGREEMENT = new Uint8Array(32).fill(9);
+type Name = 'alice' | 'bob';
+const NAMES = ['alice', 'bob'] as const;
+const MESH = `EA${'m'.repeat(42)}` as Said;
+const ESTABLISHMENT = `EA${'e'.repeat(42)}` as Said;
 
-/** A key of an end: its `tun` record and its WireGuard key. */
-interface Key {
-  readonly said: Said;
-  readonly secret: Secret;
-  readonly public: WireGuardKey;
-}
-
-function keyOf(letter: string): Key {
-  return {
-    said: said(letter),
-    secret: secret(letter),
-    public: wireguardPublicKeyHex(secret(letter)),
-  };
-}
-
-const old = keyOf('o');
-const fresh = keyOf('n');
-const theirs = keyOf('t');
-
-/** The parking end has a new key; the moving end keeps its own. */
-const ENDS = [
-  { aid: 'alice' as Aid, own: [old, fresh], peers: [theirs], route: parseCidr('fd00::b/128') },
-  { aid: 'bob' as Aid, own: [theirs], peers: [old, fresh], route: parseCidr('fd00::a/128') },
-] as const;
-
-type Fault = 'crash parking' | 'crash moving' | 'cut';
-const FAULTS: readonly Fault[] = ['crash parking', 'crash moving', 'cut'];
+type Fault = 'alice loses power' | 'bob loses power' | 'cut';
+const FAULTS: readonly Fault[] = ['alice loses power', 'bob loses power', 'cut'];
 
 /** Where each fault falls: at the n-th step of the run, counted over both ends. */
 type Plan = readonly { readonly at: number; readonly fault: Fault }[];
 
-/** Every place of a second fault, or every seventh, shifted from one first fault to the next: `npm run test:slow` takes all. */
-const STRIDE = process.env['KELMESH_SLOW'] === '1' ? 1 : 7;
+/** Every place of a second fault, or every 31st, shifted from one first fault to the next: `npm run test:slow` takes all. */
+const STRIDE = process.env['KELMESH_SLOW'] === '1' ? 1 : 31;
+const DOWN_MS = 2_000;
+const DRAIN_MS = 5_000;
 
-class Crash extends Error {}
+/** A key epoch of an end. */
+interface Key {
+  readonly owner: Name;
+  readonly said: Said;
+  readonly wireguard: Secret;
+  /** As the others hold it. */
+  readonly record: object;
+}
 
-class End {
-  readonly index: 0 | 1;
-  readonly db = new FailingLevel();
-  devices: readonly DesiredDevice[] = [];
-  pair!: Pair;
-  isUp = true;
-  readonly #world: World;
+function newKey(owner: Name, epoch: number): Key {
+  const text = `${owner.charAt(0)}${epoch}`;
+  const said = `EA${text.repeat(21)}` as Said;
+  const wireguard = new Secret(new Uint8Array(32).fill(10 * text.charCodeAt(0) + epoch));
+  const wg = wireguardPublicKey(wireguard);
+  const record = { t: 'tun', d: said, es: { d: ESTABLISHMENT }, wg, nb: '', na: '9' };
+  return { owner, said, wireguard, record };
+}
 
-  constructor(world: World, index: 0 | 1) {
-    this.#world = world;
-    this.index = index;
+const KEYS = NAMES.flatMap((name) => [newKey(name, 0), newKey(name, 1)]);
+
+function keyOf(name: Name, epoch: number): Key {
+  return KEYS.filter(({ owner }) => owner === name)[epoch] as Key;
+}
+
+/** Counts a step before and after each write of a program to its disk or its devices. */
+class WatchedPower extends Power {
+  readonly #step: () => void;
+
+  constructor(step: () => void) {
+    super();
+    this.#step = step;
   }
 
-  async boot(): Promise<void> {
-    const { aid } = ENDS[1 - this.index] as (typeof ENDS)[number];
-    const table = await StateTable.open(this.db as Database, 'tunnel');
-    this.pair = new Pair(table, aid, secret('u'));
-    this.isUp = true;
-    const { change } = this.pair;
-    // As the agent does when it starts.
-    if (change?.step === 'parked') {
-      const shown =
-        change.knocks === true ? this.#world.hasTraffic() : this.#world.hasSession(change);
-      if (shown) await this.pair.activate(change, change.knocks === true, 0, 1);
-      else await this.pair.reach('staged', change.end);
-    }
-    this.apply();
-  }
-
-  /** The device follows the state; what stands on it outlives the process. */
-  apply(): void {
-    const end = ENDS[this.index];
-    const view = (wanted: TunnelView | undefined, initiates: boolean): PairView | undefined => {
-      const key = ENDS[this.index].peers.find((peer) => peer.said === wanted?.peer);
-      if (wanted === undefined || key === undefined) return undefined;
-      return {
-        own: wanted.own,
-        peer: wanted.peer,
-        peerKey: key.public,
-        presharedKey: secret('p'),
-        endpoint: initiates ? parseUdpEndpoint('192.0.2.1:1') : undefined,
-      };
-    };
-    const { active, target, draining } = this.pair;
-    const state: PairState = {
-      aid: this.pair.aid,
-      route: end.route,
-      active: view(active, active?.initiates ?? false),
-      target: view(target, target?.initiates ?? false),
-      parked: target?.parked ?? false,
-      draining: view(draining, false),
-    };
-    const live = new Set(this.pair.views().map(({ own }) => own));
-    const devices = end.own
-      .filter((key) => live.has(key.said))
-      .map((key, i) => ({
-        tunnelKey: key.said,
-        name: `km${i}` as InterfaceName,
-        privateKey: key.secret,
-        listenPort: 51_820 + i,
-      }));
-    this.devices = desiredDevices(devices, [state], { mtu: 1_420, addresses: [], keepalive: 25 });
-    this.#world.handshakes();
-    this.#world.check();
-  }
-
-  async reach(step: 'staged' | 'parked', knocks = false): Promise<void> {
-    await this.#world.step(this);
-    await this.pair.want(NEW_VIEWS[this.index], 0, 1);
-    await this.pair.reach(step, this.index === 0 ? 'parking' : 'moving', knocks);
-    await this.#world.step(this);
-    this.apply();
-  }
-
-  async activate(initiates: boolean): Promise<void> {
-    await this.#world.step(this);
-    await this.pair.activate(NEW_VIEWS[this.index], initiates, 0, 1);
-    await this.#world.step(this);
-    this.apply();
+  override async write<T>(work: () => Promise<T>, torn: () => Promise<unknown>): Promise<T> {
+    if (this.isOn) this.#step();
+    const done = await super.write(work, torn);
+    this.#step();
+    return this.while(Promise.resolve(done));
   }
 }
 
-const OLD_VIEWS: readonly [TunnelView, TunnelView] = [
-  { own: old.said, peer: theirs.said },
-  { own: theirs.said, peer: old.said },
-];
-const NEW_VIEWS: readonly [TunnelView, TunnelView] = [
-  { own: fresh.said, peer: theirs.said },
-  { own: theirs.said, peer: fresh.said },
-];
+class End {
+  readonly name: Name;
+  readonly aid: Aid;
+  readonly disk: SimulatedDisk;
+  epoch = 0;
+  power: WatchedPower | undefined;
+  tunnels: Tunnels | undefined;
+  serve: ((stream: MessageStream) => Promise<void>) | undefined;
+  #stop = new AbortController();
+  readonly #world: World;
+
+  constructor(world: World, name: Name) {
+    this.#world = world;
+    this.name = name;
+    this.aid = `E${name}` as Aid;
+    this.disk = new SimulatedDisk(world.rng.fork(name));
+  }
+
+  get isUp(): boolean {
+    return this.power?.isOn === true;
+  }
+
+  /** As an agent starts: from what is on disk. */
+  async boot(): Promise<void> {
+    const power = new WatchedPower(() => this.#world.step());
+    this.power = power;
+    this.#stop = new AbortController();
+    power.onCut(() => this.#stop.abort());
+    const database = await this.disk.database(power);
+    const table = await StateTable.open(database, 'tunnel');
+    this.tunnels = new Tunnels(this.#world.deps(this, power, table), {
+      prefix: 'km',
+      port: 51_820,
+      mtu: 1_420,
+      keepalive: 25,
+      drainMs: DRAIN_MS,
+      changeMs: 600_000,
+    });
+    await this.tunnels.start(this.#stop.signal);
+  }
+}
 
 class World {
+  readonly rng = new SeededRng('explorer');
   readonly clock = new SimulatedClock();
-  readonly ends: readonly [End, End] = [new End(this, 0), new End(this, 1)];
   readonly states = new Set<string>();
+  readonly #tunnels: SimulatedTunnels;
+  readonly #ends: Readonly<Record<Name, End>>;
+  readonly #agreedAt = new Map<string, number>();
   readonly #plan: Plan;
-  /** Of the new keys: both devices held both keys, and one had an endpoint and traffic to send. */
-  #session = false;
-  /** Packets of the moving end have come on the new key. */
-  #traffic = false;
-  #streams: readonly [PairedStream, PairedStream] | undefined;
+  #streams: readonly PairedStream[] = [];
+  #isWatched = false;
   #steps = 0;
-  #isReady = false;
 
   constructor(plan: Plan) {
     this.#plan = plan;
+    const underlay = { separated: () => false, delay: () => 5, loses: () => false };
+    this.#tunnels = new SimulatedTunnels(this.clock, this.rng, underlay);
+    this.#tunnels.onApplied = () => this.#check();
+    this.#ends = { alice: new End(this, 'alice'), bob: new End(this, 'bob') };
+    for (const [n, name] of NAMES.entries()) this.#tunnels.addHost(name, `10.0.0.${n + 1}`);
   }
 
   get steps(): number {
     return this.#steps;
   }
 
-  async start(): Promise<void> {
-    for (const end of this.ends) await end.boot();
-    this.#isReady = true;
-    for (const end of this.ends) {
-      await end.pair.activate(OLD_VIEWS[end.index], end.index === 1, 0, 1);
-      end.apply();
-    }
+  /** Changes the keys of `rotating`, with the faults of the plan, and runs until nothing is left of the former keys. */
+  async run(rotating: readonly Name[]): Promise<void> {
+    for (const end of this.#both()) await this.clock.run(end.boot());
+    await this.clock.runUntil(() => this.#isOpen(), 60_000);
+    await this.clock.advance(1_000);
+    this.#isWatched = true;
+    for (const name of rotating) this.#ends[name].epoch = 1;
+    for (const end of this.#both()) end.tunnels?.pokeAll();
+    await this.clock.runUntil(() => {
+      this.#check();
+      return this.#isDone();
+    }, 120_000);
+    this.#isWatched = false;
+    assert.ok(
+      this.#plan.every(({ at }) => at <= this.#steps),
+      'a fault did not fall',
+    );
+    const [a, b] = this.#both().map((end) => end.tunnels?.activeView(this.#other(end).aid));
+    assert.notEqual(a?.initiates, b?.initiates);
+    for (const end of this.#both())
+      assert.equal(this.#tunnels.devicesOf(end.name).length, 1, `devices of ${end.name}`);
   }
 
   /** A point at which something may go wrong. */
-  async step(end: End): Promise<void> {
-    if (!end.isUp) throw new Crash();
+  step(): void {
+    if (!this.#isWatched) return;
     this.#steps += 1;
+    this.#check();
+    this.states.add(this.state());
     const fault = this.#plan.find(({ at }) => at === this.#steps)?.fault;
     if (fault === undefined) return;
-    const [parking, moving] = this.ends;
-    if (fault === 'crash parking') parking.isUp = false;
-    if (fault === 'crash moving') moving.isUp = false;
-    for (const stream of this.#streams ?? []) stream.abort(new Error(fault));
-    if (!end.isUp) throw new Crash();
-  }
-
-  hasSession(view: TunnelView): boolean {
-    return this.#session && view.own === fresh.said;
-  }
-
-  hasTraffic(): boolean {
-    return this.#traffic;
-  }
-
-  /** WireGuard itself, whether the agents run or not. */
-  handshakes(): void {
-    const [parking, moving] = this.ends;
-    const here = deviceOf(parking, fresh)?.peers.find(
-      ({ publicKey }) => publicKey === theirs.public,
-    );
-    const there = deviceOf(moving, theirs)?.peers.find(
-      ({ publicKey }) => publicKey === fresh.public,
-    );
-    if (here === undefined || there === undefined) return;
-    const begins = (peer: typeof here) => peer.endpoint !== undefined && peer.keepalive > 0;
-    if (begins(here) || begins(there)) this.#session = true;
-    if (this.#session && there.allowedIps.length > 0) this.#traffic = true;
-  }
-
-  /** DESIGN 10, 4 and section 6: in every state of every device. */
-  check(): void {
-    if (!this.#isReady) return;
-    for (const end of this.ends) {
-      const routes = end.devices.flatMap((device) => device.routes);
-      assert.ok(routes.length <= 1, `${routes.length} devices have the route`);
-      for (const device of end.devices) {
-        const owners = device.peers.filter(({ allowedIps }) => allowedIps.length > 0);
-        assert.ok(owners.length <= 1, `${owners.length} owners of the prefix on ${device.name}`);
-        for (const peer of device.peers)
-          assert.ok(
-            peer.presharedKey.expose().some((byte) => byte !== 0),
-            'no preshared key',
-          );
-      }
+    for (const stream of this.#streams) stream.abort(new Error(fault));
+    if (fault === 'cut') {
+      this.clock.schedule(DOWN_MS, () => {
+        for (const end of this.#both()) end.tunnels?.pokeAll();
+      });
+      return;
     }
-    this.states.add(this.#digest());
-  }
-
-  #digest(): string {
-    return JSON.stringify([
-      this.#session,
-      this.#traffic,
-      this.ends.map(({ isUp, pair, devices }) => [
-        isUp,
-        pair.active?.own,
-        pair.active?.peer,
-        pair.active?.initiates,
-        pair.change?.step,
-        pair.change?.knocks,
-        pair.draining?.own,
-        devices.map(({ name, routes, peers }) => [
-          name,
-          routes,
-          peers.map(({ publicKey, allowedIps, keepalive }) => [publicKey, allowedIps, keepalive]),
-        ]),
-      ]),
-    ]);
-  }
-
-  /** Whether packets pass both ways, on one pair of keys that both ends route and accept. */
-  isOpen(): boolean {
-    const [parking, moving] = this.ends;
-    const [out] = parking.devices.filter(({ routes }) => routes.length > 0);
-    const back = deviceOf(moving, theirs);
-    if (out === undefined || back === undefined) return false;
-    const ownKey = out.privateKey === fresh.secret ? fresh.public : old.public;
-    const accepts = back.peers.find(({ publicKey }) => publicKey === ownKey);
-    const owns = out.peers.find(({ publicKey }) => publicKey === theirs.public);
-    const isNew = ownKey === fresh.public;
-    return (
-      (accepts?.allowedIps.length ?? 0) > 0 &&
-      (owns?.allowedIps.length ?? 0) > 0 &&
-      (!isNew || this.#session)
-    );
-  }
-
-  /** One attempt, as the agents make it. @returns whether both ends came to their end */
-  async attempt(farMs: number): Promise<boolean> {
-    const [parking, moving] = this.ends;
-    for (const end of this.ends) if (!end.isUp) await end.boot();
-    if (parking.pair.active?.own === fresh.said && moving.pair.active?.peer === fresh.said) {
-      await moving.pair.settle();
-      return true;
-    }
-    const streams = streamPair({ maxMessage: 1_024 });
-    this.#streams = streams;
-    let knocked = false;
-    const parks = (async () => {
-      await parking.reach('staged');
-      await runParking(
-        this.#over(parking, streams[0], farMs),
-        this.clock,
-        { parking: fresh.said, moving: theirs.said, th: AGREEMENT },
-        {
-          mayKnock: farMs > 0,
-          park: async (knocks) => {
-            knocked = knocks;
-            await parking.reach('parked', knocks);
-          },
-          traffic: async (withinMs) => {
-            await this.clock.sleep(withinMs);
-            await this.step(parking);
-            if (!this.#traffic) throw new Error('no packet');
-          },
-          handshake: async (isOver) => {
-            for (let waited = 0; waited < 15_000; waited += 50) {
-              await this.#alive(parking);
-              if (this.#session) return;
-              if (isOver()) break;
-              await this.clock.sleep(50);
-            }
-            throw new Error('no handshake');
-          },
-          activate: () => parking.activate(knocked),
-          unpark: () => parking.reach('staged'),
-        },
-      );
-    })();
-    const moves = runMoving(this.#over(moving, streams[1], farMs), this.clock, {
-      stage: async (prepare) => {
-        assert.deepEqual(prepare.parking, fresh.said);
-        if (moving.pair.active?.peer !== fresh.said) await moving.reach('staged');
-      },
-      move: async (arrived, knocks) => {
-        await arrived;
-        await moving.activate(!knocks);
-      },
-      settle: async () => {
-        await this.step(moving);
-        await moving.pair.settle();
-        await moving.pair.drained();
-        await this.step(moving);
-        moving.apply();
-      },
+    const end = this.#ends[fault === 'alice loses power' ? 'alice' : 'bob'];
+    if (!end.isUp) return;
+    end.power?.cut();
+    this.clock.schedule(DOWN_MS, () => {
+      void end.boot().then(() => this.#other(end).tunnels?.pokeAll());
     });
-    const ended = await this.clock.run(
-      Promise.all(
-        [parks, moves].map((end, i) =>
-          end.then(
-            () => true,
-            (error: Error) => {
-              if (error instanceof assert.AssertionError) throw error;
-              (streams[i] as PairedStream).abort(error);
-              return false;
-            },
-          ),
-        ),
-      ),
-    );
-    return ended.every(Boolean);
   }
 
-  async #alive(end: End): Promise<void> {
-    if (!end.isUp) throw new Crash();
+  deps(end: End, power: Power, table: StateTable): TunnelsDeps {
+    const other = this.#other(end);
+    const { clock } = this;
+    const load = async (said: Said) => KEYS.find((key) => key.said === said);
+    const agreed = (_: Aid, view: TunnelView) => {
+      const key = viewKey(end.aid, other.aid, view);
+      if (!this.#agreedAt.has(key)) this.#agreedAt.set(key, clock.now());
+      return { th: new Uint8Array(32).fill(9), at: this.#agreedAt.get(key) as number };
+    };
+    return {
+      identity: { aid: end.aid },
+      membership: { others: () => [{ aid: other.aid }], isIn: true, mesh: MESH },
+      records: {
+        get: (said: Said) => KEYS.find((key) => key.said === said),
+        latest: () => this.#endOf(other),
+        list: (_: string, aid: Aid) => this.#keysOf(aid),
+      },
+      kel: { state: () => ({ establishment: { said: ESTABLISHMENT } }) },
+      ownKeys: {
+        get currentRecord() {
+          return keyOf(end.name, end.epoch).said;
+        },
+        get current() {
+          return { record: { d: keyOf(end.name, end.epoch).said } };
+        },
+        load,
+        forget: () => undefined,
+      },
+      pairKeys: {
+        ensure: async (aid: Aid, view: TunnelView) => agreed(aid, view),
+        agreed,
+        presharedKey: async () => new Secret(new Uint8Array(32).fill(5)),
+        epoch: () => 0,
+        nextEpochAt: () => clock.now() + 3_600_000,
+        retire: async () => undefined,
+        onAgreed: () => undefined,
+      },
+      driver: this.#tunnels.driver(end.name, clock, power),
+      network: {
+        handle: (_: string, __: object, serve: End['serve']) => {
+          end.serve = serve;
+        },
+        open: async () => this.#open(end, other),
+      },
+      directory: {
+        peerOf: () => (other.isUp ? (other.name as unknown as PeerKey) : undefined),
+        aidOf: () => other.aid,
+      },
+      clock,
+      rng: this.rng,
+      table,
+      journal: { info: nothing, warn: nothing, debug: nothing, error: nothing },
+      isRevoked: () => false,
+    } as unknown as TunnelsDeps;
   }
 
-  /** A fault before each message that is sent and after each that has come. */
-  #over(end: End, stream: PairedStream, farMs: number): MessageStream {
+  #open(from: End, to: End): MessageStream {
+    if (!to.isUp) throw new Error('nobody is there');
+    const streams = streamPair({ maxMessage: 1_024 });
+    this.#streams = [...this.#streams, ...streams];
+    void to.serve?.(this.#watched(to, streams[1])).catch(nothing);
+    return this.#watched(from, streams[0]);
+  }
+
+  /** A step before each message that is sent and after each that has come; an end without power does neither. */
+  #watched(end: End, stream: PairedStream): MessageStream {
+    const { power } = end;
+    const whilePowered = <T>(work: () => Promise<T>): Promise<T> =>
+      power?.while(work()) ?? Promise.reject(new Error('no power'));
     return {
       peer: stream.peer,
       send: async (message) => {
-        await this.step(end);
-        await stream.send(message);
+        this.step();
+        await whilePowered(() => stream.send(message));
       },
-      receive: async (signal) => {
-        const message = await stream.receive(signal);
-        if (farMs > 0) await this.clock.sleep(farMs);
-        await this.step(end);
-        return message;
-      },
+      receive: (signal) =>
+        whilePowered(async () => {
+          const message = await stream.receive(signal);
+          await this.clock.sleep(5);
+          this.step();
+          return message;
+        }),
       close: () => stream.close(),
       abort: (reason) => stream.abort(reason),
     };
   }
-}
 
-function deviceOf(end: End, key: Key): DesiredDevice | undefined {
-  return end.devices.find(({ privateKey }) => privateKey === key.secret);
-}
-
-/** Runs the plan, then without faults until it must be done. */
-async function explore(plan: Plan, farMs: number): Promise<World> {
-  const world = new World(plan);
-  await world.start();
-  assert.ok(world.isOpen());
-  for (let attempts = 0; ; attempts++) {
-    assert.ok(attempts < plan.length + 4, `not done after ${attempts} attempts`);
-    if (await world.attempt(farMs)) break;
+  #keysOf(aid: Aid) {
+    const end = this.#both().find((candidate) => candidate.aid === aid);
+    return end === undefined ? [] : [keyOf(end.name, end.epoch)];
   }
-  const [parking, moving] = world.ends;
-  assert.deepEqual(
-    [parking.pair.active?.own, parking.pair.change, moving.pair.active?.peer, moving.pair.change],
-    [fresh.said, undefined, fresh.said, undefined],
-  );
-  assert.notEqual(parking.pair.active?.initiates, moving.pair.active?.initiates);
-  assert.ok(world.isOpen(), 'no way is open at the end');
-  return world;
+
+  #endOf({ name, epoch }: End) {
+    const host = NAMES.indexOf(name) + 1;
+    return { record: { ue: [{ t: keyOf(name, epoch).said, a: [`10.0.0.${host}:51820`] }] } };
+  }
+
+  #isOpen(): boolean {
+    return this.#tunnels.canPass('alice', 'bob') && this.#tunnels.canPass('bob', 'alice');
+  }
+
+  #isDone(): boolean {
+    return this.#both().every((end) => {
+      if (!end.isUp || end.tunnels?.isRotating !== false) return false;
+      const view = end.tunnels.activeView(this.#other(end).aid);
+      const wanted = [end, this.#other(end)].map(({ name, epoch }) => keyOf(name, epoch).said);
+      return view?.own === wanted[0] && view?.peer === wanted[1];
+    });
+  }
+
+  /** No packet is lost, and none waits, in any state of both ends. */
+  #check(): void {
+    if (!this.#isWatched) return;
+    for (const [from, to] of [NAMES, NAMES.toReversed()] as [Name, Name][])
+      assert.equal(this.#tunnels.passage(from, to), 'passes', `${from} to ${to}`);
+    for (const end of this.#both()) {
+      for (const { owners, peers } of this.#tunnels.devicesOf(end.name)) {
+        assert.ok(owners.size <= 1);
+        for (const { presharedKey } of peers.values()) assert.match(presharedKey, /[1-9a-f]/);
+      }
+    }
+  }
+
+  /** For whoever reads a failure, and to count them. */
+  state(): string {
+    return JSON.stringify(
+      this.#both().map((end) => [
+        end.isUp,
+        end.tunnels
+          ?.progress()
+          .map(({ active, change, draining }) => [
+            active && [active.own, active.peer, active.slot, active.initiates],
+            change && [change.own, change.peer, change.step, change.place],
+            draining.map(({ own, peer, slot, isConfirmed }) => [own, peer, slot, isConfirmed]),
+          ]),
+        this.#tunnels
+          .devicesOf(end.name)
+          .map(({ name, owners, peers }) => [
+            name,
+            [...owners],
+            [...peers.values()].map(({ keepalive, sessions }) => [keepalive, sessions.length > 0]),
+          ]),
+      ]),
+    );
+  }
+
+  #both(): readonly [End, End] {
+    return [this.#ends.alice, this.#ends.bob];
+  }
+
+  #other({ name }: End): End {
+    return this.#ends[name === 'alice' ? 'bob' : 'alice'];
+  }
 }
+
+function nothing(): void {}
 
 describe('explorer of the change of tunnel keys', function () {
-  this.timeout(120_000);
+  this.timeout(200_000);
 
-  for (const [way, farMs] of [
-    ['short', 0],
-    ['long', 30],
-  ] as const) {
-    it(`finds a working path again after any two faults, over a ${way} way`, async () => {
+  for (const rotating of [['alice'], ['bob'], ['alice', 'bob']] as const) {
+    it(`loses no packet, whatever two faults fall while ${rotating.join(' and ')} changes keys`, async () => {
       const states = new Set<string>();
       let runs = 0;
       const run = async (plan: Plan): Promise<number> => {
         runs += 1;
+        const world = new World(plan);
         try {
-          const world = await explore(plan, farMs);
-          for (const state of world.states) states.add(state);
-          return world.steps;
+          await world.run(rotating);
         } catch (error) {
-          throw new Error(`${JSON.stringify(plan)}: ${(error as Error).message}`, { cause: error });
+          throw new Error(
+            `${JSON.stringify(plan)}: ${(error as Error).message}; ${world.state()}`,
+            {
+              cause: error,
+            },
+          );
         }
+        for (const state of world.states) states.add(state);
+        return world.steps;
       };
       const steps = await run([]);
       for (let first = 1; first <= steps; first++) {
@@ -432,7 +382,7 @@ describe('explorer of the change of tunnel keys', function () {
       console.log(
         `      ${runs} runs, ${states.size} states of both ends, ${steps} steps without a fault`,
       );
-      assert.ok(runs > 1_000 && states.size > 15);
+      assert.ok(runs > 500 && states.size > 30);
     });
   }
 });

@@ -227,6 +227,7 @@ export class SimulatedTunnels {
     for (const peer of desired.peers) this.#applyPeer(device, peer, changes);
     for (const [prefix, name] of routes) {
       if (name !== desired.name || desired.routes.includes(prefix)) continue;
+      if (desired.routesElsewhere?.includes(prefix) === true) continue;
       routes.delete(prefix);
       changes.push('route removed');
     }

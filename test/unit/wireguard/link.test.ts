@@ -36,6 +36,8 @@ describe('link', () => {
       addRoutes: [there],
       removeRoutes: [here],
     });
+    const elsewhere = { ...state, routes: [], routesElsewhere: [here] };
+    assert.deepEqual(diffLink(elsewhere, state).removeRoutes, [], 'another device takes it over');
     const left = diffLink({ ...state, routes: [here, there] }, state, new Set([there]));
     assert.deepEqual(left.addRoutes, []);
   });

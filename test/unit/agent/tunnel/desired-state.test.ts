@@ -6,7 +6,7 @@ import {
   type PairState,
   type PairView,
 } from '#agent/tunnel/desired-state';
-import type { Aid, Said } from '#kel/identifiers';
+import type { Aid } from '#kel/identifiers';
 import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
 import { Secret } from '#src/secret';
 import type { Cidr, InterfaceName, UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
@@ -15,19 +15,16 @@ const key = (n: number) => n.toString(16).padStart(64, '0') as WireGuardKey;
 const psk = (n: number) => new Secret(new Uint8Array(32).fill(n));
 const endpoint = '192.0.2.1:51820' as UdpEndpoint;
 const settings = { mtu: 1_420, addresses: ['fd00::1/128'], keepalive: 25 };
-const OLD = 'old' as Said;
-const NEW = 'new' as Said;
 
-const device = (tunnelKey: Said, n: number): OwnDevice => ({
-  tunnelKey,
-  name: `km${n}` as InterfaceName,
-  privateKey: psk(100 + n),
-  listenPort: 51_820 + n,
+const device = (slot: number): OwnDevice => ({
+  slot,
+  name: `km${slot}` as InterfaceName,
+  privateKey: psk(100 + slot),
+  listenPort: 51_820 + slot,
 });
-const devices = [device(OLD, 0), device(NEW, 1)];
-const view = (own: Said, peer: number, more: Partial<PairView> = {}): PairView => ({
-  own,
-  peer: `p${peer}` as Said,
+const devices = [device(0), device(1)];
+const view = (slot: number, peer: number, more: Partial<PairView> = {}): PairView => ({
+  slot,
   peerKey: key(peer),
   presharedKey: psk(peer),
   endpoint: undefined,
@@ -37,19 +34,18 @@ const pair = (more: Partial<PairState>, aid = 'bob'): PairState => ({
   aid: aid as Aid,
   route: `fd00::${aid.length}/128` as Cidr,
   active: undefined,
-  target: undefined,
-  parked: false,
-  draining: undefined,
+  staged: undefined,
+  draining: [],
   ...more,
 });
 
-/** Per device: `key` of each peer, `+` when it owns the prefix, `*` with keepalive; then the routes. */
-function shape(...pairs: readonly PairState[]): readonly string[] {
-  return desiredDevices(devices, pairs, settings).map((it) => {
-    const peers = it.peers.map(
-      ({ publicKey, allowedIps, keepalive }) =>
-        `${Number.parseInt(publicKey, 16)}${allowedIps.length > 0 ? '+' : ''}${keepalive > 0 ? '*' : ''}`,
-    );
+/** Per device: `key` of each peer, `*` with keepalive; then the number of routes. */
+function shape(state: PairState, keepalive = settings.keepalive): readonly string[] {
+  return desiredDevices(devices, [state], { ...settings, keepalive }).map((it) => {
+    const peers = it.peers.map((peer) => {
+      assert.deepEqual(peer.allowedIps, [state.route]);
+      return `${Number.parseInt(peer.publicKey, 16)}${peer.keepalive > 0 ? '*' : ''}`;
+    });
     return `${peers.join(' ')}|${it.routes.length}`;
   });
 }
@@ -67,6 +63,7 @@ describe('desired devices', () => {
         addresses: ['fd00::1/128'],
         peers: [],
         routes: [],
+        routesElsewhere: [],
       },
     );
     assert.equal(first?.privateKey, devices[0]?.privateKey);
@@ -75,68 +72,56 @@ describe('desired devices', () => {
 
   const table: Readonly<Record<string, readonly [PairState, readonly string[]]>> = {
     'nothing known of the peer': [pair({}), ['|0', '|0']],
-    'nothing agreed yet: it stands there, and no route points to it': [
-      pair({ target: view(OLD, 1) }),
-      ['1+|0', '|0'],
+    'staged for the first time: no route points to it': [
+      pair({ staged: view(0, 1) }),
+      ['1|0', '|0'],
     ],
-    'parked for the first time': [pair({ target: view(OLD, 1), parked: true }), ['1+|1', '|0']],
-    up: [pair({ active: view(OLD, 1) }), ['1+|1', '|0']],
+    up: [pair({ active: view(0, 1) }), ['1|1', '|0']],
     'up, and this end starts the handshakes': [
-      pair({ active: view(OLD, 1, { endpoint }) }),
-      ['1+*|1', '|0'],
+      pair({ active: view(0, 1, { endpoint }) }),
+      ['1*|1', '|0'],
     ],
-    'this end rotates: staged': [
-      pair({ active: view(OLD, 1), target: view(NEW, 1) }),
-      ['1+|1', '1+|0'],
+    'a change: the next view beside the active one': [
+      pair({ active: view(0, 1, { endpoint }), staged: view(1, 2, { endpoint }) }),
+      ['1*|1', '2*|0'],
     ],
-    'this end rotates: parked': [
-      pair({ active: view(OLD, 1), target: view(NEW, 1), parked: true }),
-      ['1+|0', '1+|1'],
+    'flipped: the former one takes packets, and does not keep itself alive': [
+      pair({ active: view(1, 2, { endpoint }), draining: [view(0, 1, { endpoint })] }),
+      ['1|0', '2*|1'],
     ],
-    'this end has rotated: draining': [
-      pair({ active: view(NEW, 1), draining: view(OLD, 1) }),
-      ['1+|0', '1+|1'],
+    'one view per device: the active one before the staged one': [
+      pair({ active: view(0, 1), staged: view(0, 2) }),
+      ['1|1', '|0'],
     ],
-    'the peer rotates: staged without the prefix and without keepalive': [
-      pair({ active: view(OLD, 1), target: view(OLD, 2, { endpoint }) }),
-      ['1+ 2|1', '|0'],
+    'one view per device: the staged one before the former one': [
+      pair({ staged: view(0, 2), draining: [view(0, 1)] }),
+      ['2|0', '|0'],
     ],
-    'the peer has rotated: the prefix has moved': [
-      pair({ active: view(OLD, 2, { endpoint }), draining: view(OLD, 1) }),
-      ['2+* 1|1', '|0'],
-    ],
-    'both rotate: staged': [pair({ active: view(OLD, 1), target: view(NEW, 2) }), ['1+|1', '2+|0']],
-    'both have rotated': [pair({ active: view(NEW, 2), draining: view(OLD, 1) }), ['1+|0', '2+|1']],
-    'rotated, and the next one is staged while the last one drains': [
-      pair({ active: view(NEW, 1), target: view(NEW, 2), draining: view(OLD, 1) }),
-      ['1+|0', '1+ 2|1'],
-    ],
-    'the same key staged that is active': [
-      pair({ active: view(OLD, 1), target: view(OLD, 1) }),
-      ['1+|1', '|0'],
-    ],
-    'parked without a target': [pair({ active: view(OLD, 1), parked: true }), ['1+|0', '|0']],
+    'a view on a device that is not there': [pair({ active: view(3, 1) }), ['|0', '|0']],
   };
   for (const [what, [state, expected]] of Object.entries(table)) {
     it(what, () => assert.deepEqual(shape(state), expected));
   }
 
+  it('ask for the first handshake of a staged view also where nothing is kept alive', () => {
+    const state = pair({ active: view(0, 1, { endpoint }), staged: view(1, 2, { endpoint }) });
+    assert.deepEqual(shape(state, 0), ['1|1', '2*|0']);
+  });
+
   it('use the preshared key of each view', () => {
-    const [first] = desiredDevices(
-      devices,
-      [pair({ active: view(OLD, 1), target: view(OLD, 2) })],
-      settings,
-    );
+    const both = pair({ active: view(0, 1), staged: view(1, 2) });
     assert.deepEqual(
-      first?.peers.map(({ presharedKey }) => presharedKey.expose()[0]),
+      desiredDevices(devices, [both], settings).map(
+        ({ peers }) => peers[0]?.presharedKey.expose()[0],
+      ),
       [1, 2],
     );
   });
 
   it('leave a key that two members name to the one whose traffic runs under it', () => {
-    const honest = pair({ active: view(OLD, 1) }, 'zoe');
+    const honest = pair({ active: view(0, 1) }, 'zoe');
     for (const eve of ['amy', 'zzzz']) {
-      const copied = pair({ target: view(OLD, 1, { presharedKey: psk(9) }) }, eve);
+      const copied = pair({ staged: view(0, 1, { presharedKey: psk(9) }) }, eve);
       for (const pairs of [
         [honest, copied],
         [copied, honest],
@@ -154,8 +139,8 @@ describe('desired devices', () => {
   });
 
   it('leave a key that two members name and none uses to the lower AID, in any order', () => {
-    const amy = pair({ target: view(OLD, 1) }, 'amy');
-    const zoe = pair({ target: view(OLD, 1) }, 'zoeee');
+    const amy = pair({ staged: view(0, 1) }, 'amy');
+    const zoe = pair({ staged: view(0, 1) }, 'zoeee');
     for (const pairs of [
       [amy, zoe],
       [zoe, amy],
@@ -169,7 +154,7 @@ describe('desired devices', () => {
 
   it('never name the own key of the device as a peer', () => {
     const own = wireguardPublicKeyHex(psk(100));
-    const eve = pair({ active: view(OLD, 1, { peerKey: own }) }, 'eve');
+    const eve = pair({ active: view(0, 1, { peerKey: own }) }, 'eve');
     assert.deepEqual(desiredDevices(devices, [eve], settings)[0]?.peers, []);
   });
 });

@@ -1,150 +1,163 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { StateTable } from '#agent/state-table';
-import { Devices } from '#agent/tunnel/devices';
 import { Pair } from '#agent/tunnel/pair';
 import { sameView, viewKey } from '#agent/tunnel/view';
 import type { Aid, Said } from '#kel/identifiers';
 import type { Database } from '#kel/store/durable-table';
 import { Secret } from '#src/secret';
-import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
 import { FailingLevel } from '../../kel-store/failing-level.ts';
 
 const aid = 'alice' as Aid;
 const said = (name: string) => name as Said;
 const view = (own: string, peer: string) => ({ own: said(own), peer: said(peer) });
-const table = (db: FailingLevel) => StateTable.open(db as Database, 'tunnel');
+const place = (slot: number, initiates = false) => ({ slot, port: 51_820 + slot, initiates });
 const open = async (db: FailingLevel) =>
-  new Pair(await table(db), aid, new Secret(new Uint8Array(32)));
+  new Pair(await StateTable.open(db as Database, 'tunnel'), aid, new Secret(new Uint8Array(32)));
+
+/** A pair on `a`/`x`, in slot 0. */
+async function onFirst(db: FailingLevel): Promise<Pair> {
+  const pair = await open(db);
+  await pair.want(view('a', 'x'), 500, 100);
+  await pair.stage(place(0));
+  await pair.flip(1_000, 9_000);
+  return pair;
+}
 
 describe('pair', () => {
-  it('moves from view to view, one active and the one before draining, across restarts', async () => {
+  it('goes from view to view, one active and the ones before draining, across restarts', async () => {
     const db = new FailingLevel();
     const pair = await open(db);
-    assert.deepEqual(pair.views(), []);
     await pair.want(view('a', 'x'), 500, 100);
-    assert.deepEqual(pair.views(), [], 'wanted is not yet on the device');
-    await pair.reach('parked', 'parking', true);
-    assert.deepEqual((await open(db)).target, { ...view('a', 'x'), initiates: true, parked: true });
-    await pair.reach('parked', 'parking');
-    assert.equal((await open(db)).target?.initiates, false);
-    await pair.reach('parked', 'moving');
-    assert.ok(pair.uses(said('a')) && !pair.uses(said('x')));
-    await pair.activate(view('a', 'x'), true, 1_000, 9_000);
-    assert.deepEqual(
-      [pair.change?.step, pair.change?.since, pair.change?.deadline],
-      ['moved', 500, 600],
-    );
-    await pair.settle();
-    assert.equal(pair.change, undefined);
-    assert.deepEqual(pair.active, {
-      ...view('a', 'x'),
-      initiates: true,
-      generation: 1,
-      since: 1_000,
-    });
-    assert.equal(pair.target, undefined);
-    assert.equal(pair.draining, undefined);
-    await pair.activate(view('b', 'x'), false, 2_000, 10_000);
-    assert.deepEqual(pair.draining, {
-      ...view('a', 'x'),
-      initiates: true,
-      generation: 1,
-      since: 1_000,
-      until: 10_000,
-    });
+    assert.deepEqual(pair.placed(), [], 'wanted is not yet on a device');
+    assert.deepEqual([pair.change?.step, pair.change?.deadline], ['waiting', 600]);
+    await pair.stage(place(0, true));
+    assert.deepEqual((await open(db)).staged, { ...view('a', 'x'), ...place(0, true) });
+    await pair.stage(place(0));
+    assert.equal((await open(db)).staged?.initiates, false);
+    await pair.flip(1_000, 9_000);
+    const first = { ...view('a', 'x'), ...place(0), generation: 1, since: 1_000 };
+    assert.deepEqual([pair.active, pair.change, pair.draining], [first, undefined, []]);
+    await pair.want(view('b', 'x'), 1_500, 100);
+    await pair.stage(place(1));
+    await pair.flip(2_000, 10_000);
     const again = await open(db);
     assert.deepEqual(again.active, {
       ...view('b', 'x'),
-      initiates: false,
+      ...place(1),
       generation: 2,
       since: 2_000,
     });
-    assert.deepEqual(again.draining, pair.draining);
-    assert.ok(again.uses(said('a')) && again.uses(said('b')));
-    await again.drained();
-    assert.equal((await open(db)).draining, undefined);
-    assert.deepEqual((await open(db)).active, again.active);
-  });
-
-  it('counts no generation for what it has already', async () => {
-    const pair = await open(new FailingLevel());
-    await pair.activate(view('a', 'x'), true, 1, 2);
-    await pair.activate(view('a', 'x'), true, 5, 6);
+    const rest = { until: 10_000, deadline: 1_600, isConfirmed: false, rxBytes: -1 };
+    assert.deepEqual(again.draining, [{ ...first, ...rest }]);
     assert.deepEqual(
-      [pair.active?.generation, pair.active?.since, pair.draining],
-      [1, 1, undefined],
+      again.placed().map(({ slot }) => slot),
+      [1, 0],
     );
-    await pair.activate(view('a', 'x'), false, 7, 8);
-    assert.deepEqual(
-      [pair.active?.generation, pair.draining],
-      [2, undefined],
-      'the other end starts now; nothing drains',
-    );
+    await again.confirm();
+    const [former] = again.draining;
+    assert.ok(former?.isConfirmed);
+    await again.drainOn(former, 20_000, 77);
+    assert.deepEqual((await open(db)).draining, [
+      { ...first, ...rest, isConfirmed: true, until: 20_000, rxBytes: 77 },
+    ]);
+    await again.drained(former);
+    assert.deepEqual((await open(db)).draining, []);
+    assert.equal((await open(db)).active?.own, 'b');
   });
 
-  it('is forgotten whole', async () => {
-    const db = new FailingLevel();
-    const pair = await open(db);
-    await pair.activate(view('a', 'x'), true, 1, 2);
-    await pair.activate(view('b', 'x'), true, 1, 2);
-    await pair.forget();
-    for (const it of [pair, await open(db)]) assert.deepEqual(it.views(), []);
-  });
-
-  it('is at the view before or after a write that fails, on disk and in memory', async () => {
+  it('has each change whole or not at all when a write fails', async () => {
     for (const kind of ['lost', 'persisted'] as const) {
-      const db = new FailingLevel();
-      const pair = await open(db);
-      await pair.activate(view('a', 'x'), true, 1, 2);
-      await pair.want(view('b', 'x'), 2, 10);
-      await pair.reach('parked', 'parking');
-      db.failAt(1, kind);
-      await assert.rejects(pair.activate(view('b', 'x'), false, 3, 4), {
-        code: 'STORE_WRITE_FAILED',
-      });
-      assert.equal(pair.active?.own, 'a');
-      assert.equal(pair.target?.parked, true);
-      await assert.rejects(pair.drained(), { code: 'STORE_WRITE_FAILED' });
-      db.heal();
-      assert.equal((await open(db)).active?.own, kind === 'lost' ? 'a' : 'b');
-      await pair.activate(view('b', 'x'), false, 3, 4);
-      assert.deepEqual([(await open(db)).active?.own, (await open(db)).draining?.own], ['b', 'a']);
+      for (const act of [
+        (pair: Pair) => pair.want(view('b', 'x'), 1, 2),
+        (pair: Pair) => pair.want(view('b', 'x'), 1, 2).then(() => pair.stage(place(1))),
+        (pair: Pair) => pair.drop(() => true),
+        (pair: Pair) => pair.forget(),
+      ]) {
+        const db = new FailingLevel();
+        const pair = await onFirst(db);
+        const before = JSON.stringify([pair.active, pair.change]);
+        db.failAt(1, kind);
+        await assert.rejects(
+          act(pair).then(() => undefined),
+          { code: 'STORE_WRITE_FAILED' },
+        );
+        db.heal();
+        const after = await open(db);
+        const now = JSON.stringify([after.active, after.change]);
+        assert.equal(now === before, kind === 'lost', `${kind}: ${act}`);
+      }
     }
   });
 
-  it('has one change under way, known on disk, begun once', async () => {
-    const db = new FailingLevel();
-    const pair = await open(db);
-    await pair.want(view('b', 'x'), 2, 10);
-    await pair.reach('staged', 'moving');
-    await pair.want(view('b', 'x'), 7, 10);
-    const expected = { ...view('b', 'x'), step: 'staged', end: 'moving', since: 2, deadline: 12 };
-    assert.deepEqual((await open(db)).change, expected);
-    assert.deepEqual(pair.target, { ...view('b', 'x'), initiates: true, parked: false });
-    await pair.want(view('c', 'x'), 7, 10);
-    assert.deepEqual(
-      [pair.change?.own, pair.change?.step, pair.target],
-      ['c', 'waiting', undefined],
-    );
+  it('flips to nothing that does not stand on a device', async () => {
+    const pair = await open(new FailingLevel());
+    await pair.flip(1, 2);
+    await pair.want(view('a', 'x'), 1, 2);
+    await pair.flip(1, 2);
+    assert.equal(pair.active, undefined);
     await pair.settle();
-    await pair.reach('parked', 'parking');
-    assert.equal(pair.change, undefined, 'nothing is reached that is not wanted');
+    await pair.stage(place(1));
+    assert.equal(pair.staged, undefined, 'nothing is staged that is not wanted');
+  });
+
+  it('writes nothing twice', async () => {
+    const db = new FailingLevel();
+    const pair = await onFirst(db);
+    await pair.want(view('b', 'x'), 1, 2);
+    db.failAt(1, 'lost');
+    await pair.want(view('b', 'x'), 5, 6);
+    await pair.confirm();
+    assert.equal(await pair.drop(() => false), false);
+    assert.equal(pair.change?.since, 1);
+  });
+
+  it('goes on taking packets on a staged view that it does not want any more', async () => {
+    const db = new FailingLevel();
+    const pair = await onFirst(db);
+    await pair.want(view('b', 'x'), 2_000, 500);
+    await pair.stage(place(1, true));
+    await pair.want(view('b', 'y'), 2_100, 500);
+    assert.deepEqual(
+      [pair.change?.step, pair.change?.peer, pair.staged],
+      ['waiting', 'y', undefined],
+    );
+    const [aside] = (await open(db)).draining;
+    assert.deepEqual(
+      [aside?.own, aside?.peer, aside?.slot, aside?.isConfirmed, aside?.deadline],
+      ['b', 'x', 1, false, 2_500],
+    );
+    assert.equal(pair.active?.own, 'a');
+  });
+
+  it('has at most two former views: the oldest goes', async () => {
+    const pair = await onFirst(new FailingLevel());
+    for (const [n, own] of ['b', 'c', 'd'].entries()) {
+      await pair.want(view(own, 'x'), 1, 2);
+      await pair.stage(place((n + 1) % 4));
+      await pair.flip(1, 2);
+    }
+    assert.deepEqual(
+      pair.draining.map(({ own }) => own),
+      ['b', 'c'],
+    );
   });
 
   it('lets go of what was revoked, and of nothing else', async () => {
     const db = new FailingLevel();
-    const pair = await open(db);
-    await pair.activate(view('a', 'x'), false, 1, 2);
-    await pair.activate(view('b', 'x'), false, 3, 4);
+    const pair = await onFirst(db);
+    await pair.want(view('b', 'x'), 1, 2);
+    await pair.stage(place(1));
+    await pair.flip(3, 4);
     await pair.want(view('c', 'x'), 5, 6);
-    assert.equal(await pair.drop(({ own }) => own === 'z'), false);
-    assert.equal(await pair.drop(({ own }) => own === 'a'), false);
-    assert.deepEqual([pair.active?.own, pair.draining, pair.change?.own], ['b', undefined, 'c']);
-    assert.equal(await pair.drop(({ own }) => own === 'b'), true);
+    const only = (own: string) => (candidate: { own: Said }) => candidate.own === own;
+    assert.equal(await pair.drop(only('z')), false);
+    assert.equal(await pair.drop(only('a')), false);
+    assert.deepEqual([pair.active?.own, pair.draining, pair.change?.own], ['b', [], 'c']);
+    assert.equal(await pair.drop(only('b')), true);
     const again = await open(db);
     assert.deepEqual([again.active, again.change?.own], [undefined, 'c']);
-    assert.equal(await pair.drop(({ peer }) => peer === 'x'), false);
+    assert.equal(await pair.drop(only('c')), false);
     assert.equal((await open(db)).change, undefined);
   });
 
@@ -166,61 +179,5 @@ describe('tunnel view', () => {
         !sameView(here, undefined) &&
         sameView(undefined, undefined),
     );
-  });
-});
-
-describe('device slots', () => {
-  const slots = { prefix: 'km', port: 51_820 };
-  const removed: string[] = [];
-  const driver = {
-    remove: async (name: string) => void removed.push(name),
-  } as unknown as TunnelDriver;
-  const devices = async (db: FailingLevel, settings = slots) =>
-    new Devices(await table(db), settings);
-
-  it('alternate, are kept across restarts, and are two', async () => {
-    const db = new FailingLevel();
-    const first = await devices(db);
-    assert.deepEqual(await first.assign(said('a')), { name: 'km0', port: 51_820 });
-    assert.deepEqual(await first.assign(said('a')), { name: 'km0', port: 51_820 });
-    assert.equal(first.hasFreeSlot, true);
-    assert.deepEqual(await first.assign(said('b')), { name: 'km1', port: 51_821 });
-    assert.equal(first.hasFreeSlot, false);
-    await assert.rejects(first.assign(said('c')), { code: 'TUNNEL_BUSY' });
-    const again = await devices(db);
-    assert.deepEqual([...again.assigned.keys()], ['a', 'b']);
-    await again.release(said('a'), driver);
-    assert.deepEqual(removed.splice(0), ['km0']);
-    assert.deepEqual(await again.assign(said('c')), { name: 'km0', port: 51_820 });
-    await again.release(said('none'), driver);
-    assert.deepEqual(removed, []);
-  });
-
-  it('are not forgotten while the device is there', async () => {
-    const db = new FailingLevel();
-    const slot = await devices(db);
-    await slot.assign(said('a'));
-    const failing = { remove: () => Promise.reject(new Error('busy')) } as unknown as TunnelDriver;
-    await assert.rejects(slot.release(said('a'), failing), /busy/);
-    assert.ok((await devices(db)).assigned.has(said('a')));
-  });
-
-  it('are assigned and released whole when a write fails', async () => {
-    for (const kind of ['lost', 'persisted'] as const) {
-      const db = new FailingLevel();
-      const slot = await devices(db);
-      db.failAt(1, kind);
-      await assert.rejects(slot.assign(said('a')), { code: 'STORE_WRITE_FAILED' });
-      db.heal();
-      assert.equal(slot.assigned.size, 0);
-      assert.deepEqual(await slot.assign(said('a')), { name: 'km0', port: 51_820 });
-      db.failAt(1, kind);
-      await assert.rejects(slot.release(said('a'), driver), { code: 'STORE_WRITE_FAILED' });
-      db.heal();
-      const again = await devices(db);
-      assert.equal(again.assigned.size, kind === 'lost' ? 1 : 0);
-      await again.release(said('a'), driver);
-      assert.equal((await devices(db)).assigned.size, 0);
-    }
   });
 });

@@ -1,0 +1,294 @@
+/**
+ * Brings the devices of this node to what charter, logs, records and agreements ask for, with as little change as possible.
+ * Everything that touches a device goes through one queue: what was read is what is changed.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { Rng } from '#src/rng';
+import { Secret } from '#src/secret';
+import { SerialQueue } from '#src/serial-queue';
+import type { DesiredDevice, PeerState, TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { Identity } from '../identity/identity.ts';
+import type { Journal } from '../journal.ts';
+import type { Membership } from '../membership/membership.ts';
+import { overlayAddress, overlayRoute } from '../membership/overlay-address.ts';
+import type { StateTable } from '../state-table.ts';
+import {
+  type DeviceSettings,
+  desiredDevices,
+  type OwnDevice,
+  type PairState,
+  type PairView,
+} from './desired-state.ts';
+import type { Devices } from './devices.ts';
+import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
+import { Pair } from './pair.ts';
+import type { PairKeys } from './pair-keys.ts';
+import { type PlacedView, sameView, type TunnelView } from './view.ts';
+import type { Views } from './views.ts';
+
+export interface ReconcilerDeps {
+  readonly identity: Identity;
+  readonly membership: Membership;
+  readonly ownKeys: OwnTunnelKeys;
+  readonly pairKeys: PairKeys;
+  readonly views: Views;
+  readonly devices: Devices;
+  readonly driver: TunnelDriver;
+  readonly rng: Rng;
+  readonly table: StateTable;
+  readonly journal: Journal;
+  /** The new keys of both ends are known: a change to them begins, see {@link Pair.want}. */
+  readonly wants: (pair: Pair, view: TunnelView) => Promise<void>;
+  /** A view that was active has gone, without another in its place. */
+  readonly removed: (aid: Aid, reason: string) => void;
+}
+
+export type ReconcilerSettings = Pick<DeviceSettings, 'mtu' | 'keepalive'>;
+
+export class Reconciler {
+  readonly #deps: ReconcilerDeps;
+  readonly #settings: ReconcilerSettings;
+  readonly #queue = new SerialQueue();
+  readonly #pairs = new Map<Aid, Pair>();
+  /** Views for which this end begins the next session, whoever was to. */
+  readonly #begun = new Map<Aid, TunnelView>();
+  #next: Promise<void> | undefined;
+
+  constructor(deps: ReconcilerDeps, settings: ReconcilerSettings) {
+    this.#deps = deps;
+    this.#settings = settings;
+  }
+
+  /** By the AID of the peer. */
+  get pairs(): ReadonlyMap<Aid, Pair> {
+    return this.#pairs;
+  }
+
+  /** This end begins the next session of `view`. @returns whether that is new */
+  begin(aid: Aid, view: TunnelView): boolean {
+    if (sameView(this.#begun.get(aid), view)) return false;
+    this.#begun.set(aid, { own: view.own, peer: view.peer });
+    return true;
+  }
+
+  /**
+   * Reads every device, applies the difference, removes what is not wanted. One that still waits its turn has read
+   * nothing yet: it serves all who ask meanwhile, so that a change of everything costs a few rounds and not one per peer.
+   */
+  reconcile(): Promise<void> {
+    this.#next ??= this.#queue.run(() => {
+      this.#next = undefined;
+      return this.#reconcile();
+    });
+    return this.#next;
+  }
+
+  /** Only the device of this slot. */
+  reconcileSlot(slot: number): Promise<void> {
+    return this.#queue.run(async () => {
+      if (!this.#deps.membership.isIn) return;
+      await this.#apply((await this.#ownDevices()).filter((device) => device.slot === slot));
+    });
+  }
+
+  /**
+   * Stands `view` on a device where the pair has nothing else, on disk first. The change must be wanted.
+   * @param port UDP port of the other end; 0: not known yet  Throws TUNNEL_BUSY
+   */
+  async stage(pair: Pair, view: TunnelView, port: number, initiates: boolean): Promise<void> {
+    const { devices } = this.#deps;
+    const slot = await this.#queue.run(async () => {
+      const { staged } = pair;
+      const taken = pair.placed().filter((placed) => placed !== staged);
+      const held = sameView(staged, view) && staged ? devices.at(staged.slot) : undefined;
+      const place = held ?? (await devices.place(view.own, new Set(taken.map(({ slot }) => slot))));
+      await pair.stage({ slot: place.slot, port, initiates });
+      return place.slot;
+    });
+    await this.reconcileSlot(slot);
+  }
+
+  /** UDP port of the own device on which the view stands. */
+  portOf({ slot }: PlacedView): number {
+    return this.#deps.devices.at(slot)?.port ?? 0;
+  }
+
+  /** What the own device shows of the peer on this view. */
+  async peerState(view: PlacedView): Promise<PeerState | undefined> {
+    const { devices, driver, views } = this.#deps;
+    const device = devices.at(view.slot);
+    const key = views.keyOf(view.peer);
+    if (device === undefined || key === undefined) return undefined;
+    return (await driver.peers(device.name))?.get(key);
+  }
+
+  /** Takes every device down. */
+  async removeAll(): Promise<void> {
+    const { devices, driver } = this.#deps;
+    await this.#queue.run(async () => {
+      for (const device of devices.all()) await devices.release(device, driver);
+    });
+  }
+
+  /** Members come in, others go at once, revoked keys go out of use at once; then the devices follow. */
+  async #reconcile(): Promise<void> {
+    await this.#followCharter();
+    for (const pair of this.#pairs.values()) {
+      await this.#dropRevoked(pair);
+      await this.#follow(pair);
+    }
+    const wanted = this.#deps.membership.isIn ? await this.#ownDevices() : [];
+    await this.#apply(wanted);
+    await this.#removeUnwanted(new Set(wanted.map(({ slot }) => slot)));
+  }
+
+  async #followCharter(): Promise<void> {
+    const { membership, table, rng, pairKeys, journal, removed } = this.#deps;
+    const members = new Set(membership.others().map(({ aid }) => aid));
+    for (const aid of members) {
+      if (!this.#pairs.has(aid))
+        this.#pairs.set(aid, new Pair(table, aid, Secret.take(rng.bytes(32))));
+    }
+    for (const [aid, pair] of this.#pairs) {
+      if (members.has(aid)) continue;
+      const wasUp = pair.active !== undefined;
+      this.#pairs.delete(aid);
+      this.#begun.delete(aid);
+      await pair.forget();
+      await pairKeys.retire(aid, []);
+      const reason =
+        membership.suspensionOf(aid) === undefined ? 'not a member' : 'suspended for duplicity';
+      journal.info('tunnel.removed', { aid, reason });
+      if (wasUp) removed(aid, reason);
+    }
+  }
+
+  async #dropRevoked(pair: Pair): Promise<void> {
+    const { views, pairKeys, removed } = this.#deps;
+    const revoked = (view: TunnelView) => views.usesRevoked(view);
+    if (![...pair.placed(), pair.change].some((view) => view !== undefined && revoked(view)))
+      return;
+    const wasUp = await pair.drop(revoked);
+    await pairKeys.retire(pair.aid, usedViews(pair));
+    if (wasUp) removed(pair.aid, 'key epoch revoked');
+  }
+
+  /** A pair that is not on the newest keys of both ends has a change under way, with a deadline. */
+  async #follow(pair: Pair): Promise<void> {
+    if (pair.isExchanging) return;
+    const view = this.#deps.views.newest(pair.aid);
+    if (view === undefined) return;
+    if (!sameView(pair.active, view)) await this.#deps.wants(pair, view);
+    else if (pair.change !== undefined && !sameView(pair.change, view)) await pair.settle();
+  }
+
+  async #apply(devices: readonly OwnDevice[]): Promise<void> {
+    const { driver, journal } = this.#deps;
+    for (const desired of await this.#desired(devices)) {
+      const changes = await driver.apply(desired);
+      if (changes.length > 0)
+        journal.debug('device.changed', { device: desired.name, changes: changes.join('; ') });
+    }
+  }
+
+  async #desired(devices: readonly OwnDevice[]): Promise<readonly DesiredDevice[]> {
+    const { membership, identity } = this.#deps;
+    const { mesh } = membership;
+    const states: PairState[] = [];
+    for (const pair of this.#pairs.values()) states.push(await this.#stateOf(pair));
+    const addresses = mesh === undefined ? [] : [`${overlayAddress(mesh, identity.aid)}/128`];
+    return desiredDevices(devices, states, { ...this.#settings, addresses });
+  }
+
+  async #stateOf(pair: Pair): Promise<PairState> {
+    const former: PairView[] = [];
+    for (const view of pair.draining) {
+      const placed = await this.#viewOf(pair, view);
+      if (placed !== undefined) former.push(placed);
+    }
+    return {
+      aid: pair.aid,
+      route: overlayRoute(this.#deps.membership.mesh as Said, pair.aid),
+      active: await this.#viewOf(pair, pair.active),
+      staged: await this.#viewOf(pair, pair.staged),
+      draining: former,
+    };
+  }
+
+  async #viewOf(pair: Pair, view: PlacedView | undefined): Promise<PairView | undefined> {
+    const { views, pairKeys } = this.#deps;
+    const peerKey = view && views.keyOf(view.peer);
+    if (view === undefined || peerKey === undefined) return undefined;
+    const isAgreed = pairKeys.agreed(pair.aid, view) !== undefined;
+    const begins = view.initiates || sameView(this.#begun.get(pair.aid), view);
+    return {
+      slot: view.slot,
+      peerKey,
+      presharedKey: isAgreed ? await pairKeys.presharedKey(pair.aid, view) : pair.unagreedKey,
+      endpoint:
+        begins && isAgreed && view.port !== 0 ? views.endpointOf(pair.aid, view) : undefined,
+    };
+  }
+
+  /** Those on which a view stands, and one for the newest own key, so that it has an address. */
+  async #ownDevices(): Promise<readonly OwnDevice[]> {
+    const { ownKeys, devices, views, driver } = this.#deps;
+    const used = new Map<number, Said>();
+    for (const pair of this.#pairs.values())
+      for (const { slot, own } of pair.placed()) used.set(slot, own);
+    for (const [slot, tunnelKey] of used)
+      if (devices.at(slot) === undefined) await devices.restore(slot, tunnelKey);
+    const { currentRecord } = ownKeys;
+    // Without a free slot the tunnels that are up stay up, and the newest key waits for its place.
+    if (currentRecord !== undefined && ![...used.values()].includes(currentRecord)) {
+      const place = devices.of(currentRecord);
+      if (place !== undefined || devices.hasFreeSlot)
+        used.set((place ?? (await devices.place(currentRecord))).slot, currentRecord);
+    }
+    const wanted: OwnDevice[] = [];
+    for (const device of devices.all()) {
+      const { slot, tunnelKey, name, port } = device;
+      if (used.get(slot) !== tunnelKey) continue;
+      if (views.usesRevoked({ own: tunnelKey, peer: tunnelKey })) {
+        await devices.release(device, driver);
+        continue;
+      }
+      if (!(await this.#canLoad(tunnelKey))) continue;
+      const { wireguard } = await ownKeys.load(tunnelKey);
+      wanted.push({ slot, name, privateKey: wireguard, listenPort: port });
+    }
+    return wanted;
+  }
+
+  /** The key of two establishment events ago cannot be derived any more: what used it has ended. */
+  async #canLoad(tunnelKey: Said): Promise<boolean> {
+    const { ownKeys, removed } = this.#deps;
+    try {
+      await ownKeys.load(tunnelKey);
+      return true;
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'IDENTITY_KEYS_LOST') throw error;
+      if (tunnelKey === ownKeys.current.record.d) throw error;
+      for (const pair of this.#pairs.values()) {
+        const wasUp = await pair.drop((view) => view.own === tunnelKey);
+        if (wasUp) removed(pair.aid, 'the key of the tunnel is two rotations old');
+      }
+      return false;
+    }
+  }
+
+  async #removeUnwanted(wanted: ReadonlySet<number>): Promise<void> {
+    const { ownKeys, devices, driver, journal } = this.#deps;
+    for (const device of devices.all()) {
+      if (wanted.has(device.slot)) continue;
+      await devices.release(device, driver);
+      if (devices.of(device.tunnelKey) === undefined) ownKeys.forget(device.tunnelKey);
+      journal.info('device.removed', { device: device.name });
+    }
+  }
+}
+
+/** Views whose keys are still needed. */
+export function usedViews(pair: Pair): readonly TunnelView[] {
+  return pair.change === undefined ? pair.placed() : [...pair.placed(), pair.change];
+}
