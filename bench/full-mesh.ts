@@ -3,9 +3,10 @@
  * it takes until every tunnel is up and proven, until every tunnel of a node is on its new keys after a rotation of its log,
  * and until a revoked organisation is off every device.
  *
- *   node bench/full-mesh.ts [--nodes=20] [--away=1] [--drain=2]
+ *   node bench/full-mesh.ts [--nodes=20] [--away=1] [--drain=2] [--patience=300] [--logs=DIR]
  *
- * `--away`: so many agents are killed before the revocation, which are to be listed as missing. Times of tunnels and
+ * `--patience`: seconds that each step may take; what is missing then is printed, the run goes on and ends with 1. `--logs` keeps
+ * the logs of the agents. `--away`: so many agents are killed before the revocation, which are to be listed as missing. Times of tunnels and
  * receipts are those of the audit logs of both ends: nothing is asked for them while they are measured. No baseline: how
  * busy the machine was stands beside each figure. Needs root, /dev/net/tun and wireguard-go.
  */
@@ -18,13 +19,12 @@ import { type DeviceView, readDevices } from './support/devices.ts';
 import { Federation, inTurn } from './support/federation.ts';
 import { onGround } from './support/ground.ts';
 import { BusyMeter, describeMachine } from './support/machine.ts';
-import { type PeerRow, pause, type Site, until } from './support/site.ts';
+import { type PeerRow, pause, type Site } from './support/site.ts';
 import { median, seconds } from './support/stats.ts';
 
 /** Agents are asked this often whether they are there: what is measured stands in their logs. */
 const POLL_MS = 1_000;
 const DEVICE_POLL_MS = 50;
-const PATIENCE_MS = 300_000;
 /** An export anchors the audit log in the key event log, which is told to all. */
 const SETTLE_MS = 3_000;
 const REVOKED_PATIENCE_MS = 30_000;
@@ -37,10 +37,13 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '20' },
     away: { type: 'string', default: '1' },
     drain: { type: 'string', default: '2' },
+    patience: { type: 'string', default: '300' },
+    logs: { type: 'string' },
   },
 });
 const nodes = Number(values.nodes);
 const away = Number(values.away);
+const patienceMs = Number(values.patience) * 1_000;
 const pairs = (nodes * (nodes - 1)) / 2;
 const options = {
   tag: `kf${process.pid % 100_000}`,
@@ -55,6 +58,14 @@ const busy = new BusyMeter();
 await onGround(Federation.ground(options), async () => {
   console.log(`${nodes} nodes, ${pairs} tunnels; ${describeMachine()}`);
   const federation = await Federation.build(options);
+  try {
+    await measure(federation);
+  } finally {
+    if (values.logs !== undefined) for (const site of federation.sites) site.keepLog(values.logs);
+  }
+});
+
+async function measure(federation: Federation): Promise<void> {
   await federation.knock();
   console.log(`${nodes} agents run and have knocked; busy ${busy.read()}`);
   const meshed = await mesh(federation);
@@ -63,7 +74,7 @@ await onGround(Federation.ground(options), async () => {
   await pause(SETTLE_MS);
   await revoke(federation);
   console.log(describeMachine());
-});
+}
 
 /** @returns when the first was admitted */
 async function mesh(federation: Federation): Promise<number> {
@@ -72,7 +83,7 @@ async function mesh(federation: Federation): Promise<number> {
   const began = Date.now();
   await federation.admit();
   const admitted = Date.now();
-  await everyone(sites, 'every tunnel is up and proven', (rows) => rows.every(isProven));
+  await everyone(sites, 'every tunnel is up and proven', isProven);
   const ended = Date.now();
   console.log(
     `mesh: ${nodes - 1} admitted one by one in ${seconds(admitted - began)}, all tunnels up and proven after ${seconds(ended - began)}; busy ${busy.read()}`,
@@ -104,13 +115,17 @@ async function rotate({
       row.agreement !== before?.agreement
     );
   };
-  await everyone(sites, `every tunnel of ${site.name} is on its new keys`, (rows, at) =>
-    rows.every((row) => (at === site || row.name === site.name ? isNew(at, row) : isProven(row))),
+  await everyone(sites, `every tunnel of ${site.name} is on its new keys`, (row, at) =>
+    at === site || row.name === site.name ? isNew(at, row) : isProven(row),
   );
   const ended = Date.now();
-  await everyone(sites, 'the former keys have drained', async (_, at) =>
-    (await at.rotations()).every(({ kind }) => kind === 'psk'),
-  );
+  const drainedBy = performance.now() + patienceMs;
+  for (const other of sites)
+    while (
+      (await other.rotations()).some(({ kind }) => kind !== 'psk') &&
+      performance.now() < drainedBy
+    )
+      await pause(POLL_MS);
   console.log(
     `rotation of the log of ${site.name}: sealed after ${seconds(sealed - at)}, its ${nodes - 1} tunnels seen on the new keys at both ends after ${seconds(ended - at)}, drained after ${seconds(Date.now() - at)}; busy ${busy.read()}`,
   );
@@ -233,20 +248,36 @@ function isProven({ state, proof }: PeerRow): boolean {
   return state === 'up' && proof !== null;
 }
 
-/** Until `holds` was true once at every site, each asked one after the other. */
+/**
+ * Until `holds` was true once of every row at every site, each site asked one after the other. Says who is missing when
+ * patience ends.
+ */
 async function everyone(
   sites: readonly Site[],
   what: string,
-  holds: (rows: readonly PeerRow[], site: Site) => boolean | Promise<boolean>,
+  holds: (row: PeerRow, site: Site) => boolean,
 ): Promise<void> {
-  for (const site of sites)
-    await until(
-      PATIENCE_MS,
-      `${what}, at ${site.name}`,
-      async () => {
-        const rows = await site.peers();
-        return rows.length === sites.length - 1 && (await holds(rows, site));
-      },
-      POLL_MS,
-    );
+  const end = performance.now() + patienceMs;
+  const missing: string[] = [];
+  for (const site of sites) {
+    const isLeft = async () => {
+      const rows = await site.peers();
+      const left = rows.filter((row) => !holds(row, site)).map((row) => describeRow(site, row));
+      return rows.length < sites.length - 1
+        ? [...left, `${site.name}: ${rows.length} peers`]
+        : left;
+    };
+    let left = await isLeft();
+    for (; left.length > 0 && performance.now() < end; left = await isLeft()) await pause(POLL_MS);
+    missing.push(...left);
+  }
+  if (missing.length === 0) return;
+  console.log(`NOT within ${seconds(patienceMs)}: ${what}`);
+  for (const line of missing) console.log(`  ${line}`);
+  process.exitCode = 1;
+}
+
+function describeRow(site: Site, row: PeerRow): string {
+  const { name, state, reason, proof, connected, agreement, generation } = row;
+  return `${site.name} to ${name}: ${state}${reason === null ? '' : `, ${reason}`}, ${proof === null ? 'not proven' : 'proven'}, ${connected ? '' : 'not '}connected, agreement ${agreement}, generation ${generation}`;
 }

@@ -10,7 +10,7 @@
  * `--settle`: seconds that are waited at the end until all is well; a preshared key waits 180 s for its natural handshake.
  * `--logs` keeps the logs of the agents. Needs root, /dev/net/tun and wireguard-go.
  */
-import { copyFileSync, mkdirSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -54,7 +54,7 @@ const failures = await onGround(Federation.ground(options), async () => {
   try {
     return await soak(federation);
   } finally {
-    for (const site of federation.sites) keepLog(site);
+    if (values.logs !== undefined) for (const site of federation.sites) site.keepLog(values.logs);
   }
 });
 process.exitCode = failures === 0 ? 0 : 1;
@@ -173,10 +173,4 @@ async function perform(federation: Federation, site: Site, action: Action): Prom
         (error: { readonly code?: string }) => `${kind}, ${error.code ?? 'failed'}`,
       );
   }
-}
-
-function keepLog({ name, dir }: Site): void {
-  if (values.logs === undefined) return;
-  mkdirSync(values.logs, { recursive: true });
-  copyFileSync(join(dir, 'agent.log'), join(values.logs, `${name}.log`));
 }

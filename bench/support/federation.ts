@@ -18,7 +18,7 @@ const alphabet = (
 export interface FederationOptions {
   /** Of the names on this machine: at most 8 characters. */
   readonly tag: string;
-  /** 2 to 100. */
+  /** 2 to 60: so many strangers are remembered until they are admitted. */
   readonly nodes: number;
   /** Exists, empty. */
   readonly dir: string;

@@ -1,6 +1,6 @@
 /** One organisation in a network namespace: its configuration, its agent, and what is asked of it. */
 import { type ChildProcess, type ChildProcessByStdio, execFile, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, copyFileSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -39,6 +39,8 @@ export interface PeerRow {
   readonly aid: string;
   readonly name: string;
   readonly state: string;
+  /** Why it is not up. */
+  readonly reason: string | null;
   readonly said: string | null;
   readonly overlay: readonly string[];
   readonly epoch: number | null;
@@ -192,6 +194,12 @@ level = "debug"
     await this.ask('down', { keepTunnels }).catch(() => agent.kill('SIGTERM'));
     await ended;
     this.#agent = undefined;
+  }
+
+  /** Copies what the agent has written. @param dir made when missing */
+  keepLog(dir: string): void {
+    mkdirSync(dir, { recursive: true });
+    copyFileSync(join(this.dir, 'agent.log'), join(dir, `${this.name}.log`));
   }
 
   /** A TypeScript file on the network of the site. */
