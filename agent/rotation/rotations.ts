@@ -207,7 +207,7 @@ export class Rotations {
         if (!isHeld)
           throw new RotationError('ROTATION_REFUSED', 'this end holds another agreement');
     }
-    await tunnels.write(from);
+    await tunnels.writePresharedKeys();
     if (request.kind !== 'rekey') return;
     if (!view.initiates)
       throw new RotationError('ROTATION_REFUSED', 'this end does not start the handshakes');
@@ -224,7 +224,7 @@ export class Rotations {
       const agreed = await agreements.renew(aid, view, 0);
       if (agreed === undefined || (before !== undefined && this.#isWanted(aid)))
         return { ...base, reason: 'it is done when the peer is connected' };
-      await tunnels.write(aid);
+      await tunnels.writePresharedKeys();
       const result = {
         ...base,
         agreed: true,

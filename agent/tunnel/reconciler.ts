@@ -91,6 +91,16 @@ export class Reconciler {
     });
   }
 
+  /** Preshared keys and what else is said of peers, on every device that is there: one write each, nothing else is looked at. */
+  writePeers(): Promise<void> {
+    const { driver, membership } = this.#deps;
+    return this.#queue.run(async () => {
+      if (!membership.isIn) return;
+      for (const desired of await this.#desired(await this.#ownDevices()))
+        this.#note(desired, (await driver.applyPeers(desired)) ?? []);
+    });
+  }
+
   /**
    * Stands `view` on a device where the pair has nothing else, on disk first. The change must be wanted.
    * @param port UDP port of the other end; 0: not known yet  Throws TUNNEL_BUSY
@@ -183,12 +193,13 @@ export class Reconciler {
   }
 
   async #apply(devices: readonly OwnDevice[]): Promise<void> {
-    const { driver, journal } = this.#deps;
-    for (const desired of await this.#desired(devices)) {
-      const changes = await driver.apply(desired);
-      if (changes.length > 0)
-        journal.debug('device.changed', { device: desired.name, changes: changes.join('; ') });
-    }
+    for (const desired of await this.#desired(devices))
+      this.#note(desired, await this.#deps.driver.apply(desired));
+  }
+
+  #note({ name }: DesiredDevice, changes: readonly string[]): void {
+    if (changes.length > 0)
+      this.#deps.journal.debug('device.changed', { device: name, changes: changes.join('; ') });
   }
 
   async #desired(devices: readonly OwnDevice[]): Promise<readonly DesiredDevice[]> {

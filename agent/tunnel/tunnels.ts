@@ -204,12 +204,9 @@ export class Tunnels {
     await this.reconcile();
   }
 
-  /** Writes the preshared key that is agreed now; true when a device carries the view. */
-  async write(aid: Aid): Promise<boolean> {
-    const view = this.activeView(aid);
-    if (view === undefined) return false;
-    await this.#reconciler.reconcileSlot(view.slot);
-    return true;
+  /** Writes the preshared keys that are agreed now. */
+  writePresharedKeys(): Promise<void> {
+    return this.#reconciler.writePeers();
   }
 
   /**
@@ -329,7 +326,9 @@ export class Tunnels {
       await clock
         .sleep(Math.max(50, pairKeys.nextEpochAt() - clock.now()), signal)
         .catch(() => undefined);
-      if (!signal.aborted) this.pokeAll();
+      if (signal.aborted) return;
+      await this.writePresharedKeys().catch((error: unknown) => this.#failed(error));
+      this.pokeAll();
     }
   }
 

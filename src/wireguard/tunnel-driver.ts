@@ -80,7 +80,7 @@ export interface TunnelDriver {
   /** Creates the device when it is missing, then applies the difference only; twice changes nothing. @returns what changed, in words without keys */
   apply(desired: DesiredDevice): Promise<readonly string[]>;
   /**
-   * Only the peers of a device that exists; link, routes, key and port stay as they are. For the moment in which packets wait.
+   * Only the peers of a device that exists, in one write; link, routes, key and port are not looked at.
    * @returns as {@link apply}; undefined without a device
    */
   applyPeers(desired: DesiredDevice): Promise<readonly string[] | undefined>;
