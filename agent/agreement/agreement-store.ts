@@ -103,7 +103,7 @@ export class AgreementStore {
       const key = pairKey(pair);
       if (!(await this.#holds(key, th))) {
         const terms = { ...pair, policy: { contributions, epochSeconds, baseEpoch } };
-        await this.#write(key, { terms, th, position: { epoch: baseEpoch, chain } });
+        await this.#write([[key, { terms, th, position: { epoch: baseEpoch, chain } }]]);
       }
       chain[Symbol.dispose]();
     });
@@ -121,19 +121,31 @@ export class AgreementStore {
    * The key of `epoch`; keys of earlier epochs are gone when this resolves.
    * @throws AGREEMENT_NONE, AGREEMENT_EPOCH_PAST, AGREEMENT_EPOCH_FAR, AGREEMENT_STORE_CORRUPT, AGREEMENT_STORE_FAILED
    */
-  advance(pair: PairKey, epoch: number): Promise<EpochKey> {
+  async advance(pair: PairKey, epoch: number): Promise<EpochKey> {
+    const [key] = await this.advanceAll([[pair, epoch]]);
+    return key as EpochKey;
+  }
+
+  /** As {@link advance} for many pairs, all in one write or none. @returns in the same order */
+  advanceAll(due: readonly (readonly [PairKey, number])[]): Promise<readonly EpochKey[]> {
     return this.#queue.run(async () => {
-      const entry = await this.#read(pair);
-      if (entry === undefined)
-        throw new AgreementError('AGREEMENT_NONE', `pair ${pair} has no agreement`);
-      if (epoch === entry.position.epoch) return epochKey(entry);
-      let position = entry.position;
+      const entries: (readonly [PairKey, Entry])[] = [];
       try {
-        position = chainAt(entry.position, epoch);
-        await this.#write(pair, { ...entry, position });
-        return epochKey({ ...entry, position });
+        const moved: typeof entries = [];
+        for (const [pair, epoch] of due) {
+          const entry = await this.#read(pair);
+          if (entry === undefined)
+            throw new AgreementError('AGREEMENT_NONE', `pair ${pair} has no agreement`);
+          entries.push([pair, entry]);
+          if (epoch === entry.position.epoch) continue;
+          const next = [pair, { ...entry, position: chainAt(entry.position, epoch) }] as const;
+          entries[entries.length - 1] = next;
+          moved.push(next);
+        }
+        if (moved.length > 0) await this.#write(moved);
+        return entries.map(([, entry]) => epochKey(entry));
       } catch (error) {
-        position.chain[Symbol.dispose]();
+        for (const [, { position }] of entries) position.chain[Symbol.dispose]();
         throw error;
       }
     });
@@ -154,11 +166,14 @@ export class AgreementStore {
     }
   }
 
-  async #write(key: PairKey, { terms, th, position }: Entry): Promise<void> {
-    const head = encodeHead(terms, th, position.epoch);
-    const sealed = seal(this.#kek, position.chain.expose(), agreementStoreLabel(head), this.#rng);
-    const value = concatBytes(head, lengthPrefixed(sealed));
-    await guarded(`write ${key}`, () => this.#table.put(key, value, durable));
+  async #write(entries: readonly (readonly [PairKey, Entry])[]): Promise<void> {
+    const operations = entries.map(([key, { terms, th, position }]) => {
+      const head = encodeHead(terms, th, position.epoch);
+      const sealed = seal(this.#kek, position.chain.expose(), agreementStoreLabel(head), this.#rng);
+      return { type: 'put' as const, key, value: concatBytes(head, lengthPrefixed(sealed)) };
+    });
+    const what = `write ${entries.length === 1 ? entries[0]?.[0] : `${entries.length} pairs`}`;
+    await guarded(what, () => this.#table.batch(operations, durable));
   }
 
   async #read(key: PairKey): Promise<Entry | undefined> {

@@ -208,33 +208,56 @@ export class PairAgreements implements PairKeys {
   }
 
   async presharedKey(aid: Aid, view: TunnelView): Promise<Secret> {
-    const name = viewKey(this.#deps.identity.aid, aid, view);
-    const cached = this.#presharedKeys.get(name);
-    const th = this.#agreed.get(name)?.th;
-    if (
-      cached !== undefined &&
-      th !== undefined &&
-      cached.epoch >= this.#dueEpoch(aid, name, cached.epoch) &&
-      equalBytes(cached.th, th)
-    )
-      return cached.psk;
-    const held = await this.#epochKey(aid, view);
-    this.#presharedKeys.set(name, held);
+    await this.advance([[aid, view]]);
+    const held = this.#presharedKeys.get(viewKey(this.#deps.identity.aid, aid, view));
+    if (held === undefined)
+      throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
     return held.psk;
   }
 
-  async #epochKey(aid: Aid, view: TunnelView): Promise<EpochKey> {
-    const key = pairKey(this.#pair(aid, view));
-    const held = await this.#deps.store.current(key);
-    if (held === undefined)
-      throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
-    const due = this.#dueEpoch(aid, viewKey(this.#deps.identity.aid, aid, view), held.epoch);
-    // An end whose clock is behind stays at the epoch that the agreement began with.
-    if (held.epoch >= due) return held;
-    held.psk[Symbol.dispose]();
-    const next = await this.#deps.store.advance(key, due);
-    if (Math.abs(this.#deps.skewOf(aid) ?? 0) > NEAR_SKEW_MS) this.#deps.tellEpoch(aid, view, due);
-    return next;
+  async advance(views: readonly (readonly [Aid, TunnelView])[]): Promise<void> {
+    const { identity, store, skewOf, tellEpoch } = this.#deps;
+    const stale: { aid: Aid; view: TunnelView; name: string; from: number; due: number }[] = [];
+    for (const [aid, view] of views) {
+      const name = viewKey(identity.aid, aid, view);
+      if (this.#isCurrent(aid, name)) continue;
+      const from = await this.#heldEpoch(aid, view, name);
+      if (from === undefined) continue;
+      // An end whose clock is behind stays at the epoch that the agreement began with.
+      const due = Math.max(from, this.#dueEpoch(aid, name, from));
+      stale.push({ aid, view, name, from, due });
+    }
+    if (stale.length === 0) return;
+    const keys = await store.advanceAll(
+      stale.map(({ aid, view, due }) => [pairKey(this.#pair(aid, view)), due]),
+    );
+    for (const [i, { aid, view, name, from, due }] of stale.entries()) {
+      this.#presharedKeys.set(name, keys[i] as EpochKey);
+      if (due > from && Math.abs(skewOf(aid) ?? 0) > NEAR_SKEW_MS) tellEpoch(aid, view, due);
+    }
+  }
+
+  #isCurrent(aid: Aid, name: string): boolean {
+    const cached = this.#cached(name);
+    return cached !== undefined && cached.epoch >= this.#dueEpoch(aid, name, cached.epoch);
+  }
+
+  /** The epoch that the chain on disk has reached; undefined without one. */
+  async #heldEpoch(aid: Aid, view: TunnelView, name: string): Promise<number | undefined> {
+    const cached = this.#cached(name);
+    if (cached !== undefined) return cached.epoch;
+    const held = await this.#deps.store.current(pairKey(this.#pair(aid, view)));
+    held?.psk[Symbol.dispose]();
+    return held?.epoch;
+  }
+
+  /** Of the agreement in force. */
+  #cached(name: string): EpochKey | undefined {
+    const cached = this.#presharedKeys.get(name);
+    const th = this.#agreed.get(name)?.th;
+    return cached !== undefined && th !== undefined && equalBytes(cached.th, th)
+      ? cached
+      : undefined;
   }
 
   #dueEpoch(aid: Aid, key: string, held: number): number {

@@ -14,6 +14,8 @@ export interface PairKeys {
   /** The confirmed agreement of a view; the end that initiates runs one first. Undefined: the other end has to begin. */
   ensure(aid: Aid, view: TunnelView): Promise<Agreed | undefined>;
   agreed(aid: Aid, view: TunnelView): Agreed | undefined;
+  /** Brings the keys of these views to the current epoch, in one durable write. Views without an agreement are passed over. */
+  advance(views: readonly (readonly [Aid, TunnelView])[]): Promise<void>;
   /** Of the current epoch, 32 bytes. Throws when nothing is agreed. */
   presharedKey(aid: Aid, view: TunnelView): Promise<Secret>;
   /** Number of the current epoch. */

@@ -203,10 +203,14 @@ export class Reconciler {
   }
 
   async #desired(devices: readonly OwnDevice[]): Promise<readonly DesiredDevice[]> {
-    const { membership, identity } = this.#deps;
+    const { membership, identity, pairKeys } = this.#deps;
     const { mesh } = membership;
+    const pairs = [...this.#pairs.values()];
+    await pairKeys.advance(
+      pairs.flatMap((pair) => pair.placed().map((view) => [pair.aid, view] as const)),
+    );
     const states: PairState[] = [];
-    for (const pair of this.#pairs.values()) states.push(await this.#stateOf(pair));
+    for (const pair of pairs) states.push(await this.#stateOf(pair));
     const addresses = mesh === undefined ? [] : [`${overlayAddress(mesh, identity.aid)}/128`];
     return desiredDevices(devices, states, { ...this.#settings, addresses });
   }

@@ -220,6 +220,7 @@ class World {
       },
       pairKeys: {
         ensure: async (aid: Aid, view: TunnelView) => agreed(aid, view),
+        advance: async () => undefined,
         agreed,
         presharedKey: async () => new Secret(new Uint8Array(32).fill(5)),
         epoch: () => 0,

@@ -46,7 +46,7 @@ async function openOn(db: Database, sealingKey = kek): Promise<AgreementStore> {
 function faulty(db: MemoryLevel<string, string>) {
   const plan: ('fail' | 'done, then fail' | 'pass')[] = [];
   const counts = { writes: 0 };
-  const inject = (name: 'put' | 'del', table: object) => {
+  const inject = (name: 'batch' | 'del', table: object) => {
     const original = Reflect.get(table, name).bind(table);
     Reflect.set(table, name, async (...args: unknown[]) => {
       counts.writes += 1;
@@ -59,7 +59,7 @@ function faulty(db: MemoryLevel<string, string>) {
   const wrapped = {
     sublevel: (...args: Parameters<typeof db.sublevel>) => {
       const table = db.sublevel(...args);
-      inject('put', table);
+      inject('batch', table);
       inject('del', table);
       return table;
     },
@@ -268,6 +268,32 @@ describe('agreement store: crashes', () => {
       assert.equal(at, 5, 'put, three changes of epoch, remove: each failed once');
     });
   }
+
+  it('takes many pairs to their epochs, all or none, in one write', async () => {
+    const other = pairKey(pairOf(mesh, a.local, nextGeneration));
+    const { db, plan, counts } = faulty(new MemoryLevel());
+    const store = await openOn(db);
+    await store.put(agreement());
+    await store.put({ ...agreement(2), pair: pairOf(mesh, a.local, nextGeneration) });
+    const due = [
+      [key, base + 1],
+      [other, base + 3],
+    ] as const;
+    plan.push('fail');
+    await assert.rejects(store.advanceAll(due), { code: 'AGREEMENT_STORE_FAILED' });
+    const unknown = pairKey(pairOf(`${mesh}x` as Said, a.local, b.local));
+    await assert.rejects(store.advanceAll([...due, [unknown, base]]), { code: 'AGREEMENT_NONE' });
+    for (const pair of [key, other]) assert.equal((await store.current(pair))?.epoch, base);
+    const before = counts.writes;
+    const keys = await store.advanceAll(due);
+    assert.equal(counts.writes - before, 1);
+    assert.deepEqual(
+      keys.map(({ psk }) => hex(psk)),
+      [expected(base + 1), expected(base + 3, 2)],
+    );
+    await store.advanceAll(due);
+    assert.equal(counts.writes - before, 1, 'nothing is written for what is there');
+  });
 
   it('hands out no key of an epoch that is not on disk', async () => {
     const { db, plan } = faulty(new MemoryLevel());
