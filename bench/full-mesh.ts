@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AuditLeaves } from './support/audit-leaves.ts';
-import { type DeviceView, readDevices } from './support/devices.ts';
+import { type DeviceView, deviceNames, readDevices } from './support/devices.ts';
 import { Federation, inTurn } from './support/federation.ts';
 import { onGround } from './support/ground.ts';
 import { BusyMeter, describeMachine } from './support/machine.ts';
@@ -24,7 +24,7 @@ import { median, seconds } from './support/stats.ts';
 
 /** Agents are asked this often whether they are there: what is measured stands in their logs. */
 const POLL_MS = 1_000;
-const DEVICE_POLL_MS = 50;
+const REVOKED_POLL_MS = 100;
 /** An export anchors the audit log in the key event log, which is told to all. */
 const SETTLE_MS = 3_000;
 const REVOKED_PATIENCE_MS = 30_000;
@@ -137,7 +137,10 @@ async function revoke({ sites, governor }: Federation): Promise<void> {
   const revoked = sites.at(-1) as Site;
   const gone = sites.slice(-1 - away, -1);
   const online = sites.slice(0, sites.length - 1 - away);
-  const keys = new Set((await readDevices(revoked.interface)).map(({ publicKey }) => publicKey));
+  const own = await readDevices(await deviceNames(revoked.interface));
+  const keys = new Set(own.map(({ publicKey }) => publicKey));
+  const watched = new Map<Site, readonly string[]>();
+  for (const site of online) watched.set(site, await deviceNames(site.interface));
   await Promise.all(gone.map((site) => site.kill()));
   busy.read();
   const row = (await governor.ask('revoke.organisation', {
@@ -152,9 +155,9 @@ async function revoke({ sites, governor }: Federation): Promise<void> {
   const watchDevices = Promise.all(
     online.map(async (site) => {
       while (!removed.has(site.name) && Date.now() < patience) {
-        if (!(await readDevices(site.interface)).some(carries))
+        if (!(await readDevices(watched.get(site) ?? [])).some(carries))
           removed.set(site.name, Date.now() - sealedAt);
-        else await pause(DEVICE_POLL_MS);
+        else await pause(REVOKED_POLL_MS);
       }
     }),
   );
@@ -171,7 +174,7 @@ async function revoke({ sites, governor }: Federation): Promise<void> {
     for (const { name } of status?.applied ?? [])
       if (!listed.has(name)) listed.set(name, Date.now() - sealedAt);
     missing = status?.missing ?? [];
-    if (listed.size < online.length) await pause(DEVICE_POLL_MS);
+    if (listed.size < online.length) await pause(REVOKED_POLL_MS);
   }
   await watchDevices;
   console.log(

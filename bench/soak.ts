@@ -13,6 +13,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { SeededRng } from '../test/support/seeded-rng.ts';
 import { type Findings, findProblems } from './soak/invariants.ts';
@@ -149,7 +150,8 @@ async function act(
     });
     open.set(`${i} ${what}`, task);
   }
-  await Promise.race([Promise.all(open.values()), pause(ANSWER_MS)]);
+  const patience = sleep(ANSWER_MS, undefined, { ref: false });
+  await Promise.race([Promise.all(open.values()), patience]);
   return { outcomes, unanswered: [...open.keys()] };
 }
 

@@ -1,8 +1,12 @@
 /** What a userspace device says over its own socket: no process is started, and the agent is not asked. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
 import type { PeerState, WireGuardKey } from '#src/wireguard/tunnel-driver';
 import { encodeGet, parseGetReply } from '#src/wireguard/uapi';
 import { exchangeUapi } from '#src/wireguard/uapi-socket';
+
+const SOCKET_DIR = '/var/run/wireguard';
 
 export interface DeviceView {
   readonly publicKey: WireGuardKey | undefined;
@@ -12,7 +16,7 @@ export interface DeviceView {
 /** @returns undefined without a device of this name */
 export async function readDevice(name: string): Promise<DeviceView | undefined> {
   try {
-    const socket = `/var/run/wireguard/${name}.sock`;
+    const socket = join(SOCKET_DIR, `${name}.sock`);
     const { privateKey, peers } = await exchangeUapi(socket, encodeGet(), parseGetReply);
     using own = privateKey;
     return { publicKey: own === undefined ? undefined : wireguardPublicKeyHex(own), peers };
@@ -22,10 +26,14 @@ export async function readDevice(name: string): Promise<DeviceView | undefined> 
   }
 }
 
-/** All that exist. @param prefix interface name without its last digit */
-export async function readDevices(prefix: string): Promise<readonly DeviceView[]> {
-  const devices = await Promise.all(
-    Array.from({ length: 10 }, (_, slot) => readDevice(`${prefix}${slot}`)),
-  );
+/** Of those that exist. @param prefix interface name without its last digit */
+export async function deviceNames(prefix: string): Promise<readonly string[]> {
+  const sockets = await readdir(SOCKET_DIR).catch(() => []);
+  const names = sockets.map((file) => file.slice(0, -'.sock'.length));
+  return names.filter((name) => name.slice(0, -1) === prefix);
+}
+
+export async function readDevices(names: readonly string[]): Promise<readonly DeviceView[]> {
+  const devices = await Promise.all(names.map(readDevice));
   return devices.filter((device) => device !== undefined);
 }
