@@ -16,6 +16,7 @@ import type { Organisation } from './organisation.ts';
 import type { TunnelProofs } from './proof/tunnel-proofs.ts';
 import type { QueryClient } from './query/query-client.ts';
 import type { Draft } from './records/record-issuer.ts';
+import { Emergency } from './rotation/emergency.ts';
 import { RotationError } from './rotation/errors.ts';
 import type { PairRequest } from './rotation/pair-requests.ts';
 import type { Rotations } from './rotation/rotations.ts';
@@ -70,6 +71,7 @@ export class Agent {
   readonly directory: PeerDirectory;
   readonly rotations: Rotations;
   readonly schedule: Schedule;
+  readonly emergency: Emergency;
   /** Of the own log. */
   readonly witnesses: OwnWitnesses;
   /** Which WireGuard carries the tunnels. */
@@ -111,6 +113,18 @@ export class Agent {
     this.#presence = presence;
     this.#confirmation = confirmation;
     this.#reactions = new Reactions({ ...active, confirmation });
+    const { membership, identity } = parts.organisation;
+    this.emergency = new Emergency({
+      network: parts.network,
+      directory: parts.directory,
+      clock,
+      journal,
+      table: parts.scheduleTable,
+      askedBy: rotation.askedBy,
+      delegator: () => identity.state.delegator,
+      governors: () => membership.charter?.governors ?? [],
+      rotate: () => this.rotate(),
+    });
     this.schedule = new Schedule(rotation, {
       clock,
       rng,
@@ -230,6 +244,7 @@ export class Agent {
     keeper.start(signal);
     this.agreements.start();
     this.#parts.requests.start();
+    this.emergency.start();
     this.#parts.acknowledgements.start(signal);
     this.proofs.start(signal);
     this.#serve();

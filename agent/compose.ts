@@ -149,6 +149,7 @@ export function agentSettings(config: Config): AgentSettings {
       changeMs: rotation.deadlineMinutes * 60_000,
     },
     rotation: {
+      askedBy: rotation.askedBy,
       everyMs: { tunnel: rotation.tunnelHours * HOUR_MS, id: rotation.idHours * HOUR_MS },
       jitter: rotation.jitterPercent / 100,
       windows: rotation.windows.map(parseWindow).filter((window) => window !== undefined),

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
+import type { AskedBy } from '../rotation/emergency.ts';
 import { ConfigError } from './errors.ts';
 import { type ConfigKey, type ConfigKeyName, configKeys, type KeyKind } from './keys.ts';
 
@@ -48,6 +49,7 @@ export interface Config {
     readonly jitterPercent: number;
     readonly windows: readonly string[];
     readonly deadlineMinutes: number;
+    readonly askedBy: AskedBy;
   };
 }
 
@@ -115,6 +117,7 @@ export function parseConfig(text: string, file: string): Config {
       jitterPercent: get('rotation.jitter'),
       windows: get('rotation.window'),
       deadlineMinutes: get('rotation.deadline'),
+      askedBy: get('rotation.asked-by') as AskedBy,
     },
   });
 }

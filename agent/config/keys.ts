@@ -173,6 +173,11 @@ export const configKeys = {
     fallback: [],
     does: 'when scheduled rotations may begin; empty: at any time',
   },
+  'rotation.asked-by': {
+    kind: { type: 'choice', of: ['nobody', 'delegator', 'governor'] },
+    fallback: 'governor',
+    does: 'who may ask this organisation, in an emergency, to go to its pre-rotated keys at once: nobody, whoever delegated it, or also the governors of the mesh',
+  },
   'rotation.deadline': {
     kind: { type: 'integer', min: 1, max: 1_440, unit: 'minutes' },
     fallback: 15,

@@ -47,7 +47,8 @@ export const rotationVerbs: Readonly<Record<string, Verb>> = {
     };
   },
   'rotate.id': async (context) => rotateIdentity(context, 'id'),
-  'rotate.all': async (context) => rotateIdentity(context, 'all'),
+  'rotate.all': async (context) =>
+    context.args['of'] === undefined ? rotateIdentity(context, 'all') : rotateOthers(context),
   /** The CA shares nothing with the agent, its passphrase least of all: here it is only known who is in the mesh. */
   'rotate.ca': async ({ organisation, args }) => {
     const members = namedMembers(organisation.membership.others(), text(args, 'peer'));
@@ -95,6 +96,27 @@ async function rotateIdentity(context: VerbContext, kind: 'id' | 'all'): Promise
     kind,
     ...identityJson(organisation),
     ...(await pairsOf(context, kind)),
+  };
+}
+
+/** Those whom `of` names go to their own pre-rotated keys; `all` is every other member, and then this organisation. */
+async function rotateOthers(context: VerbContext): Promise<Json> {
+  const { agent, args, progress } = context;
+  const { rotations, emergency } = running(agent);
+  const of = text(args, 'of');
+  const members = rotations.members(of === 'all' ? undefined : of);
+  progress(`asking ${members.length === 1 ? members[0]?.name : `${members.length} members`}`);
+  const asked = await emergency.ask(members);
+  if (of === 'all') {
+    progress('rotating the own keys');
+    await emergency.rotateOwn();
+  }
+  return {
+    schema: 'kelmesh.rotate/1',
+    kind: 'all',
+    ...(of === 'all' ? identityJson(context.organisation) : {}),
+    members: asked as unknown as Json,
+    ...(await pairsOf(context, 'all')),
   };
 }
 

@@ -6,10 +6,13 @@ import type { Clock } from '#src/clock';
 import type { Rng } from '#src/rng';
 import type { Journal } from '../journal.ts';
 import type { StateTable } from '../state-table.ts';
+import type { AskedBy } from './emergency.ts';
 
 export type ScheduledKind = 'tunnel' | 'id';
 
 export interface RotationPolicy {
+  /** Who may ask this organisation to rotate at once. */
+  readonly askedBy: AskedBy;
   /** Milliseconds between two rotations; 0: on demand alone. */
   readonly everyMs: Readonly<Record<ScheduledKind, number>>;
   /** Share of the interval, 0 to 1, by which a rotation comes earlier: not all nodes at one time. */

@@ -193,6 +193,84 @@ describe('rotation in a federation', function () {
   });
 });
 
+describe('emergency rotation of others', function () {
+  this.timeout(120_000);
+  let federation: SimulatedFederation;
+  let invariants: SimulatedInvariants;
+
+  before(async () => {
+    ({ federation, invariants } = await federationOf('emergency', 4));
+  });
+
+  after(() => federation.abandon());
+
+  const events = () => federation.agents.map(({ organisation }) => organisation.identity.state.sn);
+  const asks = (agent: SimulatedAgent, name?: string) =>
+    federation.perform(agent.running.emergency.ask(agent.running.rotations.members(name)));
+
+  it('is refused to whoever does not govern, and for a name that is not in the mesh', async () => {
+    const [a, b, c] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
+    assert.ok(a && b && c);
+    const before = events();
+    assert.throws(() => a.running.rotations.members('nobody'), { code: 'ROTATION_NOT_A_MEMBER' });
+    const [result] = await asks(b, c.name);
+    assert.deepEqual([result?.member, result?.rotated, result?.sn], [c.name, false, null]);
+    assert.match(result?.reason ?? '', /ROTATION_NOT_ASKED/);
+    assert.deepEqual(events(), before);
+  });
+
+  it('takes all to their pre-rotated keys, with fresh agreements everywhere, and no packet waits', async () => {
+    const [a, ...others] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
+    assert.ok(a);
+    const before = federation.agents.map(({ organisation }) => organisation.identity.state);
+    const agreed = new Set(
+      federation.agents.flatMap((x) => federation.agents.map((y) => thOf(x, y.aid))),
+    );
+    const results = await asks(a);
+    assert.deepEqual(
+      results.map(({ rotated, reason }) => [rotated, reason]),
+      others.map(() => [true, null]),
+    );
+    await federation.perform(a.running.emergency.rotateOwn());
+    for (const [i, { organisation }] of federation.agents.entries()) {
+      const { establishment, keys } = organisation.identity.state;
+      assert.notEqual(establishment.said, before[i]?.establishment.said);
+      assert.notDeepEqual(keys, before[i]?.keys);
+    }
+    await settled(federation);
+    for (const x of federation.agents)
+      for (const y of federation.agents) {
+        if (x === y) continue;
+        assert.equal(federation.tunnels.passage(x.name, y.name), 'passes');
+        assert.ok(!agreed.has(thOf(x, y.aid)));
+      }
+    invariants.assertHeld();
+  });
+
+  it('is done once an hour at most, whoever asks', async () => {
+    const [a, , c] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
+    assert.ok(a && c);
+    await federation.clock.advance(600_000);
+    const before = events();
+    const [soon] = await asks(a, c.name);
+    assert.match(soon?.reason ?? '', /ROTATION_TOO_SOON/);
+    assert.deepEqual(events(), before);
+    await federation.clock.advance(3_000_000);
+    c.crash();
+    assert.match((await asks(a, c.name))[0]?.reason ?? '', /not connected/);
+    c.settings = { ...c.settings, rotation: { ...c.settings.rotation, askedBy: 'nobody' } };
+    await c.start();
+    await federation.until(
+      () => a.running.directory.peerOf(c.aid) !== undefined,
+      SETTLE_MS,
+      () => 'not connected',
+      1_000,
+    );
+    assert.match((await asks(a, c.name))[0]?.reason ?? '', /ROTATION_NOT_ASKED/);
+    invariants.assertHeld();
+  });
+});
+
 describe('preshared keys in a federation', function () {
   this.timeout(120_000);
 
@@ -213,7 +291,12 @@ describe('preshared keys in a federation', function () {
       // The configuration holds nothing of it: another deadline and schedule change no key.
       a.settings = {
         changeMs: 60_000,
-        rotation: { everyMs: { tunnel: 0, id: 0 }, jitter: 0.5, windows: [] },
+        rotation: {
+          askedBy: 'nobody',
+          everyMs: { tunnel: 0, id: 0 },
+          jitter: 0.5,
+          windows: [],
+        },
       };
       await a.start();
       assert.deepEqual(

@@ -214,7 +214,7 @@ export class SimulatedAgent {
   /** As its configuration says, from the next start on. */
   settings: Pick<AgentSettings, 'rotation'> & Pick<AgentSettings['tunnel'], 'changeMs'> = {
     changeMs: 900_000,
-    rotation: { everyMs: { tunnel: 0, id: 0 }, jitter: 0, windows: [] },
+    rotation: { askedBy: 'governor', everyMs: { tunnel: 0, id: 0 }, jitter: 0, windows: [] },
   };
   readonly #federation: SimulatedFederation;
   readonly #skewMs: number;

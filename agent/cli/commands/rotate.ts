@@ -84,8 +84,10 @@ function rotation(
       if (invocation.options['plan'] === true) return showPlan(invocation, kind);
       if (!(await confirm(invocation, question))) return exitCodes.ok;
       const peer = optionText(invocation, 'peer');
+      const of = optionText(invocation, 'of');
       const args = {
         ...(peer === undefined ? {} : { peer }),
+        ...(of === undefined ? {} : { of }),
         ...(invocation.options['prove'] === true ? { prove: true } : {}),
       };
       const result = await ask(invocation, `rotate.${kind}`, args, { atRest: false });
@@ -96,7 +98,10 @@ function rotation(
 
 function show(invocation: Invocation, kind: Kind, result: JsonObject): number {
   const pairs = result['pairs'] as readonly JsonObject[];
-  const failed = kind === 'psk' && pairs.some(({ agreed }) => agreed !== true);
+  const members = (result['members'] ?? []) as readonly JsonObject[];
+  const failed =
+    (kind === 'psk' && pairs.some(({ agreed }) => agreed !== true)) ||
+    members.some(({ rotated }) => rotated !== true);
   if (invocation.json) printJson(invocation.io, result);
   else if (kind === 'psk')
     print(
@@ -114,6 +119,21 @@ function show(invocation: Invocation, kind: Kind, result: JsonObject): number {
       ]),
     );
   else {
+    if (members.length > 0)
+      print(
+        invocation.io,
+        table([
+          ['member', 'rotated', 'event', ''],
+          ...members.map((row) => [
+            String(row['member']),
+            row['rotated'] === true ? 'yes' : 'no',
+            String(row['sn'] ?? '-'),
+            String(row['reason'] ?? ''),
+          ]),
+        ]),
+      );
+    if (result['sn'] === undefined && kind !== 'tunnel')
+      return failed ? exitCodes.failed : exitCodes.ok;
     print(
       invocation.io,
       kind === 'tunnel'
@@ -151,13 +171,25 @@ export const rotateId = rotation('id', {
   question: 'rotate the keys of this organisation?',
 });
 
-export const rotateAll = rotation('all', {
-  summary:
-    'everything that follows from the log: its keys, the tunnel keys, fresh agreements everywhere',
-  details:
-    'For an emergency: afterwards nothing that somebody copied before is of use, but the inner CA.',
-  question: 'rotate the keys of this organisation and everything that follows from them?',
-});
+export const rotateAll = rotation(
+  'all',
+  {
+    summary:
+      'everything that follows from the log: its keys, the tunnel keys, fresh agreements everywhere',
+    details: `For an emergency: afterwards nothing that somebody copied before is of use, but the inner CA.
+With --of NAME a governor of the mesh, or whoever delegated the node, asks that member to do the same with its own pre-rotated
+keys; with --of all, every member, and this organisation last. A member does so once an hour at most, and says at which event it
+is then; its configuration says who may ask (rotation.asked-by).`,
+    question: 'rotate the keys and everything that follows from them?',
+  },
+  {
+    of: {
+      type: 'string',
+      value: 'NAME|all',
+      does: 'whose keys, in place of the own ones: a member by name or AID, or every member and this organisation',
+    },
+  },
+);
 
 export const rotateStatus: Command = {
   name: 'rotate status',

@@ -10,7 +10,12 @@ import { FailingLevel } from '../../kel-store/failing-level.ts';
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const journal = { debug() {}, info() {}, warn() {}, error() {} };
-const onDemand: RotationPolicy = { everyMs: { tunnel: 0, id: 0 }, jitter: 0, windows: [] };
+const onDemand: RotationPolicy = {
+  askedBy: 'nobody',
+  everyMs: { tunnel: 0, id: 0 },
+  jitter: 0,
+  windows: [],
+};
 
 class World {
   readonly clock = new SimulatedClock();

@@ -1,0 +1,196 @@
+/**
+ * Emergency rotation of others: a governor of the mesh, or whoever delegated a node, asks members to go to their pre-rotated keys
+ * now; fresh tunnel keys and agreements follow from that. Each member does it itself, with its own keys, and says at which event
+ * it is then. It may refuse: nobody holds another's keys, and the configuration says who may ask.
+ *
+ * One request and one answer per stream, in CBOR: `['rotate']`, then `['rotated', sn, said]` or `['refused', code]`.
+ */
+import { type Aid, parseSaid, type Said } from '#kel/identifiers';
+import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
+import type { Clock } from '#src/clock';
+import { withDeadline } from '#src/deadline';
+import type { Journal } from '../journal.ts';
+import type { Member } from '../membership/charter.ts';
+import type { MessageStream, Network, ProtocolId, ProtocolLimits } from '../network/network.ts';
+import type { StateTable } from '../state-table.ts';
+import type { PeerDirectory } from '../sync/peer-directory.ts';
+import { RotationError } from './errors.ts';
+
+const emergencyProtocol = '/kelmesh/1/emergency' as ProtocolId;
+const emergencyLimits: ProtocolLimits = { maxMessage: 256, maxStreams: 1 };
+
+/** A slow token, witnesses, and tunnels that change over at this moment may lie between request and answer. */
+const ANSWER_MS = 60_000;
+/** An own change of a tunnel that is under way ends within this. */
+const BUSY_MS = 20_000;
+const BUSY_PAUSE_MS = 500;
+/** What others ask for grows the own log, for ever: not more often than this. */
+const PAUSE_MS = 3_600_000;
+const OBEYED = 'obeyed';
+
+/** Whom this organisation lets ask: nobody, whoever delegated it, or that one and the governors of the mesh. */
+export type AskedBy = 'nobody' | 'delegator' | 'governor';
+
+export interface EmergencyDeps {
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly table: StateTable;
+  readonly askedBy: AskedBy;
+  readonly delegator: () => Aid | undefined;
+  readonly governors: () => readonly Aid[];
+  /** Rotates the own log. @returns the event that it is at then; throws TUNNEL_BUSY while tunnels change over */
+  readonly rotate: () => Promise<{ readonly sn: number; readonly said: Said }>;
+}
+
+/** What became of one member. */
+export interface EmergencyResult {
+  readonly member: string;
+  readonly aid: Aid;
+  readonly rotated: boolean;
+  readonly sn: number | null;
+  readonly said: Said | null;
+  /** Why not; null when it did. */
+  readonly reason: string | null;
+}
+
+export class Emergency {
+  readonly #deps: EmergencyDeps;
+
+  constructor(deps: EmergencyDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#deps.network.handle(emergencyProtocol, emergencyLimits, (stream) => this.#serve(stream));
+  }
+
+  /** Asks all of them at one time. Never throws: each result says what became of it. */
+  ask(members: readonly Member[]): Promise<readonly EmergencyResult[]> {
+    return Promise.all(
+      members.map(async ({ aid, name }) => {
+        try {
+          const { sn, said } = await this.#askOne(aid);
+          return { member: name, aid, rotated: true, sn, said, reason: null };
+        } catch (error) {
+          const { message } = error as Error;
+          return { member: name, aid, rotated: false, sn: null, said: null, reason: message };
+        }
+      }),
+    );
+  }
+
+  /** The own keys; waits for a tunnel that changes over at this moment. Throws TUNNEL_BUSY and what the rotation throws. */
+  async rotateOwn(): Promise<{ readonly sn: number; readonly said: Said }> {
+    const { clock, rotate } = this.#deps;
+    for (const end = clock.now() + BUSY_MS; ; ) {
+      try {
+        return await rotate();
+      } catch (error) {
+        if (codeOf(error) !== 'TUNNEL_BUSY' || clock.now() >= end) throw error;
+        await clock.sleep(BUSY_PAUSE_MS);
+      }
+    }
+  }
+
+  async #askOne(aid: Aid): Promise<{ readonly sn: number; readonly said: Said }> {
+    const { network, directory } = this.#deps;
+    const peer = directory.peerOf(aid);
+    if (peer === undefined)
+      throw new RotationError('ROTATION_UNREACHABLE', `${aid} is not connected`);
+    const stream = await network.open(peer, emergencyProtocol, emergencyLimits);
+    try {
+      await stream.send(encodeCbor(['rotate']));
+      const answer = await this.#receive(stream, aid);
+      await stream.close();
+      return answerOf(answer, aid);
+    } catch (error) {
+      stream.abort(error as Error);
+      throw error;
+    }
+  }
+
+  async #serve(stream: MessageStream): Promise<void> {
+    const from = this.#deps.directory.aidOf(stream.peer);
+    try {
+      const [word, ...more] = await this.#receive(stream, stream.peer);
+      if (word !== 'rotate' || more.length > 0)
+        throw new RotationError('ROTATION_BAD_MESSAGE', 'expected a request to rotate');
+      const answer = await this.#obey(from).then(
+        ({ sn, said }): CborValue => ['rotated', sn, said],
+        (error: unknown): CborValue => ['refused', codeOf(error) ?? 'ROTATION_REFUSED'],
+      );
+      await stream.send(encodeCbor(answer));
+      await stream.close();
+    } catch (error) {
+      stream.abort(error as Error);
+    }
+  }
+
+  async #obey(from: Aid | undefined): Promise<{ readonly sn: number; readonly said: Said }> {
+    const { table, clock, journal } = this.#deps;
+    if (from === undefined || !this.#accepts(from))
+      throw new RotationError('ROTATION_NOT_ASKED', `${from ?? 'a stranger'} may not ask for it`);
+    const last = table.get<number>(OBEYED) ?? 0;
+    if (Math.abs(clock.now() - last) < PAUSE_MS)
+      throw new RotationError('ROTATION_TOO_SOON', 'it was asked for within the last hour');
+    await table.put({ [OBEYED]: clock.now() });
+    const state = await this.rotateOwn();
+    journal.warn('rotation.asked-for', { aid: from, sn: state.sn });
+    return state;
+  }
+
+  #accepts(from: Aid): boolean {
+    const { askedBy, delegator, governors } = this.#deps;
+    if (askedBy === 'nobody') return false;
+    return from === delegator() || (askedBy === 'governor' && governors().includes(from));
+  }
+
+  async #receive(stream: MessageStream, who: string): Promise<readonly CborValue[]> {
+    const bytes = await withDeadline(this.#deps.clock, ANSWER_MS, stream.receive(), () => {
+      throw new RotationError('ROTATION_UNREACHABLE', `${who}: no answer within ${ANSWER_MS} ms`);
+    });
+    if (bytes === undefined)
+      throw new RotationError('ROTATION_UNREACHABLE', `${who} ended the exchange`);
+    return decodeList(bytes);
+  }
+}
+
+/** @param bytes attacker-controlled  @throws ROTATION_BAD_MESSAGE */
+function decodeList(bytes: Uint8Array): readonly CborValue[] {
+  try {
+    const value = decodeCbor(bytes);
+    if (Array.isArray(value)) return value;
+  } catch (cause) {
+    throw new RotationError('ROTATION_BAD_MESSAGE', 'the message is not well formed', { cause });
+  }
+  throw new RotationError('ROTATION_BAD_MESSAGE', 'expected a list');
+}
+
+function answerOf(
+  fields: readonly CborValue[],
+  aid: Aid,
+): { readonly sn: number; readonly said: Said } {
+  const [word, value, said] = fields;
+  if (word === 'refused' && typeof value === 'string' && fields.length === 2)
+    throw new RotationError('ROTATION_REFUSED', `${aid} refused: ${value.slice(0, 64)}`);
+  if (
+    word !== 'rotated' ||
+    fields.length !== 3 ||
+    typeof value !== 'number' ||
+    !Number.isSafeInteger(value) ||
+    value < 1 ||
+    typeof said !== 'string'
+  )
+    throw new RotationError('ROTATION_BAD_MESSAGE', 'expected an event or a refusal');
+  try {
+    return { sn: value, said: parseSaid(said) };
+  } catch (cause) {
+    throw new RotationError('ROTATION_BAD_MESSAGE', 'expected the SAID of an event', { cause });
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as { code?: string }).code;
+}
