@@ -185,8 +185,8 @@ is then; its configuration says who may ask (rotation.asked-by).`,
   {
     of: {
       type: 'string',
-      value: 'NAME|all',
-      does: 'whose keys, in place of the own ones: a member by name or AID, or every member and this organisation',
+      value: 'WHO',
+      does: 'whose keys, in place of the own ones: a member by name or AID, or `all`: every member and this organisation',
     },
   },
 );
