@@ -4,9 +4,8 @@ import { fileURLToPath } from 'node:url';
 import type { Ground } from '../support/ground.ts';
 import { ip, LIBP2P_PORT, pause, Site, TUNNEL_PORT, until } from '../support/site.ts';
 
-const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
-const probe = path('../../agent/demo/probe.ts');
-const proxy = path('./delay-proxy.ts');
+const probe = fileURLToPath(new URL('../../agent/demo/probe.ts', import.meta.url));
+const proxy = fileURLToPath(new URL('./delay-proxy.ts', import.meta.url));
 
 const PROBE_PORT = 7_420;
 
