@@ -91,13 +91,14 @@ export class Dialler {
 
   #addressesOf(aid: Aid): readonly PeerAddress[] {
     const { records, membership } = this.#deps;
+    const record = records.latest('end', aid)?.record;
     const recorded =
-      records
-        .latest('end', aid)
-        ?.record.la.map(parsePeerAddress)
-        .filter((address) => address !== undefined) ?? [];
-    return aid === membership.governor
-      ? [...new Set([...recorded, ...membership.inviteAddresses])]
-      : recorded;
+      record?.la.map(parsePeerAddress).filter((address) => address !== undefined) ?? [];
+    if (aid !== membership.governor) return recorded;
+    // A governor that has recovered from the loss of its keys is another peer than the one of the invite.
+    const invited = membership.inviteAddresses.filter(
+      (address) => record === undefined || address.endsWith(`/p2p/${record.p}`),
+    );
+    return [...new Set([...recorded, ...invited])];
   }
 }
