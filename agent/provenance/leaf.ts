@@ -50,9 +50,9 @@ export interface LeafValues {
   /** The operator trusts `peer` again, although its log has forked. */
   readonly resolution: { readonly peer: Aid; readonly reason: string };
   /**
-   * A step of a change of tunnel keys at this end: `staged`, `warmed` (handshake), `flipped` (route and prefix) or
+   * A step of a change of tunnel keys at this end: `staged`, `warmed` (handshake), `flipped` (route) or
    * `drained`. `own` and `theirs` are the `tun` records that it is about, `rx` and `tx` the bytes that the own device
-   * has counted for them.
+   * has counted for them, `rxDropped` and `txDropped` the packets that this device has dropped, of all its peers together.
    */
   readonly rotation: {
     readonly peer: Aid;
@@ -63,6 +63,8 @@ export interface LeafValues {
     readonly generation: number;
     readonly rx: number;
     readonly tx: number;
+    readonly rxDropped: number;
+    readonly txDropped: number;
   };
   /** Time in which nothing could be recorded, and why. */
   readonly gap: { readonly reason: string };
@@ -92,6 +94,8 @@ const fieldKinds: { readonly [T in LeafType]: { readonly [F in keyof LeafValues[
     generation: 'integer',
     rx: 'integer',
     tx: 'integer',
+    rxDropped: 'integer',
+    txDropped: 'integer',
   },
   gap: { reason: 'text' },
   erasure: { leaf: 'integer', reason: 'text' },

@@ -181,7 +181,7 @@ export class Reactions {
   }
 
   async #receipt(peer: Aid, receipt: PairReceipt): Promise<void> {
-    const { step, kind, view, generation, rxBytes, txBytes } = receipt;
+    const { step, kind, view, generation, rxBytes, txBytes, rxDropped, txDropped } = receipt;
     await this.#deps.organisation.keeper.record('rotation', {
       peer,
       kind,
@@ -191,6 +191,8 @@ export class Reactions {
       generation,
       rx: Math.max(0, rxBytes),
       tx: Math.max(0, txBytes),
+      rxDropped: Math.max(0, rxDropped),
+      txDropped: Math.max(0, txDropped),
     });
   }
 }

@@ -6,7 +6,12 @@ import type { Aid, Said } from '#kel/identifiers';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
-import type { DesiredDevice, PeerState, TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type {
+  DesiredDevice,
+  DeviceDrops,
+  PeerState,
+  TunnelDriver,
+} from '#src/wireguard/tunnel-driver';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -130,6 +135,12 @@ export class Reconciler {
     const key = views.keyOf(view.peer);
     if (device === undefined || key === undefined) return undefined;
     return (await driver.peers(device.name))?.get(key);
+  }
+
+  /** Packets that the device of this view has dropped, of all its peers together. */
+  async drops({ slot }: PlacedView): Promise<DeviceDrops | undefined> {
+    const device = this.#deps.devices.at(slot);
+    return device && this.#deps.driver.drops(device.name);
   }
 
   /** Takes every device down. */

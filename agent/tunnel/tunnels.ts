@@ -64,6 +64,9 @@ export interface PairReceipt {
   /** Of the peer on the own device: -1 without a device. */
   readonly rxBytes: number;
   readonly txBytes: number;
+  /** Packets that the own device has dropped since it was made, of all its peers together; -1 without a device. */
+  readonly rxDropped: number;
+  readonly txDropped: number;
 }
 
 /** One tunnel as `status` and the proof see it. */
@@ -347,7 +350,10 @@ export class Tunnels {
     other: TunnelView,
   ): Promise<void> {
     const kind = this.kindOf(other, view);
-    const state = await this.#reconciler.peerState(view).catch(() => undefined);
+    const [state, drops] = await Promise.all([
+      this.#reconciler.peerState(view).catch(() => undefined),
+      this.#reconciler.drops(view).catch(() => undefined),
+    ]);
     const receipt: PairReceipt = {
       step,
       view,
@@ -355,6 +361,8 @@ export class Tunnels {
       generation: active?.generation ?? 0,
       rxBytes: Number(state?.rxBytes ?? -1n),
       txBytes: Number(state?.txBytes ?? -1n),
+      rxDropped: drops?.rx ?? -1,
+      txDropped: drops?.tx ?? -1,
     };
     for (const listener of this.#listeners) listener.receipt(aid, receipt);
   }

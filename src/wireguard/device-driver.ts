@@ -16,6 +16,7 @@ import { describeLinkChange, diffLink, type LinkState, type Links } from './link
 import type {
   Cidr,
   DesiredDevice,
+  DeviceDrops,
   DeviceState,
   InterfaceName,
   PeerState,
@@ -84,6 +85,10 @@ export class DeviceDriver implements TunnelDriver {
 
   async peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
     return this.#inOrder(parseInterfaceName(name), () => this.#backend.peers(name));
+  }
+
+  drops(name: InterfaceName): Promise<DeviceDrops | undefined> {
+    return this.#links.drops(parseInterfaceName(name));
   }
 
   async apply(desired: DesiredDevice): Promise<readonly string[]> {

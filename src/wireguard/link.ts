@@ -1,7 +1,7 @@
 /** Addresses, MTU and routes of a device through `ip` (iproute2): read as JSON, written as one batch. */
 import { type CommandResult, expectSuccess, type RunCommand } from './command.ts';
 import { WireGuardError } from './errors.ts';
-import type { Cidr, DesiredDevice, InterfaceName } from './tunnel-driver.ts';
+import type { Cidr, DesiredDevice, DeviceDrops, InterfaceName } from './tunnel-driver.ts';
 import { isIpv6Prefix, parseCidr, parseInterfaceAddress, parseInterfaceName } from './values.ts';
 
 /** Marks the routes of the mesh in the routing table (rtnetlink `rtm_protocol`; the number is nobody's in `rt_protos`). */
@@ -62,6 +62,7 @@ export interface Links {
   exists(name: InterfaceName): Promise<boolean>;
   /** @returns undefined when there is no such device */
   read(name: InterfaceName): Promise<LinkState | undefined>;
+  drops(name: InterfaceName): Promise<DeviceDrops | undefined>;
   /** Those of `prefixes` that go into some other device now. */
   takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<ReadonlySet<Cidr>>;
   /** Addresses, MTU, state, then routes: an added route is taken from whoever has it, a removed one only when it is still here. */
@@ -103,6 +104,14 @@ export class SystemLinks implements Links {
     if (isMissing(link)) return undefined;
     const state = parseLink(expectSuccess(`ip ${show.join(' ')}`, link));
     return { ...state, routes: [...v4, ...v6].map((route) => route.prefix) };
+  }
+
+  async drops(name: InterfaceName): Promise<DeviceDrops | undefined> {
+    const show = ['-s', '-j', 'link', 'show', 'dev', name];
+    const result = await this.ip(show);
+    return isMissing(result)
+      ? undefined
+      : parseDrops(expectSuccess(`ip ${show.join(' ')}`, result));
   }
 
   async takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<ReadonlySet<Cidr>> {
@@ -194,6 +203,14 @@ function parseLink(json: string): Omit<LinkState, 'routes'> {
     .filter((entry) => entry.scope !== 'link')
     .map((entry) => parseInterfaceAddress(`${entry.local}/${entry.prefixlen}`));
   return { up: flags.includes('UP'), mtu, addresses };
+}
+
+function parseDrops(json: string): DeviceDrops {
+  const [link] = parseJsonArray(json, '-s link show');
+  const { rx, tx } = (link?.['stats64'] ?? {}) as Record<string, { dropped?: unknown } | undefined>;
+  if (typeof rx?.dropped !== 'number' || typeof tx?.dropped !== 'number')
+    throw malformed('-s link show');
+  return { rx: rx.dropped, tx: tx.dropped };
 }
 
 /** `default`, and host routes without a length, are how `ip` prints them. */

@@ -66,6 +66,14 @@ export interface DeviceState {
   readonly mtu: number;
 }
 
+/** Packets that a device has dropped since it was made, of all its peers together: the system tells it of no single one. */
+export interface DeviceDrops {
+  /** That came in. */
+  readonly rx: number;
+  /** That should have gone out, for want of room or of a session. */
+  readonly tx: number;
+}
+
 export interface TunnelDriver {
   /** For `status`: `kernel`, `wireguard-go 0.0.20250522 (/path)`. */
   readonly description: string;
@@ -77,6 +85,8 @@ export interface TunnelDriver {
    * @returns undefined without a device
    */
   peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined>;
+  /** Undefined without a device. */
+  drops(name: InterfaceName): Promise<DeviceDrops | undefined>;
   /** Creates the device when it is missing, then applies the difference only; twice changes nothing. @returns what changed, in words without keys */
   apply(desired: DesiredDevice): Promise<readonly string[]>;
   /**

@@ -140,6 +140,7 @@ for (const [label, make, isReal] of drivers)
     it('knows nothing of a device that does not exist', async () => {
       assert.equal(await driver.read(name), undefined);
       assert.equal(await driver.peers(name), undefined);
+      assert.equal(await driver.drops(name), undefined);
       await driver.remove(name);
       assert.deepEqual(await driver.list(prefix), []);
     });
@@ -169,6 +170,11 @@ for (const [label, make, isReal] of drivers)
       assert.deepEqual(peers, (await driver.read(name))?.peers);
       assert.deepEqual([...(peers?.keys() ?? [])].sort(), [a.publicKey, b.publicKey].sort());
       assert.ok(peers?.get(a.publicKey)?.presharedKey.equals(a.presharedKey));
+    });
+
+    it('tells how many packets it has dropped', async () => {
+      const { rx = -1, tx = -1 } = (await driver.drops(name)) ?? {};
+      assert.ok(Number.isSafeInteger(rx) && rx >= 0 && Number.isSafeInteger(tx) && tx >= 0);
     });
 
     it('changes nothing the second time', async () => {

@@ -9,6 +9,7 @@ import type { LinkChange, LinkState, Links } from '#src/wireguard/link';
 import type {
   Cidr,
   DesiredDevice,
+  DeviceDrops,
   DeviceState,
   InterfaceName,
   PeerState,
@@ -87,6 +88,10 @@ export class RecordingTunnelDriver implements TunnelDriver {
 
   peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
     return this.#driver.peers(name);
+  }
+
+  drops(name: InterfaceName): Promise<DeviceDrops | undefined> {
+    return this.#driver.drops(name);
   }
 
   async apply(desired: DesiredDevice): Promise<readonly string[]> {
@@ -186,6 +191,10 @@ class MemoryLinks implements Links {
     const link = this.#links.get(name);
     const routes = [...this.#routes].filter(([, device]) => device === name);
     return link && { ...link, routes: routes.map(([prefix]) => prefix) };
+  }
+
+  async drops(name: InterfaceName): Promise<DeviceDrops | undefined> {
+    return this.#links.has(name) ? { rx: 0, tx: 0 } : undefined;
   }
 
   async takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<ReadonlySet<Cidr>> {

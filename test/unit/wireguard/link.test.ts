@@ -65,6 +65,16 @@ describe('link', () => {
     ]);
   });
 
+  it('reads what the system says of dropped packets, and nothing else', async () => {
+    const told = (stats64: unknown) => ip(0, JSON.stringify([{ ifname: name, stats64 }])).links;
+    const whole = { rx: { packets: 9, dropped: 3 }, tx: { dropped: 4 } };
+    assert.deepEqual(await told(whole).drops(name), { rx: 3, tx: 4 });
+    for (const stats of [undefined, {}, { rx: { dropped: 3 } }, { rx: { dropped: '3' }, tx: {} }])
+      await assert.rejects(told(stats).drops(name), { code: 'WIREGUARD_COMMAND_FAILED' });
+    const missing = ip(1, '', 'Device "km-test0" does not exist.').links;
+    assert.equal(await missing.drops(name), undefined);
+  });
+
   it('asks nothing of the system when nothing changes', async () => {
     const { links, asked } = ip(0, '');
     await links.apply(name, diffLink(state, state));
