@@ -9,6 +9,7 @@ import type { Clock } from '#src/clock';
 import { wireguardPrivateKey } from '#src/crypto/wireguard-key';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
+import { SerialQueue } from '#src/serial-queue';
 import type { PeerState, TunnelDriver } from '#src/wireguard/tunnel-driver';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
@@ -99,6 +100,8 @@ export class Tunnels {
   readonly #reconciler: Reconciler;
   readonly #changes: Changes;
   readonly #listeners = new Set<TunnelListener>();
+  /** In the order of the steps. */
+  readonly #receipts = new SerialQueue();
   #signal: AbortSignal = AbortSignal.abort();
   #reconcileWaits = false;
 
@@ -127,7 +130,7 @@ export class Tunnels {
         established: ({ aid }, view) => {
           for (const listener of this.#listeners) listener.established(aid, view);
         },
-        reached: (...receipt) => void this.#receipt(...receipt),
+        reached: (...receipt) => void this.#receipts.run(() => this.#receipt(...receipt)),
       },
       settings,
     );
