@@ -62,7 +62,7 @@ const SESSION_MS = 150_000;
 /** The end that waits for the other to lead does so itself after this. */
 const PATIENCE_MS = 10_000;
 /** What was on its way when this end flipped has come by then; what comes later was sent by an end that has not flipped. */
-const IN_FLIGHT_MS = 1_000;
+export const IN_FLIGHT_MS = 2_000;
 
 export class Changes {
   readonly #deps: ChangesDeps;

@@ -17,7 +17,7 @@ import type { Membership } from '../membership/membership.ts';
 import type { Network } from '../network/network.ts';
 import type { StateTable } from '../state-table.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
-import { Changes, type ChangesSettings, type ReceiptStep } from './changes.ts';
+import { Changes, type ChangesSettings, IN_FLIGHT_MS, type ReceiptStep } from './changes.ts';
 import { type Device, type DeviceSlots, Devices } from './devices.ts';
 import { TunnelError } from './errors.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
@@ -186,14 +186,19 @@ export class Tunnels {
       if (isOpen && active !== undefined && active.own !== ownKeys.currentRecord)
         return `the tunnel to ${aid} still has the key before; waited for until ${until(change.deadline)}`;
       const former = draining.find(({ own, deadline }) => own !== active?.own && deadline > now);
-      if (former !== undefined)
-        return `the former key of the tunnel to ${aid} drains until ${until(former.until)}`;
+      if (active === undefined || former === undefined) continue;
+      if (!former.isConfirmed)
+        return `${aid} may still use the former key; waited for until ${until(former.deadline)}`;
+      const drained = active.since + IN_FLIGHT_MS;
+      if (drained > now)
+        return `packets of ${aid} under the former key may be on their way until ${until(drained)}`;
     }
     return undefined;
   }
 
   /**
-   * A device for a new own key: peers that did not come along until the deadline lose the view that they have.
+   * A device for a new own key: former keys that still drain go, and peers that did not come along until the deadline lose the
+   * view that they have.
    * Throws TUNNEL_BUSY.
    */
   async makeRoom(): Promise<void> {

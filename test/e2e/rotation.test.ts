@@ -75,10 +75,21 @@ describe('rotation by the operator', () => {
       });
     });
     assert.deepEqual(lost, []);
-    const busy = await a.kelmesh('rotate', 'tunnel', '--yes', '--json');
-    assert.equal(busy.code, 1);
-    assert.equal(JSON.parse(busy.stdout).error.code, 'TUNNEL_BUSY');
     assert.equal((await a.json('peer', 'list')).peers[0].generation, 2);
+  });
+
+  it('changes them again while the former ones drain, and refuses the one after that for a moment', async () => {
+    const { lost } = await streamed(6, async () => {
+      const { epoch } = await a.json('rotate', 'tunnel', '--yes');
+      assert.equal(epoch, 2);
+      const busy = await a.kelmesh('rotate', 'tunnel', '--yes', '--json');
+      assert.equal(busy.code, 1);
+      const { code, message } = JSON.parse(busy.stdout).error;
+      assert.equal(code, 'TUNNEL_BUSY');
+      assert.match(message, /until \d{4}-|at this moment/);
+    });
+    assert.deepEqual(lost, []);
+    assert.equal((await a.json('peer', 'list')).peers[0].generation, 3);
   });
 
   it('refuses a name that is not in the mesh, and touches nothing', async () => {
