@@ -255,6 +255,7 @@ export class Agent {
         .catch((error: unknown) => this.#background.deferIfAwaiting(error));
     await this.#parts.endpoints.current();
     this.sync.start(signal);
+    this.sync.comparison.onDecided(() => this.#background.run(this.#confirmation.confirm()));
     this.#parts.evidence.start(signal);
     this.watcher.start(signal);
     this.#parts.queryService.start();

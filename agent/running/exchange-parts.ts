@@ -87,6 +87,7 @@ export async function openExchangeParts({
     endpoints: () => endpoints.current(),
     journal,
   });
+  identity.compareWith(() => sync.comparison.expectNewest());
   const evidence = new EvidenceExchange({
     network,
     membership,

@@ -97,7 +97,8 @@ export class Dialler {
     if (aid !== membership.governor) return recorded;
     // A governor that has recovered from the loss of its keys is another peer than the one of the invite.
     const invited = membership.inviteAddresses.filter(
-      (address) => record === undefined || address.endsWith(`/p2p/${record.p}`),
+      (address) =>
+        !address.includes('/p2p/') || record === undefined || address.endsWith(`/p2p/${record.p}`),
     );
     return [...new Set([...recorded, ...invited])];
   }

@@ -12,6 +12,7 @@ import type { MessageStream, PeerKey } from '../network/network.ts';
 import { delegatorLogs, delegatorsIn, withDelegators } from '../node/delegators.ts';
 import type { RecordIntake } from '../records/record-intake.ts';
 import type { LogHead } from './messages.ts';
+import { OwnLogComparison } from './own-log-comparison.ts';
 import type { PeerBinder } from './peer-binder.ts';
 import type { SyncContext } from './session.ts';
 
@@ -34,6 +35,8 @@ export interface HoldingsDeps {
 }
 
 export class Holdings implements SyncContext {
+  /** Of the own log with what members hold of it. */
+  readonly comparison: OwnLogComparison;
   readonly #deps: HoldingsDeps;
   readonly #binder: PeerBinder;
   /** Milliseconds that each AID's clock was ahead when it last said hello. */
@@ -44,6 +47,7 @@ export class Holdings implements SyncContext {
   constructor(deps: HoldingsDeps, binder: PeerBinder) {
     this.#deps = deps;
     this.#binder = binder;
+    this.comparison = new OwnLogComparison(deps);
   }
 
   skewOf(aid: Aid): number | undefined {
@@ -178,6 +182,16 @@ export class Holdings implements SyncContext {
     const isReplaced =
       this.#binder.isDoubted(aid) || sn < state.sn || (sn === state.sn && said !== state.said);
     return (isReplaced ? state.establishment.sn : state.sn) + 1;
+  }
+
+  lacks(peer: PeerKey, aid: Aid, from: number): void {
+    // The channel has proven the peer, and a record of the member names it: no stranger stops own events.
+    if (this.#deps.membership.maySync(aid) && this.#mayLearn(peer, aid))
+      this.comparison.lacks(aid, from);
+  }
+
+  exchanged(aid: Aid): void {
+    if (this.#deps.membership.maySync(aid)) this.comparison.exchanged();
   }
 
   /** Whose logs are held here is told to nobody but them: it would show who knows whom. */

@@ -55,6 +55,10 @@ export interface SyncContext {
   receiveLogs(from: Aid, logs: readonly Uint8Array[]): Promise<void>;
   receiveRecords(from: Aid, records: readonly Uint8Array[]): Promise<void>;
   clockSeen(aid: Aid, skewMs: number): void;
+  /** The peer, which says to be `aid`, lacks the own log from sequence number `from` on; 0: it says nothing. */
+  lacks?(peer: PeerKey, aid: Aid, from: number): void;
+  /** Both ends have given each other what they held. */
+  exchanged?(aid: Aid): void;
 }
 
 /** Payload that one end takes in one session, in bytes; a giver stops well before, and the rest comes with the next. */
@@ -72,6 +76,7 @@ export async function openSession(stream: MessageStream, context: SyncContext): 
   });
   const hello = await expect(stream, 'hello');
   noteClock(context, hello, sent);
+  context.lacks?.(stream.peer, hello.head.aid, hello.want);
   await send(stream, {
     kind: 'prove',
     log: await context.ownLog(hello.want),
@@ -88,7 +93,7 @@ export async function openSession(stream: MessageStream, context: SyncContext): 
   const have = await expectOrRefusal(stream, context, hello.head.aid, 'have');
   if (have === undefined) return;
   await give(stream, context, hello.head.aid, have);
-  await take(stream, context, hello.head.aid);
+  if (await take(stream, context, hello.head.aid)) context.exchanged?.(hello.head.aid);
   await stream.close();
 }
 
@@ -105,6 +110,7 @@ export async function answerSession(stream: MessageStream, context: SyncContext)
     want: context.want(stream.peer, head),
   });
   const prove = await expect(stream, 'prove');
+  context.lacks?.(stream.peer, head.aid, prove.want);
   if (!(await context.bind(stream, head, prove.log, prove.endpoints))) {
     // The stranger still learns who refused it: the governor's log and endpoints are what a joiner needs to check the invite.
     await send(stream, await ownProof(context, prove.want));
@@ -115,8 +121,9 @@ export async function answerSession(stream: MessageStream, context: SyncContext)
   const have = await expectOrRefusal(stream, context, head.aid, 'have');
   if (have === undefined) return;
   await send(stream, haveOf(context, head.aid));
-  await take(stream, context, head.aid);
+  const isTaken = await take(stream, context, head.aid);
   await give(stream, context, head.aid, have);
+  if (isTaken) context.exchanged?.(head.aid);
   await stream.close();
 }
 
@@ -209,12 +216,13 @@ class Frame {
   }
 }
 
-async function take(stream: MessageStream, context: SyncContext, from: Aid): Promise<void> {
+/** @returns false when the other end refused */
+async function take(stream: MessageStream, context: SyncContext, from: Aid): Promise<boolean> {
   let total = 0;
   let message: Give | undefined;
   do {
     message = await expectOrRefusal(stream, context, from, 'give');
-    if (message === undefined) return;
+    if (message === undefined) return false;
     const size = [...message.logs, ...message.records].reduce(
       (sum, bytes) => sum + bytes.length,
       0,
@@ -230,6 +238,7 @@ async function take(stream: MessageStream, context: SyncContext, from: Aid): Pro
     await context.receiveLogs(from, message.logs);
     await context.receiveRecords(from, message.records);
   } while (message.more);
+  return true;
 }
 
 async function send(stream: MessageStream, message: SyncMessage): Promise<void> {

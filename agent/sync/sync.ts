@@ -10,6 +10,7 @@ import { SyncError } from './errors.ts';
 import { Holdings, type HoldingsDeps } from './holdings.ts';
 import type { Knocks } from './knocks.ts';
 import { syncLimits, syncProtocol } from './messages.ts';
+import type { OwnLogComparison } from './own-log-comparison.ts';
 import { PeerBinder, type PeerBinderDeps } from './peer-binder.ts';
 import { answerSession, openSession } from './session.ts';
 
@@ -57,7 +58,7 @@ export class Sync {
     return this.#sessions;
   }
 
-  /** When `aid` last proved who it is; milliseconds since the Unix epoch. */
+  /** When `aid` last proved who it is, or its connection ended; milliseconds since the Unix epoch. */
   heardAt(aid: Aid): number | undefined {
     return this.#binder.heardAt(aid);
   }
@@ -70,8 +71,14 @@ export class Sync {
     this.#binder.onBound(listener);
   }
 
+  /** Of the own log with what members hold of it. */
+  get comparison(): OwnLogComparison {
+    return this.#holdings.comparison;
+  }
+
   start(signal: AbortSignal): void {
     this.#signal = signal;
+    this.comparison.start(signal);
     const { network } = this.#deps;
     network.handle(syncProtocol, syncLimits, (stream) => this.#answer(stream));
     network.listen({

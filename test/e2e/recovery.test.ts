@@ -15,6 +15,7 @@ import {
 import { skip } from '../support/skip.ts';
 import { Thief } from '../support/thief.ts';
 
+const NOBODY = `E${'A'.repeat(43)}`;
 const LOOT = '/run/loot.cesr';
 
 describe('recovery: a stolen key', function () {
@@ -68,7 +69,7 @@ describe('recovery: a stolen key', function () {
     await b.ok('down');
     const { keys, foreignEvents } = await a.json('id', 'show');
     assert.equal(foreignEvents, true);
-    const refused = await a.kelmesh('mesh', 'admit', `E${'A'.repeat(43)}`, '--name', 'mole');
+    const refused = await a.kelmesh('mesh', 'admit', NOBODY, '--name', 'mole');
     assert.match(refused.stderr, /IDENTITY_AWAITS_RECOVERY/);
 
     await a.ok('id', 'rotate', '--yes');
@@ -94,7 +95,7 @@ describe('recovery: a stolen key', function () {
     thief = await Thief.of(a);
     const loot = await thief.interaction();
     // The victim writes on, and does not know: both events stand at one place.
-    await a.ok('mesh', 'admit', `E${'A'.repeat(43)}`, '--name', 'guest');
+    await a.ok('mesh', 'admit', NOBODY, '--name', 'guest');
     await a.ok('mesh', 'remove', 'guest');
     const own = await eventually('b has the event of the victim', async () => {
       const [peer] = (await b.json('peer', 'list')).peers;
@@ -132,11 +133,46 @@ describe('recovery: a stolen key', function () {
       '--reason',
       'they rotated, and told us by telephone',
     );
-    const [, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
-    assert.deepEqual(ofB.suspended, []);
+    await a.ok('id', 'evidence', 'resolve', aid, '--reason', 'our key was stolen, and is replaced');
+    const [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    assert.deepEqual([ofA.suspended, ofB.suspended], [[], []]);
     // What the stolen key signs now is known to be worth nothing.
     for (const after of [loot, await a.json('id', 'show')])
       await reaches(b, (await thief.interaction(after)).message);
     assert.deepEqual((await b.json('status')).suspended, []);
+  });
+
+  it('a state directory from an old backup signs nothing until the later events are here and adopted', async () => {
+    await a.ok('down');
+    await a.shell('cp -a /var/lib/kelmesh /run/old-state');
+    await a.ok('up');
+    await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    await a.ok('mesh', 'admit', NOBODY, '--name', 'guest');
+    await a.ok('mesh', 'remove', 'guest');
+    const { sn, said, keys } = await a.json('id', 'show');
+    await eventually('b holds what came after the backup', async () =>
+      (await b.json('peer', 'list')).peers.some((peer: Json) => peer.sn >= sn),
+    );
+    await a.ok('down');
+    await a.shell('rm -rf /var/lib/kelmesh/* && cp -a /run/old-state/. /var/lib/kelmesh/');
+
+    await a.ok('up');
+    const refused = await a.kelmesh('mesh', 'admit', NOBODY, '--name', 'guest');
+    assert.match(refused.stderr, /IDENTITY_AWAITS_RECOVERY/);
+    await eventually('the later events are here', async () => {
+      const { events } = await a.json('id', 'log');
+      return events.some((event: Json) => event.said === said);
+    });
+    assert.equal((await a.json('status')).foreignEvents, true);
+    await a.ok('id', 'rotate', '--adopt', '--yes');
+    const [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    assert.deepEqual([ofA.suspended, ofB.suspended], [[], []]);
+    const rotated = await a.json('id', 'show');
+    assert.notDeepEqual(rotated.keys, keys);
+    assert.equal(rotated.foreignEvents, false);
+    for (const machine of [a, b]) {
+      const { events } = await machine.json('id', 'log', aid);
+      assert.ok(events.some((event: Json) => event.said === said && !event.superseded));
+    }
   });
 });

@@ -20,7 +20,7 @@ const self = 'self' as Aid;
 /** @param prepare before the first round, which is at once */
 function world(
   prepare: (it: {
-    state: { members: readonly string[]; hanging: Set<string> };
+    state: { members: readonly string[]; hanging: Set<string>; invited: string };
     known: Set<string>;
     directory: PeerDirectory;
   }) => void = () => undefined,
@@ -30,7 +30,11 @@ function world(
   const dials: { readonly at: number; readonly to: string }[] = [];
   const directory = new PeerDirectory();
   const known = new Set(['bob', 'gov']);
-  const state = { members: ['bob', 'gov'] as readonly string[], hanging: new Set<string>() };
+  const state = {
+    members: ['bob', 'gov'] as readonly string[],
+    hanging: new Set<string>(),
+    invited: addressOf('invite') as string,
+  };
   const network = {
     dial: (addresses: readonly PeerAddress[]) => {
       const to = addresses.join(' ');
@@ -42,7 +46,9 @@ function world(
   const membership = {
     others: () => state.members.map((aid) => ({ aid })),
     governor,
-    inviteAddresses: [addressOf('invite')],
+    get inviteAddresses() {
+      return [state.invited];
+    },
   } as unknown as Membership;
   const records = {
     latest: (_type: string, aid: string) =>
@@ -126,6 +132,17 @@ describe('dialler', () => {
     known.add('gov');
     await clock.advance(60_000);
     assert.equal(dials.at(-1)?.to, `${addressOf('gov')} ${addressOf('invite')}`);
+    await end();
+  });
+
+  it('leaves the addresses of the invite away when the governor is another peer now', async () => {
+    const { clock, dials, end } = world((it) => {
+      it.state.members = [];
+      it.state.invited = `${addressOf('invite')}/p2p/12D3KooWformer`;
+    });
+    await clock.advance(5_000);
+    assert.ok(dials.length > 0);
+    assert.ok(dials.every((dial) => dial.to === addressOf('gov')));
     await end();
   });
 });
