@@ -125,6 +125,7 @@ export class TunnelProofs {
       this.proofOf(aid, view.own, view.peer, agreed.th) !== undefined
     )
       return true;
+    const own = undelivered === undefined ? await this.#statement.offer(aid) : undefined;
     const remote = overlayAddress(mesh, aid);
     const stream = await overlay.connect(overlayAddress(mesh, identity.aid), remote);
     const messages = new ProofStream(stream, clock);
@@ -132,24 +133,23 @@ export class TunnelProofs {
       if (stream.remote !== remote)
         throw new ProofError('PROOF_WRONG_SOURCE', `${stream.remote} answers for ${remote}`);
       const message =
-        undelivered === undefined
-          ? await this.#negotiate(messages, aid)
-          : Buffer.from(undelivered.message, 'base64');
+        own === undefined
+          ? Buffer.from(undelivered?.message ?? '', 'base64')
+          : await this.#negotiate(messages, aid, own);
       await table.put({ [key]: { message: Buffer.from(message).toString('base64') } });
       await this.#record(aid, message);
       await messages.send({ kind: 'deliver', message });
       await messages.expect('done');
       await table.put({ [key]: undefined });
-      return undelivered === undefined;
+      return own !== undefined;
     } finally {
       stream.close();
     }
   }
 
   /** @returns the statement, signed by both */
-  async #negotiate(messages: ProofStream, aid: Aid): Promise<Uint8Array> {
+  async #negotiate(messages: ProofStream, aid: Aid, own: Offer): Promise<Uint8Array> {
     const { identity, rng, clock } = this.#deps;
-    const own = await this.#statement.offer(aid);
     await messages.send(own);
     const theirs = await messages.expect('offer');
     this.#statement.checkEnd(theirs.end, aid);

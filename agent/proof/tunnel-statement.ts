@@ -37,12 +37,16 @@ export class TunnelStatement {
     this.#deps = deps;
   }
 
-  /** The own end of the tunnel, as device, log and audit log show it now. Throws PROOF_MISMATCH before a handshake. */
+  /** The own end of the tunnel, as device, log and audit log show it now. Throws PROOF_MISMATCH before a handshake under the agreement. */
   async offer(aid: Aid): Promise<Offer> {
     const { identity, keeper, rng, tunnels } = this.#deps;
     const status = (await tunnels.status()).find((one) => one.aid === aid);
-    if (status?.view === undefined || (status.peer?.lastHandshake ?? 0) === 0)
-      throw new ProofError('PROOF_MISMATCH', 'the own device has seen no handshake yet');
+    // A session from before the agreement runs under another preshared key.
+    if (!status?.view || !status.agreed || (status.peer?.lastHandshake ?? 0) <= status.agreed.at)
+      throw new ProofError(
+        'PROOF_MISMATCH',
+        'the own device has seen no handshake under this agreement yet',
+      );
     const { establishment } = identity.state;
     const { origin, size, root } = await keeper.checkpoint();
     return {

@@ -13,6 +13,7 @@ import type { Dialler } from '../sync/dialler.ts';
 import type { Gossip } from '../sync/gossip.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
 import type { Sync } from '../sync/sync.ts';
+import type { PairAgreements } from '../tunnel/pair-agreements.ts';
 import type { PairReceipt, Tunnels } from '../tunnel/tunnels.ts';
 import type { Background } from './background.ts';
 import type { MeshPresence } from './mesh-presence.ts';
@@ -27,6 +28,7 @@ export interface ReactionsDeps {
   readonly gossip: Gossip;
   readonly dialler: Dialler;
   readonly evidence: EvidenceExchange;
+  readonly agreements: PairAgreements;
   readonly tunnels: Tunnels;
   readonly proofs: TunnelProofs;
   readonly ownKeyChanges: OwnKeyChanges;
@@ -49,6 +51,7 @@ export class Reactions {
     const {
       organisation,
       sync,
+      agreements,
       tunnels,
       proofs,
       dialler,
@@ -77,6 +80,8 @@ export class Reactions {
       const peer = directory.peerOf(aid);
       if (peer !== undefined) evidence.push(peer);
     });
+    // What is proven names the agreement: a fresh one is proven anew, after the next handshake.
+    agreements.onAgreed((aid) => proofs.prove(aid));
     tunnels.listen({
       established: (aid) => proofs.prove(aid),
       removed: (aid, reason) => background.run(this.#tunnelRemoved(aid, reason)),

@@ -37,7 +37,7 @@ export class PeerBinder {
     this.#deps = deps;
   }
 
-  /** When `aid` last proved who it is; milliseconds since the Unix epoch. */
+  /** When `aid` last proved who it is, or its connection ended; milliseconds since the Unix epoch. */
   heardAt(aid: Aid): number | undefined {
     return this.#heard.get(aid);
   }
@@ -57,8 +57,11 @@ export class PeerBinder {
   }
 
   disconnected(peer: PeerKey): void {
+    const { directory, clock } = this.#deps;
+    const aid = directory.aidOf(peer);
+    if (aid !== undefined) this.#heard.set(aid, clock.now());
     this.#gave.delete(peer);
-    this.#deps.directory.unbind(peer);
+    directory.unbind(peer);
   }
 
   /**

@@ -358,9 +358,14 @@ export class PairAgreements implements PairKeys {
     const key = viewKey(identity.aid, aid, view);
     const at = clock.now();
     const remembered: Remembered = { th: Buffer.from(agreement.th).toString('hex'), at, peer: aid };
-    await table.put({ [`agreed.${key}`]: remembered, [`renew.${key}`]: undefined });
+    // Whatever was wanted for keys of the pair before: this one is as fresh.
+    const done = [...this.#renewals].filter(([, { peer }]) => peer === aid).map(([name]) => name);
+    await table.put({
+      [`agreed.${key}`]: remembered,
+      ...Object.fromEntries(done.map((name) => [`renew.${name}`, undefined])),
+    });
     this.#agreed.set(key, { th: agreement.th, at, peer: aid });
-    this.#renewals.delete(key);
+    for (const name of done) this.#renewals.delete(name);
     this.#runs += 1;
     journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: remembered.th.slice(0, 16) });
     for (const listener of this.#listeners) listener(aid, view);

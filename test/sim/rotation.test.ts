@@ -93,6 +93,12 @@ describe('rotation in a federation', function () {
         assert.equal(thOf(agent, other.aid), thOf(other, agent.aid));
       }
       await settled(federation);
+      await federation.until(
+        () => others.every((other) => isProven(agent, other) && isProven(other, agent)),
+        200_000,
+        () => 'the fresh agreements are not proven',
+        1_000,
+      );
     }
     invariants.assertHeld();
   });
@@ -512,6 +518,18 @@ async function receiptsOf(agent: SimulatedAgent, other: SimulatedAgent): Promise
     if (values?.peer === other.aid && values.kind === 'tunnel') steps.push(values.step);
   }
   return steps;
+}
+
+/** There is a proof of the tunnel under the agreement in force. */
+function isProven(agent: SimulatedAgent, { aid }: SimulatedAgent): boolean {
+  const { tunnels, agreements, proofs } = agent.running;
+  const view = tunnels.activeView(aid);
+  const agreed = view === undefined ? undefined : agreements.agreed(aid, view);
+  return (
+    view !== undefined &&
+    agreed !== undefined &&
+    proofs.proofOf(aid, view.own, view.peer, agreed.th) !== undefined
+  );
 }
 
 function thOf(agent: SimulatedAgent, aid: SimulatedAgent['aid']): string | undefined {

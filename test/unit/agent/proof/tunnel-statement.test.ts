@@ -19,6 +19,7 @@ interface World {
   isMember: boolean;
   hasView: boolean;
   hasAgreed: boolean;
+  agreedAt: number;
   lastHandshake: number;
   epoch: number;
 }
@@ -36,11 +37,13 @@ function endOf(party: Party, other: Aid, keys: { own: Said; peer: Said }): End {
     isMember: true,
     hasView: true,
     hasAgreed: true,
+    agreedAt: HANDSHAKE - 1,
     lastHandshake: HANDSHAKE,
     epoch: 7,
   };
   let reads = 0;
   const view = { ...keys, generation: 3 };
+  const agreed = () => (world.hasAgreed ? { th: digest(2), at: world.agreedAt } : undefined);
   const deps = {
     identity: party.identity,
     kel: party.kel,
@@ -52,7 +55,7 @@ function endOf(party: Party, other: Aid, keys: { own: Said; peer: Said }): End {
     },
     keeper: { checkpoint: async () => ({ origin: 'log', size: 12, root: digest(1) }) },
     pairKeys: {
-      agreed: () => (world.hasAgreed ? { th: digest(2), at: 0 } : undefined),
+      agreed,
       epoch: () => world.epoch,
     },
     tunnels: {
@@ -60,7 +63,7 @@ function endOf(party: Party, other: Aid, keys: { own: Said; peer: Said }): End {
       status: async () => {
         reads += 1;
         const peer = { lastHandshake: world.lastHandshake };
-        return [{ aid: other, view: world.hasView ? view : undefined, peer }];
+        return [{ aid: other, view: world.hasView ? view : undefined, agreed: agreed(), peer }];
       },
     },
   } as unknown as TunnelStatementDeps;
@@ -111,6 +114,13 @@ describe('own end of a tunnel statement', () => {
     a.world.lastHandshake = 0;
     await assert.rejects(a.statement.offer(aid), { code: 'PROOF_MISMATCH' });
     a.world.lastHandshake = HANDSHAKE;
+    a.world.agreedAt = HANDSHAKE;
+    await assert.rejects(a.statement.offer(aid), {
+      code: 'PROOF_MISMATCH',
+      message: /under this agreement/,
+    });
+    a.world.agreedAt = HANDSHAKE - 1;
+    await a.statement.offer(aid);
     a.world.hasView = false;
     await assert.rejects(a.statement.offer(aid), { code: 'PROOF_MISMATCH' });
     await assert.rejects(a.statement.offer(said('X') as string as Aid), { code: 'PROOF_MISMATCH' });
