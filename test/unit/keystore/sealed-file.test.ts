@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, describe, it } from 'mocha';
@@ -47,6 +47,30 @@ describe('sealed key file', () => {
     assert.equal((await stat(path)).mode & 0o777, 0o600);
     assert.ok(!(await readFile(path)).includes(Buffer.alloc(32, 0xa5)));
     assert.deepEqual(await readdir(directory), ['keys']);
+  });
+
+  it('backs up the keys that are named, and no other, into a file that takes its place', async () => {
+    const store = await create();
+    const { id } = await store.generateSigningKey();
+    await store.generateSigningKey();
+    const root = await store.generateRoot();
+    const backup = join(directory, 'backup');
+    const signature = await store.sign(id, message);
+    await assert.rejects(store.backUp(['00'.repeat(16) as typeof id], backup), {
+      code: 'KEYSTORE_NO_SUCH_KEY',
+    });
+    await store.backUp([id, root], backup);
+    await assert.rejects(store.backUp([root], backup), { code: 'KEYSTORE_EXISTS' });
+    assert.equal((await stat(backup)).mode & 0o777, 0o600);
+    await store.close();
+    await rename(backup, path);
+    const restored = await open();
+    assert.deepEqual(
+      (await restored.list()).map((entry) => entry.id).toSorted(),
+      [id, root].toSorted(),
+    );
+    assert.deepEqual(await restored.sign(id, message), signature);
+    await restored.close();
   });
 
   it('a wrong passphrase is told as such, and changes nothing', async () => {

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { OwnLogComparison, type OwnLogComparisonDeps } from '#agent/sync/own-log-comparison';
+import type { Aid } from '#kel/identifiers';
+import { SimulatedClock } from '../../../support/simulated-clock.ts';
+import { codeOf } from '../party.ts';
+
+const member = 'Emember' as Aid;
+
+function world(others: readonly Aid[] = [member]) {
+  const clock = new SimulatedClock();
+  const own = { sn: 5 };
+  const told: string[] = [];
+  const comparison = new OwnLogComparison({
+    identity: { aid: 'Eself', state: own },
+    membership: { others: () => others.map((aid) => ({ aid })) },
+    clock,
+    journal: {
+      warn: (event: string) => told.push(event),
+      error: (event: string) => told.push(event),
+    },
+  } as unknown as OwnLogComparisonDeps);
+  const stop = new AbortController();
+  const start = () => comparison.start(stop.signal);
+  return { clock, comparison, own, told, stop, start };
+}
+
+/** Whether an own event could be made, within the time that the clock has moved. */
+async function asked(comparison: OwnLogComparison): Promise<{ readonly code: () => string }> {
+  let code = 'waits';
+  void codeOf(comparison.expectNewest()).then((result) => {
+    code = result ?? 'may';
+  });
+  await new Promise(setImmediate);
+  return { code: () => code };
+}
+
+describe('comparison of the own log', () => {
+  it('lets nothing be made before members can be asked', async () => {
+    const { comparison } = world();
+    assert.equal(await codeOf(comparison.expectNewest()), 'IDENTITY_AWAITS_PEERS');
+  });
+
+  it('asks nobody where there is nobody', async () => {
+    const { comparison, start } = world([]);
+    start();
+    assert.equal(await codeOf(comparison.expectNewest()), undefined);
+  });
+
+  it('waits for an exchange with a member, or for ten seconds', async () => {
+    for (const isExchanged of [true, false]) {
+      const { comparison, clock, told, start } = world();
+      start();
+      const event = await asked(comparison);
+      await clock.advance(9_000);
+      assert.equal(event.code(), 'waits');
+      if (isExchanged) comparison.exchanged();
+      await clock.advance(isExchanged ? 1 : 1_001);
+      await new Promise(setImmediate);
+      assert.equal(event.code(), 'may');
+      await clock.advance(10_000);
+      assert.deepEqual(told, isExchanged ? [] : ['identity.not-compared']);
+    }
+  });
+
+  it('ends with the agent', async () => {
+    const { comparison, stop, start } = world();
+    start();
+    const event = await asked(comparison);
+    stop.abort();
+    await new Promise(setImmediate);
+    assert.equal(event.code(), 'IDENTITY_AWAITS_PEERS');
+  });
+
+  it('lets nothing be made while a member holds later events, until they are here', async () => {
+    const { comparison, own, told, start } = world();
+    start();
+    comparison.lacks(member, 6);
+    comparison.exchanged();
+    assert.equal(await codeOf(comparison.expectNewest()), undefined);
+    comparison.lacks(member, 9);
+    assert.deepEqual(told, ['identity.behind']);
+    assert.equal(await codeOf(comparison.expectNewest()), 'IDENTITY_AWAITS_RECOVERY');
+    own.sn = 8;
+    assert.equal(await codeOf(comparison.expectNewest()), undefined);
+    // A recovery makes the log shorter than it was.
+    own.sn = 6;
+    assert.equal(await codeOf(comparison.expectNewest()), undefined);
+  });
+});
