@@ -31,6 +31,7 @@ import { openTunnelParts, type TunnelParts } from './running/tunnel-parts.ts';
 import { StateTable } from './state-table.ts';
 import type { Gossip } from './sync/gossip.ts';
 import { PeerDirectory } from './sync/peer-directory.ts';
+import type { RecordGossip } from './sync/record-gossip.ts';
 import type { Sync } from './sync/sync.ts';
 import type { OwnTunnelKeys } from './tunnel/own-tunnel-keys.ts';
 import type { PairAgreements } from './tunnel/pair-agreements.ts';
@@ -64,6 +65,7 @@ export class Agent {
   readonly network: Network;
   readonly sync: Sync;
   readonly gossip: Gossip;
+  readonly recordGossip: RecordGossip;
   readonly agreements: PairAgreements;
   readonly tunnels: Tunnels;
   readonly proofs: TunnelProofs;
@@ -94,6 +96,7 @@ export class Agent {
     this.driverDescription = parts.driverDescription;
     this.sync = parts.sync;
     this.gossip = parts.gossip;
+    this.recordGossip = parts.recordGossip;
     this.agreements = parts.agreements;
     this.tunnels = parts.tunnels;
     this.proofs = parts.proofs;
@@ -240,7 +243,7 @@ export class Agent {
     const { signal } = this;
     const { membership, intake, kel, identity, keeper } = this.organisation;
     this.#reactions.start();
-    if (membership.mesh !== undefined) this.gossip.join(membership.mesh);
+    this.#reactions.joinTopics();
     keeper.start(signal);
     this.agreements.start();
     this.#parts.requests.start();

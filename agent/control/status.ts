@@ -207,6 +207,7 @@ export async function statusJson(agent: Agent): Promise<Json> {
     auditLeaves: organisation.provenance.log.size,
     counters: {
       gossip: { ...agent.gossip.counters },
+      recordGossip: { ...agent.recordGossip.counters },
       recordsRefused: intake.refused,
       knocksDropped: agent.sync.knocks.dropped,
       sessions: agent.sync.sessions,

@@ -12,6 +12,7 @@ import { Gossip } from '../sync/gossip.ts';
 import { issuerOf } from '../sync/issuer-of.ts';
 import { OwnEndpoints } from '../sync/own-endpoints.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
+import { RecordGossip } from '../sync/record-gossip.ts';
 import { Sync } from '../sync/sync.ts';
 import type { Tunnels } from '../tunnel/tunnels.ts';
 import { Watcher } from '../watch/watcher.ts';
@@ -39,6 +40,7 @@ export interface ExchangeParts {
   readonly queries: QueryClient;
   readonly queryService: QueryService;
   readonly gossip: Gossip;
+  readonly recordGossip: RecordGossip;
   readonly dialler: Dialler;
 }
 
@@ -145,6 +147,20 @@ export async function openExchangeParts({
         from,
       }),
   });
+  const recordGossip = new RecordGossip({
+    network,
+    mayIssue: (type, issuer) => membership.mayIssue(type, issuer),
+    messageOf: (said) => records.get(said)?.message,
+    sealingLog: async (issuer, said, maxBytes) => {
+      const seal = await intake.sealedIn(issuer, said);
+      return seal === undefined ? new Uint8Array(0) : kel.export(issuer, seal.sn, maxBytes);
+    },
+    takeLog: async (issuer, log) => {
+      await kel.process(log, { accepts: (aid) => aid === issuer });
+    },
+    take: (message) => intake.take(message, (type, issuer) => membership.mayIssue(type, issuer)),
+    behind: (author) => sync.catchUp(author),
+  });
   const dialler = new Dialler({
     network,
     membership,
@@ -163,6 +179,7 @@ export async function openExchangeParts({
     queries,
     queryService,
     gossip,
+    recordGossip,
     dialler,
   };
 }

@@ -12,6 +12,7 @@ import type { TunnelProofs } from '../proof/tunnel-proofs.ts';
 import type { Dialler } from '../sync/dialler.ts';
 import type { Gossip } from '../sync/gossip.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
+import type { RecordGossip } from '../sync/record-gossip.ts';
 import type { Sync } from '../sync/sync.ts';
 import type { PairAgreements } from '../tunnel/pair-agreements.ts';
 import type { PairReceipt, Tunnels } from '../tunnel/tunnels.ts';
@@ -26,6 +27,7 @@ export interface ReactionsDeps {
   readonly directory: PeerDirectory;
   readonly sync: Sync;
   readonly gossip: Gossip;
+  readonly recordGossip: RecordGossip;
   readonly dialler: Dialler;
   readonly evidence: EvidenceExchange;
   readonly agreements: PairAgreements;
@@ -42,6 +44,7 @@ export class Reactions {
   readonly #deps: ReactionsDeps;
   readonly #recording = new SerialQueue();
   #lastCharter: Charter | undefined;
+  #lastOthers: ReadonlySet<Aid> = new Set();
 
   constructor(deps: ReactionsDeps) {
     this.#deps = deps;
@@ -51,6 +54,7 @@ export class Reactions {
     const {
       organisation,
       sync,
+      recordGossip,
       agreements,
       tunnels,
       proofs,
@@ -66,8 +70,11 @@ export class Reactions {
       kel.subscribe((state, message) => this.#eventAccepted(state, message)),
       intake.subscribe((record) => {
         if (record.t === 'chr' || record.t === 'rvk') background.run(membership.refresh());
-        if (record.i === identity.aid) sync.push();
-        else if (record.t === 'tun' || record.t === 'end') {
+        if (record.i === identity.aid) {
+          background.run(recordGossip.publish(record));
+          // Everybody says so at one time: a session of each with each for it would keep them all busy.
+          if (record.t !== 'ack') sync.push();
+        } else if (record.t === 'tun' || record.t === 'end') {
           if (record.t === 'end') dialler.reset(record.i);
           tunnels.poke(record.i);
         }
@@ -137,10 +144,11 @@ export class Reactions {
   }
 
   async #membershipChanged(): Promise<void> {
-    const { organisation, gossip, sync, tunnels, presence, ownKeyChanges } = this.#deps;
+    const { organisation, sync, tunnels, presence, ownKeyChanges } = this.#deps;
     const { membership, keeper, intake, kel } = organisation;
     const { charter } = membership;
-    if (membership.mesh !== undefined) gossip.join(membership.mesh);
+    this.joinTopics();
+    const newcomers = this.#newcomers();
     if (charter !== undefined && charter.said !== this.#lastCharter?.said) {
       await keeper.record('membership', {
         charter: charter.said,
@@ -159,8 +167,25 @@ export class Reactions {
       await presence.enter();
       await ownKeyChanges.replaceRevoked();
     } else await tunnels.reconcile();
-    sync.push();
+    if (newcomers) sync.push();
     tunnels.pokeAll();
+  }
+
+  /** Key events and revocations of the mesh, once it is known which. */
+  joinTopics(): void {
+    const { organisation, gossip, recordGossip } = this.#deps;
+    const { mesh } = organisation.membership;
+    if (mesh === undefined) return;
+    gossip.join(mesh);
+    recordGossip.join(mesh);
+  }
+
+  /** Whether there are members now with whom nothing was exchanged before; who goes concerns nobody's records. */
+  #newcomers(): boolean {
+    const others = new Set(this.#deps.organisation.membership.others().map(({ aid }) => aid));
+    const isNew = [...others].some((aid) => !this.#lastOthers.has(aid));
+    this.#lastOthers = others;
+    return isNew;
   }
 
   /** Who was a member and may not speak with us any more. */
