@@ -86,12 +86,14 @@ export async function openOrganisation(
 /**
  * As {@link openOrganisation} where the key store has lost all but the next keys, or the log was rotated elsewhere with keys
  * that are here: rotates first, and forgets what nobody can open any more. Throws as `Identity.recover`.
+ * @param log the own log as a member holds it; attacker-controlled
  */
 export async function recoverOrganisation(
   drivers: LocalDrivers,
   change: RotationChange,
+  log?: Uint8Array,
 ): Promise<Organisation> {
-  return open(drivers, (deps) => Identity.recover(deps, change));
+  return open(drivers, (deps) => Identity.recover(deps, change, log));
 }
 
 /** Begins a node of `delegator` in an empty state directory. Closes the drivers. @returns its request. Throws IDENTITY_EXISTS */

@@ -8,13 +8,13 @@ export const identityErrors = {
   IDENTITY_KEYS_LOST:
     'The key store holds neither the current nor the next keys of the log; put back the newest backup of it, or of its next keys (`kelmesh id backup`)',
   IDENTITY_CURRENT_KEYS_LOST:
-    'Run `kelmesh id rotate` while the agent is stopped: it needs the next keys alone, and they are here',
+    'Run `kelmesh id rotate` while the agent is stopped: it needs the next keys alone, and they are here. If this state directory comes from a backup, bring the own log from a member: `kelmesh id rotate --adopt --log FILE`',
   IDENTITY_NEXT_KEYS_LOST:
     'Put back a backup of the key store that was made after the last rotation, or that of the next keys (`kelmesh id backup`): without the next keys this AID never rotates again',
   IDENTITY_EVENT_REFUSED:
     'The own event was not accepted by the own log; nothing was published, report this with the code it names',
   IDENTITY_LOG_DIVERGED:
-    'The log has been rotated elsewhere. If this state directory comes from a backup, run `kelmesh id rotate --adopt` with the newest key store; if it does not, the next keys are in other hands: inform the peers',
+    'The log has been rotated elsewhere. If this state directory comes from a backup, run `kelmesh id rotate --adopt` with the newest key store, agent stopped; if it does not, the next keys are in other hands: inform the peers',
   IDENTITY_AWAITS_RECOVERY:
     'Own events are suspended. If somebody else has signed it: `kelmesh id rotate`, which takes it out of the log. If this state directory comes from a backup and it is yours: `kelmesh id rotate --adopt`',
   IDENTITY_AWAITS_PEERS:

@@ -125,12 +125,18 @@ export class Identity {
   /**
    * Opens an identity whose key store lacks keys, or remembers others than the log names, by a rotation to the next keys: it
    * needs nothing else. Throws IDENTITY_MISSING, IDENTITY_NEXT_KEYS_LOST, and as {@link rotate}.
+   * @param log the own log as a member holds it, taken in first; attacker-controlled
    */
-  static async recover(deps: IdentityDeps, change: RotationChange): Promise<Identity> {
+  static async recover(
+    deps: IdentityDeps,
+    change: RotationChange,
+    log: Uint8Array = new Uint8Array(0),
+  ): Promise<Identity> {
     await offerPending(deps);
     const local = await settled(deps, readLocalKeys(deps.table));
     const identity = new Identity(deps, local);
     await rememberFirst(deps.table, identity.state);
+    await deps.kel.process(log, { accepts: (aid) => aid === local.aid });
     await identity.rotate(change);
     return identity;
   }

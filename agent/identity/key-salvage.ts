@@ -35,8 +35,9 @@ export async function salvageKeys(
   const isRemembered = signing.every((id, index) => id === local.next.signing[index]);
   const roots = local.roots.filter(({ root }) => isHeld(root));
   const sealed = !isHeld(local.storageRoot);
-  const isWhole = roots.length === local.roots.length && !sealed;
-  if (isRemembered && isWhole && isHeld(local.next.root)) return local;
+  // Rotated elsewhere: what is remembered of tunnels is older than what the peers have of them.
+  const isWhole = isRemembered && roots.length === local.roots.length && !sealed;
+  if (isWhole && isHeld(local.next.root)) return local;
   // Nothing derives yet from the root of the next keys, so that another one is as good.
   const root =
     isRemembered && isHeld(local.next.root) ? local.next.root : await keyStore.generateRoot();

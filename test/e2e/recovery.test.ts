@@ -1,5 +1,6 @@
 /** docs/recovery.md, case by case: stolen keys and what a thief does with them. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { configure } from '../support/configured.ts';
 import {
@@ -13,6 +14,7 @@ import {
   tunnelUp,
 } from '../support/federation.ts';
 import { skip } from '../support/skip.ts';
+import { softHsmProblem } from '../support/softhsm.ts';
 import { Thief } from '../support/thief.ts';
 
 const NOBODY = `E${'A'.repeat(43)}`;
@@ -23,6 +25,7 @@ describe('recovery: a stolen key', function () {
   let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
+  let hasToken = false;
   let aid = '';
   let thief: Thief | undefined;
 
@@ -33,7 +36,8 @@ describe('recovery: a stolen key', function () {
     a = machines.get('a');
     b = machines.get('b');
     configure(a, 'hospital-a');
-    configure(b, 'university-b');
+    hasToken = (await softHsmProblem()) === undefined;
+    configure(b, 'university-b', hasToken ? 'softhsm' : 'sealed-file');
     await joinTwoMachines(a, b);
     await Promise.all([tunnelUp(a), tunnelUp(b)]);
     aid = (await a.json('id', 'show')).aid;
@@ -174,5 +178,38 @@ describe('recovery: a stolen key', function () {
       const { events } = await machine.json('id', 'log', aid);
       assert.ok(events.some((event: Json) => event.said === said && !event.superseded));
     }
+  });
+
+  it('a state directory from before a rotation takes the log that a member has exported', async function () {
+    if (!hasToken) skip(this, 'SoftHSM is not installed');
+    // The token is in the state directory, and is no part of its backup.
+    const backUp = 'rm -rf /run/old-state && cp -a /var/lib/kelmesh /run/old-state';
+    const restore =
+      'cd /var/lib/kelmesh && mv softhsm /run/token && rm -rf ./* && cp -a /run/old-state/. . && rm -rf softhsm && mv /run/token softhsm';
+    await b.ok('down');
+    await b.shell(backUp);
+    await b.ok('id', 'rotate', '--yes');
+    await b.ok('up');
+    const { aid: ofB, said, sn, keys } = await b.json('id', 'show');
+    await eventually('a holds the rotation', async () =>
+      (await a.json('peer', 'list')).peers.some((peer: Json) => peer.sn >= sn),
+    );
+    await b.ok('down');
+    await b.shell(restore);
+    const refused = await b.kelmesh('up');
+    assert.match(refused.stderr, /IDENTITY_CURRENT_KEYS_LOST/);
+    assert.match(refused.stderr, /--adopt --log FILE/);
+
+    await a.ok('id', 'export', ofB, '--out', '/run/b.cesr');
+    b.write('/run/b.cesr', readFileSync(a.path('/run/b.cesr')));
+    await b.ok('id', 'rotate', '--adopt', '--log', '/run/b.cesr', '--yes');
+    await b.ok('up');
+    const [seenByA] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    assert.deepEqual(seenByA.suspended, []);
+    const rotated = await b.json('id', 'show');
+    assert.notDeepEqual(rotated.keys, keys);
+    const { events } = await a.json('id', 'log', ofB);
+    for (const event of [said, rotated.establishment.said])
+      assert.ok(events.some((row: Json) => row.said === event && !row.superseded));
   });
 });

@@ -1,14 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { composeLocal, openKeyStore } from '../../compose.ts';
-import { type Config, readConfig } from '../../config/config.ts';
+import { readConfig } from '../../config/config.ts';
 import { identityJson } from '../../control/status.ts';
 import { IdentityError } from '../../identity/errors.ts';
 import { recoverOrganisation } from '../../organisation.ts';
-import { ask, type JsonObject, keyStoreSecret } from '../ask.ts';
-import { type Command, optionText } from '../command.ts';
+import { readLogFile } from '../../watch/log-source.ts';
+import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
+import { type Command, type Invocation, optionText } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';
-import { exitCodes, type Io, note, print, printJson, table } from '../io.ts';
+import { exitCodes, note, print, printJson, table } from '../io.ts';
 import { planOption, showPlan } from './rotate.ts';
 
 export const idShow: Command = {
@@ -52,20 +53,22 @@ rotation, with all that they seal. After a backup was restored they are yours: \
       type: 'boolean',
       does: 'keep what the own log holds that was not made here: this state directory was restored from a backup',
     },
+    log: {
+      type: 'string',
+      value: 'FILE',
+      does: 'with the agent stopped: take this own log in first, as a member has exported it',
+    },
     yes: yesOption,
   },
   async run(invocation) {
     if (invocation.options['plan'] === true) return showPlan(invocation, 'id');
     if (!(await confirm(invocation, 'rotate the keys of this organisation?'))) return exitCodes.ok;
     const adopt = invocation.options['adopt'] === true;
-    const result = await ask(invocation, 'id.rotate', { adopt }, { atRest: true }).catch(
-      (error: unknown) => {
-        if (!(error instanceof IdentityError) || !isCuredByRotation(error.code, adopt)) throw error;
-        note(invocation.io, `${error.code}: ${error.message}`);
-        note(invocation.io, 'rotating with the next keys alone');
-        return recoverAtRest(readConfig(invocation.config), invocation.io, adopt);
-      },
-    );
+    const log = optionText(invocation, 'log');
+    const result =
+      log === undefined
+        ? await rotate(invocation, adopt)
+        : await recoverAtRest(invocation, adopt, readLogFile(resolve(log)));
     if (invocation.json) printJson(invocation.io, result);
     else {
       print(invocation.io, `event ${result['sn']}, ${result['said']}`);
@@ -80,14 +83,32 @@ function isCuredByRotation(code: string, adopt: boolean): boolean {
   return code === 'IDENTITY_CURRENT_KEYS_LOST' || (code === 'IDENTITY_LOG_DIVERGED' && adopt);
 }
 
-async function recoverAtRest(config: Config, io: Io, adopt: boolean): Promise<JsonObject> {
+/** At the agent, or at rest; where that lacks keys, with the next ones alone. */
+async function rotate(invocation: Invocation, adopt: boolean): Promise<JsonObject> {
+  try {
+    return await ask(invocation, 'id.rotate', { adopt }, { atRest: true });
+  } catch (error) {
+    if (!(error instanceof IdentityError) || !isCuredByRotation(error.code, adopt)) throw error;
+    note(invocation.io, `${error.code}: ${error.message}`);
+    note(invocation.io, 'rotating with the next keys alone');
+    return recoverAtRest(invocation, adopt);
+  }
+}
+
+async function recoverAtRest(
+  { config: file, io }: Invocation,
+  adopt: boolean,
+  log?: Uint8Array,
+): Promise<JsonObject> {
+  const config = readConfig(file);
+  requireState(config);
   using secret = await keyStoreSecret(config, io);
   const drivers = await composeLocal(
     config,
     () => openKeyStore(config, secret),
     (line) => io.stderr.write(line),
   );
-  const organisation = await recoverOrganisation(drivers, { adopt });
+  const organisation = await recoverOrganisation(drivers, { adopt }, log);
   try {
     return { schema: 'kelmesh.id/1', ...identityJson(organisation) };
   } finally {

@@ -52,6 +52,14 @@ async function remembered(disk: Disk): Promise<() => Promise<void>> {
   return async () => (await identityDeps(disk)).table.put(before);
 }
 
+/** A backup of the state directory; the key store is a token and stands apart. */
+async function copyOf(disk: Disk): Promise<Disk> {
+  const { db } = newDisk('copy');
+  for await (const [key, value] of disk.db.iterator({ keyEncoding: 'view', valueEncoding: 'view' }))
+    await db.put(key as never, value as never, { keyEncoding: 'view', valueEncoding: 'view' });
+  return { ...disk, db };
+}
+
 /** All that an identity can do works. */
 async function expectWhole(disk: Disk): Promise<Identity> {
   const identity = await Identity.open(await identityDeps(disk));
@@ -152,6 +160,22 @@ describe('events of the own log that were not made here', () => {
     const adopted = await Identity.recover(await identityDeps(disk), { adopt: true });
     assert.equal(adopted.state.sn, sn + 1);
     await expectWhole(disk);
+  });
+
+  it('are brought by hand where the state directory is from before a rotation', async () => {
+    const { disk, identity } = await begun('old directory');
+    const old = await copyOf(disk);
+    await identity.rotate();
+    await identity.anchor([digestSeal(theirs)]);
+    const log = await (await identityDeps(disk)).kel.export(identity.aid);
+    assert.equal(
+      await codeOf(Identity.open(await identityDeps(old))),
+      'IDENTITY_CURRENT_KEYS_LOST',
+    );
+    const adopted = await Identity.recover(await identityDeps(old), { adopt: true }, log);
+    assert.equal(adopted.state.sn, identity.state.sn + 1);
+    assert.ok(await (await identityDeps(old)).kel.sealOf(identity.aid, theirs));
+    await expectWhole(old);
   });
 
   it('are not those that a crash has left', async () => {
