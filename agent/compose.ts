@@ -34,6 +34,8 @@ import { TcpOverlay } from './proof/tcp-overlay.ts';
 import { parseWindow } from './rotation/schedule.ts';
 import { fetchLog } from './watch/http-log-source.ts';
 
+/** An address or a route that somebody else takes away is back within this. */
+const LINK_TRUST_MS = 30_000;
 const HOUR_MS = 3_600_000;
 
 export const systemClock: Clock = {
@@ -130,6 +132,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
       preference: driver,
       stateDir,
       toolsDir,
+      linkTrustMs: LINK_TRUST_MS,
       ...(program === undefined ? {} : { program }),
     }),
     overlay: new TcpOverlay(proofPort),

@@ -20,6 +20,8 @@ export interface TunnelDriverChoice {
   /** A name of `ip netns`; absent: the network namespace of this process. */
   readonly namespace?: string;
   readonly now?: () => number;
+  /** See `DeviceDriver`; default 0. */
+  readonly linkTrustMs?: number;
   readonly run?: RunCommand;
 }
 

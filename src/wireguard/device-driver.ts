@@ -12,7 +12,14 @@ import {
   rememberEndpoints,
 } from './diff.ts';
 import { WireGuardError } from './errors.ts';
-import { describeLinkChange, diffLink, type LinkState, type Links } from './link.ts';
+import {
+  describeLinkChange,
+  diffLink,
+  isEmptyLinkChange,
+  type LinkState,
+  type Links,
+  linkAfter,
+} from './link.ts';
 import type {
   Cidr,
   DesiredDevice,
@@ -52,6 +59,8 @@ export interface DeviceBackend {
 interface Memory {
   readonly endpoints: EndpointMemory;
   readonly routes: ReadonlySet<Cidr>;
+  /** As this driver left it; `at`: when the system was last asked, in milliseconds since the Unix epoch. */
+  readonly link?: { readonly state: LinkState; readonly at: number };
 }
 
 const NOTHING: Memory = { endpoints: new Map(), routes: new Set() };
@@ -65,14 +74,20 @@ export class DeviceDriver implements TunnelDriver {
   readonly #backend: DeviceBackend;
   readonly #links: Links;
   readonly #now: () => number;
+  readonly #linkTrustMs: number;
   readonly #memory = new Map<InterfaceName, Memory>();
   readonly #queues = new Map<InterfaceName, SerialQueue>();
 
-  /** @param now milliseconds since the Unix epoch, as the clock of the handshakes */
-  constructor(backend: DeviceBackend, links: Links, now: () => number) {
+  /**
+   * @param now milliseconds since the Unix epoch, as the clock of the handshakes
+   * @param linkTrustMs how long `apply` takes a link to be as this driver left it: to ask the system starts programs, which costs
+   * more than all the rest, and holds up whoever has a large memory
+   */
+  constructor(backend: DeviceBackend, links: Links, now: () => number, linkTrustMs = 0) {
     this.#backend = backend;
     this.#links = links;
     this.#now = now;
+    this.#linkTrustMs = linkTrustMs;
   }
 
   get description(): string {
@@ -145,7 +160,7 @@ export class DeviceDriver implements TunnelDriver {
 
   async #apply(desired: DesiredDevice): Promise<readonly string[]> {
     const { name } = desired;
-    const actual = await this.#read(name);
+    const actual = await this.#read(name, this.#trusted(name));
     if (actual) return this.#change(desired, actual);
     checkDesiredDevice(desired);
     this.#memory.delete(name);
@@ -174,12 +189,34 @@ export class DeviceDriver implements TunnelDriver {
     if (!isEmptyChange(change)) await this.#backend.set(name, change, device.listenPort);
     const taken = await this.#takenRoutes(desired, link, memory);
     const linkChange = diffLink(desired, link, taken);
-    await this.#links.apply(name, linkChange);
+    const at = this.#trusted(name) === undefined ? this.#now() : (memory.link?.at ?? 0);
+    this.#memory.set(name, { endpoints: memory.endpoints, routes: memory.routes });
+    if (!isEmptyLinkChange(linkChange)) await this.#links.apply(name, linkChange);
     this.#memory.set(name, {
       endpoints: rememberEndpoints(desired, device, change, memory.endpoints),
       routes: new Set(desired.routes),
+      link: { state: linkAfter(link, linkChange), at },
     });
+    this.#forgetRoutes(name, linkChange.addRoutes);
     return [...describeChange(change, device), ...describeLinkChange(linkChange)];
+  }
+
+  /** The link as it was left, while that is believed. */
+  #trusted(name: InterfaceName): LinkState | undefined {
+    const link = this.#memory.get(name)?.link;
+    return link !== undefined && Math.abs(this.#now() - link.at) < this.#linkTrustMs
+      ? link.state
+      : undefined;
+  }
+
+  /** A route has one device: what `name` has taken the others have lost. */
+  #forgetRoutes(name: InterfaceName, taken: readonly Cidr[]): void {
+    for (const [other, memory] of this.#memory) {
+      const { link } = memory;
+      if (other === name || link === undefined) continue;
+      const routes = link.state.routes.filter((prefix) => !taken.includes(prefix));
+      this.#memory.set(other, { ...memory, link: { ...link, state: { ...link.state, routes } } });
+    }
   }
 
   /** A route that was ours and is gone was taken by another device or fell with a link: only the second is put back. */
@@ -195,8 +232,11 @@ export class DeviceDriver implements TunnelDriver {
     return this.#links.takenByOthers(desired.name, lost);
   }
 
-  async #read(name: InterfaceName): Promise<FullState | undefined> {
-    const [wireGuard, link] = await Promise.all([this.#backend.get(name), this.#links.read(name)]);
+  async #read(name: InterfaceName, known?: LinkState): Promise<FullState | undefined> {
+    const [wireGuard, link] = await Promise.all([
+      this.#backend.get(name),
+      known ?? this.#links.read(name),
+    ]);
     if (!wireGuard || !link) return undefined;
     using privateKey = wireGuard.privateKey;
     const publicKey = privateKey === undefined ? ZERO_KEY : wireguardPublicKeyHex(privateKey);

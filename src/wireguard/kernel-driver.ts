@@ -25,14 +25,17 @@ export interface KernelDriverOptions {
   readonly namespace?: string;
   /** Milliseconds since the Unix epoch; default the system's. */
   readonly now?: () => number;
+  /** See {@link DeviceDriver}; default 0. */
+  readonly linkTrustMs?: number;
   /** Default: the real one. */
   readonly run?: RunCommand;
 }
 
 export function createKernelDriver(options: KernelDriverOptions): TunnelDriver {
-  const { stateDir, namespace, now = Date.now, run = runCommand } = options;
+  const { stateDir, namespace, now = Date.now, linkTrustMs, run = runCommand } = options;
   const links = new SystemLinks(run, namespace);
-  return new DeviceDriver(new KernelBackend(run, links, stateDir, namespace), links, now);
+  const backend = new KernelBackend(run, links, stateDir, namespace);
+  return new DeviceDriver(backend, links, now, linkTrustMs);
 }
 
 /** Makes a device and deletes it again: the one test that also loads the module, and that holds in a user namespace. */

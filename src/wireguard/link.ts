@@ -1,4 +1,5 @@
 /** Addresses, MTU and routes of a device through `ip` (iproute2): read as JSON, written as one batch. */
+import { readFile } from 'node:fs/promises';
 import { type CommandResult, expectSuccess, type RunCommand } from './command.ts';
 import { WireGuardError } from './errors.ts';
 import type { Cidr, DesiredDevice, DeviceDrops, InterfaceName } from './tunnel-driver.ts';
@@ -42,6 +43,23 @@ export function diffLink(
     removeAddresses: without(actual.addresses, desired.addresses),
     addRoutes: without(desired.routes, actual.routes).filter((prefix) => !taken.has(prefix)),
     removeRoutes: without(actual.routes, [...desired.routes, ...(desired.routesElsewhere ?? [])]),
+  };
+}
+
+export function isEmptyLinkChange(change: LinkChange): boolean {
+  return !change.bringUp && describeLinkChange(change).length === 0;
+}
+
+export function linkAfter(link: LinkState, change: LinkChange): LinkState {
+  const after = <T>(list: readonly T[], add: readonly T[], remove: readonly T[]) => [
+    ...list.filter((item) => !remove.includes(item)),
+    ...add,
+  ];
+  return {
+    up: link.up || change.bringUp,
+    mtu: change.mtu ?? link.mtu,
+    addresses: after(link.addresses, change.addAddresses, change.removeAddresses),
+    routes: after(link.routes, change.addRoutes, change.removeRoutes),
   };
 }
 
@@ -107,6 +125,9 @@ export class SystemLinks implements Links {
   }
 
   async drops(name: InterfaceName): Promise<DeviceDrops | undefined> {
+    // The file has the devices of this process's own namespace; another's are had by a program alone.
+    if (this.#prefix.length === 0)
+      return dropsIn(await readFile('/proc/self/net/dev', 'latin1'), name);
     const show = ['-s', '-j', 'link', 'show', 'dev', name];
     const result = await this.ip(show);
     return isMissing(result)
@@ -203,6 +224,20 @@ function parseLink(json: string): Omit<LinkState, 'routes'> {
     .filter((entry) => entry.scope !== 'link')
     .map((entry) => parseInterfaceAddress(`${entry.local}/${entry.prefixlen}`));
   return { up: flags.includes('UP'), mtu, addresses };
+}
+
+/** Sixteen counters behind the name, of which the fourth and the twelfth count dropped packets (proc_pid_net(5)). */
+function dropsIn(table: string, name: InterfaceName): DeviceDrops | undefined {
+  const line = table.split('\n').find((text) => text.trimStart().startsWith(`${name}:`));
+  if (line === undefined) return undefined;
+  const counters = line
+    .slice(line.indexOf(':') + 1)
+    .trim()
+    .split(/\s+/)
+    .map(Number);
+  const [rx, tx] = [counters[3], counters[11]];
+  if (!Number.isSafeInteger(rx) || !Number.isSafeInteger(tx)) throw malformed('/proc/self/net/dev');
+  return { rx: rx as number, tx: tx as number };
 }
 
 function parseDrops(json: string): DeviceDrops {

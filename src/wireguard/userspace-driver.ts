@@ -35,6 +35,8 @@ export interface UserspaceDriverOptions {
   readonly namespace?: string;
   /** Milliseconds since the Unix epoch; default the system's. */
   readonly now?: () => number;
+  /** See {@link DeviceDriver}; default 0. */
+  readonly linkTrustMs?: number;
 }
 
 export function createUserspaceDriver(options: UserspaceDriverOptions): TunnelDriver {
@@ -43,7 +45,12 @@ export function createUserspaceDriver(options: UserspaceDriverOptions): TunnelDr
   const program = new TunnelProgram({ path, stateDir, socketDir, ...place });
   const description = `wireguard-go ${options.version} (${path})`;
   const backend = new UserspaceBackend(program, description);
-  return new DeviceDriver(backend, new SystemLinks(runCommand, namespace), options.now ?? Date.now);
+  return new DeviceDriver(
+    backend,
+    new SystemLinks(runCommand, namespace),
+    options.now ?? Date.now,
+    options.linkTrustMs,
+  );
 }
 
 class UserspaceBackend implements DeviceBackend {
