@@ -27,6 +27,7 @@ export class OwnLogComparison {
   /** First sequence number of the own log that each member lacks, as it last said. */
   readonly #lacked = new Map<Aid, number>();
   readonly #decided = Promise.withResolvers<void>();
+  /** Undefined: nobody can be asked yet. */
   #signal: AbortSignal | undefined;
   #isDecided = false;
   /** Of the own log, ever: a recovery makes it shorter. */
@@ -73,7 +74,10 @@ export class OwnLogComparison {
 
   /** Throws IDENTITY_AWAITS_PEERS, IDENTITY_AWAITS_RECOVERY. */
   async expectNewest(): Promise<void> {
-    if (this.#signal === undefined) throw awaitsPeers();
+    if (this.#signal === undefined) {
+      if (this.#deps.membership.others().length === 0) return;
+      throw awaitsPeers();
+    }
     await this.#decided.promise;
     if (!this.#isDecided) throw awaitsPeers();
     const sn = this.#seen();

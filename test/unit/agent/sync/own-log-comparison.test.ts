@@ -43,6 +43,7 @@ describe('comparison of the own log', () => {
 
   it('asks nobody where there is nobody', async () => {
     const { comparison, start } = world([]);
+    assert.equal(await codeOf(comparison.expectNewest()), undefined);
     start();
     assert.equal(await codeOf(comparison.expectNewest()), undefined);
   });
