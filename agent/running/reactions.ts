@@ -1,5 +1,6 @@
 /** What follows from what: each arrow of `docs/architecture.md` between the parts of a running agent is one subscription here. */
 import type { Aid } from '#kel/identifiers';
+import type { RecordType } from '#kel/record/record';
 import type { KeyState } from '#kel/state/key-state';
 import { formatDateTime } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
@@ -20,6 +21,12 @@ import type { Background } from './background.ts';
 import type { MeshPresence } from './mesh-presence.ts';
 import type { OwnEventConfirmation } from './own-event-confirmation.ts';
 import type { OwnKeyChanges } from './own-key-changes.ts';
+
+/**
+ * Own records for which no session is opened: acknowledgements are gossiped, heads of the audit log are for later. All members
+ * make them at one time, and a session of each with each would keep everybody busy.
+ */
+const UNHURRIED: ReadonlySet<RecordType> = new Set<RecordType>(['ack', 'log']);
 
 export interface ReactionsDeps {
   readonly organisation: Organisation;
@@ -72,8 +79,7 @@ export class Reactions {
         if (record.t === 'chr' || record.t === 'rvk') background.run(membership.refresh());
         if (record.i === identity.aid) {
           background.run(recordGossip.publish(record));
-          // Everybody says so at one time: a session of each with each for it would keep them all busy.
-          if (record.t !== 'ack') sync.push();
+          if (!UNHURRIED.has(record.t)) sync.push();
         } else if (record.t === 'tun' || record.t === 'end') {
           if (record.t === 'end') dialler.reset(record.i);
           tunnels.poke(record.i);
