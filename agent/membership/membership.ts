@@ -56,8 +56,8 @@ export class Membership {
   #chain: readonly Charter[] = [];
   #known: ReadonlySet<Aid>;
   #revocations: ReadonlyMap<Aid, Verified<RvkRecord>> = new Map();
-  /** A governor's sealed revocation of this organisation, until a later charter takes it back. */
-  #ownRevocation: Verified<RvkRecord> | undefined;
+  /** Those sealed after the charter in force: they count at once, whatever the charter still says, until a later one takes them back. */
+  #newerRevocations: ReadonlyMap<Aid, Verified<RvkRecord>> = new Map();
 
   private constructor(deps: MembershipDeps) {
     this.#deps = deps;
@@ -106,7 +106,7 @@ export class Membership {
 
   get ownRevocation(): Verified<RvkRecord> | undefined {
     const { identity, revocations } = this.#deps;
-    return this.#ownRevocation ?? revocations.ofNode(identity.aid);
+    return this.#newerRevocations.get(identity.aid) ?? revocations.ofNode(identity.aid);
   }
 
   /** Other members in good standing, in AID order; none while this organisation is out. */
@@ -125,7 +125,11 @@ export class Membership {
   }
 
   #isInGoodStanding(aid: Aid): boolean {
-    return this.suspensionOf(aid) === undefined && this.#deps.revocations.ofNode(aid) === undefined;
+    return (
+      this.suspensionOf(aid) === undefined &&
+      this.#deps.revocations.ofNode(aid) === undefined &&
+      !this.#newerRevocations.has(aid)
+    );
   }
 
   /** Whether the charter in force names `aid`, suspended or not: its recovery must find its witnesses. */
@@ -177,7 +181,8 @@ export class Membership {
   revocationOf(aid: Aid): Verified<RvkRecord> | undefined {
     const node = this.#deps.revocations.ofNode(aid);
     if (node !== undefined) return node;
-    return this.charter?.members.has(aid) === true ? undefined : this.#revocations.get(aid);
+    const isNamed = this.charter?.members.has(aid) === true;
+    return (isNamed ? this.#newerRevocations : this.#revocations).get(aid);
   }
 
   /** Called after the charter in force, the own standing or a suspension has changed. */
@@ -276,18 +281,23 @@ export class Membership {
   /** Computes the charter in force again, after records or logs have arrived. */
   refresh(): Promise<void> {
     return this.#refreshes.run(async () => {
-      const before = { charter: this.charter?.said, isIn: this.isIn };
+      const before = this.#standing();
       const choice = this.#choice;
       const chain =
         choice === undefined ? [] : charterChain(choice.mesh, await this.#sealedCharters());
-      const { all, own } = await this.#sealedRevocations(chain.at(-1));
+      const { all, newer } = await this.#sealedRevocations(chain.at(-1));
       // All at once: nobody sees the new charter with the old revocations, or a moment without any.
       this.#chain = chain;
       this.#known = this.#named();
       this.#revocations = all;
-      this.#ownRevocation = own;
-      if (before.charter !== this.charter?.said || before.isIn !== this.isIn) this.#tell();
+      this.#newerRevocations = newer;
+      if (before !== this.#standing()) this.#tell();
     });
+  }
+
+  /** Equal as long as nothing changes for anybody. */
+  #standing(): string {
+    return [this.charter?.said, ...[...this.#newerRevocations.keys()].sort()].join(' ');
   }
 
   #tell(): void {
@@ -304,21 +314,23 @@ export class Membership {
     return sealed;
   }
 
-  /** A revocation counts when a governor sealed it after the charter that last named the member. */
-  async #sealedRevocations(
-    charter: Charter | undefined,
-  ): Promise<{ all: ReadonlyMap<Aid, Verified<RvkRecord>>; own: Verified<RvkRecord> | undefined }> {
-    const { records, intake, identity } = this.#deps;
+  /** By governors. `newer`: sealed after the charter in force. */
+  async #sealedRevocations(charter: Charter | undefined): Promise<{
+    all: ReadonlyMap<Aid, Verified<RvkRecord>>;
+    newer: ReadonlyMap<Aid, Verified<RvkRecord>>;
+  }> {
+    const { records, intake } = this.#deps;
     const all = new Map<Aid, Verified<RvkRecord>>();
-    let own: Verified<RvkRecord> | undefined;
+    const newer = new Map<Aid, Verified<RvkRecord>>();
     for (const { record } of records.list('rvk')) {
       if (record.k !== 'organisation' || charter?.governors.includes(record.i) !== true) continue;
       const who = record.who as Aid;
       all.set(who, record);
       const sealedIn = await intake.sealedIn(record.i, record.d);
-      if (who === identity.aid && (sealedIn?.sn ?? 0) > charter.sealedIn.sn) own = record;
+      if ((sealedIn?.sn ?? 0) > charter.sealedIn.sn && !charter.governors.includes(who))
+        newer.set(who, record);
     }
-    return { all, own };
+    return { all, newer };
   }
 
   #governed(): Charter {

@@ -398,10 +398,16 @@ describe('twenty nodes in full mesh', function () {
       await federation.perform(revokeOrganisation(a.organisation, b.name, 'exercise'));
       const left = federation.agents.filter((agent) => agent !== b);
       await federation.until(
-        () => left.every((agent) => rows(agent)[0]?.missing.length === 0),
+        () => {
+          // Who says that it has applied it has done so.
+          for (const agent of left)
+            if (rows(agent)[0]?.applied.some(({ node }) => node === agent.aid) === true)
+              assert.match(federation.tunnels.passage(agent.name, b.name), /^lost/);
+          return left.every((agent) => rows(agent)[0]?.missing.length === 0);
+        },
         2_000,
         () => left.map((agent) => rows(agent)[0]?.missing.length).join(' '),
-        100,
+        5,
       );
       for (const agent of left)
         assert.match(federation.tunnels.passage(agent.name, b.name), /^lost/);

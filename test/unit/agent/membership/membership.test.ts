@@ -164,6 +164,39 @@ describe('membership', () => {
     assert.equal(third.membership.revocationOf(third.identity.aid), undefined);
   });
 
+  it('has nothing to do with a revoked member before the charter without it has come', async () => {
+    const { governor, member } = await federation('ahead');
+    const third = await createParty('ahead third', governor.clock);
+    await third.membership.join({
+      mesh: governor.membership.mesh as never,
+      governor: governor.identity.aid,
+      addresses: [address],
+    });
+    await governor.membership.admit(member.identity.aid, 'beta');
+    await governor.membership.admit(third.identity.aid, 'gamma');
+    await give(governor, third);
+    const { aid } = member.identity;
+    assert.ok(third.membership.others().some((other) => other.aid === aid));
+    let told = 0;
+    third.membership.subscribe(() => {
+      told += 1;
+    });
+    await governor.membership.remove('beta', 'stolen');
+    await give(governor, third, ['rvk']);
+    assert.ok(told > 0);
+    assert.ok(third.membership.charter?.members.has(aid));
+    assert.ok(!third.membership.others().some((other) => other.aid === aid));
+    assert.equal(third.membership.maySync(aid), false);
+    assert.equal(third.membership.mayIssue('tun', aid), false);
+    assert.equal(third.membership.hears(aid), false);
+    assert.equal(third.membership.revocationOf(aid)?.why, 'stolen');
+    await give(governor, third);
+    assert.equal(third.membership.maySync(aid), false);
+    await governor.membership.admit(aid, 'beta');
+    await give(governor, third);
+    assert.equal(third.membership.maySync(aid), true);
+  });
+
   it('is never seen without the revocation that it knows, while it looks again', async () => {
     const { governor, member } = await federation('atomic');
     await governor.membership.admit(member.identity.aid, 'beta');
