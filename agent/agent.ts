@@ -115,7 +115,11 @@ export class Agent {
     this.#ownKeyChanges = ownKeyChanges;
     this.#presence = presence;
     this.#confirmation = confirmation;
-    this.#reactions = new Reactions({ ...active, confirmation });
+    this.#reactions = new Reactions({
+      ...active,
+      confirmation,
+      happened: (event) => this.schedule.happened(event),
+    });
     const { membership, identity } = parts.organisation;
     this.emergency = new Emergency({
       network: parts.network,

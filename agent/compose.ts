@@ -153,6 +153,7 @@ export function agentSettings(config: Config): AgentSettings {
     },
     rotation: {
       askedBy: rotation.askedBy,
+      events: rotation.events,
       everyMs: { tunnel: rotation.tunnelHours * HOUR_MS, id: rotation.idHours * HOUR_MS },
       jitter: rotation.jitterPercent / 100,
       windows: rotation.windows.map(parseWindow).filter((window) => window !== undefined),

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import type { AskedBy } from '../rotation/emergency.ts';
+import type { RotationEvent } from '../rotation/schedule.ts';
 import { ConfigError } from './errors.ts';
 import { type ConfigKey, type ConfigKeyName, configKeys, type KeyKind } from './keys.ts';
 
@@ -50,6 +51,7 @@ export interface Config {
     readonly windows: readonly string[];
     readonly deadlineMinutes: number;
     readonly askedBy: AskedBy;
+    readonly events: readonly RotationEvent[];
   };
 }
 
@@ -118,6 +120,7 @@ export function parseConfig(text: string, file: string): Config {
       windows: get('rotation.window'),
       deadlineMinutes: get('rotation.deadline'),
       askedBy: get('rotation.asked-by') as AskedBy,
+      events: get('rotation.on') as readonly RotationEvent[],
     },
   });
 }

@@ -1,6 +1,6 @@
 /** Every key of the configuration file: what it takes, its default, what it does. The one place that `config check --help` and the parser read. */
 import { isIP } from 'node:net';
-import { parseWindow } from '../rotation/schedule.ts';
+import { parseWindow, rotationEvents } from '../rotation/schedule.ts';
 
 export type KeyKind =
   | { readonly type: 'text'; readonly pattern?: RegExp; readonly what: string }
@@ -172,6 +172,16 @@ export const configKeys = {
     },
     fallback: [],
     does: 'when scheduled rotations may begin; empty: at any time',
+  },
+  'rotation.on': {
+    kind: {
+      type: 'list',
+      pattern: { test: (text: string) => rotationEvents.some((event) => event === text) },
+      what: `events, of ${rotationEvents.join(', ')}`,
+      max: rotationEvents.length,
+    },
+    fallback: [],
+    does: 'what brings new tunnel keys at once: a member was removed or revoked, a member was suspended because its log has forked',
   },
   'rotation.asked-by': {
     kind: { type: 'choice', of: ['nobody', 'delegator', 'governor'] },

@@ -1,6 +1,6 @@
 /**
- * Rotations by the clock: an interval with jitter, moved into the times of day that the policy allows. What is due next is
- * on disk: a restart neither forgets it nor puts it off.
+ * Rotations by the clock: an interval with jitter, moved into the times of day that the policy allows. And on events: then new
+ * tunnel keys at once. What is due next is on disk: a restart neither forgets it nor puts it off.
  */
 import type { Clock } from '#src/clock';
 import type { Rng } from '#src/rng';
@@ -10,6 +10,10 @@ import type { AskedBy } from './emergency.ts';
 
 export type ScheduledKind = 'tunnel' | 'id';
 
+/** A member was removed or revoked; a member's log has forked, and it is suspended. */
+export type RotationEvent = (typeof rotationEvents)[number];
+export const rotationEvents = ['removal', 'suspension'] as const;
+
 export interface RotationPolicy {
   /** Who may ask this organisation to rotate at once. */
   readonly askedBy: AskedBy;
@@ -17,8 +21,10 @@ export interface RotationPolicy {
   readonly everyMs: Readonly<Record<ScheduledKind, number>>;
   /** Share of the interval, 0 to 1, by which a rotation comes earlier: not all nodes at one time. */
   readonly jitter: number;
-  /** When rotations may begin, UTC; any time when there is none. */
+  /** When rotations by the clock may begin, UTC; any time when there is none. */
   readonly windows: readonly Window[];
+  /** What brings new tunnel keys at once. */
+  readonly events: readonly RotationEvent[];
 }
 
 /** Minutes since midnight; `to` before `from` passes midnight. */
@@ -44,6 +50,8 @@ interface Due {
 
 const DAY_MINUTES = 1_440;
 const MINUTE_MS = 60_000;
+/** Where it is kept that an event has happened. */
+const EVENT = 'event';
 /** What stood in the way may be gone. */
 const RETRY_MS = 60_000;
 /** Longest sleep: a timer must not outlive a clock that is set. */
@@ -78,6 +86,7 @@ export class Schedule {
   readonly #deps: ScheduleDeps;
   /** Why the last attempt was put off. */
   #putOff: string | undefined;
+  #nap = new AbortController();
 
   constructor(policy: RotationPolicy, deps: ScheduleDeps) {
     this.#policy = policy;
@@ -99,28 +108,44 @@ export class Schedule {
 
   /** Until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
+    const { clock, table } = this.#deps;
     for (const kind of ['id', 'tunnel'] as const)
       if (this.#due(kind) === undefined) await this.#plan(kind);
     while (!signal.aborted) {
+      if (table.get(EVENT) !== undefined) {
+        await this.#rotate('tunnel', signal);
+        continue;
+      }
       const due = (['id', 'tunnel'] as const)
         .map((kind) => ({ kind, at: this.#due(kind)?.at ?? Number.POSITIVE_INFINITY }))
         .reduce((first, other) => (other.at < first.at ? other : first));
       const wait = Math.min(LOOK_MS, Math.max(0, due.at - clock.now()));
-      if (wait > 0) await clock.sleep(wait, signal).catch(() => undefined);
+      this.#nap = new AbortController();
+      const awake = AbortSignal.any([signal, this.#nap.signal]);
+      if (wait > 0) await clock.sleep(wait, awake).catch(() => undefined);
       else await this.#attempt(due.kind, signal);
     }
+  }
+
+  /** New tunnel keys at once, if the policy says so for `event`: whatever the time of day. */
+  async happened(event: RotationEvent): Promise<void> {
+    const { clock, table, journal } = this.#deps;
+    if (!this.#policy.events.includes(event)) return;
+    await table.put({ [EVENT]: { event, at: clock.now() } });
+    journal.info('rotation.on-event', { event });
+    this.#nap.abort();
   }
 
   /** A rotation was made, by whom ever: the next one counts from now. One of the log brings new tunnel keys too. */
   async rotated(kind: ScheduledKind): Promise<void> {
     this.#putOff = undefined;
+    await this.#deps.table.put({ [EVENT]: undefined });
     await this.#plan('tunnel');
     if (kind === 'id') await this.#plan('id');
   }
 
   async #attempt(kind: ScheduledKind, signal: AbortSignal): Promise<void> {
-    const { clock, table, journal, rotate } = this.#deps;
+    const { clock, table } = this.#deps;
     const now = clock.now();
     const { at } = opening(now, this.#policy.windows);
     if (at > now) {
@@ -128,6 +153,11 @@ export class Schedule {
       await table.put({ [kind]: { at, everyMs: this.#policy.everyMs[kind] } });
       return;
     }
+    await this.#rotate(kind, signal);
+  }
+
+  async #rotate(kind: ScheduledKind, signal: AbortSignal): Promise<void> {
+    const { clock, journal, rotate } = this.#deps;
     try {
       await rotate(kind);
       journal.info('rotation.scheduled', { kind });

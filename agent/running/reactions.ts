@@ -10,6 +10,7 @@ import { describeChange } from '../membership/charter-change.ts';
 import type { Network } from '../network/network.ts';
 import type { Organisation } from '../organisation.ts';
 import type { TunnelProofs } from '../proof/tunnel-proofs.ts';
+import type { RotationEvent } from '../rotation/schedule.ts';
 import type { Dialler } from '../sync/dialler.ts';
 import type { Gossip } from '../sync/gossip.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
@@ -29,6 +30,8 @@ import type { OwnKeyChanges } from './own-key-changes.ts';
 const UNHURRIED: ReadonlySet<RecordType> = new Set<RecordType>(['ack', 'log']);
 
 export interface ReactionsDeps {
+  /** What may call for new keys, see `agent/rotation/schedule.ts`. */
+  readonly happened: (event: RotationEvent) => Promise<void>;
   readonly organisation: Organisation;
   readonly network: Network;
   readonly directory: PeerDirectory;
@@ -52,6 +55,7 @@ export class Reactions {
   readonly #recording = new SerialQueue();
   #lastCharter: Charter | undefined;
   #lastOthers: ReadonlySet<Aid> = new Set();
+  readonly #gone = new Set<Aid>();
 
   constructor(deps: ReactionsDeps) {
     this.#deps = deps;
@@ -121,6 +125,7 @@ export class Reactions {
         });
         await keeper.record('duplicity', { peer: aid, sn, first: accepted, second: conflicting });
         await suspensions.recorded(fork);
+        if (!isOwn) await this.#deps.happened('suspension');
       }
     });
   }
@@ -162,7 +167,7 @@ export class Reactions {
         change: describeChange(this.#lastCharter, charter),
       });
     }
-    this.#unbindGone();
+    const isSmaller = this.#unbindGone();
     this.#lastCharter = charter;
     for (const knock of sync.knocks.list()) {
       if (!membership.maySync(knock.aid)) continue;
@@ -174,6 +179,7 @@ export class Reactions {
       await ownKeyChanges.replaceRevoked();
     } else await tunnels.reconcile();
     if (newcomers) sync.push();
+    if (isSmaller && membership.isIn) await this.#deps.happened('removal');
     tunnels.pokeAll();
   }
 
@@ -194,17 +200,23 @@ export class Reactions {
     return isNew;
   }
 
-  /** Who was a member and may not speak with us any more. */
-  #unbindGone(): void {
+  /** Who was a member and may not speak with us any more. @returns whether there is any who was not gone before */
+  #unbindGone(): boolean {
     const { organisation, directory, network, background } = this.#deps;
     const { membership } = organisation;
+    const before = this.#gone.size;
     for (const aid of this.#lastCharter?.members.keys() ?? []) {
-      const peer = directory.peerOf(aid);
-      if (peer !== undefined && !membership.maySync(aid)) {
-        directory.unbind(peer);
-        background.run(network.disconnect(peer));
+      if (membership.maySync(aid)) {
+        this.#gone.delete(aid);
+        continue;
       }
+      if (membership.suspensionOf(aid) === undefined) this.#gone.add(aid);
+      const peer = directory.peerOf(aid);
+      if (peer === undefined) continue;
+      directory.unbind(peer);
+      background.run(network.disconnect(peer));
     }
+    return this.#gone.size > before;
   }
 
   async #tunnelRemoved(aid: Aid, reason: string): Promise<void> {

@@ -277,6 +277,31 @@ describe('emergency rotation of others', function () {
   });
 });
 
+describe('rotation on an event', function () {
+  this.timeout(120_000);
+
+  it('follows the removal of a member where the configuration says so, and nowhere else', async () => {
+    const { federation, invariants } = await federationOf('on event', 4);
+    const [a, b, c, d] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
+    assert.ok(a && b && c && d);
+    try {
+      await federation.clock.advance(60_000);
+      b.crash();
+      b.settings = { ...b.settings, rotation: { ...b.settings.rotation, events: ['removal'] } };
+      await b.start();
+      await federation.clock.advance(60_000);
+      const before = [b, c].map(epochOf);
+      await federation.perform(revokeOrganisation(a.organisation, d.name, 'left'));
+      await federation.clock.advance(120_000);
+      assert.deepEqual([b, c].map(epochOf), [(before[0] ?? 0) + 1, before[1]]);
+      await settled(federation, [a, b, c]);
+      invariants.assertHeld();
+    } finally {
+      federation.abandon();
+    }
+  });
+});
+
 describe('preshared keys in a federation', function () {
   this.timeout(120_000);
 
@@ -302,6 +327,7 @@ describe('preshared keys in a federation', function () {
           everyMs: { tunnel: 0, id: 0 },
           jitter: 0.5,
           windows: [],
+          events: [],
         },
       };
       await a.start();

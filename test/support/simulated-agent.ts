@@ -214,7 +214,13 @@ export class SimulatedAgent {
   /** As its configuration says, from the next start on. */
   settings: Pick<AgentSettings, 'rotation'> & Pick<AgentSettings['tunnel'], 'changeMs'> = {
     changeMs: 900_000,
-    rotation: { askedBy: 'governor', everyMs: { tunnel: 0, id: 0 }, jitter: 0, windows: [] },
+    rotation: {
+      askedBy: 'governor',
+      everyMs: { tunnel: 0, id: 0 },
+      jitter: 0,
+      windows: [],
+      events: [],
+    },
   };
   readonly #federation: SimulatedFederation;
   readonly #skewMs: number;

@@ -15,6 +15,7 @@ const onDemand: RotationPolicy = {
   everyMs: { tunnel: 0, id: 0 },
   jitter: 0,
   windows: [],
+  events: [],
 };
 
 class World {
@@ -111,6 +112,30 @@ describe('schedule of rotations', () => {
     await world.clock.advance(120_000);
     assert.equal(world.made.length, 1);
     assert.equal(schedule.next().putOff, null);
+  });
+
+  it('rotates the tunnel keys at once on an event that the policy names, also after a crash', async () => {
+    const world = new World();
+    const window = parseWindow('02:00-02:01');
+    assert.ok(window);
+    const schedule = await world.start({ events: ['removal'], windows: [window] });
+    await schedule.happened('suspension');
+    await world.clock.advance(1_000);
+    assert.deepEqual(world.made, []);
+    await schedule.happened('removal');
+    await world.clock.advance(1_000);
+    assert.equal(world.made.length, 1);
+    assert.match(world.made[0] ?? '', /^tunnel /);
+    world.fail = true;
+    await schedule.happened('removal');
+    await world.clock.advance(1_000);
+    assert.equal(world.made.length, 1);
+    world.fail = false;
+    await world.start({ events: ['removal'], windows: [window] });
+    await world.clock.advance(1_000);
+    assert.equal(world.made.length, 2);
+    await world.clock.advance(DAY);
+    assert.equal(world.made.length, 2);
   });
 
   it('finds the next opening', () => {
