@@ -173,8 +173,8 @@ export class Changes {
           prepared: async ({ port, begins }) => {
             await this.#stage(pair, view, port, !begins);
           },
-          flip: () => this.#flipWhenWarm(pair),
-          confirmed: () => this.#confirmed(pair),
+          flip: () => this.#flipWhenWarm(pair, view),
+          confirmed: () => pair.confirm(),
         },
       );
       this.#deaf.delete(pair.aid);
@@ -209,17 +209,18 @@ export class Changes {
   }
 
   #following(pair: Pair, exchange: { isOurs: boolean }): FollowingSteps {
+    let view: TunnelView | undefined;
     return {
       stage: async (prepare) => {
         if (pair.isExchanging)
           throw new TunnelError('TUNNEL_BUSY', 'a change of this pair is under way');
-        const view = this.#checked(pair, prepare);
+        view = this.#checked(pair, prepare);
         pair.isExchanging = true;
         exchange.isOurs = true;
         return this.#stage(pair, view, prepare.port, !prepare.begins);
       },
-      flip: () => this.#flipWhenWarm(pair),
-      confirmed: () => this.#confirmed(pair),
+      flip: () => this.#flipWhenWarm(pair, view),
+      confirmed: () => pair.confirm(),
     };
   }
 
@@ -260,7 +261,7 @@ export class Changes {
     return { port: reconciler.portOf(placed), begins: initiates };
   }
 
-  async #flipWhenWarm(pair: Pair): Promise<void> {
+  async #flipWhenWarm(pair: Pair, view: TunnelView | undefined): Promise<void> {
     const { clock } = this.#deps;
     for (const end = clock.now() + HANDSHAKE_MS; pair.staged !== undefined; ) {
       if (await this.#hasSession(pair)) return this.#flip(pair);
@@ -268,6 +269,8 @@ export class Changes {
         throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
       await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
     }
+    if (!sameView(pair.active, view))
+      throw new TunnelError('TUNNEL_BUSY', 'the keys were revoked meanwhile');
   }
 
   async #hasSession({ staged }: Pair): Promise<boolean> {
@@ -293,10 +296,6 @@ export class Changes {
     }
     journal.info('tunnel.up', { aid: pair.aid, generation: active.generation });
     established(pair, active);
-  }
-
-  async #confirmed(pair: Pair): Promise<void> {
-    await pair.confirm();
   }
 
   /**
