@@ -191,7 +191,7 @@ export class Holdings implements SyncContext {
   }
 
   exchanged(aid: Aid): void {
-    if (this.#deps.membership.maySync(aid)) this.comparison.exchanged();
+    if (this.#deps.membership.maySync(aid)) this.comparison.exchanged(aid);
   }
 
   /** Whose logs are held here is told to nobody but them: it would show who knows whom. */

@@ -24,7 +24,7 @@ export interface OwnLogComparisonDeps {
 
 export class OwnLogComparison {
   readonly #deps: OwnLogComparisonDeps;
-  /** First sequence number of the own log that each member lacks, as it last said. */
+  /** First sequence number of the own log that each member lacks, as it last said and has not shown yet. */
   readonly #lacked = new Map<Aid, number>();
   readonly #decided = Promise.withResolvers<void>();
   /** Undefined: nobody can be asked yet. */
@@ -67,8 +67,12 @@ export class OwnLogComparison {
       this.#deps.journal.error('identity.behind', { member: aid, theirs: from - 1, own: state.sn });
   }
 
-  /** An exchange with a member has ended: what it held of the own log is here. */
-  exchanged(): void {
+  /** An exchange with `aid` has ended: what it held of the own log is here, and what it has not shown it does not hold. */
+  exchanged(aid: Aid): void {
+    const from = this.#lacked.get(aid);
+    if (from !== undefined && from > this.#seen() + 1)
+      this.#deps.journal.warn('identity.claim-not-shown', { member: aid, theirs: from - 1 });
+    this.#lacked.delete(aid);
     this.#decide();
   }
 
@@ -81,13 +85,14 @@ export class OwnLogComparison {
     await this.#decided.promise;
     if (!this.#isDecided) throw awaitsPeers();
     const sn = this.#seen();
+    const members = new Set(this.#deps.membership.others().map(({ aid }) => aid));
     for (const [aid, from] of this.#lacked) {
-      if (from <= sn + 1) continue;
+      if (from <= sn + 1 || !members.has(aid)) continue;
       throw new IdentityError(
         'IDENTITY_AWAITS_RECOVERY',
         `${aid} holds events of the own log up to ${from - 1}, this store up to ${sn}`,
         {
-          hint: 'This state directory is older than the own log. There: `kelmesh id export AID --out FILE`; here: `kelmesh id import FILE`, then `kelmesh id rotate --adopt`',
+          hint: 'This state directory is older than the own log. There: `kelmesh id export AID --out FILE`; here: `kelmesh id import FILE`, then `kelmesh id rotate --adopt`. If no other member says so: stop the agent, and remove the one that does (`kelmesh revoke organisation`)',
         },
       );
     }

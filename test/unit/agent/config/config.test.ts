@@ -173,6 +173,8 @@ proof-port = 65535
       '["24:00-25:00"]',
       '["02:00"]',
     ],
+    'rotation.on': ['"removal"', '["start"]', '[1]', '["removal", "removal", "removal"]'],
+    'rotation.asked-by': ['"anybody"', '1', '["governor"]'],
     'rotation.deadline': ['0', '1441'],
   };
   for (const [key, values] of Object.entries(bad)) {

@@ -55,7 +55,7 @@ describe('comparison of the own log', () => {
       const event = await asked(comparison);
       await clock.advance(9_000);
       assert.equal(event.code(), 'waits');
-      if (isExchanged) comparison.exchanged();
+      if (isExchanged) comparison.exchanged(member);
       await clock.advance(isExchanged ? 1 : 1_001);
       await new Promise(setImmediate);
       assert.equal(event.code(), 'may');
@@ -77,7 +77,7 @@ describe('comparison of the own log', () => {
     const { comparison, own, told, start } = world();
     start();
     comparison.lacks(member, 6);
-    comparison.exchanged();
+    comparison.exchanged(member);
     assert.equal(await codeOf(comparison.expectNewest()), undefined);
     comparison.lacks(member, 9);
     assert.deepEqual(told, ['identity.behind']);
@@ -86,6 +86,20 @@ describe('comparison of the own log', () => {
     assert.equal(await codeOf(comparison.expectNewest()), undefined);
     // A recovery makes the log shorter than it was.
     own.sn = 6;
+    assert.equal(await codeOf(comparison.expectNewest()), undefined);
+  });
+
+  it('believes nobody who shows nothing, or is no member any more', async () => {
+    const others = [member];
+    const { comparison, told, start } = world(others);
+    start();
+    comparison.lacks(member, 9);
+    comparison.exchanged(member);
+    assert.deepEqual(told, ['identity.behind', 'identity.claim-not-shown']);
+    assert.equal(await codeOf(comparison.expectNewest()), undefined);
+    comparison.lacks(member, 9);
+    assert.equal(await codeOf(comparison.expectNewest()), 'IDENTITY_AWAITS_RECOVERY');
+    others.pop();
     assert.equal(await codeOf(comparison.expectNewest()), undefined);
   });
 });
