@@ -44,7 +44,7 @@ const sockets = new Map<string, Socket>();
 for (const [i, side] of sides.entries()) {
   const other = sides[1 - i] as Side;
   for (const port of udp) {
-    const socket = createSocket('udp4');
+    const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
     const forward = later();
     socket.on('error', () => undefined);
     // From `side.site`, for the other site: leaves from the socket that stands for the sender there.

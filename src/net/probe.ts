@@ -12,6 +12,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const HEADER_LENGTH = 8;
 const CHUNK_LENGTH = 64 * 1024;
 const GRACE_MS = 500;
+/** Bytes: what is measured is the path, and not how long a program had no time. The system may give less. */
+const RECEIVE_BUFFER = 4 << 20;
 
 export interface ProbeTarget {
   /** IPv4 or IPv6 address. */
@@ -162,5 +164,8 @@ async function exchange(
 }
 
 function socketFor(address: string): Socket {
-  return createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+  return createSocket({
+    type: isIPv6(address) ? 'udp6' : 'udp4',
+    recvBufferSize: RECEIVE_BUFFER,
+  });
 }
