@@ -93,6 +93,10 @@ function witnessList(organisation: Organisation, agent: Agent | undefined): Json
   };
 }
 
+/** Five seconds: a session between two members takes less. */
+const BOUND_ATTEMPTS = 11;
+const BOUND_PAUSE_MS = 500;
+
 function named(args: VerbContext['args']): readonly string[] {
   const { who } = args;
   if (Array.isArray(who) && who.length > 0 && who.every((each) => typeof each === 'string'))
@@ -117,7 +121,7 @@ async function witnessOf(organisation: Organisation, agent: Agent, who: string):
     ({ aid, name }) => aid === who || name === who,
   );
   if (member !== undefined) {
-    const { aid, serves } = await agent.witnesses.identify(member.aid);
+    const { aid, serves } = await identifyBound(organisation, agent, member.aid);
     if (!serves)
       throw new WitnessError(
         'WITNESS_NOT_SERVED',
@@ -135,6 +139,19 @@ async function witnessOf(organisation: Organisation, agent: Agent, who: string):
     'WITNESS_UNKNOWN',
     `${who.slice(0, 64)} is no member, and no connected member serves a witness of that name`,
   );
+}
+
+/** Right after a start the other end may not have been told yet who asks: it is asked again for a while. */
+async function identifyBound(
+  { drivers }: Organisation,
+  agent: Agent,
+  operator: Aid,
+): Promise<{ readonly aid: Aid; readonly serves: boolean }> {
+  for (let attempt = 1; ; attempt++) {
+    const found = await agent.witnesses.identify(operator);
+    if (found.serves || attempt === BOUND_ATTEMPTS) return found;
+    await drivers.clock.sleep(BOUND_PAUSE_MS, agent.signal);
+  }
 }
 
 function listedWitness(organisation: Organisation, agent: Agent, who: string): Aid {
