@@ -6,21 +6,27 @@
  * One request and one answer per stream, in CBOR: `['rotate']`, then `['rotated', sn, said]` or `['refused', code]`.
  */
 import { type Aid, parseSaid, type Said } from '#kel/identifiers';
-import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
-import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
+import { type CborValue, encodeCbor } from '#src/cbor';
 import type { Journal } from '../journal.ts';
 import type { Member } from '../membership/charter.ts';
-import type { MessageStream, Network, ProtocolId, ProtocolLimits } from '../network/network.ts';
+import type { PeerKey, ProtocolId } from '../network/network.ts';
 import type { StateTable } from '../state-table.ts';
-import type { PeerDirectory } from '../sync/peer-directory.ts';
 import { RotationError } from './errors.ts';
+import {
+  askPeer,
+  decodeList,
+  type Exchange,
+  type ExchangeDeps,
+  refusal,
+  serveExchange,
+} from './exchange.ts';
 
-const emergencyProtocol = '/kelmesh/1/emergency' as ProtocolId;
-const emergencyLimits: ProtocolLimits = { maxMessage: 256, maxStreams: 1 };
-
-/** A slow token, witnesses, and tunnels that change over at this moment may lie between request and answer. */
-const ANSWER_MS = 60_000;
+const exchange: Exchange = {
+  protocol: '/kelmesh/1/emergency' as ProtocolId,
+  limits: { maxMessage: 256, maxStreams: 1 },
+  // A slow token, witnesses, and tunnels that change over at this moment may lie between request and answer.
+  answerMs: 60_000,
+};
 /** An own change of a tunnel that is under way ends within this. */
 const BUSY_MS = 20_000;
 const BUSY_PAUSE_MS = 500;
@@ -31,10 +37,7 @@ const OBEYED = 'obeyed';
 /** Whom this organisation lets ask: nobody, whoever delegated it, or that one and the governors of the mesh. */
 export type AskedBy = 'nobody' | 'delegator' | 'governor';
 
-export interface EmergencyDeps {
-  readonly network: Network;
-  readonly directory: PeerDirectory;
-  readonly clock: Clock;
+export interface EmergencyDeps extends ExchangeDeps {
   readonly journal: Journal;
   readonly table: StateTable;
   readonly askedBy: AskedBy;
@@ -63,7 +66,7 @@ export class Emergency {
   }
 
   start(): void {
-    this.#deps.network.handle(emergencyProtocol, emergencyLimits, (stream) => this.#serve(stream));
+    serveExchange(this.#deps, exchange, (request, { peer }) => this.#answer(request, peer));
   }
 
   /** Asks all of them at one time. Never throws: each result says what became of it. */
@@ -95,37 +98,17 @@ export class Emergency {
   }
 
   async #askOne(aid: Aid): Promise<{ readonly sn: number; readonly said: Said }> {
-    const { network, directory } = this.#deps;
-    const peer = directory.peerOf(aid);
-    if (peer === undefined)
-      throw new RotationError('ROTATION_UNREACHABLE', `${aid} is not connected`);
-    const stream = await network.open(peer, emergencyProtocol, emergencyLimits);
-    try {
-      await stream.send(encodeCbor(['rotate']));
-      const answer = await this.#receive(stream, aid);
-      await stream.close();
-      return answerOf(answer, aid);
-    } catch (error) {
-      stream.abort(error as Error);
-      throw error;
-    }
+    return answerOf(await askPeer(this.#deps, exchange, aid, encodeCbor(['rotate'])));
   }
 
-  async #serve(stream: MessageStream): Promise<void> {
-    const from = this.#deps.directory.aidOf(stream.peer);
-    try {
-      const [word, ...more] = await this.#receive(stream, stream.peer);
-      if (word !== 'rotate' || more.length > 0)
-        throw new RotationError('ROTATION_BAD_MESSAGE', 'expected a request to rotate');
-      const answer = await this.#obey(from).then(
-        ({ sn, said }): CborValue => ['rotated', sn, said],
-        (error: unknown): CborValue => ['refused', codeOf(error) ?? 'ROTATION_REFUSED'],
-      );
-      await stream.send(encodeCbor(answer));
-      await stream.close();
-    } catch (error) {
-      stream.abort(error as Error);
-    }
+  async #answer(request: Uint8Array, peer: PeerKey): Promise<CborValue> {
+    const [word, ...more] = decodeList(request);
+    if (word !== 'rotate' || more.length > 0)
+      throw new RotationError('ROTATION_BAD_MESSAGE', 'expected a request to rotate');
+    return this.#obey(this.#deps.directory.aidOf(peer)).then(
+      ({ sn, said }): CborValue => ['rotated', sn, said],
+      refusal,
+    );
   }
 
   async #obey(from: Aid | undefined): Promise<{ readonly sn: number; readonly said: Said }> {
@@ -146,35 +129,10 @@ export class Emergency {
     if (askedBy === 'nobody') return false;
     return from === delegator() || (askedBy === 'governor' && governors().includes(from));
   }
-
-  async #receive(stream: MessageStream, who: string): Promise<readonly CborValue[]> {
-    const bytes = await withDeadline(this.#deps.clock, ANSWER_MS, stream.receive(), () => {
-      throw new RotationError('ROTATION_UNREACHABLE', `${who}: no answer within ${ANSWER_MS} ms`);
-    });
-    if (bytes === undefined)
-      throw new RotationError('ROTATION_UNREACHABLE', `${who} ended the exchange`);
-    return decodeList(bytes);
-  }
 }
 
-/** @param bytes attacker-controlled  @throws ROTATION_BAD_MESSAGE */
-function decodeList(bytes: Uint8Array): readonly CborValue[] {
-  try {
-    const value = decodeCbor(bytes);
-    if (Array.isArray(value)) return value;
-  } catch (cause) {
-    throw new RotationError('ROTATION_BAD_MESSAGE', 'the message is not well formed', { cause });
-  }
-  throw new RotationError('ROTATION_BAD_MESSAGE', 'expected a list');
-}
-
-function answerOf(
-  fields: readonly CborValue[],
-  aid: Aid,
-): { readonly sn: number; readonly said: Said } {
+function answerOf(fields: readonly CborValue[]): { readonly sn: number; readonly said: Said } {
   const [word, value, said] = fields;
-  if (word === 'refused' && typeof value === 'string' && fields.length === 2)
-    throw new RotationError('ROTATION_REFUSED', `${aid} refused: ${value.slice(0, 64)}`);
   if (
     word !== 'rotated' ||
     fields.length !== 3 ||
