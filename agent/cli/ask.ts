@@ -1,7 +1,7 @@
 /** Runs a verb at the running agent, or, when none runs and the verb allows it, on the organisation at rest. */
 
 import type { Secret } from '#src/secret';
-import { composeLocal, hasState, openKeyStore } from '../compose.ts';
+import { hasState } from '../compose.ts';
 import { type Config, readConfig } from '../config/config.ts';
 import { askSecret, readSecretFile } from '../config/secrets.ts';
 import { askAgent } from '../control/client.ts';
@@ -13,6 +13,7 @@ import { IdentityError } from '../identity/errors.ts';
 import { openOrganisation } from '../organisation.ts';
 import type { Invocation } from './command.ts';
 import { type Io, note } from './io.ts';
+import { localDrivers } from './local-drivers.ts';
 
 export type JsonObject = { readonly [key: string]: Json };
 
@@ -43,13 +44,7 @@ async function askAtRest(
   if (isCustodied(config)) return askWithoutKeys(config, verb, args);
   requireState(config);
   using secret = await keyStoreSecret(config, io);
-  const organisation = await openOrganisation(
-    await composeLocal(
-      config,
-      () => openKeyStore(config, secret),
-      (line) => io.stderr.write(line),
-    ),
-  );
+  const organisation = await openOrganisation(await localDrivers(config, secret, io));
   try {
     const run = verbs[verb];
     if (run === undefined) throw new ControlError('CONTROL_BAD_REQUEST', `unknown verb ${verb}`);

@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import type { KeyAlgorithm } from '#src/mtls/key-algorithm';
 import type { Secret } from '#src/secret';
 import { readConfig } from '../config/config.ts';
-import { ConfigError } from '../config/errors.ts';
-import { askSecret, readSecretFile } from '../config/secrets.ts';
+import { askNewSecret, askSecret, readSecretFile } from '../config/secrets.ts';
 import { type Invocation, type Option, optionText } from './command.ts';
 import { UsageError } from './io.ts';
 
@@ -42,16 +41,10 @@ export function caDirectory(invocation: Invocation): string {
 export async function caPassphrase(invocation: Invocation, isNew: boolean): Promise<Secret> {
   const file = optionText(invocation, 'secret-file');
   if (file !== undefined) return readSecretFile(file);
-  const secret = await askSecret(
-    isNew ? 'new passphrase of the CA' : 'passphrase of the CA',
-    invocation.io.stdin,
-    invocation.io.stderr,
-  );
-  if (!isNew) return secret;
-  using again = await askSecret('the same again', invocation.io.stdin, invocation.io.stderr);
-  if (secret.length === 0 || !secret.equals(again))
-    throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
-  return secret;
+  const { stdin, stderr } = invocation.io;
+  return isNew
+    ? askNewSecret('new passphrase of the CA', stdin, stderr)
+    : askSecret('passphrase of the CA', stdin, stderr);
 }
 
 export function lifeInDays(invocation: Invocation): { readonly days?: number } {

@@ -1,11 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { type CaCertificate, successionProof } from '#src/mtls/ca-certificate';
 import { describeGenerations, exportBundle, initCa } from '../../ca/ca.ts';
 import { issueCertificate } from '../../ca/issue.ts';
 import { importBundle, readOthers } from '../../ca/trust.ts';
 import { systemClock, systemRng } from '../../compose.ts';
 import { readConfig } from '../../config/config.ts';
-import { ConfigError } from '../../config/errors.ts';
 import {
   algorithmOption,
   lifeInDays as days,
@@ -19,6 +17,7 @@ import {
 } from '../ca-options.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
+import { readFile } from '../read-file.ts';
 
 export const caInit: Command = {
   name: 'ca init',
@@ -266,12 +265,5 @@ function caJson(ca: CaCertificate) {
 }
 
 function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigError('CONFIG_UNREADABLE', `cannot read ${file}`, {
-      cause: error,
-      hint: 'Check the path and its permissions',
-    });
-  }
+  return Buffer.from(readFile(file)).toString('utf8');
 }

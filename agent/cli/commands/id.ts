@@ -1,6 +1,5 @@
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { composeLocal, openKeyStore } from '../../compose.ts';
 import { readConfig } from '../../config/config.ts';
 import { identityJson } from '../../control/status.ts';
 import { IdentityError } from '../../identity/errors.ts';
@@ -10,6 +9,7 @@ import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';
 import { exitCodes, note, print, printJson, table } from '../io.ts';
+import { localDrivers } from '../local-drivers.ts';
 import { planOption, showPlan } from './rotate.ts';
 
 export const idShow: Command = {
@@ -103,11 +103,7 @@ async function recoverAtRest(
   const config = readConfig(file);
   requireState(config);
   using secret = await keyStoreSecret(config, io);
-  const drivers = await composeLocal(
-    config,
-    () => openKeyStore(config, secret),
-    (line) => io.stderr.write(line),
-  );
+  const drivers = await localDrivers(config, secret, io);
   const organisation = await recoverOrganisation(drivers, { adopt }, log);
   try {
     return { schema: 'kelmesh.id/1', ...identityJson(organisation) };

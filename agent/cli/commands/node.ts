@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isAid } from '#kel/record/qualified';
-import { composeLocal, composeVisitor, openKeyStore, systemClock } from '../../compose.ts';
+import { composeVisitor, systemClock } from '../../compose.ts';
 import { type Config, readConfig } from '../../config/config.ts';
 import { ControlError } from '../../control/errors.ts';
 import { acceptedJson, readApproval } from '../../control/node-verbs.ts';
@@ -14,6 +14,7 @@ import { openOrganisation, pendingAtRest, requestNode } from '../../organisation
 import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
 import { type Command, type Invocation, type Option, optionText } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson, table, UsageError } from '../io.ts';
+import { localDrivers } from '../local-drivers.ts';
 import { inNewState, newStateOptions } from '../new-state.ts';
 
 const WAIT_MS = 3_000;
@@ -244,13 +245,7 @@ async function pendingOf(
 ): Promise<{ readonly pending: PendingEvent; readonly stream: Uint8Array }> {
   requireState(config);
   using secret = await keyStoreSecret(config, io);
-  const found = await pendingAtRest(
-    await composeLocal(
-      config,
-      () => openKeyStore(config, secret),
-      (line) => io.stderr.write(line),
-    ),
-  );
+  const found = await pendingAtRest(await localDrivers(config, secret, io));
   if (found?.pending.type === 'dip' || found?.pending.type === 'drt') return found;
   throw new NodeError('NODE_NOTHING_WAITS', `nothing of ${config.name} waits for approval`);
 }
@@ -258,11 +253,7 @@ async function pendingOf(
 async function acceptAtRest(config: Config, io: Io, approval: Uint8Array): Promise<JsonObject> {
   requireState(config);
   using secret = await keyStoreSecret(config, io);
-  const drivers = await composeLocal(
-    config,
-    () => openKeyStore(config, secret),
-    (line) => io.stderr.write(line),
-  );
+  const drivers = await localDrivers(config, secret, io);
   const organisation = await openOrganisation(drivers, approval);
   try {
     return acceptedJson(organisation);
