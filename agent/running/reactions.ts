@@ -55,7 +55,6 @@ export class Reactions {
   readonly #recording = new SerialQueue();
   #lastCharter: Charter | undefined;
   #lastOthers: ReadonlySet<Aid> = new Set();
-  readonly #gone = new Set<Aid>();
 
   constructor(deps: ReactionsDeps) {
     this.#deps = deps;
@@ -77,6 +76,7 @@ export class Reactions {
     } = this.#deps;
     const { membership, intake, kel, identity } = organisation;
     this.#lastCharter = membership.charter;
+    this.#compareMembers();
     const unsubscribe = [
       kel.subscribe((state, message) => this.#eventAccepted(state, message)),
       intake.subscribe((record) => {
@@ -159,7 +159,7 @@ export class Reactions {
     const { membership, keeper, intake, kel } = organisation;
     const { charter } = membership;
     this.joinTopics();
-    const newcomers = this.#newcomers();
+    const { hasNewcomers, hasLeavers } = this.#compareMembers();
     if (charter !== undefined && charter.said !== this.#lastCharter?.said) {
       await keeper.record('membership', {
         charter: charter.said,
@@ -167,7 +167,7 @@ export class Reactions {
         change: describeChange(this.#lastCharter, charter),
       });
     }
-    const isSmaller = this.#unbindGone();
+    this.#unbindGone();
     this.#lastCharter = charter;
     for (const knock of sync.knocks.list()) {
       if (!membership.maySync(knock.aid)) continue;
@@ -178,8 +178,8 @@ export class Reactions {
       await presence.enter();
       await ownKeyChanges.replaceRevoked();
     } else await tunnels.reconcile();
-    if (newcomers) sync.push();
-    if (isSmaller && membership.isIn) await this.#deps.happened('removal');
+    if (hasNewcomers) sync.push();
+    if (hasLeavers && membership.isIn) await this.#deps.happened('removal');
     tunnels.pokeAll();
   }
 
@@ -192,31 +192,34 @@ export class Reactions {
     recordGossip.join(mesh);
   }
 
-  /** Whether there are members now with whom nothing was exchanged before; who goes concerns nobody's records. */
-  #newcomers(): boolean {
-    const others = new Set(this.#deps.organisation.membership.others().map(({ aid }) => aid));
-    const isNew = [...others].some((aid) => !this.#lastOthers.has(aid));
-    this.#lastOthers = others;
-    return isNew;
+  /**
+   * With the last look. Newcomers: members with whom nothing was exchanged before; who goes concerns nobody's records. Leavers: who
+   * was removed or revoked, and not suspended alone.
+   */
+  #compareMembers(): { readonly hasNewcomers: boolean; readonly hasLeavers: boolean } {
+    const { membership } = this.#deps.organisation;
+    const before = this.#lastOthers;
+    const now = new Set(membership.others().map(({ aid }) => aid));
+    this.#lastOthers = now;
+    return {
+      hasNewcomers: [...now].some((aid) => !before.has(aid)),
+      hasLeavers: [...before].some(
+        (aid) => !now.has(aid) && membership.suspensionOf(aid) === undefined,
+      ),
+    };
   }
 
-  /** Who was a member and may not speak with us any more. @returns whether there is any who was not gone before */
-  #unbindGone(): boolean {
+  /** Who was a member and may not speak with us any more. */
+  #unbindGone(): void {
     const { organisation, directory, network, background } = this.#deps;
     const { membership } = organisation;
-    const before = this.#gone.size;
     for (const aid of this.#lastCharter?.members.keys() ?? []) {
-      if (membership.maySync(aid)) {
-        this.#gone.delete(aid);
-        continue;
-      }
-      if (membership.suspensionOf(aid) === undefined) this.#gone.add(aid);
       const peer = directory.peerOf(aid);
-      if (peer === undefined) continue;
-      directory.unbind(peer);
-      background.run(network.disconnect(peer));
+      if (peer !== undefined && !membership.maySync(aid)) {
+        directory.unbind(peer);
+        background.run(network.disconnect(peer));
+      }
     }
-    return this.#gone.size > before;
   }
 
   async #tunnelRemoved(aid: Aid, reason: string): Promise<void> {
