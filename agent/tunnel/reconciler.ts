@@ -42,6 +42,8 @@ export interface ReconcilerDeps {
   readonly rng: Rng;
   readonly table: StateTable;
   readonly journal: Journal;
+  /** Whether the `tun` record was revoked: no device has its key any more. */
+  readonly isRevoked: (tunnelKey: Said) => boolean;
   /** The new keys of both ends are known: a change to them begins, see {@link Pair.want}. */
   readonly wants: (pair: Pair, view: TunnelView) => Promise<void>;
   /** A view that was active has gone, without another in its place. */
@@ -258,7 +260,7 @@ export class Reconciler {
 
   /** Those on which a view stands, and one for the newest own key, so that it has an address. */
   async #ownDevices(): Promise<readonly OwnDevice[]> {
-    const { ownKeys, devices, views, driver } = this.#deps;
+    const { ownKeys, devices, driver, isRevoked } = this.#deps;
     const used = new Map<number, Said>();
     for (const pair of this.#pairs.values())
       for (const { slot, own } of pair.placed()) used.set(slot, own);
@@ -275,7 +277,7 @@ export class Reconciler {
     for (const device of devices.all()) {
       const { slot, tunnelKey, name, port } = device;
       if (used.get(slot) !== tunnelKey) continue;
-      if (views.usesRevoked({ own: tunnelKey, peer: tunnelKey })) {
+      if (isRevoked(tunnelKey)) {
         await devices.release(device, driver);
         continue;
       }
