@@ -24,14 +24,19 @@ async function give(
 
 async function federation(name: string): Promise<{ governor: Party; member: Party }> {
   const governor = await createParty(`${name} governor`);
-  const member = await createParty(`${name} member`, governor.clock);
   await governor.membership.create(terms);
-  await member.membership.join({
+  return { governor, member: await joined(`${name} member`, governor) };
+}
+
+/** Who has taken the governor's invite, and is not admitted yet. */
+async function joined(name: string, governor: Party): Promise<Party> {
+  const party = await createParty(name, governor.clock);
+  await party.membership.join({
     mesh: governor.membership.mesh as never,
     governor: governor.identity.aid,
     addresses: [address],
   });
-  return { governor, member };
+  return party;
 }
 
 describe('membership', () => {
@@ -141,12 +146,7 @@ describe('membership', () => {
 
   it('believes no revocation but that of a governor', async () => {
     const { governor, member } = await federation('false');
-    const third = await createParty('false third', governor.clock);
-    await third.membership.join({
-      mesh: governor.membership.mesh as never,
-      governor: governor.identity.aid,
-      addresses: [address],
-    });
+    const third = await joined('false third', governor);
     await governor.membership.admit(member.identity.aid, 'beta');
     await governor.membership.admit(third.identity.aid, 'gamma');
     await give(governor, member);
@@ -166,12 +166,7 @@ describe('membership', () => {
 
   it('has nothing to do with a revoked member before the charter without it has come', async () => {
     const { governor, member } = await federation('ahead');
-    const third = await createParty('ahead third', governor.clock);
-    await third.membership.join({
-      mesh: governor.membership.mesh as never,
-      governor: governor.identity.aid,
-      addresses: [address],
-    });
+    const third = await joined('ahead third', governor);
     await governor.membership.admit(member.identity.aid, 'beta');
     await governor.membership.admit(third.identity.aid, 'gamma');
     await give(governor, third);
