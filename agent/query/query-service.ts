@@ -11,16 +11,14 @@ import type { LevelKelStore } from '#kel/store/level-kel-store';
 import { type Clock, formatDateTime } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import type { Identity } from '../identity/identity.ts';
+import { Allowance } from '../network/allowance.ts';
 import type { MessageStream, Network, PeerKey } from '../network/network.ts';
 import { QueryError } from './errors.ts';
 import { encodeAnswer, PIECE_BYTES, queryLimits, queryProtocol } from './messages.ts';
 
-/** Queries of one peer in {@link WINDOW_MS}. */
-const MAX_PER_WINDOW = 30;
-const WINDOW_MS = 60_000;
+/** Queries of one peer. */
+const QUERIES = { burst: 30, perSecond: 0.5, maxPeers: 4_096 };
 const IDLE_MS = 10_000;
-/** Peers counted at a time; when it is full the counting begins anew. */
-const MAX_PEERS = 4_096;
 
 export interface QueryServiceDeps {
   readonly network: Network;
@@ -36,10 +34,11 @@ export interface QueryServiceDeps {
 
 export class QueryService {
   readonly #deps: QueryServiceDeps;
-  readonly #asked = new Map<PeerKey, { since: number; count: number }>();
+  readonly #allowance: Allowance;
 
   constructor(deps: QueryServiceDeps) {
     this.#deps = deps;
+    this.#allowance = new Allowance(deps.clock, QUERIES);
   }
 
   start(): void {
@@ -101,18 +100,10 @@ export class QueryService {
 
   /** @throws QUERY_BUSY */
   #count(peer: PeerKey): void {
-    const now = this.#deps.clock.now();
-    const asked = this.#asked.get(peer);
-    if (asked === undefined || now - asked.since >= WINDOW_MS) {
-      if (this.#asked.size >= MAX_PEERS) this.#asked.clear();
-      this.#asked.set(peer, { since: now, count: 1 });
-      return;
-    }
-    asked.count += 1;
-    if (asked.count > MAX_PER_WINDOW)
+    if (!this.#allowance.take(peer))
       throw new QueryError(
         'QUERY_BUSY',
-        `more than ${MAX_PER_WINDOW} queries of ${peer} in ${WINDOW_MS / 1_000} s`,
+        `more than ${QUERIES.burst} queries of ${peer} at once, or ${QUERIES.perSecond * 60} a minute`,
       );
   }
 }

@@ -1,6 +1,7 @@
 /** Serves `/kelmesh/1/witness`: requests of peers, bounded per stream and per peer. */
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
+import { Allowance } from '../network/allowance.ts';
 import type { MessageStream, Network, PeerKey } from '../network/network.ts';
 import { WitnessError } from './errors.ts';
 import {
@@ -12,13 +13,11 @@ import {
 } from './messages.ts';
 import type { Witness } from './witness.ts';
 
-/** Requests of one stream, and of one peer in {@link WINDOW_MS}: an honest client asks once per event. */
+/** Requests of one stream. */
 const MAX_REQUESTS = 256;
-const MAX_PER_WINDOW = 240;
-const WINDOW_MS = 60_000;
+/** Requests of one peer: an honest client asks once per event. */
+const REQUESTS = { burst: 240, perSecond: 4, maxPeers: 4_096 };
 const IDLE_MS = 30_000;
-/** Peers counted at a time; when it is full the counting begins anew. */
-const MAX_PEERS = 4_096;
 
 export interface WitnessServiceDeps {
   readonly network: Network;
@@ -30,10 +29,11 @@ export interface WitnessServiceDeps {
 
 export class WitnessService {
   readonly #deps: WitnessServiceDeps;
-  readonly #asked = new Map<PeerKey, { since: number; count: number }>();
+  readonly #allowance: Allowance;
 
   constructor(deps: WitnessServiceDeps) {
     this.#deps = deps;
+    this.#allowance = new Allowance(deps.clock, REQUESTS);
   }
 
   start(): void {
@@ -49,9 +49,9 @@ export class WitnessService {
         () => undefined,
       );
       if (bytes === undefined) break;
-      const answer = this.#isBusy(stream.peer)
-        ? busy(stream.peer)
-        : await this.#answer(stream.peer, bytes);
+      const answer = this.#allowance.take(stream.peer)
+        ? await this.#answer(stream.peer, bytes)
+        : busy(stream.peer);
       if (answer !== undefined) await stream.send(encodeAnswer(answer));
     }
     await stream.close();
@@ -75,24 +75,12 @@ export class WitnessService {
       return { kind: 'refused', code: error.code, reason: error.message };
     }
   }
-
-  #isBusy(peer: PeerKey): boolean {
-    const now = this.#deps.clock.now();
-    const asked = this.#asked.get(peer);
-    if (asked === undefined || now - asked.since >= WINDOW_MS) {
-      if (this.#asked.size >= MAX_PEERS) this.#asked.clear();
-      this.#asked.set(peer, { since: now, count: 1 });
-      return false;
-    }
-    asked.count += 1;
-    return asked.count > MAX_PER_WINDOW;
-  }
 }
 
 function busy(peer: PeerKey): WitnessAnswer {
   return {
     kind: 'refused',
     code: 'WITNESS_BUSY',
-    reason: `more than ${MAX_PER_WINDOW} requests of ${peer} in ${WINDOW_MS / 1_000} s`,
+    reason: `more than ${REQUESTS.burst} requests of ${peer} at once, or ${REQUESTS.perSecond} a second`,
   };
 }
