@@ -1,7 +1,9 @@
 /** Time as the program sees it. Real in `agent/compose.ts`, simulated in `test/support/`. */
 export interface Clock {
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since the Unix epoch: what is shown and signed. It may jump either way at any moment. */
   now(): number;
+  /** Milliseconds since some moment of this run, never backwards: for intervals, deadlines, pauses and rates. */
+  monotonic(): number;
   /** Resolves after `ms`; rejects with the signal's reason when it aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }

@@ -39,7 +39,7 @@ export class Holdings implements SyncContext {
   readonly comparison: OwnLogComparison;
   readonly #deps: HoldingsDeps;
   readonly #binder: PeerBinder;
-  /** Milliseconds that each AID's clock was ahead when it last said hello. */
+  /** Milliseconds that the clock of each member was ahead, as it said when it was last bound. */
   readonly #skew = new Map<Aid, number>();
   /** Delegators of members whose log waits for theirs. */
   readonly #delegators = new Set<Aid>();
@@ -56,6 +56,9 @@ export class Holdings implements SyncContext {
 
   clockSeen(aid: Aid, skewMs: number): void {
     this.#skew.set(aid, skewMs);
+    // At most one entry per member, whoever was one meanwhile.
+    for (const known of this.#skew.keys())
+      if (!this.#deps.membership.maySync(known)) this.#skew.delete(known);
   }
 
   ownHead(): LogHead {
@@ -71,7 +74,7 @@ export class Holdings implements SyncContext {
   }
 
   want(peer: PeerKey, head: LogHead): number {
-    return this.#mayLearn(peer, head.aid) ? this.#lackedOf(head) : 0;
+    return this.#mayLearn(peer, head.aid) ? this.#lackedOf(peer, head) : 0;
   }
 
   async ownLog(from: number): Promise<Uint8Array> {
@@ -176,18 +179,18 @@ export class Holdings implements SyncContext {
    * What follows the log that is held; where it may hold interactions that a recovery of its owner has replaced, what follows its
    * last establishment event: nothing before that is ever replaced.
    */
-  #lackedOf({ aid, sn, said }: LogHead): number {
+  #lackedOf(peer: PeerKey, { aid, sn, said }: LogHead): number {
     const state = this.#deps.kel.state(aid);
     if (state === undefined) return 0;
     const isReplaced =
-      this.#binder.isDoubted(aid) || sn < state.sn || (sn === state.sn && said !== state.said);
+      this.#binder.isDoubted(peer, aid) ||
+      sn < state.sn ||
+      (sn === state.sn && said !== state.said);
     return (isReplaced ? state.establishment.sn : state.sn) + 1;
   }
 
-  lacks(peer: PeerKey, aid: Aid, from: number): void {
-    // The channel has proven the peer, and a record of the member names it: no stranger stops own events.
-    if (this.#deps.membership.maySync(aid) && this.#mayLearn(peer, aid))
-      this.comparison.lacks(aid, from);
+  lacks(aid: Aid, from: number): void {
+    if (this.#deps.membership.maySync(aid)) this.comparison.lacks(aid, from);
   }
 
   exchanged(aid: Aid): void {

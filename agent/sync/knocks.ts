@@ -31,6 +31,8 @@ export class Knocks {
 
   add(knock: Knock): void {
     this.#byAid.delete(knock.aid);
+    // One place per peer: whoever makes up AIDs pushes out none but the last that it made up.
+    for (const [aid, { peer }] of this.#byAid) if (peer === knock.peer) this.#byAid.delete(aid);
     this.#byAid.set(knock.aid, knock);
     for (const oldest of this.#byAid.keys()) {
       if (this.#byAid.size <= MAX_KNOCKS) break;

@@ -2,8 +2,9 @@
  * Whether a member holds later events of the own log than this store does, as after a restored backup: an own event that is
  * made then is the second one at its place, and proof of duplicity.
  *
- * A member's word that it does stops own events until those events are here. Before the first exchange with a member
- * since the start an own event waits, though not for ever: who reaches nobody now tells nobody either.
+ * A member's word that it does stops own events until those events are here, or until it has had the time to show them: nobody
+ * holds up another's events by a claim. Who has claimed and not shown is not believed again for a while. Before the first exchange
+ * with a member since the start an own event waits, though not for ever: who reaches nobody now tells nobody either.
  */
 import type { Aid } from '#kel/identifiers';
 import type { Clock } from '#src/clock';
@@ -14,6 +15,17 @@ import type { Membership } from '../membership/membership.ts';
 
 /** How long after the start an own event waits for a member that could hold a later one. */
 const PATIENCE_MS = 10_000;
+/** How long a member's word that it holds later own events counts without them: longer than any session takes. */
+const CLAIM_MS = 60_000;
+/** How long the word of a member that has shown nothing does not count. */
+const DISTRUST_MS = 3_600_000;
+
+interface Claim {
+  /** First sequence number of the own log that the member lacks, as it says. */
+  readonly from: number;
+  /** When it first said so without showing it; monotonic. */
+  readonly since: number;
+}
 
 export interface OwnLogComparisonDeps {
   readonly identity: Pick<Identity, 'aid' | 'state'>;
@@ -24,8 +36,8 @@ export interface OwnLogComparisonDeps {
 
 export class OwnLogComparison {
   readonly #deps: OwnLogComparisonDeps;
-  /** First sequence number of the own log that each member lacks, as it last said and has not shown yet. */
-  readonly #lacked = new Map<Aid, number>();
+  /** What each member says and has not shown yet. */
+  readonly #claims = new Map<Aid, Claim>();
   readonly #decided = Promise.withResolvers<void>();
   /** Undefined: nobody can be asked yet. */
   #signal: AbortSignal | undefined;
@@ -60,19 +72,26 @@ export class OwnLogComparison {
 
   /** `aid`, a member that has shown to be it, lacks the own log from `from` on. */
   lacks(aid: Aid, from: number): void {
-    this.#lacked.set(aid, from);
-    const { state } = this.#deps.identity;
-    const sn = this.#seen();
-    if (from > sn + 1)
-      this.#deps.journal.error('identity.behind', { member: aid, theirs: from - 1, own: state.sn });
+    const { identity, journal, clock } = this.#deps;
+    const now = clock.monotonic();
+    const former = this.#claims.get(aid);
+    if (from <= this.#seen() + 1) return;
+    // Said again it counts no longer than the first time.
+    const isFresh = former === undefined || now - former.since >= DISTRUST_MS;
+    this.#claims.set(aid, { from, since: isFresh ? now : former.since });
+    if (isFresh)
+      journal.error('identity.behind', { member: aid, theirs: from - 1, own: identity.state.sn });
   }
 
   /** An exchange with `aid` has ended: what it held of the own log is here, and what it has not shown it does not hold. */
   exchanged(aid: Aid): void {
-    const from = this.#lacked.get(aid);
-    if (from !== undefined && from > this.#seen() + 1)
-      this.#deps.journal.warn('identity.claim-not-shown', { member: aid, theirs: from - 1 });
-    this.#lacked.delete(aid);
+    const { journal, clock } = this.#deps;
+    const claim = this.#claims.get(aid);
+    if (claim !== undefined && claim.from <= this.#seen() + 1) this.#claims.delete(aid);
+    else if (claim !== undefined && clock.monotonic() - claim.since < CLAIM_MS) {
+      journal.warn('identity.claim-not-shown', { member: aid, theirs: claim.from - 1 });
+      this.#claims.set(aid, { ...claim, since: clock.monotonic() - CLAIM_MS });
+    }
     this.#decide();
   }
 
@@ -86,8 +105,9 @@ export class OwnLogComparison {
     if (!this.#isDecided) throw awaitsPeers();
     const sn = this.#seen();
     const members = new Set(this.#deps.membership.others().map(({ aid }) => aid));
-    for (const [aid, from] of this.#lacked) {
-      if (from <= sn + 1 || !members.has(aid)) continue;
+    const since = this.#deps.clock.monotonic() - CLAIM_MS;
+    for (const [aid, { from, since: said }] of this.#claims) {
+      if (from <= sn + 1 || said <= since || !members.has(aid)) continue;
       throw new IdentityError(
         'IDENTITY_AWAITS_RECOVERY',
         `${aid} holds events of the own log up to ${from - 1}, this store up to ${sn}`,

@@ -29,8 +29,8 @@ export class PeerBinder {
   readonly #heard = new Map<Aid, number>();
   /** Which member's log each connected peer has sent: a long one takes several sessions. */
   readonly #gave = new Map<PeerKey, Aid>();
-  /** Members whose newest establishment event did not follow from the log that is held. */
-  readonly #doubted = new Set<Aid>();
+  /** Peers that did not bind as the member that they say to be: what is held of its log may be another than its own. */
+  readonly #doubted = new Map<PeerKey, Aid>();
   readonly #listeners = new Set<(aid: Aid) => void>();
 
   constructor(deps: PeerBinderDeps) {
@@ -51,9 +51,9 @@ export class PeerBinder {
     return this.#deps.directory.aidOf(peer) === aid || this.#gave.get(peer) === aid;
   }
 
-  /** Whether the log that is held of `aid` may be another one than its own: it did not bind when it came last. */
-  isDoubted(aid: Aid): boolean {
-    return this.#doubted.has(aid);
+  /** Whether the log that is held of `aid` may be another one than that of `peer`: it did not bind when it came last. */
+  isDoubted(peer: PeerKey, aid: Aid): boolean {
+    return this.#doubted.get(peer) === aid;
   }
 
   disconnected(peer: PeerKey): void {
@@ -61,6 +61,7 @@ export class PeerBinder {
     const aid = directory.aidOf(peer);
     if (aid !== undefined) this.#heard.set(aid, clock.now());
     this.#gave.delete(peer);
+    this.#doubted.delete(peer);
     directory.unbind(peer);
   }
 
@@ -89,11 +90,11 @@ export class PeerBinder {
     }
     await kel.process(log, { accepts: (aid) => aid === head.aid || company.has(aid) });
     if (log.length > 0) this.#gave.set(peer, head.aid);
-    this.#doubted.add(head.aid);
+    this.#doubted.set(peer, head.aid);
     const record = await verifyEndpoints(this.#deps, head.aid, peer, endpoints, (aid, sn, said) =>
       kel.establishment(aid, sn, said),
     );
-    this.#doubted.delete(head.aid);
+    this.#doubted.delete(peer);
     await intake.take(endpoints, (type, issuer) => type === 'end' && issuer === head.aid);
     const isNew = directory.aidOf(peer) !== head.aid;
     directory.bind(peer, head.aid);

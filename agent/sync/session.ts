@@ -1,6 +1,9 @@
 /**
  * One sync session: two agents prove who they are and exchange what the other lacks.
  *
+ * What a hello says of its sender (AID, clock, what it holds) is a claim. Nothing is told to the context of it but what the
+ * answer needs, until `bind` has found the sender to be a member: then, under the AID that it has proven.
+ *
  * Pure of policy: what may be seen, what is accepted and who is a member is asked of {@link SyncContext}.
  */
 
@@ -14,7 +17,6 @@ import {
   GIVE_BYTES,
   type Give,
   type Have,
-  type Hello,
   type LogHead,
   MAX_HEADS,
   MAX_RECORDS,
@@ -54,9 +56,10 @@ export interface SyncContext {
   record(said: Said): Promise<Uint8Array | undefined>;
   receiveLogs(from: Aid, logs: readonly Uint8Array[]): Promise<void>;
   receiveRecords(from: Aid, records: readonly Uint8Array[]): Promise<void>;
+  /** The clock of the member `aid`, which is bound, was ahead by this many milliseconds as it says. */
   clockSeen(aid: Aid, skewMs: number): void;
-  /** The peer, which says to be `aid`, lacks the own log from sequence number `from` on; 0: it says nothing. */
-  lacks?(peer: PeerKey, aid: Aid, from: number): void;
+  /** The member `aid`, which is bound, says that it lacks the own log from sequence number `from` on; 0: it says nothing. */
+  lacks?(aid: Aid, from: number): void;
   /** Both ends have given each other what they held. */
   exchanged?(aid: Aid): void;
 }
@@ -75,8 +78,7 @@ export async function openSession(stream: MessageStream, context: SyncContext): 
     want: 0,
   });
   const hello = await expect(stream, 'hello');
-  noteClock(context, hello, sent);
-  context.lacks?.(stream.peer, hello.head.aid, hello.want);
+  const skewMs = hello.clock - sent;
   await send(stream, {
     kind: 'prove',
     log: await context.ownLog(hello.want),
@@ -89,6 +91,8 @@ export async function openSession(stream: MessageStream, context: SyncContext): 
     await refuse(stream, context, hello.head.aid);
     return;
   }
+  context.clockSeen(hello.head.aid, skewMs);
+  context.lacks?.(hello.head.aid, hello.want);
   await send(stream, haveOf(context, hello.head.aid));
   const have = await expectOrRefusal(stream, context, hello.head.aid, 'have');
   if (have === undefined) return;
@@ -100,7 +104,7 @@ export async function openSession(stream: MessageStream, context: SyncContext): 
 export async function answerSession(stream: MessageStream, context: SyncContext): Promise<void> {
   const received = context.now();
   const hello = await expect(stream, 'hello');
-  noteClock(context, hello, received);
+  const skewMs = hello.clock - received;
   const { head } = hello;
   await send(stream, {
     kind: 'hello',
@@ -110,13 +114,14 @@ export async function answerSession(stream: MessageStream, context: SyncContext)
     want: context.want(stream.peer, head),
   });
   const prove = await expect(stream, 'prove');
-  context.lacks?.(stream.peer, head.aid, prove.want);
   if (!(await context.bind(stream, head, prove.log, prove.endpoints))) {
     // The stranger still learns who refused it: the governor's log and endpoints are what a joiner needs to check the invite.
     await send(stream, await ownProof(context, prove.want));
     await refuse(stream, context, head.aid);
     return;
   }
+  context.clockSeen(head.aid, skewMs);
+  context.lacks?.(head.aid, prove.want);
   await send(stream, await ownProof(context, prove.want));
   const have = await expectOrRefusal(stream, context, head.aid, 'have');
   if (have === undefined) return;
@@ -142,10 +147,6 @@ function haveOf(context: SyncContext, to: Aid): Have {
     heads: context.heads(to).slice(0, MAX_HEADS),
     records: context.records(to).slice(0, MAX_RECORDS),
   };
-}
-
-function noteClock(context: SyncContext, hello: Hello, at: number): void {
-  context.clockSeen(hello.head.aid, hello.clock - at);
 }
 
 async function refuse(stream: MessageStream, context: SyncContext, aid: Aid): Promise<void> {

@@ -22,6 +22,8 @@ const PUSH_DELAY_MS = 20;
 const EXCHANGE_MS = 20_000;
 /** A connected peer that is not bound yet is tried again after this. */
 const RETRY_MS = 2_000;
+/** Whoever is not bound, and says that something is missing here, makes this end ask a member for it only so often. */
+const RUMOUR_MS = 5_000;
 
 export interface SyncDeps extends PeerBinderDeps, HoldingsDeps {
   readonly network: Network;
@@ -42,6 +44,8 @@ export class Sync {
   #signal: AbortSignal = AbortSignal.abort();
   #pushing = false;
   #sessions = 0;
+  /** When the last rumour was followed; monotonic. */
+  #rumourAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: SyncDeps) {
     this.#deps = deps;
@@ -107,11 +111,18 @@ export class Sync {
     );
   }
 
-  /** Someone holds events that are missing here: `author` if it is connected, else whoever is. */
+  /** Someone holds events that are missing here: `author` if it is a member that is connected, else whoever is. */
   catchUp(author: PeerKey): void {
     const bound = this.#deps.network.peers().filter((peer) => this.#concerns(peer));
-    const peer = bound.includes(author) ? author : bound[0];
-    if (peer !== undefined) this.request(peer);
+    if (bound.includes(author)) {
+      this.request(author);
+      return;
+    }
+    const { clock } = this.#deps;
+    const [peer] = bound;
+    if (peer === undefined || clock.monotonic() - this.#rumourAt < RUMOUR_MS) return;
+    this.#rumourAt = clock.monotonic();
+    this.request(peer);
   }
 
   /** A session with `peer`, now or right after the one that runs. */

@@ -352,6 +352,7 @@ export class SimulatedAgent {
     const own: Clock = {
       // Whole milliseconds, as the system clock gives them.
       now: () => Math.floor(clock.now()) + this.#skewMs,
+      monotonic: () => clock.monotonic(),
       sleep: (ms, signal) => power.while(clock.sleep(ms, signal)),
     };
     const random = rng.fork(`${this.name} run ${this.#runs}`);

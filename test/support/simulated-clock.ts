@@ -29,6 +29,7 @@ export class SimulatedClock implements Clock {
   readonly #quietRounds: number;
   readonly #timers = new TimerHeap();
   #now: number;
+  #stepped = 0;
   #sequence = 0;
 
   constructor(options: SimulatedClockOptions = {}) {
@@ -37,7 +38,17 @@ export class SimulatedClock implements Clock {
   }
 
   now(): number {
-    return this.#now;
+    return this.#now + this.#stepped;
+  }
+
+  /** Not of this process's beginning, as little as the real one's. */
+  monotonic(): number {
+    return this.#now - DEFAULT_START;
+  }
+
+  /** Sets the wall clock by `ms`, forward or back, as somebody who corrects it does: no time passes. */
+  stepWall(ms: number): void {
+    this.#stepped += ms;
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

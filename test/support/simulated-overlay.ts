@@ -3,9 +3,9 @@
 import { Inbox } from '#agent/network/inbox';
 import { ProofError } from '#agent/proof/errors';
 import type { Overlay, OverlayStream } from '#agent/proof/overlay';
-import type { SimulatedClock } from './simulated-clock.ts';
 import type { Power } from './simulated-files.ts';
 import type { SimulatedTunnels, Underlay } from './simulated-tunnels.ts';
+import type { WorldTime } from './world-time.ts';
 
 /** TCP sends again after this, so often. */
 const RESEND_MS = 1_000;
@@ -48,12 +48,12 @@ class End implements OverlayStream {
 }
 
 export class SimulatedOverlay {
-  readonly #clock: SimulatedClock;
+  readonly #clock: WorldTime;
   readonly #tunnels: SimulatedTunnels;
   readonly #underlay: Underlay;
   readonly #servers = new Map<string, Server>();
 
-  constructor(clock: SimulatedClock, tunnels: SimulatedTunnels, underlay: Underlay) {
+  constructor(clock: WorldTime, tunnels: SimulatedTunnels, underlay: Underlay) {
     this.#clock = clock;
     this.#tunnels = tunnels;
     this.#underlay = underlay;

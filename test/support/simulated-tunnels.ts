@@ -21,8 +21,8 @@ import type {
   WireGuardKey,
 } from '#src/wireguard/tunnel-driver';
 import type { SeededRng } from './seeded-rng.ts';
-import type { SimulatedClock } from './simulated-clock.ts';
 import type { Power } from './simulated-files.ts';
+import type { WorldTime } from './world-time.ts';
 
 const REKEY_AFTER_MS = 120_000;
 const REJECT_AFTER_MS = 180_000;
@@ -90,7 +90,7 @@ export class SimulatedTunnels {
   /** Called after each change of a device, with what was asked for. */
   onApplied: (host: string, desired: DesiredDevice) => void = () => undefined;
   onHandshake: (handshake: SimulatedHandshake) => void = () => undefined;
-  readonly #clock: SimulatedClock;
+  readonly #clock: WorldTime;
   readonly #rng: SeededRng;
   readonly #underlay: Underlay;
   readonly #hosts = new Map<string, Host>();
@@ -98,7 +98,7 @@ export class SimulatedTunnels {
   readonly #publicKeys = new Map<string, WireGuardKey>();
   #handshakes = 0;
 
-  constructor(clock: SimulatedClock, rng: SeededRng, underlay: Underlay) {
+  constructor(clock: WorldTime, rng: SeededRng, underlay: Underlay) {
     this.#clock = clock;
     this.#rng = rng;
     this.#underlay = underlay;

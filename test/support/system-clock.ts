@@ -4,6 +4,7 @@ import type { Clock } from '#src/clock';
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   async sleep(ms, signal) {
     try {
       await setTimeout(ms, undefined, signal ? { signal } : {});

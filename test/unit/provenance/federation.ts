@@ -64,6 +64,9 @@ class StepClock {
     this.ms += 1_000;
     return this.ms;
   }
+  monotonic(): number {
+    return this.ms;
+  }
   async sleep(): Promise<void> {}
 }
 

@@ -14,7 +14,11 @@ import type { Rng } from '#src/rng';
 import { type Fault, MemoryLogFiles } from '../audit/audit-log.ts';
 
 const aid = 'EAAA' as Aid;
-const clock: Clock = { now: () => 1_767_225_600_000, sleep: () => Promise.resolve() };
+const clock: Clock = {
+  now: () => 1_767_225_600_000,
+  monotonic: () => 0,
+  sleep: () => Promise.resolve(),
+};
 let signer: NoteSigner;
 
 before(async () => {

@@ -64,4 +64,15 @@ describe('knocks', () => {
     knocks.delete(aid(10_999));
     assert.equal(knocks.get(aid(10_999)), undefined);
   });
+
+  it('give each peer one place, however many AIDs it makes up', () => {
+    const knocks = new Knocks();
+    knocks.add(knock(0));
+    for (let n = 1; n < 10 * MAX_KNOCKS; n++) knocks.add({ ...knock(n), peer: peer(1) });
+    assert.deepEqual(
+      knocks.list().map((entry) => entry.aid),
+      [aid(0), aid(10 * MAX_KNOCKS - 1)],
+    );
+    assert.equal(knocks.dropped, 0);
+  });
 });

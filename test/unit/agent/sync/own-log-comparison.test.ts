@@ -91,15 +91,34 @@ describe('comparison of the own log', () => {
 
   it('believes nobody who shows nothing, or is no member any more', async () => {
     const others = [member];
-    const { comparison, told, start } = world(others);
+    const { comparison, told, clock, start } = world(others);
     start();
     comparison.lacks(member, 9);
     comparison.exchanged(member);
     assert.deepEqual(told, ['identity.behind', 'identity.claim-not-shown']);
     assert.equal(await codeOf(comparison.expectNewest()), undefined);
     comparison.lacks(member, 9);
+    assert.equal(await codeOf(comparison.expectNewest()), undefined, 'it has lied a moment ago');
+    await clock.advance(3_700_000);
+    comparison.lacks(member, 9);
     assert.equal(await codeOf(comparison.expectNewest()), 'IDENTITY_AWAITS_RECOVERY');
     others.pop();
     assert.equal(await codeOf(comparison.expectNewest()), undefined);
+  });
+
+  it('is held up by no claim for longer than it takes to show it, however often and in whatever order it is made', async () => {
+    const { comparison, clock, start, own } = world();
+    start();
+    comparison.exchanged(member);
+    let heldUpMs = 0;
+    for (let second = 0; second < 3_000; second++) {
+      comparison.lacks(member, [9, 1_000_000, own.sn + 1][second % 3] as number);
+      if (second % 100 === 50) comparison.exchanged(member);
+      if ((await codeOf(comparison.expectNewest())) !== undefined) heldUpMs += 1_000;
+      await clock.advance(1_000);
+      // A wall clock that steps does not begin it anew.
+      if (second % 500 === 0) clock.stepWall(second % 1_000 === 0 ? 7_200_000 : -7_200_000);
+    }
+    assert.ok(heldUpMs > 0 && heldUpMs <= 60_000, `${heldUpMs} ms of 3,000,000`);
   });
 });

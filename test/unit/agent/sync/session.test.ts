@@ -84,6 +84,9 @@ class End implements SyncContext {
     void this.gotRecords.push(...records);
   clockSeen = (aid: Aid, skewMs: number) =>
     void this.told.push(`clock ${aid.slice(2).replaceAll('_', '')} ${skewMs}`);
+  lacks = (aid: Aid, from: number) =>
+    void this.told.push(`lacks ${aid.slice(2).replaceAll('_', '')} ${from}`);
+  exchanged = (aid: Aid) => void this.told.push(`exchanged ${aid.slice(2).replaceAll('_', '')}`);
 }
 
 async function meet(
@@ -175,6 +178,36 @@ describe('sync session', () => {
     assert.deepEqual(kinds(a), ['hello', 'prove', 'refuse']);
     assert.ok(bob.told.includes('refused by alice SYNC_NOT_A_MEMBER  '));
     assert.deepEqual([...alice.gotLogs, ...bob.gotLogs], []);
+  });
+
+  it('moves nothing by what a peer claims before it is bound, and all under the AID that it has proven then', async () => {
+    const claims = /^(clock|lacks|exchanged) /;
+    const script = [
+      { ...hello, clock: 1e15, want: 1e6 },
+      { ...prove, want: 1e6 },
+    ] as const;
+    for (const session of [openSession, answerSession]) {
+      for (const outcome of ['says no more', 'is no member', 'cannot prove it'] as const) {
+        const alice = new End('alice');
+        alice.isMember = outcome !== 'is no member';
+        if (outcome === 'cannot prove it')
+          alice.bind = () => Promise.reject(new Error('the signature is of another'));
+        const said = outcome === 'says no more' ? script.slice(0, 1) : script;
+        const { running } = await against(session, alice, said);
+        await running.catch(() => undefined);
+        assert.deepEqual(
+          alice.told.filter((what) => claims.test(what)),
+          [],
+          `${session.name}: a peer that ${outcome}`,
+        );
+      }
+      const alice = new End('alice');
+      const { running } = await against(session, alice, [...script, have, give]);
+      await running;
+      const moved = alice.told.filter((what) => claims.test(what));
+      assert.deepEqual(moved, ['clock eve 1000000000000000', 'lacks eve 1000000', 'exchanged eve']);
+      assert.ok(alice.told.findIndex((what) => what.startsWith('bind eve')) === 0);
+    }
   });
 
   it('hands a revoked party its revocation, whichever end called', async () => {

@@ -1,0 +1,319 @@
+/**
+ * Agents that can be attacked: the product's own, in this process, over libp2p on loopback sockets, with LevelDB and audit logs on
+ * disk. Each listens on a loopback address of its own. Time is real; the WireGuard devices alone are simulated, so that neither
+ * privileges nor a second program is needed (attacks on real devices start machines: `test/support/federation.ts`).
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Level } from 'level';
+import { Agent, type AgentSettings } from '#agent/agent';
+import type { LocalDrivers } from '#agent/drivers';
+import type { Journal, LogFields, LogLevel } from '#agent/journal';
+import { parseInvite } from '#agent/membership/invite';
+import { createLibp2pNetwork, type Libp2pNetworkOptions } from '#agent/network/libp2p';
+import type { PeerAddress, PeerKey } from '#agent/network/network';
+import { createOrganisation, type Organisation, openOrganisation } from '#agent/organisation';
+import type { Aid } from '#kel/identifiers';
+import type { Database } from '#kel/store/durable-table';
+import { NodeLogFiles } from '#src/audit/log-files';
+import type { Clock } from '#src/clock';
+import { loadCryptoSuite } from '#src/crypto/suites';
+import type { KeyStore } from '#src/keystore/key-store';
+import { seededKeyStore } from '../../support/seeded-key-store.ts';
+import { SeededRng } from '../../support/seeded-rng.ts';
+import { Power } from '../../support/simulated-files.ts';
+import { SimulatedOverlay } from '../../support/simulated-overlay.ts';
+import { SimulatedTunnels, type Underlay } from '../../support/simulated-tunnels.ts';
+import { systemClock } from '../../support/system-clock.ts';
+import { realTime } from '../../support/world-time.ts';
+
+const POLL_MS = 50;
+const UNDERLAY: Underlay = { separated: () => false, delay: () => 1, loses: () => false };
+
+export interface LiveAgentsOptions {
+  /** The first one governs. */
+  readonly names: readonly string[];
+  /** @default 3600 */
+  readonly epochSeconds?: number;
+  readonly limits?: Libp2pNetworkOptions['limits'];
+}
+
+export interface JournalEntry {
+  readonly level: LogLevel;
+  readonly event: string;
+  readonly fields: LogFields;
+}
+
+export class LiveAgents implements AsyncDisposable {
+  readonly agents: readonly LiveAgent[];
+  readonly tunnels: SimulatedTunnels;
+  readonly overlay: SimulatedOverlay;
+  readonly rng = new SeededRng(randomUUID());
+  readonly epochSeconds: number;
+  readonly limits: Libp2pNetworkOptions['limits'];
+  /** What the governor hands to whoever shall join. */
+  inviteLine = '';
+  readonly #dir: string;
+
+  private constructor(dir: string, { names, epochSeconds = 3_600, limits }: LiveAgentsOptions) {
+    this.#dir = dir;
+    this.epochSeconds = epochSeconds;
+    this.limits = limits;
+    this.tunnels = new SimulatedTunnels(realTime, this.rng.fork('tunnels'), UNDERLAY);
+    this.overlay = new SimulatedOverlay(realTime, this.tunnels, UNDERLAY);
+    this.agents = names.map((name, n) => new LiveAgent(this, name, `127.77.0.${n + 1}`));
+  }
+
+  /** Organisations with identities; nothing runs yet. */
+  static async create(options: LiveAgentsOptions): Promise<LiveAgents> {
+    const created = new LiveAgents(await mkdtemp(join(tmpdir(), 'kelmesh-hostile-')), options);
+    for (const agent of created.agents) await agent.create();
+    return created;
+  }
+
+  /** A mesh of all of them, each bound to each other. */
+  static async mesh(options: LiveAgentsOptions): Promise<LiveAgents> {
+    const created = await LiveAgents.create(options);
+    try {
+      await created.found();
+    } catch (error) {
+      await created[Symbol.asyncDispose]();
+      throw error;
+    }
+    return created;
+  }
+
+  get governor(): LiveAgent {
+    return this.get(this.agents[0]?.name ?? '');
+  }
+
+  get(name: string): LiveAgent {
+    const agent = this.agents.find((one) => one.name === name);
+    if (agent === undefined) throw new RangeError(`no agent ${name}`);
+    return agent;
+  }
+
+  dirOf(name: string): string {
+    return join(this.#dir, name);
+  }
+
+  /** The governor founds the mesh and starts; `joiners` join with its line, start, and are admitted. */
+  async found(joiners: readonly LiveAgent[] = this.agents.slice(1)): Promise<void> {
+    const { governor } = this;
+    await governor.organisation.membership.create({
+      name: 'attacked',
+      memberName: governor.name,
+      epochSeconds: this.epochSeconds,
+    });
+    await governor.start();
+    this.inviteLine = governor.organisation.membership.invite(governor.running.network.addresses());
+    for (const agent of joiners) {
+      await agent.organisation.membership.join(parseInvite(this.inviteLine));
+      await agent.start();
+    }
+    for (const agent of joiners) await this.admit(agent);
+    await this.bound([governor, ...joiners]);
+  }
+
+  /** The governor's operator admits `agent` as soon as it knocks. */
+  async admit(agent: LiveAgent): Promise<void> {
+    const { running, organisation } = this.governor;
+    await until(`${agent.name} knocks`, () => running.sync.knocks.get(agent.aid) !== undefined);
+    await organisation.membership.admit(agent.aid, agent.name);
+  }
+
+  /** Each is connected to each other and has proven to it who it is. */
+  async bound(agents: readonly LiveAgent[] = this.agents): Promise<void> {
+    await until(`${agents.map(({ name }) => name).join(', ')} are bound`, () =>
+      agents.every((agent) => agents.every((other) => other === agent || agent.isBoundTo(other))),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.agents.map((agent) => agent.stop()));
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+}
+
+export class LiveAgent {
+  readonly name: string;
+  /** IPv4 address on which it listens. */
+  readonly host: string;
+  readonly journal: JournalEntry[] = [];
+  /** Milliseconds by which the wall clock of this agent is ahead; may be changed while it runs. */
+  skewMs = 0;
+  readonly #all: LiveAgents;
+  readonly #token: KeyStore;
+  #port = 0;
+  #power = new Power();
+  #organisation: Organisation | undefined;
+  #agent: Agent | undefined;
+  #aid: Aid | undefined;
+
+  constructor(all: LiveAgents, name: string, host: string) {
+    this.#all = all;
+    this.name = name;
+    this.host = host;
+    this.#token = heldOpen(seededKeyStore(all.rng.fork(`token ${name}`)));
+    all.tunnels.addHost(name, host);
+  }
+
+  get aid(): Aid {
+    if (this.#aid === undefined) throw new Error(`${this.name} has no identity yet`);
+    return this.#aid;
+  }
+
+  get organisation(): Organisation {
+    if (this.#organisation === undefined) throw new Error(`${this.name} is down`);
+    return this.#organisation;
+  }
+
+  get running(): Agent {
+    if (this.#agent === undefined) throw new Error(`${this.name} does not run`);
+    return this.#agent;
+  }
+
+  get isRunning(): boolean {
+    return this.#agent !== undefined;
+  }
+
+  get peer(): PeerKey {
+    return this.running.network.self;
+  }
+
+  /** Where it listens, with its peer id. */
+  get address(): PeerAddress {
+    const [address] = this.running.network.addresses();
+    if (address === undefined) throw new Error(`${this.name} does not listen`);
+    return address;
+  }
+
+  /** TCP port on which it listens. */
+  get port(): number {
+    return this.#port;
+  }
+
+  isBoundTo(other: LiveAgent): boolean {
+    return this.#agent?.directory.peerOf(other.aid) !== undefined;
+  }
+
+  /** Events of the journal with this name. */
+  events(event: string): readonly JournalEntry[] {
+    return this.journal.filter((entry) => entry.event === event);
+  }
+
+  async create(): Promise<void> {
+    const options = { algorithm: 'ed25519', kind: 'CBOR' } as const;
+    this.#organisation = await createOrganisation(await this.#drivers(), options);
+    this.#aid = this.#organisation.identity.aid;
+  }
+
+  /** Starts it, at the same address each time. */
+  async start(): Promise<void> {
+    this.#organisation ??= await openOrganisation(await this.#drivers());
+    const { tunnels, overlay, limits } = this.#all;
+    this.#power = new Power();
+    this.#agent = await Agent.start(
+      this.#organisation,
+      {
+        network: (seed) =>
+          createLibp2pNetwork({
+            privateKey: seed,
+            listen: [`/ip4/${this.host}/tcp/${this.#port}` as PeerAddress],
+            bootstrap: [],
+            mdns: false,
+            clock: this.#clock,
+            ...(limits === undefined ? {} : { limits }),
+          }),
+        tunnels: tunnels.driver(this.name, this.#clock, this.#power),
+        overlay: overlay.driver(this.name, this.#power),
+      },
+      settingsFor(this.host),
+    );
+    this.#port = Number(/\/tcp\/(\d+)/.exec(this.address)?.[1]);
+  }
+
+  /** Ends it as `kelmesh down` does; the devices stay. */
+  async stop(): Promise<void> {
+    const [agent, organisation] = [this.#agent, this.#organisation];
+    this.#agent = undefined;
+    this.#organisation = undefined;
+    if (agent !== undefined) await agent.stop({ removeTunnels: false });
+    else await organisation?.close();
+    this.#power.cut();
+  }
+
+  readonly #clock: Clock = {
+    now: () => systemClock.now() + this.skewMs,
+    monotonic: () => systemClock.monotonic(),
+    sleep: (ms, signal) => systemClock.sleep(ms, signal),
+  };
+
+  async #drivers(): Promise<LocalDrivers> {
+    const dir = this.#all.dirOf(this.name);
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    const db = new Level<string, Uint8Array>(join(dir, 'store'), { valueEncoding: 'view' });
+    await db.open();
+    return {
+      clock: this.#clock,
+      rng: this.#all.rng.fork(`${this.name} ${randomUUID()}`),
+      suite: await loadCryptoSuite(),
+      db: db as unknown as Database,
+      keyStore: this.#token,
+      logFiles: new NodeLogFiles(join(dir, 'audit')),
+      journal: this.#journal(),
+    };
+  }
+
+  #journal(): Journal {
+    const log =
+      (level: LogLevel) =>
+      (event: string, fields: LogFields = {}) => {
+        this.journal.push({ level, event, fields });
+        if (process.env['KELMESH_TRACE'] === '1')
+          process.stderr.write(`${this.name} ${level} ${event} ${JSON.stringify(fields)}\n`);
+      };
+    return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+  }
+}
+
+/** A token that stays in its slot when the agent ends. */
+function heldOpen(token: KeyStore): KeyStore {
+  return { ...token, close: async () => undefined };
+}
+
+function settingsFor(host: string): AgentSettings {
+  return {
+    tunnel: {
+      prefix: 'km',
+      port: 51_820,
+      mtu: 1_420,
+      keepalive: 25,
+      drainMs: 180_000,
+      changeMs: 900_000,
+    },
+    rotation: {
+      askedBy: 'governor',
+      everyMs: { tunnel: 0, id: 0 },
+      jitter: 0,
+      windows: [],
+      events: [],
+    },
+    endpointHosts: [host],
+  };
+}
+
+/** Polls until `condition` holds; rejects with what was waited for. A wide margin: the machine may be busy. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  withinMs = 60_000,
+): Promise<void> {
+  for (const end = performance.now() + withinMs; !(await condition()); ) {
+    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
+    await sleep(POLL_MS);
+  }
+}
