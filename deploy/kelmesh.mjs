@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { runInForeground } from './child.mjs';
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
-const node = path('../node_modules/node/bin/node');
+// npm links it to the runtime package of this machine.
+const node = path('../node_modules/.bin/node');
 
 if (existsSync(node)) {
   process.exitCode = await runInForeground(node, [
@@ -17,7 +18,7 @@ if (existsSync(node)) {
 } else {
   process.stderr.write(
     `kelmesh: error: the packages are not installed: ${node} is missing\n` +
-      `kelmesh: hint: run \`npm ci\` in ${path('..')}, or \`npm start\`, which also installs what the system lacks\n`,
+      `kelmesh: hint: run \`node deploy/setup.mjs install\` in ${path('..')}, which also installs what the system lacks\n`,
   );
   process.exitCode = 1;
 }

@@ -5,7 +5,14 @@ import { fileURLToPath } from 'node:url';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 export const tools = join(root, '.tools');
-export const ownNode = join(root, 'node_modules/node/bin/node');
+/**
+ * The package that holds the runtime for this machine. The lock file has its digest, so npm has checked it before
+ * it runs; the `node` package would fetch it in an install script instead, without one.
+ */
+export const runtimePackage =
+  process.platform === 'darwin' ? `node-bin-darwin-${process.arch}` : `node-linux-${process.arch}`;
+export const runtime = join(root, 'node_modules', runtimePackage);
+export const ownNode = join(runtime, 'bin/node');
 
 // A plain user's PATH often lacks the sbin folders, where `ip` and `wg` may be.
 const systemPath = [

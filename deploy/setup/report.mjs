@@ -17,14 +17,15 @@ export function sayMissing(missing) {
 
 /**
  * Runs a step quietly, with a sign of life every 15 s.
+ * @param options `{env, uid, gid}`: for whom it runs (`asOwner`)
  * @returns `{ok, tail}`: whether it ended with 0, and the last lines it printed
  */
-export function runStep(title, command, args, env = process.env) {
+export function runStep(title, command, args, options = { env: process.env }) {
   say(`${title} ...`);
   const started = performance.now();
   const seconds = () => Math.round((performance.now() - started) / 1000);
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
     const ticker = setInterval(() => say(`${title}: still running after ${seconds()} s`), 15_000);
     let output = '';
     const keep = (chunk) => {

@@ -77,7 +77,7 @@ async function installWithApt(names) {
       '-q',
       ...args,
     ];
-    return runStep(title, command, rest, env);
+    return runStep(title, command, rest, { env });
   };
   // A stale index is no reason to stop: the packages may be in it.
   await apt('apt-get update', 'update');

@@ -1,8 +1,9 @@
 // wireguard-go at the commit that the measurements were made with, when a Go toolchain is there to build it;
-// distributions carry one that is years older and loses packets where this one does not.
+// distributions carry one that is years older and loses packets where this one does not. `deploy/wireguard-go/go.sum`
+// holds the digest of every module in it: Go refuses anything else, whatever proxy or checksum database is configured.
 import {
+  chownSync,
   existsSync,
-  mkdirSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -11,10 +12,15 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { findProgram, systemEnv, tools } from './paths.mjs';
+import { asOwner, makeFolder } from './owner.mjs';
+import { findProgram, root, systemEnv, tools } from './paths.mjs';
 import { runStep, say } from './report.mjs';
 
-const version = 'v0.0.0-20260522210424-ecfc5a8d5446';
+const modules = join(root, 'deploy/wireguard-go');
+const [, version, digest] = /^golang\.zx2c4\.com\/wireguard (\S+) (h1:\S+)$/m.exec(
+  readFileSync(join(modules, 'go.sum'), 'utf8'),
+);
+const identity = `${version} ${digest}`;
 const binary = join(tools, 'bin/wireguard-go');
 const stamp = join(tools, 'wireguard-go.version');
 const failureStamp = join(tools, 'wireguard-go.failed');
@@ -22,27 +28,40 @@ const retryFailureAfterMs = 24 * 3600 * 1000;
 
 /** @returns true when `.tools/bin/wireguard-go` is the pinned version */
 export async function ensurePinnedWireguardGo() {
-  if (existsSync(binary) && readStamp(stamp) === version) return true;
+  if (existsSync(binary) && readStamp(stamp) === identity) return true;
   const go = findProgram('go');
   if (go === undefined || failedLately()) return false;
-  mkdirSync(join(tools, 'bin'), { recursive: true });
+  const { uid, gid, env } = asOwner({
+    ...systemEnv,
+    GOFLAGS: '-mod=readonly',
+    GOWORK: 'off',
+    CGO_ENABLED: '0',
+    GOTOOLCHAIN: 'local',
+  });
+  makeFolder(join(tools, 'bin'));
   const scratch = mkdtempSync(join(tools, 'build-'));
+  if (uid !== undefined) chownSync(scratch, uid, gid);
   try {
-    const { ok, tail } = await runStep(
+    const inModules = (title, ...args) => runStep(title, go, args, { cwd: modules, env, uid, gid });
+    let step = await inModules(
       `building wireguard-go ${version}`,
-      go,
-      ['install', `golang.zx2c4.com/wireguard@${version}`],
-      { ...systemEnv, GOFLAGS: '-mod=mod', GOBIN: scratch, CGO_ENABLED: '0', GOTOOLCHAIN: 'local' },
+      'build',
+      '-buildvcs=false',
+      '-o',
+      join(scratch, 'wireguard'),
+      'golang.zx2c4.com/wireguard',
     );
-    if (!ok) {
+    // What an earlier build unpacked on this machine is not compared with go.sum by the build itself.
+    if (step.ok) step = await inModules('comparing its modules with go.sum', 'mod', 'verify');
+    if (!step.ok) {
       say(
-        `${tail}\nsetup: falling back to the distribution's wireguard-go; the build is tried again tomorrow`,
+        `${step.tail}\nsetup: falling back to the distribution's wireguard-go; the build is tried again tomorrow`,
       );
-      writeFileSync(failureStamp, version);
+      writeFileSync(failureStamp, identity);
       return false;
     }
     renameSync(join(scratch, 'wireguard'), binary);
-    writeFileSync(stamp, version);
+    writeFileSync(stamp, identity);
     rmSync(failureStamp, { force: true });
     return true;
   } finally {
@@ -52,7 +71,7 @@ export async function ensurePinnedWireguardGo() {
 
 function failedLately() {
   return (
-    readStamp(failureStamp) === version &&
+    readStamp(failureStamp) === identity &&
     Date.now() - statSync(failureStamp).mtimeMs < retryFailureAfterMs
   );
 }

@@ -14,7 +14,8 @@ export const keyStoreErrors = {
     'Enter the passphrase that this file was created with; there is no way around it',
   KEYSTORE_CORRUPT: 'Restore the file from a backup: it is cut, damaged or not a key store',
   KEYSTORE_IO: 'Check the file system: space, permissions, and that it is not read-only',
-  KEYSTORE_NO_PKCS11: 'Install a C++ compiler, make and python3, then run npm rebuild pkcs11js',
+  KEYSTORE_NO_PKCS11:
+    'Install a C++ compiler, make and python3, then run node deploy/setup.mjs install',
   KEYSTORE_NO_MODULE:
     "Install the token's PKCS#11 module, or correct its path in the configuration",
   KEYSTORE_NO_TOKEN: 'Insert or initialise the token, or correct its label in the configuration',

@@ -25,8 +25,8 @@ describe('kelmesh command of a clone', () => {
 
   async function installAgent(source: string) {
     await mkdir(join(clone, 'agent'), { recursive: true });
-    await mkdir(join(clone, 'node_modules/node/bin'), { recursive: true });
-    await symlink(process.execPath, join(clone, 'node_modules/node/bin/node')).catch(() => {});
+    await mkdir(join(clone, 'node_modules/.bin'), { recursive: true });
+    await symlink(process.execPath, join(clone, 'node_modules/.bin/node')).catch(() => {});
     await writeFile(join(clone, 'agent/main.ts'), source);
   }
 
@@ -37,7 +37,7 @@ describe('kelmesh command of a clone', () => {
     assert.equal(status, 1);
     assert.equal(stdout, '');
     assert.match(stderr, /^kelmesh: error: .*node_modules/m);
-    assert.match(stderr, /^kelmesh: hint: .*npm ci/m);
+    assert.match(stderr, /^kelmesh: hint: .*setup\.mjs install/m);
   });
 
   it('passes arguments on, and the exit code back', async () => {

@@ -3,14 +3,16 @@
  * test run that reads and writes logs (`test/interop/keripy/driver.py`).
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { access } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 export interface KeripyRelease {
-  /** For pip. */
   readonly name: string;
+  /** Every package of it with its digests, for pip. */
+  readonly requirements: string;
   /** Command of a Python that it installs on. */
   readonly python: string;
   readonly directory: string;
@@ -21,6 +23,7 @@ export interface KeripyRelease {
 /** The last release that runs on every Python since 3.10. */
 const PINNED: KeripyRelease = {
   name: 'keri==1.1.17',
+  requirements: requirements('keri-1.1.17.txt'),
   python: 'python3',
   directory: tools('keripy'),
 };
@@ -28,10 +31,13 @@ const PINNED: KeripyRelease = {
 /** The newest one that reads protocol 1.0. */
 export const NEWEST: KeripyRelease = {
   name: 'keri==1.3.6',
+  requirements: requirements('keri-1.3.6.txt'),
   python: 'python3.13',
   pyenv: { PYENV_VERSION: '3.13' },
   directory: tools('keripy-1.3.6'),
 };
+
+const BUILD_REQUIREMENTS = requirements('build.txt');
 
 const DRIVER = fileURLToPath(new URL('../interop/keripy/driver.py', import.meta.url));
 
@@ -60,25 +66,39 @@ export interface KeripyLog {
   readonly state: KeripyState;
 }
 
-/** Installs KERIpy where it is missing. @returns why it cannot run here, or undefined when it can */
+/**
+ * Installs KERIpy where it is missing, or where the lists of digests changed since. pip refuses a file whose digest
+ * is not in them, and what builds source packages is from such a list too.
+ * @returns why it cannot run here, or undefined when it can
+ */
 export async function keripyMissing({
   name,
+  requirements: list,
   python,
   directory,
   pyenv,
 }: KeripyRelease = PINNED): Promise<string | undefined> {
   const own = pythonOf(directory);
+  const stamp = `${directory}/requirements.sha256`;
+  const wanted = await digestOf([BUILD_REQUIREMENTS, list]);
   try {
-    await access(own);
-    await run(own, ['-c', 'import keri.core.eventing']);
-    return undefined;
+    if ((await readFile(stamp, 'utf8')) === wanted) {
+      await run(own, ['-c', 'import keri.core.eventing']);
+      return undefined;
+    }
   } catch {
     // Not installed yet, or not completely.
   }
+  const install = (...options: string[]) =>
+    run(own, ['-m', 'pip', 'install', '--quiet', '--require-hashes', '--no-deps', ...options], {
+      timeout: 240_000,
+    });
   try {
-    await run(python, ['-m', 'venv', directory], { env: { ...process.env, ...pyenv } });
-    await run(own, ['-m', 'pip', 'install', '--quiet', name], { timeout: 240_000 });
+    await run(python, ['-m', 'venv', '--clear', directory], { env: { ...process.env, ...pyenv } });
+    await install('--only-binary', ':all:', '-r', BUILD_REQUIREMENTS);
+    await install('--no-build-isolation', '-r', list);
     await run(own, ['-c', 'import keri.core.eventing']);
+    await writeFile(stamp, wanted);
     return undefined;
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string };
@@ -207,6 +227,16 @@ export class Keripy implements AsyncDisposable {
     this.#process.kill();
     await ended;
   }
+}
+
+async function digestOf(paths: readonly string[]): Promise<string> {
+  const hash = createHash('sha256');
+  for (const path of paths) hash.update(await readFile(path));
+  return hash.digest('hex');
+}
+
+function requirements(name: string): string {
+  return fileURLToPath(new URL(`../interop/keripy/requirements/${name}`, import.meta.url));
 }
 
 function tools(name: string): string {
