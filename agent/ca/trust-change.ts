@@ -49,8 +49,12 @@ export function planImport(request: ImportRequest): TrustChange {
   }
   // As they are trusted: the file may come without the proof that was taken in before.
   const present = trusted.filter((ca) => isAmong(ca, offered));
+  // One between two that are offered stays: without it the two would stand side by side, unproven.
   const succeeded = trusted.filter(
-    (ca) => !present.includes(ca) && present.some((head) => precedes(ca, head, trusted)),
+    (ca) =>
+      !present.includes(ca) &&
+      present.some((head) => precedes(ca, head, trusted)) &&
+      !present.some((tail) => precedes(tail, ca, trusted)),
   );
   return { taken, ended: [...new Set([...expired, ...replaced, ...succeeded])] };
 }

@@ -197,7 +197,17 @@ describe('bundles of a CA that rotates', () => {
               assert.ok([...before, ...others].some((other) => isProven(ca, other)));
         }
       }),
-      { numRuns: 60 },
+      {
+        numRuns: 60,
+        examples: [
+          [
+            [
+              ['other', 'next', 'other:next'],
+              ['other', 'last', 'next:last'],
+            ],
+          ],
+        ],
+      },
     );
   });
 });
