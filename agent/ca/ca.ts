@@ -4,7 +4,6 @@
  * Nothing here derives from the key event log, the key store or the tunnels. Key pairs come from the system's
  * generator, because WebCrypto takes no other; `rng` gives salts, nonces and serial numbers.
  */
-import { BlockList, isIP } from 'node:net';
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import type { AtomicFileSteps } from '#src/keystore/atomic-file';
@@ -14,6 +13,8 @@ import type { CaCertificate } from '#src/mtls/ca-certificate';
 import { createCaCertificate } from '#src/mtls/certificate';
 import { parseDnsName } from '#src/mtls/dns-name';
 import { exportPrivateKey, generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
+import { isNarrow } from '#src/mtls/name-constraints';
+import { type IpPrefix, isInPrefix, parseIpPrefix } from '#src/net/ip-prefix';
 import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import { MAX_CA_FILE_LENGTH, type RetiredGeneration } from './ca-file.ts';
@@ -63,7 +64,7 @@ export async function initCa(options: CaOptions): Promise<CaCertificate> {
     );
   }
   checkDays(days, 3650);
-  ipRanges.forEach(parseIpRange);
+  const ipPrefixes = ipRanges.map(parseIpRange);
   const domain = parseDnsName(options.domain ?? defaultDomain(name));
   return withLock(dir, async () => {
     if ((await readBounded(caFile(dir), MAX_CA_FILE_LENGTH)) !== undefined) {
@@ -75,7 +76,7 @@ export async function initCa(options: CaOptions): Promise<CaCertificate> {
       {
         name,
         domain,
-        ipRanges,
+        ipPrefixes,
         serial: newSerial(options.rng),
         notBefore: now - BACKDATE,
         notAfter: now + days * DAY,
@@ -155,27 +156,20 @@ export function checkDays(days: number, most: number): void {
   }
 }
 
-/** True when one of the ranges of the CA covers `address`. */
-export function coversAddress(ca: CaCertificate, address: string): boolean {
-  const list = new BlockList();
-  for (const range of ca.ipRanges) {
-    const { network, prefix, family } = parseIpRange(range);
-    list.addSubnet(network, prefix, family);
-  }
-  return list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+/** True when one of the ranges of the CA covers `address`, 4 or 16 bytes. */
+export function coversAddress(ca: CaCertificate, address: Uint8Array): boolean {
+  return ca.ipPrefixes.some((prefix) => isInPrefix(address, prefix));
 }
 
-function parseIpRange(range: string) {
-  const [network = '', digits = ''] = range.split('/');
-  const version = isIP(network);
-  const prefix = Number(digits);
-  if (version === 0 || !/^\d{1,3}$/.test(digits) || prefix > (version === 4 ? 32 : 128)) {
+function parseIpRange(range: string): IpPrefix {
+  const prefix = parseIpPrefix(range);
+  if (prefix === undefined || !isNarrow(prefix)) {
     throw new CaError(
       'CA_BAD_INPUT',
-      `IP range: expected ADDRESS/PREFIX, got ${JSON.stringify(range.slice(0, 60))}`,
+      `IP range: expected ADDRESS/PREFIX, no wider than /8, with zeros behind the prefix, got ${JSON.stringify(range.slice(0, 60))}`,
     );
   }
-  return { network, prefix, family: version === 4 ? ('ipv4' as const) : ('ipv6' as const) };
+  return prefix;
 }
 
 function defaultDomain(name: string): string {

@@ -5,7 +5,6 @@
  */
 import { KeyObject, type webcrypto, X509Certificate } from 'node:crypto';
 import { mkdir, readlink, rename, rm, symlink } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
@@ -15,6 +14,7 @@ import { createLeafCertificate, requestedKey } from '#src/mtls/certificate';
 import type { MtlsIdentity } from '#src/mtls/context';
 import { type DnsName, isWithin, parseDnsName } from '#src/mtls/dns-name';
 import { algorithmOf, generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
+import { formatIpAddress, parseIpAddress, unmapIpv4 } from '#src/net/ip-address';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { BACKDATE, checkDays, coversAddress, newSerial } from './ca.ts';
@@ -48,6 +48,7 @@ export interface IssuedCertificate {
   /** Of the service, without the domain. */
   readonly name: string;
   readonly dnsNames: readonly DnsName[];
+  /** Canonical text. */
   readonly ips: readonly string[];
   /** `kelmesh://DOMAIN/NAME`. */
   readonly uri: string;
@@ -87,12 +88,12 @@ async function issueFrom(open: OpenCa, options: IssueOptions): Promise<IssuedCer
   const dnsNames = [
     ...new Set([options.name, ...alternativeNames].map((name) => fullName(ca, name))),
   ];
-  checkAddresses(ca, ips);
+  const ipAddresses = ips.map((text) => permittedAddress(ca, text));
   const name = shortName(ca, dnsNames[0]);
   const { publicKey, privateKey } = await keyFor(options, issuer.algorithm);
   const profile = {
     dnsNames,
-    ipAddresses: ips,
+    ipAddresses,
     uri: `kelmesh://${ca.domains[0]}/${name}`,
     serial: newSerial(options.rng),
     // Whole seconds, as in the certificate; never longer than the CA itself.
@@ -109,7 +110,7 @@ async function issueFrom(open: OpenCa, options: IssueOptions): Promise<IssuedCer
   return {
     name,
     dnsNames,
-    ips,
+    ips: ipAddresses.map(formatIpAddress),
     uri: profile.uri,
     serial: profile.serial,
     fingerprint: fingerprintOf(new X509Certificate(leaf)),
@@ -139,7 +140,11 @@ function issuerChain(ca: CaCertificate, now: number): string {
 }
 
 /** What a service on this host needs to serve or to call: its present certificate and key, and whom this CA trusts. @throws CA_NO_SUCH_CERTIFICATE, CA_NOT_FOUND, CA_CORRUPT, CA_IO */
-export async function serviceIdentity(dir: string, name: string): Promise<MtlsIdentity> {
+export async function serviceIdentity(
+  dir: string,
+  name: string,
+  clock: Clock,
+): Promise<MtlsIdentity> {
   const current = join(issuedDirectory(dir, parseDnsName(name)), 'current');
   const chain = await readBounded(join(current, 'chain.pem'), MAX_FILE_LENGTH);
   const key = await readBounded(join(current, 'key.pem'), MAX_FILE_LENGTH);
@@ -149,7 +154,7 @@ export async function serviceIdentity(dir: string, name: string): Promise<MtlsId
   return {
     cert: Buffer.from(chain).toString('latin1'),
     key: Secret.take(key),
-    trust: (await readTrust(dir)).map(({ pem }) => pem),
+    trust: (await readTrust(dir, clock)).map(({ pem }) => pem),
   };
 }
 
@@ -188,17 +193,20 @@ function shortName(ca: CaCertificate, full: DnsName | undefined): string {
   return full?.slice(0, -`.${ca.domains[0]}`.length) || 'domain';
 }
 
-function checkAddresses(ca: CaCertificate, ips: readonly string[]): void {
-  for (const address of ips) {
-    if (isIP(address) === 0)
-      throw new CaError('CA_BAD_INPUT', `IP address: got ${JSON.stringify(address.slice(0, 60))}`);
-    if (!coversAddress(ca, address)) {
-      throw new CaError(
-        'CA_NOT_PERMITTED',
-        `CA ${ca.name}: expected an address in ${ca.ipRanges.join(', ') || 'no range at all'}, got ${address}`,
-      );
-    }
-  }
+/** @returns 4 or 16 bytes, in a range of the CA  @throws CA_BAD_INPUT, also for a zone or an IPv4-mapped address; CA_NOT_PERMITTED */
+function permittedAddress(ca: CaCertificate, text: string): Uint8Array {
+  const address = parseIpAddress(text);
+  if (address === undefined || unmapIpv4(address) !== undefined)
+    throw new CaError(
+      'CA_BAD_INPUT',
+      `IP address: expected 10.1.2.3 or fd00::1, without zone and not IPv4 within IPv6, got ${JSON.stringify(text.slice(0, 60))}`,
+    );
+  if (!coversAddress(ca, address))
+    throw new CaError(
+      'CA_NOT_PERMITTED',
+      `CA ${ca.name}: expected an address in ${ca.ipRanges.join(', ') || 'no range at all'}, got ${formatIpAddress(address)}`,
+    );
+  return address;
 }
 
 async function store(

@@ -9,7 +9,7 @@
  * A former CA goes when it has expired, or when a bundle has its successor and not itself: that is how its owner says that
  * it is retired. An older bundle brings it back to nobody: it does not succeed its successor.
  */
-import { type CaCertificate, successionProof } from '#src/mtls/ca-certificate';
+import { type CaCertificate, requireBounds, successionProof } from '#src/mtls/ca-certificate';
 import { isWithin } from '#src/mtls/dns-name';
 import { CaError } from './errors.ts';
 
@@ -29,10 +29,21 @@ export interface ImportRequest {
   readonly now: number;
 }
 
-/** @throws CA_OVERLAP, CA_WRONG_FINGERPRINT, CA_TRUST_EXPIRED */
+/**
+ * Version 0.1 took in CAs that are bound in DNS names alone. They are not cut off in silence: they are named until then, and so
+ * their owners have time to make others. Milliseconds since the Unix epoch.
+ */
+const UNBOUNDED_UNTIL = Date.UTC(2027, 3, 1);
+
+/** When a CA that was trusted before, and could speak for others, stops being trusted; undefined for one that is bound. */
+export function worksUntil({ unbounded, notAfter }: CaCertificate): number | undefined {
+  return unbounded.length === 0 ? undefined : Math.min(UNBOUNDED_UNTIL, notAfter);
+}
+
+/** @throws MTLS_UNCONSTRAINED, CA_OVERLAP, CA_WRONG_FINGERPRINT, CA_TRUST_EXPIRED */
 export function planImport(request: ImportRequest): TrustChange {
   const { own, others, offered, now } = request;
-  const expired = others.filter(({ notAfter }) => now >= notAfter);
+  const expired = others.filter((ca) => now >= (worksUntil(ca) ?? ca.notAfter));
   const replaced = replacedBy(request);
   const trusted = others.filter((ca) => !expired.includes(ca) && !replaced.includes(ca));
   const taken: CaCertificate[] = [];
@@ -43,6 +54,7 @@ export function planImport(request: ImportRequest): TrustChange {
         'CA_TRUST_EXPIRED',
         `CA ${ca.name}: valid until ${new Date(ca.notAfter).toISOString()}`,
       );
+    requireBounds(ca);
     refuseOverlap(ca, [...own, ...unproven(ca, trusted, now)]);
     trusted.push(ca);
     taken.push(ca);

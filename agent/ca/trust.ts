@@ -15,7 +15,7 @@ import {
   withLock,
   writeFileSafely,
 } from './files.ts';
-import { planImport, type TrustChange } from './trust-change.ts';
+import { planImport, type TrustChange, worksUntil } from './trust-change.ts';
 
 export interface ImportOptions {
   readonly dir: string;
@@ -74,9 +74,14 @@ async function remove(
   });
 }
 
-/** Own CA first. @throws CA_NOT_FOUND, CA_CORRUPT, CA_IO, MTLS_BAD_CERTIFICATE for a damaged file */
-export async function readTrust(dir: string): Promise<readonly CaCertificate[]> {
-  return [...(await readOwn(dir)), ...(await readOthers(dir))];
+/**
+ * Whom a service trusts now; own CA first. Those of others that could speak for strangers count until {@link worksUntil}.
+ * @throws CA_NOT_FOUND, CA_CORRUPT, CA_IO, MTLS_BAD_CERTIFICATE for a damaged file
+ */
+export async function readTrust(dir: string, clock: Clock): Promise<readonly CaCertificate[]> {
+  const now = clock.now();
+  const others = (await readOthers(dir)).filter((ca) => now < (worksUntil(ca) ?? ca.notAfter));
+  return [...(await readOwn(dir)), ...others];
 }
 
 /** Every generation of the own CA, the one that issues first. */

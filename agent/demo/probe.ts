@@ -60,7 +60,7 @@ async function perform(task: Task): Promise<unknown> {
       const service = await serveEcho({
         host: task.address,
         port: task.port,
-        tls: await serviceIdentity(task.dir, task.service),
+        tls: await serviceIdentity(task.dir, task.service, systemClock),
       });
       return untilStdinEnds(() => service.close());
     }
@@ -69,7 +69,10 @@ async function perform(task: Task): Promise<unknown> {
         const reply = await callEcho({
           host: task.address,
           port: task.port,
-          tls: { ...(await serviceIdentity(task.dir, task.service)), serverName: task.serverName },
+          tls: {
+            ...(await serviceIdentity(task.dir, task.service, systemClock)),
+            serverName: task.serverName,
+          },
           text: 'hello',
         });
         return { reply: reply.text, server: reply.server };

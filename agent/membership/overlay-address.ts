@@ -8,7 +8,7 @@ import type { Aid, Said } from '#kel/identifiers';
 import { equalBytes } from '#src/bytes';
 import { sha256 } from '#src/crypto/hash';
 import { meshPrefixLabel, overlayLabel } from '#src/crypto/labels';
-import { formatIpAddress, parseIpAddress } from '#src/wireguard/ip-address';
+import { formatIpAddress, parseIpAddress } from '#src/net/ip-address';
 import type { Cidr } from '#src/wireguard/tunnel-driver';
 
 /** The mesh's prefix: `fdxx:xxxx:xxxx::/48`. */

@@ -148,6 +148,21 @@ export function toMultiaddr(address: PeerAddress): Multiaddr {
   }
 }
 
+/** One address in a form that is not known here does not hide the others. @throws NETWORK_BAD_ADDRESS when none can be read */
+export function readableMultiaddrs(addresses: readonly PeerAddress[]): Multiaddr[] {
+  const read: Multiaddr[] = [];
+  let problem: unknown;
+  for (const address of addresses) {
+    try {
+      read.push(toMultiaddr(address));
+    } catch (error) {
+      problem = error;
+    }
+  }
+  if (read.length === 0 && problem !== undefined) throw problem;
+  return read;
+}
+
 export function toPeerId(peer: PeerKey): ReturnType<typeof peerIdFromString> {
   return peerIdFromString(peer);
 }

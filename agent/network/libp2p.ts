@@ -261,7 +261,9 @@ class Libp2pNetwork implements Network {
   ): Promise<PeerKey> {
     const { node, library } = this.#parts;
     const target =
-      peer && addresses.length === 0 ? library.toPeerId(peer) : addresses.map(library.toMultiaddr);
+      peer && addresses.length === 0
+        ? library.toPeerId(peer)
+        : library.readableMultiaddrs(addresses);
     try {
       const connection = await node.dial(target, signal ? { signal } : {});
       return connection.remotePeer.toString() as PeerKey;

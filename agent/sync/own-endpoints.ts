@@ -5,7 +5,7 @@ import type { Clock } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
 import type { Identity } from '../identity/identity.ts';
 import type { Network, PeerAddress } from '../network/network.ts';
-import { hostOf, reachableAddresses } from '../network/reachable.ts';
+import { canonicalHost, hostOf, reachableAddresses } from '../network/reachable.ts';
 import type { RecordIssuer } from '../records/record-issuer.ts';
 
 const RENEW_MS = 12 * 3_600_000;
@@ -68,8 +68,11 @@ export class OwnEndpoints {
   }
 
   #hosts(addresses: readonly PeerAddress[]): readonly string[] {
-    if (this.#deps.hosts.length > 0) return this.#deps.hosts.slice(0, MAX_HOSTS);
-    const hosts = addresses.map(hostOf).filter((host) => host !== undefined);
+    const configured = this.#deps.hosts.map(canonicalHost);
+    const hosts =
+      configured.length > 0
+        ? configured
+        : addresses.map(hostOf).filter((host) => host !== undefined);
     return [...new Set(hosts)].slice(0, MAX_HOSTS);
   }
 }

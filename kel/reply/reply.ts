@@ -167,17 +167,22 @@ function endRole(fields: BodyMap, isAllowed: boolean): EndRole {
   };
 }
 
-/** Printable and without a user: it will stand in lists that people read, and be dialled. */
+/**
+ * Printable, without a user, and with the host written as it is dialled: it will stand in lists that people read, and two readers
+ * must not take two hosts from it (`http://a\\@b/`, `http://0x7f.1/`).
+ */
 function checkUrl(scheme: Scheme, url: string): void {
   const parsed = URL.parse(url);
+  const authority = /^[a-z]+:\/\/([^/?#]*)/.exec(url)?.[1]?.toLowerCase();
   const fits =
     url.length <= MAX_URL &&
     /^[!-~]+$/.test(url) &&
+    !url.includes('\\') &&
     url.startsWith(`${scheme}://`) &&
     parsed !== null &&
     parsed.hostname !== '' &&
-    parsed.username === '' &&
-    parsed.password === '';
+    // A port that the scheme has anyway is not in `host`.
+    authority?.replace(/:\d*$/, '') === parsed.hostname.toLowerCase();
   if (!fits)
     throw new KelError(
       'KEL_BAD_VALUE',

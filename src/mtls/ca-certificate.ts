@@ -1,19 +1,16 @@
 /** CA certificates that others hand to us: read, checked, and only then a trust anchor. */
 import { X509Certificate } from 'node:crypto';
-import { AsnConvert } from '@peculiar/asn1-schema';
-import { id_ce_nameConstraints, NameConstraints } from '@peculiar/asn1-x509';
 import { equalBytes } from '#src/bytes';
-import { type DnsName, parseDnsName } from './dns-name.ts';
 import { MtlsError } from './errors.ts';
-import { extensionValue } from './names.ts';
+import { type NameBounds, readNameBounds } from './name-constraints.ts';
+import { extensionValue, oids } from './names.ts';
 
-/** A CA that may become a trust anchor: self-signed, in its own bounds. Made only by {@link parseCaBundle}. */
-export interface CaCertificate {
+/**
+ * A self-signed CA, with what it may certify; at least one domain. One that is `unbounded` in some form of name must not become
+ * a trust anchor: {@link requireBounds}. Made only by {@link parseCaBundle}.
+ */
+export interface CaCertificate extends NameBounds {
   readonly name: string;
-  /** The domains it may certify names of; at least one. */
-  readonly domains: readonly DnsName[];
-  /** IP ranges it may certify: `10.1.0.0/16`. */
-  readonly ipRanges: readonly string[];
   /** SHA-256 of the DER, 64 hex digits: what two people compare. */
   readonly fingerprint: string;
   readonly notBefore: number;
@@ -102,7 +99,7 @@ function readCertificate(block: string): X509Certificate {
     certificate = new X509Certificate(block);
     // Read here, so that a key or a form that nobody knows is an error of the bundle.
     certificate.publicKey.type;
-    extensionValue(certificate, id_ce_nameConstraints);
+    extensionValue(certificate.raw, oids.nameConstraints);
   } catch (cause) {
     throw bad('CA certificate: it cannot be read', cause);
   }
@@ -127,7 +124,7 @@ function isCrossOf(cross: X509Certificate, anchor: X509Certificate): boolean {
 /** Same subject, and the same name constraints to the byte. */
 function sameBounds(one: X509Certificate, other: X509Certificate): boolean {
   const constraints = (certificate: X509Certificate) =>
-    new Uint8Array(extensionValue(certificate, id_ce_nameConstraints) ?? []);
+    extensionValue(certificate.raw, oids.nameConstraints) ?? new Uint8Array();
   return one.subject === other.subject && equalBytes(constraints(one), constraints(other));
 }
 
@@ -138,8 +135,8 @@ function caCertificate(
   const name = commonName(certificate);
   if (crosses.length > MAX_CROSSES)
     throw bad(`${name}: expected at most ${MAX_CROSSES} cross certificates, got ${crosses.length}`);
-  const permitted = permittedNames(certificate, name);
-  if (permitted.domains.length === 0) {
+  const bounds = boundsOf(certificate, name);
+  if (bounds.unbounded.includes('DNS names')) {
     throw new MtlsError(
       'MTLS_UNCONSTRAINED',
       `${name}: expected a CA bound to its own domain, got one that is not`,
@@ -147,7 +144,7 @@ function caCertificate(
   }
   return {
     name,
-    ...permitted,
+    ...bounds,
     fingerprint: fingerprintOf(certificate),
     notBefore: certificate.validFromDate.getTime(),
     notAfter: certificate.validToDate.getTime(),
@@ -169,21 +166,18 @@ export function fingerprintOf(certificate: X509Certificate): string {
   return certificate.fingerprint256.replaceAll(':', '').toLowerCase();
 }
 
-function permittedNames(
-  certificate: X509Certificate,
-  name: string,
-): Pick<CaCertificate, 'domains' | 'ipRanges'> {
-  const value = extensionValue(certificate, id_ce_nameConstraints);
-  if (value === undefined) return { domains: [], ipRanges: [] };
+/** @throws MTLS_UNCONSTRAINED for a CA that could speak for others in some form of name that is read here */
+export function requireBounds({ name, unbounded }: CaCertificate): void {
+  if (unbounded.length > 0)
+    throw new MtlsError(
+      'MTLS_UNCONSTRAINED',
+      `${name}: expected a CA that is bound in DNS names, URIs and IP addresses, got one that is free in ${unbounded.join(' and ')}`,
+    );
+}
+
+function boundsOf(certificate: X509Certificate, name: string): NameBounds {
   try {
-    const { permittedSubtrees } = AsnConvert.parse(value, NameConstraints);
-    const bases = [...(permittedSubtrees ?? [])].map(({ base }) => base);
-    return {
-      domains: bases.flatMap(({ dNSName }) =>
-        dNSName === undefined ? [] : [parseDnsName(dNSName.replace(/^\./, ''))],
-      ),
-      ipRanges: bases.flatMap(({ iPAddress }) => (iPAddress === undefined ? [] : [iPAddress])),
-    };
+    return readNameBounds(extensionValue(certificate.raw, oids.nameConstraints));
   } catch (cause) {
     throw bad(`${name}: its name constraints cannot be read`, cause);
   }

@@ -5,19 +5,15 @@
  */
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
-import { isIP } from 'node:net';
-import { AsnConvert } from '@peculiar/asn1-schema';
-import {
-  GeneralName,
-  GeneralSubtree,
-  GeneralSubtrees,
-  id_ce_nameConstraints,
-  NameConstraints,
-} from '@peculiar/asn1-x509';
 import * as x509 from '@peculiar/x509';
+import type { IpPrefix } from '../net/ip-prefix.ts';
+import { derTags, writeDer } from './der.ts';
 import type { DnsName } from './dns-name.ts';
 import { MtlsError } from './errors.ts';
+import { encodeGeneralName } from './general-name.ts';
 import { type KeyAlgorithm, signatureOf } from './key-algorithm.ts';
+import { encodeNameConstraints } from './name-constraints.ts';
+import { oids } from './names.ts';
 
 /** Milliseconds since the Unix epoch; certificates cut to whole seconds. */
 interface Validity {
@@ -30,15 +26,16 @@ export interface CaProfile extends Validity {
   readonly name: string;
   /** The one domain this CA may certify names of; also the host of its leaves' URIs. */
   readonly domain: DnsName;
-  /** IP ranges it may certify, `10.1.0.0/16` or `fd00::/48`; none when empty. */
-  readonly ipRanges: readonly string[];
+  /** IP addresses it may certify; none when empty. */
+  readonly ipPrefixes: readonly IpPrefix[];
   /** 32 hex digits, the first in 1..7 (RFC 5280 4.1.2.2: positive, at most 20 octets). */
   readonly serial: string;
 }
 
 export interface LeafProfile extends Validity {
   readonly dnsNames: readonly DnsName[];
-  readonly ipAddresses: readonly string[];
+  /** 4 or 16 bytes each. */
+  readonly ipAddresses: readonly Uint8Array[];
   /** `kelmesh://DOMAIN/NAME`, exactly one. */
   readonly uri: string;
   readonly serial: string;
@@ -66,7 +63,11 @@ export function createCaCertificate(
 ): Promise<string> {
   const subject = {
     name: new x509.Name([{ CN: [{ utf8String: profile.name }] }]),
-    constraints: nameConstraints(profile),
+    constraints: new x509.Extension(
+      oids.nameConstraints,
+      true,
+      encodeNameConstraints(profile.domain, profile.ipPrefixes).slice().buffer,
+    ),
   };
   return createSelfSigned(subject, profile, algorithm, keys);
 }
@@ -109,7 +110,7 @@ export async function createCrossCertificate(
 
 function subjectOf(certificate: string): CaSubject {
   const ca = new x509.X509Certificate(certificate);
-  const constraints = ca.getExtension(id_ce_nameConstraints);
+  const constraints = ca.getExtension(oids.nameConstraints);
   if (constraints === null)
     throw new MtlsError('MTLS_UNCONSTRAINED', 'CA certificate: it has no name constraints');
   return { name: ca.subjectName, constraints };
@@ -188,15 +189,8 @@ export async function createLeafCertificate(profile: LeafProfile, issuer: Issuer
           [x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth],
           false,
         ),
-        new x509.SubjectAlternativeNameExtension(
-          [
-            ...profile.dnsNames.map((value) => ({ type: 'dns' as const, value })),
-            ...profile.ipAddresses.map((value) => ({ type: 'ip' as const, value })),
-            { type: 'url' as const, value: profile.uri },
-          ],
-          // RFC 5280 4.2.1.6: critical, since the subject is empty.
-          true,
-        ),
+        // RFC 5280 4.2.1.6: critical, since the subject is empty.
+        new x509.Extension(oids.subjectAltName, true, alternativeNames(profile).slice().buffer),
         await x509.AuthorityKeyIdentifierExtension.create(ca.publicKey, false, webcrypto),
         await x509.SubjectKeyIdentifierExtension.create(profile.publicKey, false, webcrypto),
       ],
@@ -235,28 +229,12 @@ export async function requestedKey(pemText: string): Promise<webcrypto.CryptoKey
 const requestHint =
   'Make the request again, in PEM, with a P-384, P-256 or Ed25519 key: openssl req -new -key FILE -subj /';
 
-function nameConstraints({ domain, ipRanges }: CaProfile): x509.Extension {
-  const permitted = [
-    { dNSName: domain },
-    { uniformResourceIdentifier: domain },
-    ...ipRanges.map((range) => ({ iPAddress: range })),
-  ];
-  // A kind of name without a permitted range of its own would be free: RFC 5280 4.2.1.10.
-  const families = new Set(ipRanges.map((range) => isIP(range.split('/')[0] ?? '')));
-  const excluded = [
-    ...(families.has(4) ? [] : [{ iPAddress: '0.0.0.0/0' }]),
-    ...(families.has(6) ? [] : [{ iPAddress: '::/0' }]),
-  ];
-  const constraints = new NameConstraints({
-    permittedSubtrees: subtrees(permitted),
-    ...(excluded.length > 0 ? { excludedSubtrees: subtrees(excluded) } : {}),
-  });
-  return new x509.Extension(id_ce_nameConstraints, true, AsnConvert.serialize(constraints));
-}
-
-function subtrees(names: readonly Partial<GeneralName>[]): GeneralSubtrees {
-  return new GeneralSubtrees(
-    names.map((name) => new GeneralSubtree({ base: new GeneralName(name) })),
+function alternativeNames({ dnsNames, ipAddresses, uri }: LeafProfile): Uint8Array {
+  return writeDer(
+    derTags.sequence,
+    ...dnsNames.map((value) => encodeGeneralName({ kind: 'dns', value })),
+    ...ipAddresses.map((bytes) => encodeGeneralName({ kind: 'ip', bytes })),
+    encodeGeneralName({ kind: 'uri', value: uri }),
   );
 }
 

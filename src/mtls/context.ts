@@ -6,18 +6,18 @@
  */
 import { constants } from 'node:crypto';
 import { isIP } from 'node:net';
-import {
-  type ConnectionOptions,
-  checkServerIdentity,
-  type PeerCertificate,
-  type SecureContextOptions,
-  type TLSSocket,
-  type TlsOptions,
+import type {
+  ConnectionOptions,
+  PeerCertificate,
+  SecureContextOptions,
+  TLSSocket,
+  TlsOptions,
 } from 'node:tls';
 import type { Secret } from '#src/secret';
 import { fingerprintOf, oneLine } from './ca-certificate.ts';
+import { isDnsName } from './dns-name.ts';
 import { MtlsError } from './errors.ts';
-import { readNames } from './names.ts';
+import { identityHost, isNamed, readNames } from './names.ts';
 
 /** draft-ietf-tls-ecdhe-mlkem: X25519 and ML-KEM-768 together. */
 const KEY_AGREEMENT = 'X25519MLKEM768';
@@ -82,18 +82,21 @@ function commonOptions({
   };
 }
 
-/** Names count only in the SAN: Node's own check falls back to the common name when there is none. */
+/**
+ * Names count only in the SAN, each by its bytes: Node's own check falls back to the common name when there is none, and
+ * in Node's line of text one name can hold what looks like the next.
+ */
 function identityProblem(
-  certificate: PeerCertificate,
+  { raw, subjectaltname = '' }: PeerCertificate,
   serverName: string,
   serverUri: string | undefined,
 ): Error | undefined {
-  const names = certificate.subjectaltname ?? '';
-  if (!/(^|, )(DNS|IP Address):/.test(names)) return wrongName(serverName, names);
-  if (checkServerIdentity(serverName, certificate) !== undefined)
-    return wrongName(serverName, names);
-  if (serverUri !== undefined && !names.split(', ').includes(`URI:${serverUri}`)) {
-    return wrongName(serverUri, names);
+  try {
+    if (!isNamed(raw, serverName)) return wrongName(serverName, subjectaltname);
+    if (serverUri !== undefined && !readNames(raw).uris.includes(serverUri))
+      return wrongName(serverUri, subjectaltname);
+  } catch (error) {
+    return error as Error;
   }
   return undefined;
 }
@@ -111,7 +114,7 @@ export interface MtlsPeer {
   readonly keyAgreement: string;
   readonly cipher: string;
   readonly dnsNames: readonly string[];
-  /** `kelmesh://DOMAIN/NAME`; undefined in certificates of another make. */
+  /** `kelmesh://DOMAIN/NAME`, and nothing else that a reader could take for one; undefined in certificates of another make. */
   readonly uri: string | undefined;
   /** Common name of the CA. */
   readonly issuer: string;
@@ -121,7 +124,7 @@ export interface MtlsPeer {
   readonly notAfter: number;
 }
 
-/** Who is at the other end of a connected socket, and what protects it. @throws MTLS_NO_CERTIFICATE */
+/** Who is at the other end of a connected socket, and what protects it. @throws MTLS_NO_CERTIFICATE, MTLS_BAD_CERTIFICATE */
 export function describePeer(socket: TLSSocket): MtlsPeer {
   const certificate = socket.getPeerX509Certificate();
   if (!socket.authorized || certificate === undefined) {
@@ -131,13 +134,13 @@ export function describePeer(socket: TLSSocket): MtlsPeer {
     );
   }
   const group = socket.getEphemeralKeyInfo() as { readonly name?: string } | null;
-  const { dnsNames, uris } = readNames(certificate);
+  const { dnsNames, uris } = readNames(certificate.raw);
   return {
     protocol: socket.getProtocol() ?? 'unknown',
     keyAgreement: group?.name ?? KEY_AGREEMENT,
     cipher: socket.getCipher().name,
-    dnsNames,
-    uri: uris.length === 1 ? uris[0] : undefined,
+    dnsNames: dnsNames.filter(isDnsName),
+    uri: uris.length === 1 ? uris.find((uri) => identityHost(uri) !== undefined) : undefined,
     issuer: oneLine(certificate.issuer).replace(/^CN=/, ''),
     serial: certificate.serialNumber.toLowerCase(),
     fingerprint: fingerprintOf(certificate),

@@ -11,13 +11,17 @@ const NAME = new RegExp(`^(?:${LABEL}\\.)*(?![0-9]+$)${LABEL}$`);
 
 /** @throws MTLS_BAD_NAME */
 export function parseDnsName(text: string): DnsName {
-  if (text.length > MAX_LENGTH || !NAME.test(text)) {
+  if (!isDnsName(text)) {
     throw new MtlsError(
       'MTLS_BAD_NAME',
       `expected a DNS name, got ${JSON.stringify(text.slice(0, 80))}`,
     );
   }
-  return text as DnsName;
+  return text;
+}
+
+export function isDnsName(text: string): text is DnsName {
+  return text.length <= MAX_LENGTH && NAME.test(text);
 }
 
 /** True when `name` is `domain` or below it. */

@@ -5,7 +5,7 @@ export const mtlsErrors = {
   MTLS_BAD_CERTIFICATE:
     'Ask the other side for its CA certificates again, as a PEM file from `kelmesh ca export`',
   MTLS_UNCONSTRAINED:
-    'Ask for a CA certificate with name constraints for its own domain: this one could speak for any name, ours too',
+    'Ask its owner for a CA whose name constraints bind it in DNS names, URIs and IP addresses: this one could speak for names of others, ours too',
   MTLS_NO_TRUST: 'Name at least one CA certificate to trust, with `kelmesh ca trust FILE`',
   MTLS_UNTRUSTED:
     'Compare the fingerprint with its owner by another way, then `kelmesh ca trust FILE`',

@@ -1,7 +1,8 @@
 /** The values of a WireGuard configuration: each has one text form, and only the functions here make them. */
 import { Secret } from '#src/secret';
+import { formatIpAddress, parseIpAddress, unmapIpv4 } from '../net/ip-address.ts';
+import { formatIpPrefix, parseIpPrefix } from '../net/ip-prefix.ts';
 import { WireGuardError } from './errors.ts';
-import { formatIpAddress, parseIpAddress, unmapIpv4 } from './ip-address.ts';
 import type { Cidr, InterfaceName, UdpEndpoint, WireGuardKey } from './tunnel-driver.ts';
 
 const KEY_LENGTH = 32;
@@ -78,10 +79,10 @@ export function parseUdpEndpoint(text: string): UdpEndpoint {
 
 /** @returns canonical text  @throws WIREGUARD_BAD_VALUE, also when a bit outside the prefix is set */
 export function parseCidr(text: string): Cidr {
-  const { bytes, length } = splitPrefix('CIDR', text);
-  for (let i = length >> 3, mask = 0xff >> (length & 7); i < bytes.length; i++, mask = 0xff)
-    if ((bytes[i] as number) & mask) throw bad('CIDR', `zero bits after the first ${length}`, text);
-  return `${formatIpAddress(bytes)}/${length}` as Cidr;
+  const prefix = parseIpPrefix(text);
+  if (prefix === undefined)
+    throw bad('CIDR', 'fd00::1/128 or 10.0.0.1/32, zero bits behind the prefix', text);
+  return formatIpPrefix(prefix) as Cidr;
 }
 
 /** An address of a device with its prefix length, host bits allowed. @returns canonical text  @throws WIREGUARD_BAD_VALUE */

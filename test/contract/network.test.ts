@@ -210,6 +210,12 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
         }
       });
 
+      test('an address in a form that nobody here knows does not hide the others', async () => {
+        const [a, b] = [await create(), await create()];
+        const later = `/quic-v9/x/p2p/${b.self}` as PeerAddress;
+        assert.equal(await a.dial([later, ...b.addresses()]), b.self);
+      });
+
       test('an aborted dial rejects with the reason', async () => {
         const [a, b] = [await create(), await create()];
         const reason = new Error('changed my mind');

@@ -22,6 +22,7 @@ import {
   type Machines,
   machinesUnavailable,
 } from '../support/federation.ts';
+import { SimulatedClock } from '../support/simulated-clock.ts';
 import { skip } from '../support/skip.ts';
 import { softHsmProblem } from '../support/softhsm.ts';
 
@@ -268,14 +269,14 @@ describe('bad input', () => {
     await using server = await serveEcho({
       host: '127.0.0.1',
       port: 0,
-      tls: await serviceIdentity(alba, 'records'),
+      tls: await serviceIdentity(alba, 'records', new SimulatedClock({ start: Date.now() })),
       onRefused: (error) => refused.push(error),
     });
     const call = callEcho({
       host: '127.0.0.1',
       port: server.port,
       tls: {
-        ...(await serviceIdentity(bruma, 'records')),
+        ...(await serviceIdentity(bruma, 'records', new SimulatedClock({ start: Date.now() }))),
         serverName: 'records.alba.kelmesh.internal',
       },
       text: 'hello',

@@ -65,7 +65,8 @@ describe('inner mTLS between services of two organisations', () => {
     await rm(root, { recursive: true, force: true });
   });
 
-  const identity = (org: string) => serviceIdentity(dir(org), 'records');
+  const identity = (org: string) =>
+    serviceIdentity(dir(org), 'records', new SimulatedClock({ start: Date.now() }));
 
   /** Calls `records` of alba, served with `server`, and gives the reply or the error, with what the server saw. */
   async function call(

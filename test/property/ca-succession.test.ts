@@ -47,7 +47,7 @@ describe('bundles of a CA that rotates', () => {
 
   before(async () => {
     const domain = parseDnsName('alba.example');
-    const base = { ...validity, name: 'Alba', domain, ipRanges: [] };
+    const base = { ...validity, name: 'Alba', domain, ipPrefixes: [] };
     const keys = new Map<Part, Awaited<ReturnType<typeof generateKeyPair>>>();
     for (const [i, part] of (
       ['old', 'next', 'last', 'fork', 'other', 'narrow'] as const
@@ -60,7 +60,12 @@ describe('bundles of a CA that rotates', () => {
       const made =
         former === undefined || part === 'narrow'
           ? createCaCertificate(
-              { ...base, serial, ipRanges: part === 'narrow' ? ['10.0.0.0/8'] : [] },
+              {
+                ...base,
+                serial,
+                ipPrefixes:
+                  part === 'narrow' ? [{ bytes: Uint8Array.of(10, 0, 0, 0), length: 8 }] : [],
+              },
               'p256',
               pair,
             )

@@ -2,6 +2,7 @@ import { type CaCertificate, successionProof } from '#src/mtls/ca-certificate';
 import { describeGenerations, exportBundle, initCa } from '../../ca/ca.ts';
 import { issueCertificate } from '../../ca/issue.ts';
 import { importBundle, readOthers } from '../../ca/trust.ts';
+import { worksUntil } from '../../ca/trust-change.ts';
 import { systemClock, systemRng } from '../../compose.ts';
 import { readConfig } from '../../config/config.ts';
 import {
@@ -125,6 +126,7 @@ export const caIssue: Command = {
           ['valid until', new Date(notAfter).toISOString()],
         ]),
       );
+    noteUnbounded(invocation, await readOthers(directory(invocation)));
     return exitCodes.ok;
   },
 };
@@ -178,6 +180,7 @@ CA that is trusted for it speaks for the new one, or --fingerprint does.`,
       const lines = [...taken.map(line('trusted')), ...ended.map(line('no longer trusted'))];
       print(invocation.io, lines.length === 0 ? 'trusted already' : lines.join('\n'));
     }
+    noteUnbounded(invocation, await readOthers(directory(invocation)));
     return exitCodes.ok;
   },
 };
@@ -206,7 +209,11 @@ export const caShow: Command = {
         state,
         trusted: [
           ...own.map(({ ca, role }) => ({ ...caJson(ca), role })),
-          ...others.map((ca) => ({ ...caJson(ca), role: trustedRole(ca, others) })),
+          ...others.map((ca) => ({
+            ...caJson(ca),
+            role: trustedRole(ca, others),
+            worksUntil: isoOrNull(worksUntil(ca)),
+          })),
         ],
         generations: generations.map(({ number, role, algorithm, ca, ...times }) => ({
           generation: number,
@@ -248,9 +255,22 @@ export const caShow: Command = {
           `generation ${number} is out since ${new Date(retiredAt).toISOString()} (${why})`,
         );
     }
+    noteUnbounded(invocation, others);
     return exitCodes.ok;
   },
 };
+
+/** Those that were trusted before their bounds were looked at. */
+function noteUnbounded({ io }: Invocation, others: readonly CaCertificate[]): void {
+  for (const ca of others) {
+    const until = worksUntil(ca);
+    if (until !== undefined)
+      note(
+        io,
+        `CA ${ca.name} (${ca.fingerprint.slice(0, 16)}) can speak for others: it is free in ${ca.unbounded.join(' and ')}. It is trusted until ${new Date(until).toISOString()}; ask its owner for one that is bound`,
+      );
+  }
+}
 
 /** `trusted-former` while its successor is trusted beside it. */
 function trustedRole(ca: CaCertificate, others: readonly CaCertificate[]): string {
@@ -260,7 +280,7 @@ function trustedRole(ca: CaCertificate, others: readonly CaCertificate[]): strin
 }
 
 function caJson(ca: CaCertificate) {
-  const { pem: _pem, crosses: _crosses, notBefore, notAfter, ...rest } = ca;
+  const { pem: _pem, crosses: _crosses, ipPrefixes: _bytes, notBefore, notAfter, ...rest } = ca;
   return { ...rest, notBefore: isoOrNull(notBefore), notAfter: isoOrNull(notAfter) };
 }
 

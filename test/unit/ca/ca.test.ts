@@ -9,6 +9,7 @@ import { type IssueOptions, issueCertificate, serviceIdentity } from '#agent/ca/
 import { importBundle, readTrust, removeTrust } from '#agent/ca/trust';
 import { utf8 } from '#src/bytes';
 import { atomicFileSteps } from '#src/keystore/atomic-file';
+import { readNames } from '#src/mtls/names';
 import { Secret } from '#src/secret';
 import { cheapCost } from '../../support/ca.ts';
 import { SeededRng } from '../../support/seeded-rng.ts';
@@ -140,7 +141,7 @@ describe('inner CA', () => {
       it(`gives key and chain that belong together (${algorithm})`, async () => {
         await init({ algorithm });
         const issued = await issue();
-        const identity = await serviceIdentity(dir(), 'records');
+        const identity = await serviceIdentity(dir(), 'records', at(START));
         const leaf = new X509Certificate(identity.cert);
         assert.equal(
           leaf.checkPrivateKey(createPrivateKey(Buffer.from(identity.key.expose()))),
@@ -188,7 +189,7 @@ describe('inner CA', () => {
         (await readdir(folder)).sort(),
         [second.serial, third.serial, 'current'].sort(),
       );
-      const { cert } = await serviceIdentity(dir(), 'records');
+      const { cert } = await serviceIdentity(dir(), 'records', at(START));
       assert.equal(new X509Certificate(cert).serialNumber.toLowerCase(), third.serial);
       assert.notEqual(first.serial, third.serial);
     });
@@ -205,6 +206,65 @@ describe('inner CA', () => {
       assert.deepEqual(issued.ips, ['10.1.2.3', 'fd00::1']);
     });
 
+    /** How an address within fd00:1::/48 or 10.1.0.0/16 can be written, and the bytes that it means. */
+    const spellings: Readonly<Record<string, string>> = {
+      'fd00:1::10.1.2.3': 'fd00:1::a01:203',
+      'fd00:1:0:0:0:0:10.1.2.3': 'fd00:1::a01:203',
+      'FD00:0001::1': 'fd00:1::1',
+      'fd00:1:0:0:0:0:0:1': 'fd00:1::1',
+      'fd00:1::': 'fd00:1::',
+      'fd00:1:0:0:1::': 'fd00:1:0:0:1::',
+      '10.1.2.3': '10.1.2.3',
+    };
+    for (const [text, canonical] of Object.entries(spellings))
+      it(`checks, certifies and prints the same bytes, however an address is written: ${text}`, async () => {
+        await init({ ipRanges: ['10.1.0.0/16', 'fd00:1::/48'] });
+        const issued = await issue({ ips: [text] });
+        assert.deepEqual(issued.ips, [canonical]);
+        const chain = await readFile(issued.chainFile, 'utf8');
+        const leaf = new X509Certificate(chain);
+        assert.equal(leaf.checkIP(canonical), canonical);
+        assert.equal(leaf.checkIP('fd00:1::10') === undefined, canonical !== 'fd00:1::10');
+        assert.deepEqual(readNames(leaf.raw).ipAddresses, [canonical]);
+      });
+
+    for (const text of [
+      'fe80::1%eth0',
+      'fd00:1::1%1',
+      '::ffff:10.1.2.3',
+      '::ffff:a01:203',
+      'fd00:1::10.1.2.256',
+      'fd00:1::1.2.3',
+      'fd00:1::1::2',
+      'fd00:1::g',
+      '10.1.2',
+      '10.1.2.03',
+      '0x0a010203',
+      ' 10.1.2.3',
+      '10.1.2.3/32',
+    ])
+      it(`refuses an address that two readers take for two, or that is none: ${text}`, async () => {
+        await init({ ipRanges: ['10.1.0.0/16', 'fd00:1::/48'] });
+        await assert.rejects(issue({ ips: [text] }), { code: 'CA_BAD_INPUT' });
+      });
+
+    it('has ranges of which every bit is meant', async () => {
+      for (const range of [
+        'fd00:1::10.0.0.0/96',
+        'fd00:1::/48 ',
+        '::ffff:10.0.0.0/104',
+        '10.1.2.3/16',
+        'fe80::%eth0/64',
+        '0.0.0.0/0',
+        '::/0',
+        '0.0.0.0/7',
+      ])
+        await init({ dir: join(root, 'ranges'), ipRanges: [range] }).then(
+          ({ ipRanges }) => assert.deepEqual(ipRanges, ['fd00:1::a00:0/96'], range),
+          ({ code }) => assert.equal(code, 'CA_BAD_INPUT', range),
+        );
+    });
+
     it('refuses what is outside its bounds', async () => {
       await init();
       await assert.rejects(issue({ name: 'records.bruma.example' }), { code: 'CA_NOT_PERMITTED' });
@@ -214,8 +274,10 @@ describe('inner CA', () => {
       await assert.rejects(issue({ ips: ['10.1.2.3'] }), { code: 'CA_NOT_PERMITTED' });
       await assert.rejects(issue({ ips: ['nonsense'] }), { code: 'CA_BAD_INPUT' });
       await assert.rejects(issue({ name: '../../etc' }), { code: 'MTLS_BAD_NAME' });
-      await assert.rejects(serviceIdentity(dir(), '../..'), { code: 'MTLS_BAD_NAME' });
-      await assert.rejects(serviceIdentity(dir(), 'records'), { code: 'CA_NO_SUCH_CERTIFICATE' });
+      await assert.rejects(serviceIdentity(dir(), '../..', at(START)), { code: 'MTLS_BAD_NAME' });
+      await assert.rejects(serviceIdentity(dir(), 'records', at(START)), {
+        code: 'CA_NO_SUCH_CERTIFICATE',
+      });
     });
 
     it('keeps no key for a certificate request', async () => {
@@ -234,7 +296,9 @@ describe('inner CA', () => {
         leaf.subjectAltName,
         'DNS:records.alba.example, URI:kelmesh://alba.example/records',
       );
-      await assert.rejects(serviceIdentity(dir(), 'records'), { code: 'CA_NO_SUCH_CERTIFICATE' });
+      await assert.rejects(serviceIdentity(dir(), 'records', at(START)), {
+        code: 'CA_NO_SUCH_CERTIFICATE',
+      });
       await assert.rejects(issue({ csr: 'nonsense' }), { code: 'MTLS_BAD_CERTIFICATE' });
     });
   });
@@ -246,7 +310,7 @@ describe('inner CA', () => {
       await init({ dir: dir(name), name, domain, days: 10 });
       return exportBundle(dir(name), at(START));
     };
-    const names = async () => (await readTrust(dir())).map(({ name }) => name).sort();
+    const names = async () => (await readTrust(dir(), at(START))).map(({ name }) => name).sort();
 
     beforeEach(async () => {
       await init();
@@ -286,7 +350,7 @@ describe('inner CA', () => {
         join(dir(), 'trust', `${fingerprint}.pem`),
         await other('Corvo', 'corvo.example'),
       );
-      await assert.rejects(readTrust(dir()), { code: 'CA_CORRUPT' });
+      await assert.rejects(readTrust(dir(), at(START)), { code: 'CA_CORRUPT' });
     });
   });
 });

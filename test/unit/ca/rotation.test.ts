@@ -28,7 +28,7 @@ describe('rotation of the inner CA', () => {
   };
   const bundle = async (ca = alba) => parseCaBundle(await exportBundle(ca.dir, ca.clock));
   const chain = async () => {
-    const { cert } = await serviceIdentity(alba.dir, 'records');
+    const { cert } = await serviceIdentity(alba.dir, 'records', alba.clock);
     return cert.split(/(?<=-----END CERTIFICATE-----\n)/).map((pem) => new X509Certificate(pem));
   };
   /** Keys in the file, as many as generations, none of them wiped. */
@@ -85,7 +85,7 @@ describe('rotation of the inner CA', () => {
     assert.equal(leaf?.verify(new X509Certificate(current?.pem ?? '').publicKey), true);
     assert.equal(cross?.verify(new X509Certificate(former?.pem ?? '').publicKey), true);
     assert.equal(cross?.publicKey.equals(new X509Certificate(current?.pem ?? '').publicKey), true);
-    const { trust } = await serviceIdentity(alba.dir, 'records');
+    const { trust } = await serviceIdentity(alba.dir, 'records', alba.clock);
     assert.deepEqual(trust, [current?.pem, former?.pem]);
   });
 
@@ -336,7 +336,7 @@ describe('rotation of the inner CA', () => {
             code: 'CA_IO',
           });
           const [generation] = (await describeGenerations(ca.dir)).generations;
-          const isThere = await serviceIdentity(ca.dir, 'records').then(
+          const isThere = await serviceIdentity(ca.dir, 'records', ca.clock).then(
             () => true,
             () => false,
           );

@@ -176,7 +176,7 @@ describe('taking in the successor of a CA', () => {
     const keys = await generateKeyPair('p256');
     const validity = { serial: '4'.repeat(32), notBefore: START - DAY, notAfter: START + DAY };
     const evil = await createCaCertificate(
-      { ...validity, name: 'Bruma', domain: parseDnsName('bruma.example'), ipRanges: [] },
+      { ...validity, name: 'Bruma', domain: parseDnsName('bruma.example'), ipPrefixes: [] },
       'p256',
       keys,
     );

@@ -94,6 +94,13 @@ describe('reply messages', () => {
       [{ url: 'http://h/ x' }, 'KEL_BAD_VALUE'],
       [{ url: 'http://h/\u001b[2J' }, 'KEL_BAD_VALUE'],
       [{ url: 'http://' }, 'KEL_BAD_VALUE'],
+      // Two readers would dial two hosts.
+      [{ url: 'http://h\\@other/' }, 'KEL_BAD_VALUE'],
+      [{ url: 'http:///h/' }, 'KEL_BAD_VALUE'],
+      [{ url: 'http://0x7f.1/' }, 'KEL_BAD_VALUE'],
+      [{ url: 'http://127.1/' }, 'KEL_BAD_VALUE'],
+      [{ url: 'http://h%2eother/' }, 'KEL_BAD_VALUE'],
+      [{ url: 'http://[0:0:0:0:0:0:0:1]/' }, 'KEL_BAD_VALUE'],
       [{ url: 7 }, 'KEL_BAD_VALUE'],
       [{ eid: 'nobody' }, 'KEL_BAD_IDENTIFIER'],
     ];

@@ -19,6 +19,8 @@ import { parseDnsName } from '#src/mtls/dns-name';
 import { MtlsError } from '#src/mtls/errors';
 import { generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
 import { readNames } from '#src/mtls/names';
+import { parseIpAddress } from '#src/net/ip-address';
+import { type IpPrefix, parseIpPrefix } from '#src/net/ip-prefix';
 import { skip } from '../../support/skip.ts';
 
 const HOUR = 3_600_000;
@@ -32,7 +34,7 @@ async function makeCa(algorithm: KeyAlgorithm, ipRanges: readonly string[] = [])
     {
       name: 'Alba',
       domain,
-      ipRanges,
+      ipPrefixes: ipRanges.map((range) => parseIpPrefix(range) as IpPrefix),
       serial: serial('4'),
       notBefore: now - HOUR,
       notAfter: now + HOUR,
@@ -54,7 +56,7 @@ async function makeLeaf(
   return createLeafCertificate(
     {
       dnsNames: [parseDnsName(dnsName)],
-      ipAddresses,
+      ipAddresses: ipAddresses.map((text) => parseIpAddress(text) as Uint8Array),
       uri: `kelmesh://${host}/records`,
       serial: serial('5'),
       notBefore: now - HOUR,
@@ -92,7 +94,7 @@ describe('inner certificates', () => {
 
   it('gives a leaf its names in the SAN alone', async () => {
     const leaf = new X509Certificate(await makeLeaf(ca, 'records.alba.example'));
-    assert.deepEqual(readNames(leaf), {
+    assert.deepEqual(readNames(leaf.raw), {
       dnsNames: ['records.alba.example'],
       ipAddresses: [],
       uris: ['kelmesh://alba.example/records'],

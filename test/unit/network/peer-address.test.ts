@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { overlayAddress } from '#agent/membership/overlay-address';
 import { type PeerAddress, parsePeerAddress } from '#agent/network/network';
-import { reachableAddresses } from '#agent/network/reachable';
+import { canonicalHost, hostOf, reachableAddresses } from '#agent/network/reachable';
 import type { Aid, Said } from '#kel/identifiers';
 
 describe('peer address', () => {
@@ -47,6 +47,25 @@ describe('addresses told to others', () => {
     const outside = '/ip6/2001:db8::1/tcp/7400/p2p/x';
     assert.deepEqual(tell(`/ip6/${own}/tcp/7400/p2p/x`, outside), [outside]);
     assert.deepEqual(tell(`/ip6/${own}/tcp/7400/p2p/x`), []);
+  });
+
+  it('are judged by their bytes, in whatever spelling: loopback and the mesh are known in each', () => {
+    const outside = '/ip6/2001:db8::1/tcp/7400/p2p/x';
+    for (const loopback of ['0:0:0:0:0:0:0:1', '::0001', '::ffff:127.0.0.1', '::ffff:7f00:1'])
+      assert.deepEqual(tell(`/ip6/${loopback}/tcp/7400/p2p/x`, outside), [outside], loopback);
+    assert.deepEqual(tell(`/ip6/${own.toUpperCase()}/tcp/7400/p2p/x`, outside), [outside]);
+  });
+
+  it('give hosts in one spelling, however they are written', () => {
+    const hosts = {
+      '/ip6/FD00:1:0:0:0:0:0:1/tcp/1/': 'fd00:1::1',
+      '/ip6/fd00:1::10.1.2.3/tcp/1/': 'fd00:1::a01:203',
+      '/ip6/::ffff:192.0.2.1/tcp/1/': '192.0.2.1',
+      '/ip4/192.0.2.1/tcp/1/': '192.0.2.1',
+    };
+    for (const [address, host] of Object.entries(hosts))
+      assert.equal(hostOf(address as PeerAddress), host);
+    assert.equal(canonicalHost('mesh.example'), 'mesh.example');
   });
 
   it('are of loopback only when there is nothing else', () => {
