@@ -6,7 +6,7 @@
  */
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
-import type { AtomicFileSteps } from '#src/keystore/atomic-file';
+import type { AtomicFileSteps } from '#src/files/atomic-file';
 import { defaultPassphraseCost } from '#src/keystore/sealed-file';
 import type { PassphraseCost } from '#src/keystore/sealed-file-format';
 import type { CaCertificate } from '#src/mtls/ca-certificate';

@@ -1,7 +1,8 @@
 /** Paths inside the directory of a CA, and reading and writing them. */
 import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type AtomicFileSteps, replaceFile } from '#src/keystore/atomic-file';
+import { type AtomicFileSteps, replaceFile } from '#src/files/atomic-file';
+import { FileError, fileError } from '#src/files/errors';
 import { FileLock } from '#src/keystore/file-lock';
 import { CaError } from './errors.ts';
 
@@ -32,7 +33,7 @@ export async function writeFileSafely(
   bytes: Uint8Array,
   steps?: AtomicFileSteps,
 ): Promise<void> {
-  await io(path, () => replaceFile(path, bytes, steps));
+  await io(path, () => replaceFile(path, bytes, { steps }));
 }
 
 /** Undefined when there is no such file. @throws CA_CORRUPT when it is longer than `maxLength` bytes, CA_IO */
@@ -76,9 +77,12 @@ export async function io<T>(path: string, action: () => Promise<T>): Promise<T> 
     return await action();
   } catch (cause) {
     if (cause instanceof CaError) throw cause;
-    throw new CaError('CA_IO', `${path}: ${(cause as NodeJS.ErrnoException).code ?? 'failed'}`, {
-      cause,
-    });
+    const known = fileError(path, cause);
+    throw known instanceof FileError
+      ? new CaError('CA_IO', known.message, { cause, hint: known.hint })
+      : new CaError('CA_IO', `${path}: ${(cause as NodeJS.ErrnoException).code ?? 'failed'}`, {
+          cause,
+        });
   }
 }
 

@@ -8,7 +8,7 @@ import { mkdir, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
-import type { AtomicFileSteps } from '#src/keystore/atomic-file';
+import type { AtomicFileSteps } from '#src/files/atomic-file';
 import { type CaCertificate, fingerprintOf } from '#src/mtls/ca-certificate';
 import { createLeafCertificate, requestedKey } from '#src/mtls/certificate';
 import type { MtlsIdentity } from '#src/mtls/context';

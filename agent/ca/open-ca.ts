@@ -2,7 +2,7 @@
 import type { webcrypto } from 'node:crypto';
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
-import type { AtomicFileSteps } from '#src/keystore/atomic-file';
+import type { AtomicFileSteps } from '#src/files/atomic-file';
 import type { Issuer } from '#src/mtls/certificate';
 import { importPrivateKey } from '#src/mtls/key-algorithm';
 import type { Rng } from '#src/rng';

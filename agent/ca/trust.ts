@@ -3,7 +3,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
-import { type AtomicFileSteps, atomicFileSteps } from '#src/keystore/atomic-file';
+import { type AtomicFileSteps, atomicFileSteps } from '#src/files/atomic-file';
 import { type CaCertificate, parseCaBundle } from '#src/mtls/ca-certificate';
 import { describeGenerations } from './ca.ts';
 import { CaError } from './errors.ts';

@@ -1,6 +1,8 @@
 /** A state directory that is made anew: configuration file, secret, key store, and away again when that fails. */
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { PRIVATE, PUBLIC, writeOutput } from '#src/files/atomic-file';
+import { expectTrustedDirectory } from '#src/files/trust';
 import type { Secret } from '#src/secret';
 import { composeLocal, createKeyStore, hasState, systemRng } from '../compose.ts';
 import { type Config, parseConfig, readConfig } from '../config/config.ts';
@@ -43,7 +45,7 @@ export async function inNewState<T>(
   try {
     const config = existsSync(invocation.config)
       ? readConfig(invocation.config)
-      : writeConfig(invocation, name, made);
+      : await writeConfig(invocation, name, made);
     if (hasState(config))
       throw new IdentityError(
         'IDENTITY_EXISTS',
@@ -75,10 +77,11 @@ class Made {
   }
 
   /** The file must not be there yet. */
-  file(path: string, text: string, mode: number): void {
+  async file(path: string, text: string, mode: number): Promise<void> {
     // Who may read the file may enter the directory.
     this.directory(dirname(path), mode | ((mode & 0o444) >> 2));
-    writeFileSync(path, text, { mode, flag: 'wx' });
+    expectTrustedDirectory(dirname(path));
+    await writeOutput(path, Buffer.from(text), { mode, isNew: true });
     this.#paths.push(path);
   }
 
@@ -94,7 +97,11 @@ class Made {
   }
 }
 
-function writeConfig(invocation: Invocation, name: string | undefined, made: Made): Config {
+async function writeConfig(
+  invocation: Invocation,
+  name: string | undefined,
+  made: Made,
+): Promise<Config> {
   const file = resolve(invocation.config);
   if (name === undefined)
     throw new ConfigError('CONFIG_NOT_FOUND', `${file} does not exist`, {
@@ -120,7 +127,7 @@ function writeConfig(invocation: Invocation, name: string | undefined, made: Mad
     '',
   ].join('\n');
   const config = parseConfig(text, file);
-  made.file(file, text, 0o644);
+  await made.file(file, text, PUBLIC);
   return config;
 }
 
@@ -136,7 +143,7 @@ async function newSecret(config: Config, invocation: Invocation, made: Made): Pr
       throw new ConfigError('CONFIG_EXISTS', `${file} is there already`, {
         hint: 'Leave --generate-secret away to use the secret in it',
       });
-    made.file(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, 0o600);
+    await made.file(file, `${Buffer.from(systemRng.bytes(24)).toString('base64url')}\n`, PRIVATE);
   }
   if (file !== undefined) return readSecretFile(file);
   return askNewSecret('new passphrase or PIN', io.stdin, io.stderr);

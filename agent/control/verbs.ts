@@ -2,9 +2,9 @@
  * What can be asked of an organisation, running or at rest: every verb takes and gives plain data.
  * The control socket and the commands on a stopped organisation call the same functions.
  */
-import { writeFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { isAid } from '#kel/record/qualified';
+import { writeOutput } from '#src/files/atomic-file';
 
 import { custodyVerbs } from '../custody/verbs.ts';
 import { MembershipError } from '../membership/errors.ts';
@@ -103,7 +103,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
     if (!isAbsolute(file))
       throw new ControlError('CONTROL_BAD_REQUEST', `expected an absolute path, got ${file}`);
     const bundle = await exportEvidence(organisation);
-    writeFileSync(file, bundle, { mode: 0o600 });
+    await writeOutput(file, bundle);
     return {
       schema: 'kelmesh.audit-export/1',
       file,

@@ -2,12 +2,13 @@
  * A state directory that holds the log of an organisation with custodians and no key of it. A file `custodians` marks
  * it, so that commands which need the organisation's own keys say at once where those are.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LevelKelStore } from '#kel/store/level-kel-store';
 import { keyStateReport } from '#kel/verify/report';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
+import { PUBLIC, replaceFile } from '#src/files/atomic-file';
 import { composeDatabase, hasState, systemClock } from '../compose.ts';
 import type { Config } from '../config/config.ts';
 import type { Json } from '../control/protocol.ts';
@@ -65,7 +66,7 @@ export async function askWithoutKeys(
   if (Identity.exists(await StateTable.open(db, 'identity'))) {
     const watch = await WatchList.open(await StateTable.open(db, 'watch'), systemClock);
     await watch.add(aid, { kind: 'import' });
-  } else writeFileSync(marker(config), `${aid}\n`);
+  } else await replaceFile(marker(config), Buffer.from(`${aid}\n`), { mode: PUBLIC });
   return result;
 }
 

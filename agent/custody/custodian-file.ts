@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import type { Aid, Said } from '#kel/identifiers';
 import { parseAid, parseSaid } from '#kel/identifiers';
 import { type CborValue, encodeCbor } from '#src/cbor';
-import { type AtomicFileSteps, replaceFile } from '#src/keystore/atomic-file';
+import { type AtomicFileSteps, replaceFile } from '#src/files/atomic-file';
 import type { KeyId } from '#src/keystore/key-store';
 import { CustodyError } from './errors.ts';
 import { expectLabels, listOf, malformed, numberOf, readMap, textOf } from './fields.ts';
@@ -51,7 +51,7 @@ export async function writeCustodian(
   state: CustodianState,
   steps?: AtomicFileSteps,
 ): Promise<void> {
-  await replaceFile(path, encodeCustodian(state), steps);
+  await replaceFile(path, encodeCustodian(state), { steps });
 }
 
 export function encodeCustodian({ name, keys, signed, seen }: CustodianState): Uint8Array {

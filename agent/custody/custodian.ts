@@ -9,7 +9,7 @@ import type { VerificationKey } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
 import { LogVerifier } from '#kel/verify/log-verifier';
-import type { AtomicFileSteps } from '#src/keystore/atomic-file';
+import type { AtomicFileSteps } from '#src/files/atomic-file';
 import { FileLock } from '#src/keystore/file-lock';
 import type { KeyId, KeyStore, SigningAlgorithm } from '#src/keystore/key-store';
 import { type CustodianCard, makeCard, verificationKeyOf } from './card.ts';

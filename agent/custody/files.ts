@@ -1,7 +1,5 @@
 /** Cards, proposals and logs as files: bounded reading, and writing that leaves the old file or the new one. */
 import { readFileSync, statSync } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
-import { atomicFileSteps, replaceFile } from '#src/keystore/atomic-file';
 import { ConfigError } from '../config/errors.ts';
 import { malformed } from './fields.ts';
 import { MAX_PROPOSAL_BYTES, mergeProposals, type Proposal, parseProposal } from './proposal.ts';
@@ -24,16 +22,4 @@ export function readBounded(file: string): Uint8Array {
 /** Copies of one proposal, merged. Throws CUSTODY_MALFORMED, CUSTODY_DIFFERENT_EVENTS */
 export function readProposals(files: readonly string[]): Proposal {
   return mergeProposals(files.map((file) => parseProposal(readBounded(file))));
-}
-
-/** As `replaceFile`, but for everybody to read: what travels holds no secret, and another user opens it. */
-export async function writePublicFile(path: string, bytes: Uint8Array): Promise<void> {
-  await replaceFile(path, bytes, {
-    ...atomicFileSteps,
-    async write(temporary) {
-      await rm(temporary, { force: true });
-      await using file = await open(temporary, 'wx', 0o644);
-      await file.writeFile(bytes);
-    },
-  });
 }

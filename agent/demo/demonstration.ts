@@ -1,6 +1,7 @@
 /** The demonstration: its steps, in order, and the report about them. */
-import { copyFileSync, existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeOutput } from '#src/files/atomic-file';
 import { audit, exportEvidence } from './evidence-steps.ts';
 import { DemoFederation } from './federation.ts';
 import {
@@ -53,7 +54,7 @@ export class Demonstration {
     const succeeded = await this.#sequence.run(this.#steps());
     await this.#report();
     if (!succeeded) {
-      this.#keepAgentLogs();
+      await this.#keepAgentLogs();
       return false;
     }
     say(
@@ -165,11 +166,11 @@ export class Demonstration {
     ];
   }
 
-  #keepAgentLogs(): void {
+  async #keepAgentLogs(): Promise<void> {
     const { out, say } = this.#options;
     for (const { name, dir } of this.#federation.organisations) {
       const log = join(dir, 'agent.log');
-      if (existsSync(log)) copyFileSync(log, join(out, `${name}.log`));
+      if (existsSync(log)) await writeOutput(join(out, `${name}.log`), readFileSync(log));
     }
     say(`        what the agents wrote is in ${out}`);
   }
@@ -201,6 +202,6 @@ export class Demonstration {
       verdict,
       ...(rotation === undefined ? {} : { rotation }),
     };
-    writeReport(this.#options.out, report);
+    await writeReport(this.#options.out, report);
   }
 }

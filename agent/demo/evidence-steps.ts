@@ -1,9 +1,10 @@
 /** Steps of the demonstration that write down what happened and have it verified. */
 import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import type { AuditReport } from '../provenance/audit/report.ts';
 import type { DemoFederation } from './federation.ts';
 import type { Findings } from './report.ts';
@@ -24,9 +25,10 @@ export async function exportEvidence(federation: DemoFederation, out: string): P
     .kelmesh('audit', 'export', ...files.slice(1), '--out', join(out, 'evidence.kmb'));
   for (const organisation of federation.organisations) {
     const { cesr } = await organisation.ask('id.export');
-    writeFileSync(
+    await writeOutput(
       join(out, 'logs', `${organisation.name}.cesr`),
       Buffer.from(String(cesr), 'base64'),
+      { mode: PUBLIC },
     );
   }
   return 'evidence.kmb, and each log as a CESR stream that KERIpy reads';

@@ -1,6 +1,6 @@
 /** `report.json`: what the demonstration did, for scripts. Fields are added, never renamed. */
-import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 
 export interface StepReport {
   readonly name: string;
@@ -53,9 +53,10 @@ export interface Findings {
   verdict: string;
 }
 
-export function writeReport(dir: string, report: Report): string {
+export async function writeReport(dir: string, report: Report): Promise<string> {
   const file = join(dir, 'report.json');
-  writeFileSync(`${file}.tmp`, `${JSON.stringify(report, undefined, 2)}\n`);
-  renameSync(`${file}.tmp`, file);
+  await writeOutput(file, Buffer.from(`${JSON.stringify(report, undefined, 2)}\n`), {
+    mode: PUBLIC,
+  });
   return file;
 }

@@ -4,8 +4,11 @@
  * Paths are relative to the log's folder, `/`-separated. The Node driver relies on fdatasync making file
  * contents durable, on rename within a folder being atomic, and on fsync of the folder making it durable.
  */
-import { type FileHandle, mkdir, open, readFile, rename } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { replaceFile } from '../files/atomic-file.ts';
+import { fileError, onFile } from '../files/errors.ts';
+import { openForAppend } from '../files/log-file.ts';
 
 export interface LogFiles extends AsyncDisposable {
   /** The whole file, or undefined when there is none. */
@@ -33,31 +36,30 @@ export class NodeLogFiles implements LogFiles {
       return await readFile(join(this.#dir, path));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
+      throw fileError(join(this.#dir, path), error);
     }
   }
 
   async replace(path: string, bytes: Uint8Array): Promise<void> {
     const target = join(this.#dir, path);
     await this.#ensureFolder(dirname(target));
-    const temporary = `${target}.tmp`;
-    await using file = await open(temporary, 'w', 0o600);
-    await file.writeFile(bytes);
-    await file.datasync();
-    await rename(temporary, target);
-    await syncFolder(dirname(target));
+    await replaceFile(target, bytes);
   }
 
   async append(path: string, bytes: Uint8Array): Promise<void> {
     const file = this.#appending.get(path) ?? (await this.#openForAppend(path));
-    await file.appendFile(bytes);
-    await file.datasync();
+    await onFile(join(this.#dir, path), async () => {
+      await file.appendFile(bytes);
+      await file.datasync();
+    });
   }
 
   async truncate(path: string, length: number): Promise<void> {
     const file = this.#appending.get(path) ?? (await this.#openForAppend(path));
-    await file.truncate(length);
-    await file.datasync();
+    await onFile(join(this.#dir, path), async () => {
+      await file.truncate(length);
+      await file.datasync();
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -68,7 +70,7 @@ export class NodeLogFiles implements LogFiles {
   async #openForAppend(path: string): Promise<FileHandle> {
     const target = join(this.#dir, path);
     await this.#ensureFolder(dirname(target));
-    const file = await open(target, 'a', 0o600);
+    const file = await openForAppend(target);
     this.#appending.set(path, file);
     await syncFolder(dirname(target));
     return file;
@@ -77,7 +79,7 @@ export class NodeLogFiles implements LogFiles {
   /** Makes the folder and every missing one above it within the log, each entry durable in its parent. */
   async #ensureFolder(folder: string): Promise<void> {
     if (this.#folders.has(folder)) return;
-    const first = await mkdir(folder, { recursive: true, mode: 0o700 });
+    const first = await onFile(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
     if (first !== undefined) {
       const made = relative(dirname(first), folder).split('/');
       for (let depth = 0; depth < made.length; depth++) {

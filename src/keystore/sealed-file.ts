@@ -7,12 +7,20 @@
  */
 import { argon2 } from 'node:crypto';
 import { access, readFile, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { open, seal } from '#src/crypto/aead';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
-import { type AtomicFileSteps, atomicFileSteps, replaceFile } from './atomic-file.ts';
+import {
+  type AtomicFileSteps,
+  atomicFileSteps,
+  replaceFile,
+  writeOutput,
+} from '../files/atomic-file.ts';
+import { FileError } from '../files/errors.ts';
+import { expectTrustedDirectory } from '../files/trust.ts';
 import { KeyStoreError } from './errors.ts';
 import { FileLock } from './file-lock.ts';
 import type {
@@ -167,9 +175,9 @@ export class SealedFileKeyStore implements KeyStore {
           'KEYSTORE_NO_SUCH_KEY',
           `${this.#file.path}: holds no key ${absent}`,
         );
-      if (await exists(path)) throw new KeyStoreError('KEYSTORE_EXISTS', `${path} exists already`);
       const wanted = new Set(ids);
-      await this.#write(path, new SoftwareKeys(keys.all().filter(({ id }) => wanted.has(id))));
+      const bytes = this.#sealed(new SoftwareKeys(keys.all().filter(({ id }) => wanted.has(id))));
+      await backUpTo(path, bytes, this.#file.steps);
     });
   }
 
@@ -200,21 +208,19 @@ export class SealedFileKeyStore implements KeyStore {
     });
   }
 
-  #persist(keys: SoftwareKeys): Promise<void> {
-    return this.#write(this.#file.path, keys);
+  async #persist(keys: SoftwareKeys): Promise<void> {
+    const { path, steps } = this.#file;
+    try {
+      await replaceFile(path, this.#sealed(keys), { steps });
+    } catch (cause) {
+      throw notWritten(path, cause);
+    }
   }
 
-  async #write(path: string, keys: SoftwareKeys): Promise<void> {
-    const { header, key, rng, steps } = this.#file;
+  #sealed(keys: SoftwareKeys): Uint8Array {
+    const { header, key, rng } = this.#file;
     using content = encodeKeys(keys);
-    const bytes = encodeSealedFile(header, seal(key, content.expose(), header, rng));
-    try {
-      await replaceFile(path, bytes, steps);
-    } catch (cause) {
-      throw new KeyStoreError('KEYSTORE_IO', `${path}: the new content did not reach the disk`, {
-        cause,
-      });
-    }
+    return encodeSealedFile(header, seal(key, content.expose(), header, rng));
   }
 
   #open(): SoftwareKeys {
@@ -222,6 +228,28 @@ export class SealedFileKeyStore implements KeyStore {
       throw new KeyStoreError('KEYSTORE_CLOSED', `${this.#file.path}: the key store is closed`);
     return this.#keys;
   }
+}
+
+/** @throws KEYSTORE_EXISTS, KEYSTORE_IO, FILE_OTHERS_CAN_WRITE for a directory in which others could put another backup in its place */
+async function backUpTo(path: string, bytes: Uint8Array, steps: AtomicFileSteps): Promise<void> {
+  expectTrustedDirectory(dirname(path));
+  try {
+    await writeOutput(path, bytes, { isNew: true, steps });
+  } catch (cause) {
+    if (cause instanceof FileError && cause.code === 'FILE_EXISTS')
+      throw new KeyStoreError('KEYSTORE_EXISTS', `${path} exists already`, { cause });
+    throw notWritten(path, cause);
+  }
+}
+
+/** Says what the system said, and how to mend it. */
+function notWritten(path: string, cause: unknown): KeyStoreError {
+  const said = cause instanceof FileError ? `: ${cause.message}` : '';
+  return new KeyStoreError(
+    'KEYSTORE_IO',
+    `${path}: the new content did not reach the disk${said}`,
+    { cause, ...(cause instanceof FileError ? { hint: cause.hint } : {}) },
+  );
 }
 
 function unsealKeys({ path, key, header }: OpenFile, sealed: Uint8Array): SoftwareKeys {

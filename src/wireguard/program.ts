@@ -4,21 +4,11 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  access,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  readlink,
-  rename,
-  rm,
-  stat,
-  truncate,
-  writeFile,
-} from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { replaceFile } from '../files/atomic-file.ts';
+import { openForAppend } from '../files/log-file.ts';
 import { searchPath } from './command.ts';
 import { WireGuardError, type WireGuardErrorCode } from './errors.ts';
 import type { InterfaceName } from './tunnel-driver.ts';
@@ -121,15 +111,18 @@ export class TunnelProgram {
       (stats) => stats.size,
       () => 0,
     );
-    if (size > MAX_LOG_BYTES) await truncate(path);
+    if (size <= MAX_LOG_BYTES) return;
+    await using log = await openForAppend(path);
+    await log.truncate(0);
   }
 
   async #spawn(name: InterfaceName): Promise<Started> {
     const { path, namespace } = this.#options;
     const enter = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
     const [file = path, ...args] = [...enter, path, '-f', name];
-    await writeFile(this.#logPath(name), '', { mode: 0o600 });
-    await using log = await open(this.#logPath(name), 'a');
+    // Made anew: a program that still holds the former one goes on writing to that.
+    await rm(this.#logPath(name), { force: true });
+    await using log = await openForAppend(this.#logPath(name));
     const child = spawn(file, args, {
       detached: true,
       cwd: '/',
@@ -207,9 +200,7 @@ export class TunnelProgram {
 
   async #writePid(name: InterfaceName, pid: number): Promise<void> {
     await mkdir(this.#options.stateDir, { recursive: true, mode: 0o700 });
-    const temporary = `${this.#pidPath(name)}.tmp`;
-    await writeFile(temporary, `${pid}\n`, { mode: 0o600 });
-    await rename(temporary, this.#pidPath(name));
+    await replaceFile(this.#pidPath(name), Buffer.from(`${pid}\n`));
   }
 
   async #removeFiles(name: InterfaceName): Promise<void> {

@@ -2,7 +2,7 @@
 import { initCa } from '#agent/ca/ca';
 import { type CaRotationOptions, rotateCa } from '#agent/ca/rotation';
 import { utf8 } from '#src/bytes';
-import { type AtomicFileSteps, atomicFileSteps } from '#src/keystore/atomic-file';
+import { type AtomicFileSteps, atomicFileSteps } from '#src/files/atomic-file';
 import type { PassphraseCost } from '#src/keystore/sealed-file-format';
 import { Secret } from '#src/secret';
 import { SeededRng } from './seeded-rng.ts';

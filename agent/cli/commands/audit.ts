@@ -1,5 +1,7 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { writeOutput } from '#src/files/atomic-file';
 import type { AuditReport } from '../../provenance/audit/report.ts';
 import { verifyBundle } from '../../provenance/audit/verify-bundle.ts';
 import { mergeBundles } from '../../provenance/bundle.ts';
@@ -22,12 +24,12 @@ export const auditExport: Command = {
     if (out === undefined) throw new UsageError('audit export needs --out FILE');
     const file = resolve(out);
     const others = invocation.positionals.map(readBundle);
-    const part = `${file}.part`;
+    // Beside its place: the agent writes there, maybe as another user. Nobody can guess the name.
+    const part = join(dirname(file), `.${randomBytes(16).toString('hex')}.part`);
     try {
       const own = await ask(invocation, 'audit.export', { file: part }, { atRest: true });
       const bundle = mergeBundles([readFileSync(part), ...others]);
-      writeFileSync(part, bundle, { mode: 0o600 });
-      renameSync(part, file);
+      await writeOutput(file, bundle);
       const result = { ...own, file, bytes: bundle.length };
       if (invocation.json) printJson(invocation.io, result);
       else

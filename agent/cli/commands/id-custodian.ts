@@ -1,7 +1,8 @@
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { readConfig } from '../../config/config.ts';
 import { type CustodianCard, encodeCard } from '../../custody/card.ts';
 import { Custodian } from '../../custody/custodian.ts';
-import { readBounded, writePublicFile } from '../../custody/files.ts';
+import { readBounded } from '../../custody/files.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { custodianFile, withCustodian, withKeyStore } from '../custodian.ts';
 import { exitCodes, print, printJson, table } from '../io.ts';
@@ -66,7 +67,7 @@ async function writeCard(
   file: string,
   card: CustodianCard,
 ): Promise<number> {
-  await writePublicFile(file, encodeCard(card));
+  await writeOutput(file, encodeCard(card), { mode: PUBLIC, isNew: true });
   const { name, key, next } = card;
   if (invocation.json)
     printJson(invocation.io, { schema: 'kelmesh.custodian-card/1', name, key, next, file });

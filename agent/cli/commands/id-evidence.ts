@@ -1,9 +1,10 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import {
   type EvidenceReport,
   MAX_EVIDENCE_BYTES,
   verifyEvidence,
 } from '#kel/duplicity/evidence-file';
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
@@ -74,7 +75,7 @@ export const idEvidenceExport: Command = {
     );
     const bytes = Buffer.from(String(result['cesr']), 'base64');
     const out = optionText(invocation, 'out');
-    if (out !== undefined) writeFileSync(out, bytes);
+    if (out !== undefined) await writeOutput(out, bytes, { mode: PUBLIC });
     if (invocation.json) {
       const { cesr: _cesr, ...rest } = result;
       printJson(

@@ -1,11 +1,12 @@
 import { isSaid } from '#kel/record/qualified';
 import type { VerifySignature } from '#kel/state/key-signatures';
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { readConfig } from '../../config/config.ts';
 import { type CustodianCard, parseCard } from '../../custody/card.ts';
 import { proposeInception, proposeInteraction, proposeRotation } from '../../custody/draft.ts';
 import { bodyOf } from '../../custody/enclosure.ts';
 import { explainProposal } from '../../custody/explain.ts';
-import { readBounded, readProposals, writePublicFile } from '../../custody/files.ts';
+import { readBounded, readProposals } from '../../custody/files.ts';
 import { encodeProposal } from '../../custody/proposal.ts';
 import { type Review, reviewProposal } from '../../custody/review.ts';
 import { thresholdOf } from '../../custody/threshold-text.ts';
@@ -201,7 +202,7 @@ async function writeProposal(
   file: string,
   review: Review,
 ): Promise<number> {
-  await writePublicFile(file, encodeProposal(review.proposal));
+  await writeOutput(file, encodeProposal(review.proposal), { mode: PUBLIC, isNew: true });
   if (invocation.json) printJson(invocation.io, { ...reviewJson(review, new Set()), file });
   else {
     print(invocation.io, explainProposal(review, new Set()).join('\n'));

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
@@ -50,7 +50,7 @@ signed by the member and kept.`,
     const result = await ask(invocation, 'id.query', args, { atRest: false });
     const bytes = Buffer.from(String(result['cesr']), 'base64');
     const out = optionText(invocation, 'out');
-    if (out !== undefined) writeFileSync(out, bytes);
+    if (out !== undefined) await writeOutput(out, bytes, { mode: PUBLIC });
     if (invocation.json) {
       const { cesr, ...others } = result;
       printJson(

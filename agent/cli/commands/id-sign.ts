@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { readConfig } from '../../config/config.ts';
 import { CustodyError } from '../../custody/errors.ts';
 import { explainProposal } from '../../custody/explain.ts';
-import { readProposals, writePublicFile } from '../../custody/files.ts';
+import { readProposals } from '../../custody/files.ts';
 import { encodeProposal } from '../../custody/proposal.ts';
 import { type Review, reviewProposal } from '../../custody/review.ts';
 import { missingNames } from '../../custody/verbs.ts';
@@ -50,7 +51,8 @@ of the log that was signed already.`,
       await custodian.expectSignable(review, options);
       if (invocation.options['yes'] !== true) await expectYes(io, custodian.name);
       const signed = reviewProposal(await custodian.sign(review, options), verifySignature);
-      await writePublicFile(out, encodeProposal(signed.proposal));
+      const isNew = optionText(invocation, 'out') !== undefined;
+      await writeOutput(out, encodeProposal(signed.proposal), { mode: PUBLIC, isNew });
       if (invocation.json) printJson(io, { ...reviewJson(signed, own), file: out });
       else print(io, `signed by ${custodian.name}, in ${out}`);
       tellNext(io, signed);

@@ -1,5 +1,5 @@
-import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { readConfig } from '../../config/config.ts';
 import { identityJson } from '../../control/status.ts';
 import { IdentityError } from '../../identity/errors.ts';
@@ -153,7 +153,7 @@ export const idExport: Command = {
     const result = await ask(invocation, 'id.export', args, { atRest: true });
     const bytes = Buffer.from(String(result['cesr']), 'base64');
     const out = optionText(invocation, 'out');
-    if (out !== undefined) writeFileSync(out, bytes);
+    if (out !== undefined) await writeOutput(out, bytes, { mode: PUBLIC });
     if (invocation.json)
       printJson(
         invocation.io,

@@ -1,6 +1,7 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isAid } from '#kel/record/qualified';
+import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { composeVisitor, systemClock } from '../../compose.ts';
 import { type Config, readConfig } from '../../config/config.ts';
 import { ControlError } from '../../control/errors.ts';
@@ -135,7 +136,7 @@ export const nodeApprove: Command = {
       { atRest: true },
     );
     const file = resolve(optionText(invocation, 'out') ?? `${result['name']}.approval`);
-    writeFileSync(file, Buffer.from(String(cesr), 'base64'));
+    await writeOutput(file, Buffer.from(String(cesr), 'base64'), { mode: PUBLIC });
     const source = result['sealSource'] as { readonly sn: number; readonly said: string };
     if (invocation.json) printJson(invocation.io, { ...result, file });
     else {
@@ -214,10 +215,11 @@ function requestJson(
   };
 }
 
-function showRequest(invocation: Invocation, request: JsonObject): number {
+async function showRequest(invocation: Invocation, request: JsonObject): Promise<number> {
   const { io } = invocation;
   const out = optionText(invocation, 'out');
-  if (out !== undefined) writeFileSync(out, `${request['line']}\n`);
+  if (out !== undefined)
+    await writeOutput(out, Buffer.from(`${request['line']}\n`), { mode: PUBLIC });
   if (invocation.json) printJson(io, out === undefined ? request : { ...request, file: out });
   else {
     if (out === undefined) print(io, String(request['line']));

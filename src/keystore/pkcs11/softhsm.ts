@@ -1,7 +1,8 @@
 /** SoftHSM 2, the software token: same interface as a hardware one, keys in files under one directory. */
-import { access, mkdir, writeFile } from 'node:fs/promises';
+import { access, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Secret } from '#src/secret';
+import { replaceFile } from '../../files/atomic-file.ts';
 import { KeyStoreError } from '../errors.ts';
 import { requireModule } from './pkcs11-key-store.ts';
 import { TokenProcess } from './token-process.ts';
@@ -72,7 +73,7 @@ export async function provisionSoftHsm(
   await mkdir(tokens, { recursive: true, mode: 0o700 });
   const environment = softHsmEnvironment(root);
   const configuration = `directories.tokendir = ${tokens}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n`;
-  await writeFile(join(root, 'softhsm2.conf'), configuration, { mode: 0o600 });
+  await replaceFile(join(root, 'softhsm2.conf'), Buffer.from(configuration));
   const process = new TokenProcess({ environment });
   const officerPin = new Uint8Array(soPin.expose());
   const userPin = new Uint8Array(pin.expose());

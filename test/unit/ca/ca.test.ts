@@ -8,7 +8,7 @@ import { type CaOptions, describeCa, exportBundle, initCa } from '#agent/ca/ca';
 import { type IssueOptions, issueCertificate, serviceIdentity } from '#agent/ca/issue';
 import { importBundle, readTrust, removeTrust } from '#agent/ca/trust';
 import { utf8 } from '#src/bytes';
-import { atomicFileSteps } from '#src/keystore/atomic-file';
+import { atomicFileSteps } from '#src/files/atomic-file';
 import { readNames } from '#src/mtls/names';
 import { Secret } from '#src/secret';
 import { cheapCost } from '../../support/ca.ts';

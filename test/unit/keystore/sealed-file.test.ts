@@ -5,7 +5,7 @@ import { chmod, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, describe, it } from 'mocha';
-import { type AtomicFileSteps, atomicFileSteps } from '#src/keystore/atomic-file';
+import { type AtomicFileSteps, atomicFileSteps } from '#src/files/atomic-file';
 import { SealedFileKeyStore } from '#src/keystore/sealed-file';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
@@ -206,7 +206,7 @@ describe('sealed key file', () => {
 async function runKilledAt(path: string, step: string): Promise<string | null> {
   const program = `
     import { randomBytes } from 'node:crypto';
-    import { atomicFileSteps } from '#src/keystore/atomic-file';
+    import { atomicFileSteps } from '#src/files/atomic-file';
     import { SealedFileKeyStore } from '#src/keystore/sealed-file';
     import { Secret } from '#src/secret';
     const die = { ${step}() { process.kill(process.pid, 'SIGKILL'); return new Promise(() => undefined); } };

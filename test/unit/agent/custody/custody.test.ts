@@ -14,7 +14,7 @@ import { buildRotation } from '#kel/event/rotation';
 import { digestSeal, eventSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
 import { buildRecord } from '#kel/record/build';
-import { atomicFileSteps } from '#src/keystore/atomic-file';
+import { atomicFileSteps } from '#src/files/atomic-file';
 import { seededKeyStore } from '../../../support/seeded-key-store.ts';
 import { SeededRng } from '../../../support/seeded-rng.ts';
 import { logAfter, Party } from './party.ts';

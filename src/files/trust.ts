@@ -1,0 +1,112 @@
+/**
+ * Who else can change a file or directory: what names a program that runs as root, or holds keys and logs, must
+ * not stand where others can write.
+ *
+ * Trusted owners are root and the user of the process. In a user namespace (user_namespaces(7)) every owner outside
+ * it looks the same, the overflow id; there that one counts as trusted, since nothing can tell it from root.
+ */
+import { accessSync, constants, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { lstat, readlink } from 'node:fs/promises';
+import { dirname, join, parse, resolve } from 'node:path';
+import { FileError, onFileSync } from './errors.ts';
+
+/** path_resolution(7) */
+const MAX_LINKS = 40;
+
+const GROUP_OR_OTHERS_WRITE = 0o022;
+const STICKY = 0o1000;
+
+/**
+ * A directory in which nobody but root and this user makes, replaces or removes anything.
+ * @throws FILE_OTHERS_CAN_WRITE, FILE_…
+ */
+export function expectTrustedDirectory(path: string): void {
+  const target = resolve(path);
+  onFileSync(target, () => {
+    const real = realOf(target);
+    expectOwn(target, statSync(target));
+    expectTrustedWay(dirname(target));
+    if (real !== target) expectTrustedWay(dirname(real));
+  });
+}
+
+/** The directory with its links resolved; one that belongs to another user is not followed. @throws FILE_LINK_OF_OTHERS */
+export async function resolveDirectory(path: string): Promise<string> {
+  let links = 0;
+  let at = '/';
+  const parts = resolve(path)
+    .split('/')
+    .filter((part) => part !== '');
+  while (parts.length > 0) {
+    const next = join(at, parts.shift() as string);
+    const found = await lstat(next);
+    if (!found.isSymbolicLink()) {
+      at = next;
+      continue;
+    }
+    if (!trustedOwners().has(found.uid) || ++links > MAX_LINKS)
+      throw new FileError(
+        'FILE_LINK_OF_OTHERS',
+        `${next} is a symbolic link of user ${found.uid}, on the way to ${path}`,
+      );
+    parts.unshift(
+      ...resolve(at, await readlink(next))
+        .split('/')
+        .filter((part) => part !== ''),
+    );
+    at = '/';
+  }
+  return at;
+}
+
+function realOf(path: string): string {
+  return onFileSync(path, () => realpathSync(path));
+}
+
+/** From the root to `directory`: nobody else can put another thing at a name. In a sticky one only owners can. */
+function expectTrustedWay(directory: string): void {
+  const { root } = parse(directory);
+  for (let at = directory; ; at = dirname(at)) {
+    expectOwn(at, statSync(at), STICKY);
+    if (at === root) return;
+  }
+}
+
+function expectOwn(path: string, { uid, mode }: Stats, excuse = 0): void {
+  if (!trustedOwners().has(uid))
+    throw new FileError(
+      'FILE_OTHERS_CAN_WRITE',
+      `${path} belongs to user ${uid}, expected ${[...new Set([0, own()])].map((id) => `user ${id}`).join(' or ')}`,
+    );
+  if ((mode & GROUP_OR_OTHERS_WRITE) === 0 || (mode & excuse) !== 0 || isOnReadOnlyMount(path))
+    return;
+  throw new FileError(
+    'FILE_OTHERS_CAN_WRITE',
+    `${path} has mode ${(mode & 0o7777).toString(8)}: ${(mode & 0o002) !== 0 ? 'everybody' : 'its group'} can write to it`,
+  );
+}
+
+/** What the mode grants nobody can use there: configuration that an orchestrator mounts often has mode 0777. */
+function isOnReadOnlyMount(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EROFS';
+  }
+}
+
+function own(): number {
+  return process.geteuid?.() ?? 0;
+}
+
+function trustedOwners(): ReadonlySet<number> {
+  return new Set([0, own(), ...(overflowOwner() ?? [])]);
+}
+
+/** @returns the id that stands for owners outside the user namespace, when the process is in one that maps not all ids */
+function overflowOwner(): readonly number[] | undefined {
+  const [, , count] = readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\s+/);
+  if (count === '4294967295') return undefined;
+  return [Number(readFileSync('/proc/sys/kernel/overflowuid', 'utf8'))];
+}
