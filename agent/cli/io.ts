@@ -8,7 +8,15 @@ export interface Io {
 }
 
 /** Documented in `docs/cli.md`; scripts may rely on them. */
-export const exitCodes = { ok: 0, failed: 1, usage: 2, notRunning: 3, noAccess: 4 } as const;
+export const exitCodes = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  notRunning: 3,
+  noAccess: 4,
+  /** Of `audit verify`: nothing contradicts, and something is missing. */
+  incomplete: 6,
+} as const;
 
 export class UsageError extends Error {}
 

@@ -1,9 +1,11 @@
 /** The statement about a tunnel: what this end says of itself, and what it accepts of the other end. */
-import type { Aid } from '#kel/identifiers';
+import type { Aid, Said } from '#kel/identifiers';
 import { parseRecord } from '#kel/record/parse';
 import type { TunnelEndFields, TunnelProofFields, TupRecord, Verified } from '#kel/record/record';
+import type { RecordStore } from '#kel/record/record-store';
 import { verifyRecord } from '#kel/record/verify';
 import type { VerifySignature } from '#kel/state/key-signatures';
+import type { EventReference } from '#kel/state/key-state';
 import type { KelStore } from '#kel/store/kel-store';
 import { equalBytes } from '#src/bytes';
 import { formatDateTime } from '#src/clock';
@@ -23,6 +25,7 @@ export interface TunnelStatementDeps {
   readonly identity: Identity;
   readonly membership: Membership;
   readonly kel: KelStore;
+  readonly records: Pick<RecordStore, 'get'>;
   readonly keeper: AuditKeeper;
   readonly pairKeys: PairKeys;
   readonly tunnels: Pick<Tunnels, 'activeView' | 'status'>;
@@ -48,6 +51,7 @@ export class TunnelStatement {
         'the own device has seen no handshake under this agreement yet',
       );
     const { establishment } = identity.state;
+    this.#requireKeyOf(status.view.own, establishment);
     const { origin, size, root } = await keeper.checkpoint();
     return {
       kind: 'offer',
@@ -77,6 +81,17 @@ export class TunnelStatement {
       throw new ProofError(
         'PROOF_MISMATCH',
         'the peer names another tunnel key than the one in use here',
+      );
+    this.#requireKeyOf(end.t, { sn: end.s, said: end.d });
+  }
+
+  /** A tunnel key is proven under the establishment event that it derives from: after a rotation the change of keys comes first. */
+  #requireKeyOf(tunnelKey: Said, { sn, said }: EventReference): void {
+    const record = this.#deps.records.get(tunnelKey)?.record;
+    if (record?.t !== 'tun' || record.es.s !== sn || record.es.d !== said)
+      throw new ProofError(
+        'PROOF_MISMATCH',
+        `tunnel key ${tunnelKey} does not derive from event ${sn} of its log, which signs now`,
       );
   }
 

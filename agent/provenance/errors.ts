@@ -39,6 +39,8 @@ export const bundleContradictions = {
   BUNDLE_CHARTER:
     'Ask the governors: a charter is not sealed by a governor or does not follow its prior version',
   BUNDLE_MEMBERSHIP: 'Ask the governors: an end of the tunnel was not a member under this charter',
+  BUNDLE_REVOKED:
+    'Ask whoever revoked it, and both ends: the tunnel came up under a key, a node or an organisation that was out',
   BUNDLE_EPOCH: 'Ask both ends: the PSK epoch is not the one of the handshake time',
   BUNDLE_TRUNCATED_LOG:
     'Ask the exporter for its whole log: peers hold a checkpoint of a larger one',
@@ -54,6 +56,13 @@ export const bundleGaps = {
   BUNDLE_PROOF_MISSING: 'Ask the exporter for the missing proof',
   BUNDLE_NOT_OPENED: 'Ask the exporter to open the leaf, or accept that it was erased',
   BUNDLE_RECORD_MISSING: 'Ask the exporter for the record that the proof refers to',
+  BUNDLE_NO_TUNNEL: 'Ask for the dossiers of both ends of a tunnel: this bundle shows none',
+  BUNDLE_LIMIT:
+    'Split the bundle or ask for a smaller one: it holds more refused messages than are listed, so it cannot be called clean',
+  BUNDLE_ORDER:
+    'Ask for logs that show both: what came first is not shown, and the times are closer than clocks are',
+  BUNDLE_FORK_CLAIMED:
+    'Ask the organisation that recorded the fork for its evidence file, and check that with `kelmesh id evidence verify`',
   BUNDLE_NOT_YET_LOGGED:
     'Ask the organisation for a later export: this one was made before the tunnel',
 } as const satisfies ErrorTable;

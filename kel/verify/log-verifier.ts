@@ -21,6 +21,7 @@ import type { VerifySignature } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
 import type { EstablishedKeys, SealSource } from '#kel/store/kel-store';
 import { MemoryLog, type MemoryLogOptions } from './memory-log.ts';
+import { type Dropped, Refusals } from './refusals.ts';
 import {
   BatchResults,
   type BatchRunner,
@@ -46,6 +47,8 @@ export interface LogResult {
   readonly aids: readonly KeyState[];
   readonly refused: readonly LeftOut[];
   readonly waiting: readonly LeftOut[];
+  /** What a bound kept out of this result: anything but zeros means that it does not tell all. */
+  readonly dropped: Dropped & { readonly receipts: number };
 }
 
 interface Origin {
@@ -66,7 +69,6 @@ const ESCROW_LIMITS = {
   maxMessagesPerAid: 50_000,
   maxBytes: 128 * 1024 * 1024,
 };
-const MAX_REFUSED = 10_000;
 const MAX_EARLY_RECEIPTS = 10_000;
 
 /** Messages that are parsed, then verified, then judged together. */
@@ -104,7 +106,8 @@ export class LogVerifier {
   readonly #escrow = new Escrow<Origin>(ESCROW_LIMITS);
   /** Receipts whose event has not arrived, by its SAID. */
   readonly #earlyReceipts = new Map<Said, Attachments>();
-  readonly #refused: LeftOut[] = [];
+  readonly #refusals = new Refusals<LeftOut>();
+  #droppedReceipts = 0;
 
   constructor(verifySignature: VerifySignature, options: LogVerifierOptions = {}) {
     this.#verifySignature = (key, signature, message) =>
@@ -129,10 +132,11 @@ export class LogVerifier {
     this.#parsers.clear();
     return {
       aids: [...this.#logs.values()].map((log) => log.state),
-      refused: [...this.#refused],
+      refused: this.#refusals.all(),
       waiting: [...this.#escrow.all()].map(({ code, reason, message, origin }) =>
         leftOut(code, reason, origin, message.event),
       ),
+      dropped: { ...this.#refusals.dropped(), receipts: this.#droppedReceipts },
     };
   }
 
@@ -224,7 +228,7 @@ export class LogVerifier {
     for (const pending of block?.pending ?? []) {
       if ('event' in pending) this.#takeEvent(pending.event, pending.origin);
       else if ('receipt' in pending) this.#takeReceipt(pending.receipt, pending.attachments);
-      else this.#refuse(pending.refusal);
+      else this.#refusals.add(pending.refusal);
     }
   }
 
@@ -248,16 +252,16 @@ export class LogVerifier {
     if (waiting !== undefined) {
       const merged = mergeAttachments(waiting.message.attachments, attachments);
       this.#settle({ ...waiting.message, attachments: merged }, waiting.origin);
-    } else if (
-      this.#logs.get(aid)?.saidAt(sn) !== said &&
-      this.#earlyReceipts.size < MAX_EARLY_RECEIPTS
-    ) {
-      const earlier = this.#earlyReceipts.get(said);
-      this.#earlyReceipts.set(
-        said,
-        earlier === undefined ? attachments : mergeAttachments(earlier, attachments),
-      );
-    }
+    } else if (this.#logs.get(aid)?.saidAt(sn) !== said) this.#keepReceipt(said, attachments);
+  }
+
+  #keepReceipt(said: Said, attachments: Attachments): void {
+    const earlier = this.#earlyReceipts.get(said);
+    if (earlier !== undefined)
+      this.#earlyReceipts.set(said, mergeAttachments(earlier, attachments));
+    else if (this.#earlyReceipts.size < MAX_EARLY_RECEIPTS)
+      this.#earlyReceipts.set(said, attachments);
+    else this.#droppedReceipts += 1;
   }
 
   /** Decides on the message, and on those that waited for it. */
@@ -272,9 +276,11 @@ export class LogVerifier {
           open.push(freed);
         }
       } else if (decision.kind === 'reject') {
-        this.#refuse(leftOut(decision.code, decision.reason, next.origin, next.message.event));
+        this.#refusals.add(
+          leftOut(decision.code, decision.reason, next.origin, next.message.event),
+        );
       } else if (decision.kind === 'escrow' && !this.#escrow.add({ ...next, ...decision })) {
-        this.#refuse(
+        this.#refusals.add(
           leftOut(
             'KEL_LIMIT',
             `too many messages wait; ${decision.reason}`,
@@ -317,10 +323,6 @@ export class LogVerifier {
       (anchor) => this.#escrow.get(sealedEvent(anchor)?.said as Said) ?? [],
     );
     return [...siblings, ...this.#escrow.at(event.aid, event.sn + 1), ...sealed];
-  }
-
-  #refuse(entry: LeftOut): void {
-    if (this.#refused.length < MAX_REFUSED) this.#refused.push(entry);
   }
 }
 

@@ -35,14 +35,17 @@ export interface LogReport {
   readonly aids: readonly AidReport[];
   readonly refused: readonly LeftOutReport[];
   readonly waiting: readonly LeftOutReport[];
+  /** How many of each kind a bound left out of the lists above. */
+  readonly dropped: LogResult['dropped'];
 }
 
 /** Plain data, in the order of the result. */
-export function reportOf({ aids, refused, waiting }: LogResult): LogReport {
+export function reportOf({ aids, refused, waiting, dropped }: LogResult): LogReport {
   return {
     aids: aids.map(aidReport),
     refused: refused.map(leftOutReport),
     waiting: waiting.map(leftOutReport),
+    dropped,
   };
 }
 

@@ -205,7 +205,7 @@ describe('bad input', () => {
       await cliJson('mesh', 'create', 'm', '--config', config);
       const file = join(dir, 'evidence.kmb');
       await cliJson('audit', 'export', '--out', file, '--config', config);
-      assert.equal((await cliJson('audit', 'verify', file)).verdict, 'clean');
+      assert.equal((await cli('audit', 'verify', file)).code, 6);
       const bundle = readFileSync(file);
       for (const length of [0, 1, 30, bundle.length >> 1, bundle.length - 1]) {
         const cut = join(dir, 'cut.kmb');

@@ -142,7 +142,13 @@ describe('kelmesh on an organisation at rest', () => {
   it('verifies logs with every field of the contract', async () => {
     const report = await cliJson('id', 'verify', join(dir, 'log.cesr'));
     const own = await cliJson('id', 'show', '--config', config);
-    assert.deepEqual(Object.keys(report).sort(), ['aids', 'refused', 'schema', 'waiting']);
+    assert.deepEqual(Object.keys(report).sort(), [
+      'aids',
+      'dropped',
+      'refused',
+      'schema',
+      'waiting',
+    ]);
     assert.equal(report.aids.length, 1);
     const [state] = report.aids;
     for (const field of [
@@ -199,11 +205,11 @@ describe('kelmesh on an organisation at rest', () => {
     const file = join(dir, 'evidence.kmb');
     const exported = await cliJson('audit', 'export', '--out', file, '--config', config);
     assert.deepEqual([exported.file, exported.bytes], [file, readFileSync(file).length]);
-    const report = await cliJson('audit', 'verify', file);
-    assert.deepEqual(
-      [report.schema, report.verdict, report.tunnels, report.problems],
-      ['kelmesh.audit/1', 'clean', [], []],
-    );
+    const { code, stdout } = await cli('audit', 'verify', file, '--json');
+    const { schema, verdict, tunnelCount, tunnels, problems } = JSON.parse(stdout);
+    assert.deepEqual([code, schema, verdict], [6, 'kelmesh.audit/1', 'incomplete']);
+    assert.deepEqual([tunnelCount, tunnels, problems[0].code], [0, [], 'BUNDLE_NO_TUNNEL']);
+    assert.match((await cli('audit', 'verify', file)).stdout, /^verdict: incomplete, 0 tunnels/);
     assert.equal((await cli('audit', 'verify', join(dir, 'log.cesr'))).code, 1);
   });
 });

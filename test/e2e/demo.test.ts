@@ -239,6 +239,7 @@ describe('the demonstration', () => {
     const audit = JSON.parse(stdout);
     assert.equal(code, 0);
     assert.deepEqual([audit.verdict, audit.problems], ['clean', []]);
+    assert.equal(audit.tunnelCount, audit.tunnels.length);
     const names = new Map(report.organisations.map(({ aid, name }: Json) => [aid, name]));
     const pairs = new Map<string, number>();
     for (const { a, b, epoch, level, interval } of audit.tunnels) {
@@ -259,7 +260,7 @@ describe('the demonstration', () => {
     ] as const)
       assert.ok((pairs.get(pair) ?? 0) >= least, pair);
     assert.equal(pairs.size, 3);
-    assert.match((await kelmesh('audit', 'verify', file)).stdout, /^verdict: clean/);
+    assert.match((await kelmesh('audit', 'verify', file)).stdout, /^verdict: clean, \d+ tunnels/);
   });
 
   it('leaves evidence in which no byte can be changed unseen', async function () {

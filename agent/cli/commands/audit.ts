@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { writeOutput } from '#src/files/atomic-file';
-import type { AuditReport } from '../../provenance/audit/report.ts';
+import type { Verdict } from '../../provenance/audit/verdict.ts';
 import { verifyBundle } from '../../provenance/audit/verify-bundle.ts';
 import { mergeBundles } from '../../provenance/bundle.ts';
 import { ProvenanceError } from '../../provenance/errors.ts';
 import { ask } from '../ask.ts';
+import { describeAudit } from '../audit-text.ts';
 import { type Command, optionText } from '../command.ts';
-import { exitCodes, type Io, note, print, printJson, table, UsageError } from '../io.ts';
+import { exitCodes, print, printJson, UsageError } from '../io.ts';
 import { readFile } from '../read-file.ts';
 import { verifier } from '../verifier.ts';
 
@@ -44,20 +45,27 @@ export const auditExport: Command = {
   },
 };
 
+const exitOf: Readonly<Record<Verdict, number>> = {
+  clean: exitCodes.ok,
+  failed: exitCodes.failed,
+  incomplete: exitCodes.incomplete,
+};
+
 export const auditVerify: Command = {
   name: 'audit verify',
   usage: 'BUNDLE',
   summary:
     'verify an evidence bundle, offline: which identity brought up which tunnel, when, under which keys',
-  details: 'Reads the file and nothing else. Exit code 0 only when the verdict is clean.',
+  details:
+    'Reads the file and nothing else. Exit code 0 when the verdict is clean, 1 when it is failed, 6 when it is incomplete.',
   minPositionals: 1,
   async run({ positionals, io, json }) {
     const report = await verifyBundle(readFile(positionals[0] ?? ''), {
       verifySignature: await verifier(),
     });
     if (json) printJson(io, report);
-    else describe(io, report);
-    return report.verdict === 'clean' ? exitCodes.ok : exitCodes.failed;
+    else describeAudit(io, report);
+    return exitOf[report.verdict];
   },
 };
 
@@ -70,35 +78,4 @@ function readBundle(file: string): Uint8Array {
     if (!(error instanceof ProvenanceError)) throw error;
     throw new ProvenanceError(error.code, `${file}: ${error.message}`, { cause: error });
   }
-}
-
-function describe(io: Io, report: AuditReport): void {
-  const name = new Map(report.organisations.map((row) => [row.aid, row.name ?? row.aid]));
-  print(io, `verdict: ${report.verdict}`);
-  if (report.organisations.length > 0) {
-    print(
-      io,
-      `\n${table([['organisation', 'log up to', 'leaves', 'aid'], ...report.organisations.map((row) => [row.name ?? '-', String(row.sn), String(row.leaves), row.aid])])}`,
-    );
-  }
-  if (report.tunnels.length > 0) {
-    const rows = report.tunnels.map(({ a, b, epoch, level, interval }) => [
-      `${name.get(a.aid) ?? a.aid} (event ${a.sn})`,
-      `${name.get(b.aid) ?? b.aid} (event ${b.sn})`,
-      level,
-      String(epoch),
-      interval.from ?? 'unknown',
-      interval.to ?? 'open',
-    ]);
-    print(
-      io,
-      `\n${table([['tunnel between', 'and', 'level', 'epoch', 'proven after', 'and before'], ...rows])}`,
-    );
-    note(io, 'the order of these entries is proven; their times are what the signers say');
-  }
-  for (const problem of report.problems)
-    print(
-      io,
-      `\nproblem: ${problem.code} in ${problem.section}, ${problem.where}: ${problem.message}`,
-    );
 }

@@ -40,10 +40,15 @@ refused or waits for something that the files do not hold.`,
         );
       explain(io, 'refused', report.refused);
       explain(io, 'waiting', report.waiting);
+      for (const [kind, count] of Object.entries(report.dropped))
+        if (count > 0) print(io, `not listed: ${count} more (${kind})`);
       if (report.aids.length + report.refused.length + report.waiting.length === 0)
         note(io, 'the files hold no key event');
     }
-    return report.refused.length + report.waiting.length === 0 ? exitCodes.ok : exitCodes.failed;
+    const isWhole = Object.values(report.dropped).every((count) => count === 0);
+    return isWhole && report.refused.length + report.waiting.length === 0
+      ? exitCodes.ok
+      : exitCodes.failed;
   },
 };
 

@@ -91,7 +91,11 @@ function checkDigests(
 ): boolean {
   if (!equalBytes(sha256(parts.header), signature.headerDigest) || !sameSigner(header, signature)) {
     const kels = attempt('kels', new Problems(), () => decodeKels(parts.sections.kels)) ?? [];
-    const alone = new KelEvidence([{ kels, problems: new Problems() }], verifySignature);
+    const alone = new KelEvidence(
+      [{ kels, problems: new Problems() }],
+      verifySignature,
+      new Problems(),
+    );
     if (isSigned(signature, alone, verifySignature)) {
       problems.add('BUNDLE_CHANGED', 'header', 'the header is not the one that was signed');
     } else

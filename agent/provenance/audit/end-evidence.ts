@@ -2,22 +2,13 @@
 import type { TunnelEndFields } from '#kel/record/record';
 import type { EventReference } from '#kel/state/key-state';
 import { equalBytes } from '#src/bytes';
-import { parseDateTime } from '#src/clock';
-import type { Charter } from '../../membership/charter.ts';
-import {
-  type CheckedDossier,
-  type Evidence,
-  isMember,
-  type TunnelProof,
-  type Words,
-} from './evidence.ts';
+import { formatDateTime, parseDateTime } from '#src/clock';
+import type { CheckedDossier, Evidence, TunnelProof, Words } from './evidence.ts';
 import type { KelEvidence } from './kel-evidence.ts';
 import { type LogEvidence, valuesOf } from './log-evidence.ts';
+import { CLOCK_TOLERANCE_MS, claimedOrder, claimedStart } from './order.ts';
 import type { FoundRecord } from './record-evidence.ts';
-import type { EndEvidence, Problems } from './report.ts';
-
-/** A proof reaches both logs within this time, and clocks differ by less. */
-const deliveryGraceMs = 60_000;
+import type { EndEvidence, LeafPlace, Problems } from './report.ts';
 
 export type Side = 'a' | 'b';
 
@@ -33,26 +24,37 @@ export function checkEnd(
   const log = evidence.dossiers.get(end.i)?.log;
   const anchor = index === undefined ? undefined : log?.anchorAfter(index)?.anchor;
   const key = evidence.records.get(end.t);
-  checkTunnelKey(side, end, key, anchor, evidence.kels, words, problems);
+  checkTunnelKey(side, proof, key, anchor, evidence.kels, words, problems);
   checkLog(side, proof, evidence, words);
   if (index !== undefined) checkOrder(end, proof, evidence, problems);
   return {
     tunnelKey: end.t,
     sealedAt: key?.sealedIn?.sn ?? null,
     leaf: index ?? null,
+    neighbours: {
+      before: leafPlace(log, index === undefined ? undefined : index - 1),
+      after: leafPlace(log, index === undefined ? undefined : index + 1),
+    },
+    checkpoint: (index === undefined ? undefined : log?.checkpointAfter(index)?.size) ?? null,
     anchoredAt: anchor?.sn ?? null,
   };
 }
 
+function leafPlace(log: LogEvidence | undefined, index: number | undefined): LeafPlace | null {
+  const found = index === undefined ? undefined : log?.leaf(index);
+  return found === undefined ? null : { leaf: found.index, time: found.leaf.time };
+}
+
 function checkTunnelKey(
   side: Side,
-  end: TunnelEndFields,
+  proof: TunnelProof,
   key: FoundRecord | undefined,
   anchor: EventReference | undefined,
   kels: KelEvidence,
   words: Words,
   problems: Problems,
 ): void {
+  const end = proof.record[side];
   if (key === undefined) {
     words.missing.push(`tunnel-key-${side}`);
     problems.add(
@@ -62,12 +64,39 @@ function checkTunnelKey(
     );
     return;
   }
-  const fault = keyFault(end, key, anchor, kels);
-  if (fault === undefined) words.proven.push(`tunnel-key-${side}`);
-  else problems.add('BUNDLE_TUNNEL_KEY', 'records', `tunnel key record ${end.t}: ${fault}`);
+  const fault = keyFault(end, key, anchor, kels) ?? validityFault(proof, key);
+  if (fault !== undefined) {
+    words.missing.push(`tunnel-key-${side}`);
+    problems.add('BUNDLE_TUNNEL_KEY', 'records', `tunnel key record ${end.t}: ${fault}`);
+  } else if (isAtItsLimit(proof, key)) {
+    words.missing.push(`tunnel-key-${side}`);
+    const message = `tunnel key record ${end.t} began or ended within a minute of the tunnel`;
+    problems.add('BUNDLE_ORDER', 'records', message);
+  } else words.proven.push(`tunnel-key-${side}`);
 }
 
-/** Announced by this end, derived from one of its establishment events, sealed no later than the tunnel. */
+/** The tunnel came up while the record says that its keys are valid, clocks allowed for. */
+function validityFault(proof: TunnelProof, { record }: FoundRecord): string | undefined {
+  if (record.t !== 'tun') return undefined;
+  if (claimedOrder(proof, record.na) === 'after') return `it ended at ${record.na}`;
+  // Read backwards: the record begins after the earliest that the tunnel says of itself.
+  const isEarly = claimedStart(proof, earlier(record.nb)) === 'before';
+  return isEarly ? `it began at ${record.nb}` : undefined;
+}
+
+function isAtItsLimit(proof: TunnelProof, { record }: FoundRecord): boolean {
+  if (record.t !== 'tun') return false;
+  return (
+    claimedOrder(proof, record.na) === 'unclear' || claimedStart(proof, record.nb) === 'before'
+  );
+}
+
+/** @returns `time` less the tolerance of clocks */
+function earlier(time: string): string {
+  return formatDateTime((parseDateTime(time) ?? 0) - CLOCK_TOLERANCE_MS);
+}
+
+/** Announced by this end, derived from the establishment event that signs, sealed no later than the tunnel. */
 function keyFault(
   end: TunnelEndFields,
   { record, sealedIn }: FoundRecord,
@@ -77,9 +106,8 @@ function keyFault(
   if (record.t !== 'tun' || record.i !== end.i) return `not a tun record of ${end.i}`;
   if (sealedIn === undefined) return `no key event of ${end.i} seals it`;
   const { s, d } = record.es;
-  if (s > end.s || kels.establishment(end.i, s, d) === undefined) {
-    return `derives from event ${s} ${d}, which is none of ${end.i} up to ${end.s}`;
-  }
+  if (s !== end.s || d !== end.d || kels.establishment(end.i, s, d) === undefined)
+    return `derives from event ${s} ${d}, ${end.i} signed with the keys of event ${end.s} ${end.d}`;
   if (sealedIn.sn >= s && sealedIn.sn <= (anchor?.sn ?? sealedIn.sn)) return undefined;
   return `sealed in event ${sealedIn.sn}, needed from ${s} to ${anchor?.sn}`;
 }
@@ -117,7 +145,7 @@ function checkLog(
 
 /** Whether an export at `exported` must show what was signed at `signed`, delivery and clocks allowed for. */
 function isAfter(exported: string, signed: string): boolean {
-  return (parseDateTime(exported) ?? 0) > (parseDateTime(signed) ?? 0) + deliveryGraceMs;
+  return (parseDateTime(exported) ?? 0) > (parseDateTime(signed) ?? 0) + CLOCK_TOLERANCE_MS;
 }
 
 function hasClosedTunnel(log: LogEvidence): boolean {
@@ -154,14 +182,14 @@ function checkShownCheckpoint(
   } else words.proven.push(`history-${side}`);
 }
 
-/** Where the leaf stands in the log of `end`: among its key states, its checkpoints and the charters. */
+/** Where the leaf stands in the log of `end`: among its key states and its checkpoints. */
 function checkOrder(
   end: TunnelEndFields,
-  { record, leaves }: TunnelProof,
-  { kels, records, dossiers }: Evidence,
+  proof: TunnelProof,
+  { kels, dossiers }: Evidence,
   problems: Problems,
 ): void {
-  const index = leaves.get(end.i)?.index ?? 0;
+  const index = proof.leaves.get(end.i)?.index ?? 0;
   const log = dossiers.get(end.i)?.log;
   if (log === undefined) return;
   const after = log.anchorAfter(index)?.anchor;
@@ -181,14 +209,11 @@ function checkOrder(
       `leaf ${index} of ${end.i} holds a proof that names size ${end.c.n} of the same log`,
     );
   }
-  const charters = records.charters(record.m);
-  const named = charters.find(({ said }) => said === record.ch);
-  const known = latestCharter(log, index, charters);
-  if (known === undefined || known.version <= (named?.version ?? 0)) return;
-  const outside = [record.a.i, record.b.i].find((aid) => !isMember(known, aid, kels));
-  if (outside !== undefined) {
-    const since = `since charter version ${known.version}, which the log of ${end.i} shows before leaf ${index}`;
-    problems.add('BUNDLE_MEMBERSHIP', 'leaves', `${outside} was out ${since}`);
+  const successor = kels.establishments(end.i).find(({ sn }) => sn > end.s);
+  const since = successor === undefined ? undefined : log.timeOfKeyEvent(successor.said);
+  if (since !== undefined && claimedOrder(proof, since) === 'after') {
+    const message = `${end.i} signed with the keys of event ${end.s}, its log shows event ${successor?.sn} at ${since}`;
+    problems.add('BUNDLE_TUNNEL', 'leaves', message);
   }
 }
 
@@ -202,16 +227,4 @@ function isInForce(
   if (after !== undefined && after.sn < end.s) return false;
   const successor = kels.establishments(end.i).find(({ sn }) => sn > end.s);
   return successor === undefined || before === undefined || successor.sn > before.sn;
-}
-
-/** The newest charter that the log had recorded before leaf `index`. */
-function latestCharter(
-  log: LogEvidence,
-  index: number,
-  charters: readonly Charter[],
-): Charter | undefined {
-  const known = new Set(
-    log.memberships.filter((item) => item.index < index).map(({ charter }) => charter),
-  );
-  return charters.findLast(({ said }) => known.has(said));
 }

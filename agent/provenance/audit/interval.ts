@@ -1,5 +1,6 @@
 /** When a tunnel proof was made: after everything that it refers to, before everything that refers to it. */
 import type { CheckedDossier, Evidence, TunnelProof } from './evidence.ts';
+import type { CheckedLeaf } from './log-evidence.ts';
 import type { TunnelInterval } from './report.ts';
 
 interface Bound {
@@ -12,7 +13,7 @@ export function intervalOf(proof: TunnelProof, evidence: Evidence): TunnelInterv
   const { record, leaves } = proof;
   const lower = lowerBounds(proof, evidence).toSorted((x, y) => (x.time > y.time ? -1 : 1));
   const upper = [record.a, record.b]
-    .flatMap((end) => upperBound(leaves.get(end.i)?.index, evidence.dossiers.get(end.i)))
+    .flatMap((end) => upperBound(leaves.get(end.i), evidence.dossiers.get(end.i)))
     .sort((x, y) => (x.time < y.time ? -1 : 1));
   return {
     from: lower[0]?.time ?? null,
@@ -35,20 +36,16 @@ function lowerBounds({ record }: TunnelProof, { records, dossiers }: Evidence): 
   });
   const logged = [record.a, record.b].flatMap(({ i, c }) => {
     const last = dossiers.get(i)?.log.leaf(c.n - 1);
-    const what = `checkpoint of ${c.n} leaves of ${i}`;
-    return last === undefined ? [] : [{ time: last.leaf.time, what }];
+    return last === undefined ? [] : [{ time: last.leaf.time, what: `leaf ${last.index} of ${i}` }];
   });
   return [...named, ...logged];
 }
 
-/** The leaf that records the anchoring key event, else the export, which was signed after it. */
+/** The leaf that holds the proof, once a checkpoint counts it: what is exported when is of no account. */
 function upperBound(
-  index: number | undefined,
+  item: CheckedLeaf | undefined,
   dossier: CheckedDossier | undefined,
 ): readonly Bound[] {
-  const checkpoint = index === undefined ? undefined : dossier?.log.anchorAfter(index);
-  if (dossier === undefined || checkpoint?.anchor === undefined) return [];
-  const { sn, said } = checkpoint.anchor;
-  const what = `key event ${sn} of ${dossier.aid}, which anchors ${checkpoint.size} leaves`;
-  return [{ time: dossier.log.timeOfKeyEvent(said) ?? dossier.time, what }];
+  if (item === undefined || dossier?.log.checkpointAfter(item.index) === undefined) return [];
+  return [{ time: item.leaf.time, what: `leaf ${item.index} of ${dossier.aid}` }];
 }

@@ -24,7 +24,10 @@ export class KelEvidence {
   readonly #chains = new Map<Aid, readonly KeyEvent[]>();
   readonly #establishments = new Map<Aid, readonly KeyEvent[]>();
 
-  constructor(sources: readonly KelSource[], verifySignature: VerifySignature) {
+  readonly #superseded = new Map<string, number>();
+
+  /** @param whole where it is reported that not all was looked at */
+  constructor(sources: readonly KelSource[], verifySignature: VerifySignature, whole: Problems) {
     this.#verifier = new LogVerifier(verifySignature);
     const byFile = new Map<string, Problems>();
     for (const [i, { kels, problems }] of sources.entries()) {
@@ -35,7 +38,7 @@ export class KelEvidence {
         for (const event of eventsIn(stream)) this.#parsed.set(event.said, event);
       }
     }
-    this.#report(byFile);
+    this.#report(byFile, whole);
   }
 
   state(aid: Aid): KeyState | undefined {
@@ -74,16 +77,26 @@ export class KelEvidence {
     return found;
   }
 
-  #report(byFile: ReadonlyMap<string, Problems>): void {
-    const { refused, waiting } = this.#verifier.finish();
+  /** Events of `aid` in the bundle that a recovery replaced. */
+  superseded(aid: Aid): number {
+    return this.#superseded.get(aid) ?? 0;
+  }
+
+  #report(byFile: ReadonlyMap<string, Problems>, whole: Problems): void {
+    const { refused, waiting, dropped } = this.#verifier.finish();
     for (const { code, reason, file, aid = '' } of refused) {
-      if (code === 'KEL_SUPERSEDED') continue;
+      if (code === 'KEL_SUPERSEDED') {
+        this.#superseded.set(aid, (this.#superseded.get(aid) ?? 0) + 1);
+        continue;
+      }
       const found = code === 'KEL_DUPLICITOUS' ? 'BUNDLE_DUPLICITY' : 'BUNDLE_KEL';
       byFile.get(file ?? '')?.add(found, 'kels', `${aid} ${code}: ${reason}`);
     }
     for (const { code, reason, file, aid = '' } of waiting) {
       byFile.get(file ?? '')?.add('BUNDLE_KEL_WAITING', 'kels', `${aid} ${code}: ${reason}`);
     }
+    for (const [kind, count] of Object.entries(dropped))
+      if (count > 0) whole.add('BUNDLE_LIMIT', 'kels', `${count} more (${kind}) are not listed`);
   }
 }
 

@@ -67,6 +67,11 @@ export class LogEvidence {
     return known?.root ?? this.#tree.root(size);
   }
 
+  /** The first checkpoint that counts leaf `index`. */
+  checkpointAfter(index: number): AnchoredCheckpoint | undefined {
+    return this.checkpoints.find(({ size }) => size > index);
+  }
+
   /** The first key event that commits to leaf `index`, and the checkpoint by which it does. */
   anchorAfter(index: number): AnchoredCheckpoint | undefined {
     return this.checkpoints.find(({ size, anchor }) => size > index && anchor !== undefined);

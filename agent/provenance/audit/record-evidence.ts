@@ -2,7 +2,14 @@
 
 import type { Aid, Said } from '#kel/identifiers';
 import { parseRecord } from '#kel/record/parse';
-import type { AnyRecord, ChrRecord, LogRecord, TupRecord, Verified } from '#kel/record/record';
+import type {
+  AnyRecord,
+  ChrRecord,
+  LogRecord,
+  RvkRecord,
+  TupRecord,
+  Verified,
+} from '#kel/record/record';
 import { verifyRecord } from '#kel/record/verify';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { EventReference } from '#kel/state/key-state';
@@ -15,6 +22,12 @@ export interface FoundRecord {
   readonly record: Verified<AnyRecord>;
   /** The event of its issuer that seals it. */
   readonly sealedIn: EventReference | undefined;
+}
+
+/** A revocation that its issuer's log commits to. */
+export interface SealedRevocation {
+  readonly record: Verified<RvkRecord>;
+  readonly sealedIn: EventReference;
 }
 
 export class RecordEvidence {
@@ -72,16 +85,28 @@ export class RecordEvidence {
     );
   }
 
+  /** The sealed ones of the whole bundle; whether the issuer may say so is not looked at. */
+  revocations(): readonly SealedRevocation[] {
+    return [...this.#bySaid.values()].flatMap(({ record, sealedIn }) =>
+      record.t === 'rvk' && sealedIn !== undefined
+        ? [{ record: record as Verified<RvkRecord>, sealedIn }]
+        : [],
+    );
+  }
+
+  /** Sealed charters of `mesh` that are no version of {@link charters}: they follow none, or one that another follows. */
+  chartersBeside(mesh: Said): readonly Verified<ChrRecord>[] {
+    const inForce = new Set(this.charters(mesh).map(({ said }) => said));
+    return this.#sealedCharters()
+      .map(({ record }) => record)
+      .filter(({ d, m }) => m === mesh && !inForce.has(d));
+  }
+
   /** The versions of the charter of `mesh`, oldest first, as far as governors sealed each. */
   charters(mesh: Said): readonly Charter[] {
     const known = this.#chains.get(mesh);
     if (known !== undefined) return known;
-    const sealed = [...this.#bySaid.values()].flatMap(({ record, sealedIn }): SealedCharter[] =>
-      record.t === 'chr' && sealedIn !== undefined
-        ? [{ record: record as Verified<ChrRecord>, sealedIn }]
-        : [],
-    );
-    const chain = charterChain(mesh, sealed);
+    const chain = charterChain(mesh, this.#sealedCharters());
     this.#chains.set(mesh, chain);
     return chain;
   }
@@ -96,5 +121,13 @@ export class RecordEvidence {
       if (charter !== undefined) return charter.members.get(aid)?.name;
     }
     return undefined;
+  }
+
+  #sealedCharters(): readonly SealedCharter[] {
+    return [...this.#bySaid.values()].flatMap(({ record, sealedIn }): SealedCharter[] =>
+      record.t === 'chr' && sealedIn !== undefined
+        ? [{ record: record as Verified<ChrRecord>, sealedIn }]
+        : [],
+    );
   }
 }

@@ -1,12 +1,14 @@
 /** What an audit says: the JSON that `kelmesh audit verify` prints. Fields are added, never renamed. */
 import type { Aid, Said } from '#kel/identifiers';
 import type { SectionName } from '../bundle.ts';
-import { type BundleProblemCode, bundleContradictions } from '../errors.ts';
+import type { BundleProblemCode } from '../errors.ts';
+import type { Verdict } from './verdict.ts';
 
 export interface AuditReport {
   readonly schema: 'kelmesh.audit/1';
-  /** `failed`: the evidence contradicts itself; `incomplete`: something is not there; `clean`: neither. */
-  readonly verdict: 'clean' | 'incomplete' | 'failed';
+  readonly verdict: Verdict;
+  /** How many tunnels the verdict is about. */
+  readonly tunnelCount: number;
   /** One row per tunnel proof, by the time of the proof. */
   readonly tunnels: readonly TunnelRow[];
   /** One row per dossier. */
@@ -48,12 +50,25 @@ export interface EndEvidence {
   readonly sealedAt: number | null;
   /** Index of the leaf in the audit log of this end. */
   readonly leaf: number | null;
+  /** The entries of the same log right before and after the leaf; their order is proven, their times are this end's. */
+  readonly neighbours: { readonly before: LeafPlace | null; readonly after: LeafPlace | null };
+  /** Size of the first checkpoint that counts the leaf. */
+  readonly checkpoint: number | null;
   /** Sequence number of the first key event that commits to the leaf. */
   readonly anchoredAt: number | null;
 }
 
+export interface LeafPlace {
+  /** Index. */
+  readonly leaf: number;
+  /** Date-time, as the leaf says. */
+  readonly time: string;
+}
+
 export interface TunnelEnd {
   readonly aid: Aid;
+  /** In the latest charter of the bundle that names it. */
+  readonly name?: string;
   /** The establishment event whose keys signed. */
   readonly sn: number;
   readonly said: Said;
@@ -89,6 +104,8 @@ export interface OrganisationRow {
   readonly checkpointSize: number;
   /** Whether the key event log commits to that checkpoint. */
   readonly anchored: boolean;
+  /** Events in the bundle that a recovery of this organisation replaced. */
+  readonly superseded: number;
 }
 
 export type ProblemSection = 'envelope' | 'dossier' | 'header' | 'signature' | SectionName;
@@ -118,10 +135,5 @@ export class Problems {
 
   add(code: BundleProblemCode, section: ProblemSection, message: string): void {
     this.list.push({ code, section, where: this.#where, message });
-  }
-
-  get verdict(): AuditReport['verdict'] {
-    if (this.list.some(({ code }) => Object.hasOwn(bundleContradictions, code))) return 'failed';
-    return this.list.length > 0 ? 'incomplete' : 'clean';
   }
 }

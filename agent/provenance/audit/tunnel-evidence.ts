@@ -3,30 +3,32 @@
  * charters and the audit logs of both ends.
  */
 import type { Said } from '#kel/identifiers';
-import type { AnyRecord, TupRecord } from '#kel/record/record';
+import type { AnyRecord, TunnelEndFields, TupRecord } from '#kel/record/record';
 import { parseDateTime } from '#src/clock';
 import { epochAt } from '../../agreement/epoch.ts';
 import type { Charter } from '../../membership/charter.ts';
 import { checkEnd } from './end-evidence.ts';
-import { type Evidence, isMember, type TunnelProof, type Words } from './evidence.ts';
+import type { Evidence, TunnelProof, Words } from './evidence.ts';
 import { intervalOf } from './interval.ts';
 import type { RecordEvidence } from './record-evidence.ts';
-import type { Problems, TunnelRow } from './report.ts';
+import type { Problems, TunnelEnd, TunnelRow } from './report.ts';
+import { checkStanding } from './standing.ts';
 
 export function checkTunnel(proof: TunnelProof, evidence: Evidence, problems: Problems): TunnelRow {
   const { record, leaves } = proof;
   const words: Words = { proven: ['identities'], missing: [] };
   const charter = findCharter(record, evidence.records, words, problems);
   if (charter !== undefined) {
-    checkCharter(record, charter, evidence, words, problems);
+    checkStanding(proof, charter, evidence, words, problems);
+    checkLevel(record, charter, problems);
     checkEpoch(record, charter, words, problems);
   }
   const a = checkEnd('a', proof, evidence, words, problems);
   const b = checkEnd('b', proof, evidence, words, problems);
   return {
     proof: record.d,
-    a: { aid: record.a.i, sn: record.a.s, said: record.a.d },
-    b: { aid: record.b.i, sn: record.b.s, said: record.b.d },
+    a: tunnelEnd(record.a, evidence.records),
+    b: tunnelEnd(record.b, evidence.records),
     epoch: record.ep,
     level: record.lv,
     generation: record.g,
@@ -39,6 +41,14 @@ export function checkTunnel(proof: TunnelProof, evidence: Evidence, problems: Pr
     logged: { a: leaves.has(record.a.i), b: leaves.has(record.b.i) },
     evidence: { a, b },
   };
+}
+
+function tunnelEnd(
+  { i: aid, s: sn, d: said }: TunnelEndFields,
+  records: RecordEvidence,
+): TunnelEnd {
+  const name = records.nameOf(aid);
+  return { aid, ...(name === undefined ? {} : { name }), sn, said };
 }
 
 /** The charter that the proof names, when governors sealed it and every version before it. */
@@ -68,22 +78,7 @@ function findCharter(
   return undefined;
 }
 
-function checkCharter(
-  record: TupRecord,
-  charter: Charter,
-  { kels }: Evidence,
-  words: Words,
-  problems: Problems,
-): void {
-  const outside = [record.a.i, record.b.i].filter((aid) => !isMember(charter, aid, kels));
-  for (const aid of outside) {
-    problems.add(
-      'BUNDLE_MEMBERSHIP',
-      'records',
-      `${aid} is not in charter version ${charter.version}`,
-    );
-  }
-  if (outside.length === 0) words.proven.push('membership');
+function checkLevel(record: TupRecord, charter: Charter, problems: Problems): void {
   const lacking = [...charter.minimumLevel].filter((strategy) => !record.lv.includes(strategy));
   if (lacking.length > 0) {
     problems.add(

@@ -14,11 +14,13 @@ import type { LeafValues } from '../leaf.ts';
 import { checkLog } from './check-log.ts';
 import { isSigned, type ReadDossier, readDossier } from './dossier-evidence.ts';
 import type { CheckedDossier, Evidence } from './evidence.ts';
+import { reportForkClaims } from './fork-claims.ts';
 import { KelEvidence } from './kel-evidence.ts';
 import { type CheckedLeaf, valuesOf } from './log-evidence.ts';
 import { RecordEvidence } from './record-evidence.ts';
 import { type AuditReport, type OrganisationRow, Problems, type TunnelRow } from './report.ts';
 import { checkTunnel } from './tunnel-evidence.ts';
+import { verdictOf } from './verdict.ts';
 
 export interface VerifyBundleDeps {
   /** `createSignatureVerifier` of `kel/verify`. */
@@ -35,6 +37,7 @@ export async function verifyBundle(
   const kels = new KelEvidence(
     read.map(({ sections, problems: own }) => ({ kels: sections.kels, problems: own })),
     deps.verifySignature,
+    problems,
   );
   const dossiers = read.filter((dossier) => checkExporter(dossier, kels, deps));
   const records = new RecordEvidence(kels, deps.verifySignature);
@@ -48,13 +51,35 @@ export async function verifyBundle(
   );
   const evidence: Evidence = { kels, records, dossiers: checked };
   const tunnels = await checkTunnels(evidence, problems);
+  checkCharters(evidence, problems);
+  reportForkClaims(records.tunnelProofs(), evidence);
+  // Where something else is wrong, that is the reason.
+  if (tunnels.length === 0 && problems.list.length === 0)
+    problems.add('BUNDLE_NO_TUNNEL', 'leaves', 'no leaf here holds a tunnel proof');
   return {
     schema: 'kelmesh.audit/1',
-    verdict: problems.verdict,
+    verdict: verdictOf({ problems: problems.list, tunnels }),
+    tunnelCount: tunnels.length,
     tunnels,
     organisations: dossiers.map((dossier) => organisationRow(dossier, evidence)),
     problems: problems.list,
   };
+}
+
+/** A sealed charter that is no version of the chain could have removed an end: it is not passed over. */
+function checkCharters({ records }: Evidence, problems: Problems): void {
+  const meshes = new Set(records.tunnelProofs().map(({ m }) => m));
+  for (const mesh of meshes) {
+    const chain = new Map(records.charters(mesh).map((charter) => [charter.said, charter]));
+    for (const { d, i, n, p } of records.chartersBeside(mesh)) {
+      if (p !== '' && records.get(p)?.sealedIn === undefined)
+        problems.add('BUNDLE_RECORD_MISSING', 'records', `charter ${p} or its seal is not here`);
+      else if (p !== '' && chain.get(p)?.governors.includes(i) === true) {
+        const message = `${i} sealed two versions ${n} of the charter of ${mesh}: ${d} is the later one`;
+        problems.add('BUNDLE_CHARTER', 'records', message);
+      }
+    }
+  }
 }
 
 function readDossiers(
@@ -211,5 +236,6 @@ function organisationRow(
     leaves: sections.leaves.length,
     checkpointSize: log?.size ?? 0,
     anchored: log?.isAnchored ?? false,
+    superseded: kels.superseded(aid),
   };
 }

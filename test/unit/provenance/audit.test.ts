@@ -71,11 +71,11 @@ describe('audit of honest logs', () => {
     assert.deepEqual(JSON.parse(JSON.stringify(report)), report);
   });
 
-  it('is clean without the dossier of the other end, and says that it is missing', async () => {
+  it('is incomplete without the dossier of the other end, and says that it is missing', async () => {
     const { world, alpha, beta } = await pair('one side');
     await world.tunnel(alpha, beta);
     const report = await audit(alpha);
-    assert.deepEqual(outcome(report), ['clean']);
+    assert.deepEqual(outcome(report), ['incomplete']);
     const [own, other] = sides(report, alpha);
     assert.equal(report.tunnels[0]?.logged[own], true);
     assert.equal(report.tunnels[0]?.logged[other], false);
@@ -126,10 +126,11 @@ describe('audit of honest logs', () => {
     assert.equal(report.tunnels.length, 3);
   });
 
-  it('is clean for an organisation without any leaf', async () => {
+  it('is incomplete for an organisation without any leaf: nothing is no clean record', async () => {
     const { alpha } = await pair('no leaf');
     const report = await verify(await alpha.export((sources) => ({ ...sources, checkpoints: [] })));
-    assert.deepEqual(outcome(report), ['clean']);
+    assert.deepEqual(outcome(report), ['incomplete', 'BUNDLE_NO_TUNNEL']);
+    assert.equal(report.tunnelCount, 0);
     assert.equal(report.organisations[0]?.checkpointSize, 0);
   });
 });
@@ -425,11 +426,12 @@ describe('audit of a log', () => {
   });
 
   it('stays clean when leaves of other types stay closed', async () => {
-    const { exported } = await withTunnel('privacy');
-    const report = await exported((sources) => ({
+    const { alpha, beta } = await withTunnel('privacy');
+    const own = await alpha.export((sources) => ({
       ...sources,
       openings: (index) => (index === 2 ? sources.openings(index) : new Map()),
     }));
+    const report = await verify(mergeBundles([own, await beta.export()]));
     assert.deepEqual(outcome(report), ['clean']);
   });
 
@@ -615,7 +617,7 @@ describe('audit of key event logs', () => {
     assert.equal(row?.sn, alpha.kel.state.sn);
   });
 
-  it('is clean when the log of a peer ends before its last anchor, and not when it has a hole', async () => {
+  it('finds no fault when the log of a peer ends before its last anchor, and one when it has a hole', async () => {
     const { beta, exported } = await withTunnel('holes');
     const without = (sn: number) =>
       exported((sources) => ({
@@ -628,7 +630,7 @@ describe('audit of key event logs', () => {
           };
         }),
       }));
-    assert.deepEqual(outcome(await without(beta.kel.state.sn)), ['clean']);
+    assert.deepEqual((await without(beta.kel.state.sn)).problems, []);
     assert.ok(outcome(await without(1)).includes('BUNDLE_KEL_WAITING'));
   });
 

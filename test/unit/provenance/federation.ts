@@ -255,10 +255,11 @@ export class World {
     return member.open();
   }
 
-  /** The next version of the charter, sealed by the first member and recorded by all. */
+  /** The next version of the charter, sealed by the first member and recorded by those that know of it, by default all in it. */
   async adopt(
     members: readonly Member[],
     change: Partial<CharterFields> = {},
+    knownTo: readonly Member[] = members,
   ): Promise<SignedRecord> {
     const [governor] = this.members;
     if (governor === undefined) throw new Error('no member yet');
@@ -277,7 +278,7 @@ export class World {
     });
     if (isFirst) this.mesh = record.said;
     this.charter = { ...record, version };
-    for (const member of members) await member.knowCharter(record, version);
+    for (const member of knownTo) await member.knowCharter(record, version);
     return record;
   }
 
@@ -288,6 +289,8 @@ export class World {
     options: {
       readonly change?: Partial<RecordFields['tup']>;
       readonly loggedBy?: readonly Member[];
+      /** Date-time that the proof claims. */
+      readonly at?: string;
       /** Of `one` and `other`. */
       readonly ends?: readonly [TunnelEndFields, TunnelEndFields];
     } = {},
@@ -310,7 +313,8 @@ export class World {
       nb: rng.bytes(32),
       ...options.change,
     };
-    const input = { aid: a.aid, salt: rng.bytes(16), dt: formatDateTime(clock.now()), fields };
+    const dt = options.at ?? formatDateTime(clock.now());
+    const input = { aid: a.aid, salt: rng.bytes(16), dt, fields };
     const { bytes, said } = buildRecord('tup', input);
     const groups = [a, b].map((member, i) => {
       const end = i === 0 ? fields.a : fields.b;

@@ -22,6 +22,8 @@ interface World {
   agreedAt: number;
   lastHandshake: number;
   epoch: number;
+  /** Tunnel keys whose record is of another establishment event than the one in force. */
+  stale: Set<Said>;
 }
 
 interface End {
@@ -40,6 +42,13 @@ function endOf(party: Party, other: Aid, keys: { own: Said; peer: Said }): End {
     agreedAt: HANDSHAKE - 1,
     lastHandshake: HANDSHAKE,
     epoch: 7,
+    stale: new Set(),
+  };
+  const recordOf = (key: Said) => {
+    const state = key === keys.own ? party.identity.state : party.kel.state(other);
+    const { sn, said: d } = state?.establishment ?? { sn: 0, said: said('Z') };
+    const es = world.stale.has(key) ? { s: sn + 1, d: said('Z') } : { s: sn, d };
+    return { record: { t: 'tun', es } };
   };
   let reads = 0;
   const view = { ...keys, generation: 3 };
@@ -47,6 +56,7 @@ function endOf(party: Party, other: Aid, keys: { own: Said; peer: Said }): End {
   const deps = {
     identity: party.identity,
     kel: party.kel,
+    records: { get: recordOf },
     rng: party.rng,
     verifySignature,
     membership: {
@@ -106,6 +116,19 @@ describe('own end of a tunnel statement', () => {
       hs: formatDateTime(HANDSHAKE),
       c: { o: 'log', n: 12, r: digest(1) },
     });
+  });
+
+  it('is neither given nor believed for a tunnel key of another establishment event than the one that signs', async () => {
+    const [a, b] = await pair('stale key');
+    const [own] = await offers(a, b);
+    for (const [end, act] of [
+      [a, () => a.statement.offer(b.party.identity.aid)],
+      [b, async () => b.statement.checkEnd(own.end, a.party.identity.aid)],
+    ] as const) {
+      await act();
+      end.world.stale.add(said('A'));
+      await assert.rejects(act, { code: 'PROOF_MISMATCH', message: /does not derive/ });
+    }
   });
 
   it('is not given before a handshake, nor without a tunnel', async () => {
