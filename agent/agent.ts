@@ -287,10 +287,7 @@ export class Agent {
       network,
       witness,
       clock: drivers.clock,
-      serves: (peer) => {
-        const aid = directory.aidOf(peer);
-        return aid !== undefined && witness.serves(aid);
-      },
+      aidOf: (peer) => directory.aidOf(peer),
     }).start();
   }
 }

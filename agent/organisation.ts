@@ -197,6 +197,7 @@ async function open(
     kel,
     table: await StateTable.open(db, 'witness'),
     clock,
+    journal,
     algorithm: identity.state.keys[0]?.startsWith('1AAJ') === true ? 'p256' : 'ed25519',
     isMember: (aid) => membership.names(aid),
   });

@@ -61,19 +61,26 @@ async function nextKeys(
   { aid, next }: LocalKeys,
   { nextDigests }: KeyState,
 ): Promise<readonly KeyId[]> {
-  const byDigest = new Map<string, KeyId>();
-  const look = async (ids: Iterable<KeyId>) => {
-    for (const id of ids) {
-      const { algorithm, publicKey } = await keyStore.signingKey(id);
-      byDigest.set(keyDigest(encodeVerificationKey(algorithm, publicKey)), id);
-    }
-    return nextDigests.flatMap((digest) => byDigest.get(digest) ?? []);
-  };
-  let found = await look(next.signing.filter((id) => held.has(id)));
-  if (found.length < nextDigests.length) found = await look(held);
+  const remembered = next.signing.filter((id) => held.has(id));
+  let found = await keysWithDigests(keyStore, remembered, nextDigests);
+  if (found.length < nextDigests.length) found = await keysWithDigests(keyStore, held, nextDigests);
   if (found.length === nextDigests.length) return found;
   throw new IdentityError(
     'IDENTITY_NEXT_KEYS_LOST',
     `the key store lacks ${nextDigests.length - found.length} of the ${nextDigests.length} next keys that the log of ${aid} commits to`,
   );
+}
+
+/** Those of `ids` that an event commits to, in its order. */
+export async function keysWithDigests(
+  keyStore: KeyStore,
+  ids: Iterable<KeyId>,
+  digests: readonly string[],
+): Promise<readonly KeyId[]> {
+  const byDigest = new Map<string, KeyId>();
+  for (const id of ids) {
+    const { algorithm, publicKey } = await keyStore.signingKey(id);
+    byDigest.set(keyDigest(encodeVerificationKey(algorithm, publicKey)), id);
+  }
+  return digests.flatMap((digest) => byDigest.get(digest) ?? []);
 }

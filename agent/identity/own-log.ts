@@ -19,11 +19,14 @@ import {
   readPending,
 } from './local-keys.ts';
 import { type EventToConfirm, makePending, offerPending, submit } from './own-event.ts';
+import { takeRecalled } from './recalled-event.ts';
 
 /** Who confirms own events; a running agent has it. */
 export interface Confirmation {
   /** Rejects unless `threshold` of `witnesses` can be asked now. */
   expectReachable(witnesses: readonly Aid[], threshold: number): Promise<void>;
+  /** Own events that these witnesses have receipted and that are not final as far as they know: signed messages, unverified. */
+  recall(witnesses: readonly Aid[]): Promise<readonly Uint8Array[]>;
   /** @param take is given each receipt message; true: there are enough. Late ones are given too. */
   collect(
     event: { readonly sn: number; readonly said: Said; readonly message: Uint8Array },
@@ -41,6 +44,8 @@ export class OwnLog {
   #local: LocalKeys;
   #confirmation: Confirmation | undefined;
   #expectNewest: () => Promise<void> = async () => undefined;
+  /** An interaction that a witness has receipted and that was not made here. */
+  #elsewhere: EventReference | undefined;
 
   constructor(deps: OwnKeysDeps, local: LocalKeys) {
     this.#deps = deps;
@@ -88,6 +93,7 @@ export class OwnLog {
   make<T>(task: () => Promise<T>): Promise<T> {
     return this.write(async () => {
       await this.#expectNewest();
+      await this.#recall();
       return task();
     });
   }
@@ -156,6 +162,11 @@ export class OwnLog {
   /** In {@link write}. @returns the end of the log, which was made here. Throws IDENTITY_AWAITS_RECOVERY */
   expectOwn(): KeyState {
     const { state } = this;
+    if (this.#elsewhere?.sn === state.sn + 1)
+      throw new IdentityError(
+        'IDENTITY_AWAITS_RECOVERY',
+        `a witness has receipted event ${this.#elsewhere.sn} ${this.#elsewhere.said} of the own log, which was not made here`,
+      );
     if (!hasForeignEvents(this.#deps.table, state)) return state;
     throw new IdentityError(
       'IDENTITY_AWAITS_RECOVERY',
@@ -225,6 +236,21 @@ export class OwnLog {
         : 'IDENTITY_AWAITS_WITNESSES',
       `own event ${pending.sn} ${pending.said} is signed and waits: ${outcome.reason}`,
     );
+  }
+
+  /** What witnesses hold and this directory has lost: a rotation is finished first, whatever is to be made. */
+  async #recall(): Promise<void> {
+    await this.#queue.run(() => this.#repair());
+    const { witnesses, witnessThreshold } = this.state;
+    if (this.#confirmation === undefined || witnesses.length === 0) return;
+    if (this.pending !== undefined) return;
+    // Those that are away are not waited for: whoever makes the event says whether it can do without them.
+    await this.#confirmation.expectReachable(witnesses, witnessThreshold).catch(() => undefined);
+    for (const message of await this.#confirmation.recall(witnesses)) {
+      const found = await this.#queue.run(() => takeRecalled(this.#deps, this.#local, message));
+      if (found.kind === 'rotation') return this.#finish(found.pending);
+      if (found.kind === 'interaction') this.#elsewhere = found.event;
+    }
   }
 
   /** In the queue. The event that waits may have become final by what came from elsewhere. @returns what it waits for */

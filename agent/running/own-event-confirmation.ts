@@ -42,6 +42,7 @@ export class OwnEventConfirmation {
     const { identity } = organisation;
     identity.confirmWith({
       expectReachable: (aids, threshold) => witnesses.expectReachable(aids, threshold),
+      recall: (aids) => witnesses.recall(aids),
       collect: (event, aids, take) =>
         witnesses.collect(event, aids, async (receipt) => {
           const isLate = identity.pending?.said !== event.said;

@@ -12,6 +12,8 @@ export const witnessErrors = {
     'The witness has receipted another event at this sequence number and keeps both as evidence; rotate with the pre-rotated keys if the first one is not yours',
   WITNESS_BUSY:
     'The witness takes no more requests from this peer for now; it is asked again later',
+  WITNESS_FULL:
+    'Nothing that was receipted is forgotten to make room. Of one AID: rotate, or go on with other witnesses (`kelmesh witness cut`); of allowed AIDs: take some back with `kelmesh witness deny`',
   WITNESS_UNREACHABLE:
     'The witness is not connected; `kelmesh peer list` shows its agent, and receipts are asked for again when it is back',
   WITNESS_UNKNOWN:

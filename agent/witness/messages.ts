@@ -5,9 +5,11 @@
  * client   ['who']                        → ['witness', AID, serves]
  * client   ['receipt', event]             → ['receipted', rct] | ['behind', AID, from] | ['refused', code, reason]
  * client   ['log', stream]                → no answer; the event that was behind is asked for again
+ * client   ['open']                       → ['open', event]
  * ```
  * `event` is one signed event, `stream` the log of that AID from sequence number `from` on (of a delegated event:
- * of its delegator too), `rct` a receipt message.
+ * of its delegator too), `rct` a receipt message. `open` asks for the event of the AID that asks which was receipted and is
+ * not final, and is answered with no bytes where there is none.
  */
 import { type Aid, parseAid } from '#kel/identifiers';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
@@ -22,7 +24,7 @@ const MAX_EVENT = 64 * 1024;
 export const MAX_PAGE = 256 * 1024;
 
 export type WitnessRequest =
-  | { readonly kind: 'who' }
+  | { readonly kind: 'who' | 'open' }
   | { readonly kind: 'receipt'; readonly event: Uint8Array }
   | { readonly kind: 'log'; readonly stream: Uint8Array };
 
@@ -31,12 +33,15 @@ export type WitnessAnswer =
   | { readonly kind: 'receipted'; readonly receipt: Uint8Array }
   /** The witness lacks the log of `aid` from this sequence number on. */
   | { readonly kind: 'behind'; readonly aid: Aid; readonly from: number }
+  /** Empty: nothing is open. */
+  | { readonly kind: 'open'; readonly event: Uint8Array }
   | { readonly kind: 'refused'; readonly code: string; readonly reason: string };
 
 export function encodeRequest(request: WitnessRequest): Uint8Array {
   switch (request.kind) {
     case 'who':
-      return encodeCbor(['who']);
+    case 'open':
+      return encodeCbor([request.kind]);
     case 'receipt':
       return encodeCbor(['receipt', request.event]);
     case 'log':
@@ -47,7 +52,7 @@ export function encodeRequest(request: WitnessRequest): Uint8Array {
 /** Throws WITNESS_BAD_REQUEST. @param bytes attacker-controlled */
 export function decodeRequest(bytes: Uint8Array): WitnessRequest {
   const [kind, ...fields] = fieldsOf(bytes);
-  if (kind === 'who' && fields.length === 0) return { kind };
+  if ((kind === 'who' || kind === 'open') && fields.length === 0) return { kind };
   if (kind === 'receipt' && fields.length === 1)
     return { kind, event: bytesOf(fields[0], MAX_EVENT) };
   if (kind === 'log' && fields.length === 1) return { kind, stream: bytesOf(fields[0], MAX_PAGE) };
@@ -62,6 +67,8 @@ export function encodeAnswer(answer: WitnessAnswer): Uint8Array {
       return encodeCbor(['receipted', answer.receipt]);
     case 'behind':
       return encodeCbor(['behind', answer.aid, answer.from]);
+    case 'open':
+      return encodeCbor(['open', answer.event]);
     case 'refused':
       return encodeCbor(['refused', answer.code, answer.reason.slice(0, 512)]);
   }
@@ -76,6 +83,7 @@ export function decodeAnswer(bytes: Uint8Array): WitnessAnswer {
     return { kind, receipt: bytesOf(fields[0], 4_096) };
   if (kind === 'behind' && fields.length === 2 && isIndex(fields[1]))
     return { kind, aid: aidOf(fields[0]), from: fields[1] };
+  if (kind === 'open' && fields.length === 1) return { kind, event: bytesOf(fields[0], MAX_EVENT) };
   if (kind === 'refused' && fields.length === 2)
     return { kind, code: textOf(fields[0], 64), reason: textOf(fields[1], 512) };
   throw bad('unknown answer');

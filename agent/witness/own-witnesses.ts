@@ -62,6 +62,8 @@ export interface OwnWitnessesDeps {
 
 /** A witness that does not answer within this is not waited for any longer; its late receipt is still taken. */
 const ANSWER_MS = 10_000;
+/** So long an own event waits at most for a witness to say what it holds of this log. */
+const OPEN_MS = 3_000;
 /** From the start on, until connections are there. */
 const CONNECT_MS = 10_000;
 const POLL_MS = 100;
@@ -73,6 +75,8 @@ const MAX_MISSED = 64;
 export class OwnWitnesses {
   readonly #deps: OwnWitnessesDeps;
   readonly #reasons = new Map<Aid, string>();
+  /** Witnesses that have said since the start what they hold of this log that is not final. */
+  readonly #recalled = new Set<Aid>();
   readonly #started: number;
 
   constructor(deps: OwnWitnessesDeps) {
@@ -120,6 +124,26 @@ export class OwnWitnesses {
       Promise.race([enough.promise, all]),
       () => undefined,
     );
+  }
+
+  /**
+   * Own events that `witnesses` have receipted and that are not final as far as they know; each is asked once. After a state
+   * directory was put back, such an event may be missing here, and no other is receipted in its place.
+   * @returns signed messages, unverified
+   */
+  async recall(witnesses: readonly Aid[]): Promise<readonly Uint8Array[]> {
+    const found: Uint8Array[] = [];
+    const asking = witnesses.map(async (witness) => {
+      const peer = this.#peerOf(witness);
+      if (peer === undefined || this.#recalled.has(witness)) return;
+      const answer = await this.#within(peer, (stream) => exchange(stream, { kind: 'open' }));
+      // A witness of an earlier version refuses the question.
+      this.#recalled.add(witness);
+      if (answer.kind === 'open' && answer.event.length > 0) found.push(answer.event);
+    });
+    const all = Promise.allSettled(asking).then(() => undefined);
+    await withDeadline(this.#deps.clock, OPEN_MS, all, () => undefined);
+    return [...found];
   }
 
   /** Asks witnesses that have missed own events and are back. @param take as in {@link collect} */

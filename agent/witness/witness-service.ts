@@ -1,4 +1,5 @@
 /** Serves `/kelmesh/1/witness`: requests of peers, bounded per stream and per peer. */
+import type { Aid } from '#kel/identifiers';
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import { Allowance } from '../network/allowance.ts';
@@ -23,8 +24,8 @@ export interface WitnessServiceDeps {
   readonly network: Network;
   readonly witness: Witness;
   readonly clock: Clock;
-  /** Whether a `who` of this peer is told that it is served. */
-  readonly serves: (peer: PeerKey) => boolean;
+  /** The AID that the peer has proven. */
+  readonly aidOf: (peer: PeerKey) => Aid | undefined;
 }
 
 export class WitnessService {
@@ -58,12 +59,20 @@ export class WitnessService {
   }
 
   async #answer(peer: PeerKey, bytes: Uint8Array): Promise<WitnessAnswer | undefined> {
-    const { witness, serves } = this.#deps;
+    const { witness, aidOf } = this.#deps;
     try {
       const request = decodeRequest(bytes);
       switch (request.kind) {
-        case 'who':
-          return { kind: 'witness', aid: witness.aid, serves: serves(peer) };
+        case 'who': {
+          const aid = aidOf(peer);
+          const serves = aid !== undefined && witness.serves(aid);
+          return { kind: 'witness', aid: witness.aid, serves };
+        }
+        case 'open': {
+          const aid = aidOf(peer);
+          const event = aid === undefined ? undefined : witness.open(aid);
+          return { kind: 'open', event: event ?? new Uint8Array(0) };
+        }
         case 'receipt':
           return await witness.receipt(request.event);
         case 'log':

@@ -1,43 +1,38 @@
 /**
- * Witness of other AIDs: signs the first event that it sees at each place of a log, and never a second.
+ * Witness of other AIDs: signs the first event that it sees at each place of a log, and never a second (`receipted.ts`).
  *
  * An event is judged by the own store first, as every stranger's is: one that lacks nothing but receipts has
  * passed signatures, pre-rotation and delegation. What is receipted is on disk before the receipt leaves.
  */
 import { parseStream } from '#kel/cesr/stream';
-import { isInception, isRotation, type KeyEvent } from '#kel/event/key-event';
+import { isInception, type KeyEvent } from '#kel/event/key-event';
 import { parseKeyEvent } from '#kel/event/parse';
 import { encodeReceipt } from '#kel/event/receipt';
 import { encodeVerificationKey } from '#kel/event/verification-key';
 import type { Aid, Said } from '#kel/identifiers';
 import type { KeyState } from '#kel/state/key-state';
+import { witnessesAfter } from '#kel/state/witness-list';
 import type { KelStore, MessageOutcome } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
 import type { KeyId, KeyStore, SigningAlgorithm } from '#src/keystore/key-store';
 import { SerialQueue } from '#src/serial-queue';
+import type { Journal } from '../journal.ts';
 import { delegatorsIn } from '../node/delegators.ts';
 import type { StateTable } from '../state-table.ts';
-import type { WitnessErrorCode } from './errors.ts';
+import { WitnessError, type WitnessErrorCode } from './errors.ts';
 import type { WitnessAnswer } from './messages.ts';
+import { type LogStates, Receipted, type ReceiptedEvent } from './receipted.ts';
 
 export interface WitnessDeps {
   readonly keyStore: KeyStore;
-  readonly kel: KelStore;
+  readonly kel: Pick<KelStore, 'process'> & LogStates;
   readonly table: StateTable;
   readonly clock: Pick<Clock, 'now'>;
+  readonly journal: Pick<Journal, 'warn'>;
   /** Of a new witness key. */
   readonly algorithm: SigningAlgorithm;
   /** AIDs that may ask besides those that the operator allows: the members of the mesh. */
   readonly isMember: (aid: Aid) => boolean;
-}
-
-/** An event that was receipted and does not stand in the accepted log yet. */
-interface FirstEvent {
-  readonly sn: number;
-  readonly said: Said;
-  readonly type: KeyEvent['type'];
-  /** Base64 of the signed message. */
-  readonly message: string;
 }
 
 /** Two events for one place, both validly signed. */
@@ -51,7 +46,7 @@ export interface WitnessedConflict {
 }
 
 interface StoredConflict extends WitnessedConflict {
-  /** Base64 of both signed messages, the receipted one first. */
+  /** Base64 of both signed messages, the receipted one first; empty where the log itself holds that one. */
   readonly messages: readonly [string, string];
 }
 
@@ -63,39 +58,40 @@ interface WitnessKey {
 
 const KEY = 'key';
 const ALLOWED = 'allowed';
-const FIRST = 'first.';
 const CONFLICT = 'conflict.';
 
-/** AIDs that the operator allows, conflicts kept per AID and in all, and receipted events per AID that are not final. */
+/** AIDs that the operator allows, and conflicts kept per AID: the first proves the point. */
 const MAX_ALLOWED = 4_096;
 const MAX_CONFLICTS_PER_AID = 16;
-const MAX_CONFLICTS = 1_024;
-const MAX_OPEN_PER_AID = 16;
-const MAX_WANTED = 1_024;
 
 export class Witness {
   readonly #deps: WitnessDeps;
   readonly #key: WitnessKey;
   readonly #queue = new SerialQueue();
-  readonly #first = new Map<Aid, Map<number, FirstEvent>>();
+  readonly #receipted: Receipted;
   readonly #conflicts = new Map<string, WitnessedConflict>();
-  /** Delegators whose log is asked for, because an AID that is served names them. */
-  readonly #wanted = new Set<Aid>();
+  /** Delegators whose log is asked for, by the AID that is served and names them: one each, so nobody drives out another's. */
+  readonly #wanted = new Map<Aid, Aid>();
   #allowed: ReadonlySet<Aid>;
   #receipts = 0;
   #refused = 0;
 
-  private constructor(deps: WitnessDeps, key: WitnessKey) {
+  private constructor(deps: WitnessDeps, key: WitnessKey, receipted: Receipted) {
     this.#deps = deps;
     this.#key = key;
+    this.#receipted = receipted;
     this.#allowed = new Set(deps.table.get<readonly Aid[]>(ALLOWED));
   }
 
   /** Makes the witness key when there is none. */
   static async open(deps: WitnessDeps): Promise<Witness> {
-    const witness = new Witness(deps, deps.table.get<WitnessKey>(KEY) ?? (await newKey(deps)));
-    for await (const [key, first] of deps.table.entries<FirstEvent>(FIRST))
-      witness.#remember(key.split('.')[1] as Aid, first);
+    const key = deps.table.get<WitnessKey>(KEY) ?? (await newKey(deps));
+    const receipted = await Receipted.open(
+      deps.table,
+      deps.kel,
+      (message) => oneEvent(message)?.event,
+    );
+    const witness = new Witness(deps, key, receipted);
     for await (const [key, { messages: _, ...conflict }] of deps.table.entries<StoredConflict>(
       CONFLICT,
     ))
@@ -125,13 +121,15 @@ export class Witness {
     return this.#allowed.has(aid) || this.#deps.isMember(aid);
   }
 
-  /** Receipts events of `aid` from now on, or not any more. Durable when it resolves. */
+  /** Receipts events of `aid` from now on, or not any more. Durable when it resolves. Throws WITNESS_FULL. */
   allow(aid: Aid, isAllowed: boolean): Promise<void> {
     return this.#queue.run(async () => {
       const allowed = new Set(this.#allowed);
       if (isAllowed) allowed.add(aid);
       else allowed.delete(aid);
-      await this.#deps.table.put({ [ALLOWED]: [...allowed].slice(-MAX_ALLOWED) });
+      if (isAllowed && allowed.size > MAX_ALLOWED)
+        throw new WitnessError('WITNESS_FULL', `${MAX_ALLOWED} AIDs are allowed, and no more`);
+      await this.#deps.table.put({ [ALLOWED]: [...allowed] });
       this.#allowed = allowed;
     });
   }
@@ -146,10 +144,20 @@ export class Witness {
     });
   }
 
+  /**
+   * The event of `aid` that was receipted here and is not final as far as is known here: whoever has lost it goes on with
+   * it, because no other will be receipted in its place.
+   */
+  open(aid: Aid): Uint8Array | undefined {
+    return this.#receipted.open(aid);
+  }
+
   /** Takes in what comes before an event that was `behind`. @param stream attacker-controlled */
   async catchUp(stream: Uint8Array): Promise<void> {
     // The delegator of an AID that is served comes with it, and is held to the same rules as everybody.
-    const above = new Set([...this.#wanted].flatMap((aid) => [aid, ...delegatorsIn(stream, aid)]));
+    const above = new Set(
+      [...this.#wanted.values()].flatMap((aid) => [aid, ...delegatorsIn(stream, aid)]),
+    );
     await this.#deps.kel.process(stream, {
       accepts: (aid) => this.serves(aid) || above.has(aid),
     });
@@ -172,18 +180,22 @@ export class Witness {
       outcome?.verdict === 'duplicate' ||
       (outcome?.verdict === 'waiting' && outcome.code === 'KEL_AWAITS_WITNESSES');
     if (!isComplete) return this.#notReceipted(event, held, outcome);
-    const first = this.#first.get(aid)?.get(sn);
-    if (first !== undefined && first.said !== said && !supersedes(event, first)) {
-      await this.#keep(aid, first, said, message);
+    const isAccepted = outcome.verdict !== 'waiting';
+    const first = this.#receipted.contradicted(event, isAccepted);
+    if (first !== undefined) {
+      await this.#keep(aid, first, event, message);
       return refused(
         'WITNESS_SECOND_EVENT',
-        `event ${sn} of ${aid}: ${first.said} was receipted first, ${said} is another one`,
+        `event ${sn} of ${aid}: ${first.said} was receipted first at ${first.sn}, ${said} contradicts it`,
       );
     }
-    if (!isListed(this.aid, event, kel.state(aid)?.witnesses ?? []))
+    if (!isListed(this.aid, event, kel.stateBefore(aid, sn)?.witnesses ?? []))
       return refused('WITNESS_NOT_LISTED', `event ${sn} of ${aid} does not name ${this.aid}`);
-    if (first?.said !== said && outcome?.verdict === 'waiting')
-      await this.#record(aid, event, message);
+    if (!this.#receipted.has(event)) {
+      if (!this.#receipted.hasRoom(event, message))
+        return refused('WITNESS_FULL', `too many events of ${aid} are receipted and not final`);
+      await this.#receipted.add(event, message, isAccepted);
+    }
     const { key, algorithm } = this.#key;
     const signature = await this.#deps.keyStore.sign(key, bytes);
     const { kind } = event;
@@ -203,8 +215,7 @@ export class Witness {
       return { kind: 'behind', aid, from: (held?.sn ?? -1) + 1 };
     const delegator = held?.delegator ?? (isInception(event) ? event.delegator : undefined);
     if (outcome?.code === 'KEL_AWAITS_DELEGATOR' && delegator !== undefined) {
-      if (this.#wanted.size >= MAX_WANTED) this.#wanted.clear();
-      this.#wanted.add(delegator);
+      this.#wanted.set(aid, delegator);
       const from = (this.#deps.kel.state(delegator)?.sn ?? -1) + 1;
       return { kind: 'behind', aid: delegator, from };
     }
@@ -215,42 +226,24 @@ export class Witness {
     };
   }
 
-  /** What stands in the accepted log is held by the store: only what is not final yet needs a place here. */
-  async #record(aid: Aid, event: KeyEvent, message: Uint8Array): Promise<void> {
-    const { kel, table } = this.#deps;
-    const { sn, said, type } = event;
-    const first = { sn, said, type, message: Buffer.from(message).toString('base64') };
-    const accepted = kel.state(aid)?.sn ?? -1;
-    const open = [...(this.#first.get(aid)?.keys() ?? [])];
-    // Events are receipted in order, so more than a few open ones of one AID cannot be.
-    const gone = open.filter((at) => at <= accepted).concat(open.slice(0, -MAX_OPEN_PER_AID));
-    await table.put({
-      ...Object.fromEntries(gone.map((at) => [firstKey(aid, at), undefined])),
-      [firstKey(aid, sn)]: first,
-    });
-    for (const at of gone) this.#first.get(aid)?.delete(at);
-    this.#remember(aid, first);
-  }
-
-  #remember(aid: Aid, first: FirstEvent): void {
-    const events = this.#first.get(aid) ?? new Map<number, FirstEvent>();
-    this.#first.set(aid, events.set(first.sn, first));
-  }
-
-  async #keep(aid: Aid, first: FirstEvent, second: Said, message: Uint8Array): Promise<void> {
-    const key = `${CONFLICT}${aid}.${first.sn}.${second}`;
+  async #keep(
+    aid: Aid,
+    first: ReceiptedEvent,
+    second: KeyEvent,
+    message: Uint8Array,
+  ): Promise<void> {
+    const key = `${CONFLICT}${aid}.${first.sn}.${second.said}`;
+    if (this.#conflicts.has(key)) return;
     const ofAid = this.conflicts.filter((conflict) => conflict.aid === aid).length;
-    if (
-      this.#conflicts.has(key) ||
-      ofAid >= MAX_CONFLICTS_PER_AID ||
-      this.#conflicts.size >= MAX_CONFLICTS
-    )
+    if (ofAid >= MAX_CONFLICTS_PER_AID) {
+      this.#deps.journal.warn('witness.conflict-not-kept', { aid, sn: second.sn, kept: ofAid });
       return;
+    }
     const at = this.#deps.clock.now();
-    const conflict = { aid, sn: first.sn, first: first.said, second, at };
+    const conflict = { aid, sn: first.sn, first: first.said, second: second.said, at };
     const stored: StoredConflict = {
       ...conflict,
-      messages: [first.message, Buffer.from(message).toString('base64')],
+      messages: [first.message ?? '', Buffer.from(message).toString('base64')],
     };
     await this.#deps.table.put({ [key]: stored });
     this.#conflicts.set(key, conflict);
@@ -265,19 +258,11 @@ async function newKey({ keyStore, table, algorithm }: WitnessDeps): Promise<Witn
   return key;
 }
 
-/** A rotation takes the place of an interaction (rule A0); nothing takes the place of a rotation. */
-function supersedes(event: KeyEvent, first: FirstEvent): boolean {
-  return isRotation(event) && first.type === 'ixn';
-}
-
+/** @param before witnesses that the event finds in force */
 function isListed(witness: Aid, event: KeyEvent, before: readonly Aid[]): boolean {
   if (isInception(event)) return event.witnesses.includes(witness);
   if (event.type === 'ixn') return before.includes(witness);
-  // Where the rotation stands in the log already, the list is the one after it.
-  return (
-    event.witnessAdds.includes(witness) ||
-    (before.includes(witness) && !event.witnessCuts.includes(witness))
-  );
+  return witnessesAfter(before, event).includes(witness);
 }
 
 function refused(code: WitnessErrorCode, reason: string): WitnessAnswer {
@@ -299,5 +284,3 @@ function tryParse(body: Uint8Array): KeyEvent | undefined {
     return undefined;
   }
 }
-
-const firstKey = (aid: Aid, sn: number): string => `${FIRST}${aid}.${sn}`;

@@ -163,18 +163,7 @@ export class AcceptedLogs {
 
   /** State after the event that stands at `sn`. */
   stateAt(aid: Aid, sn: number): KeyState | undefined {
-    const entry = sn < 0 ? undefined : this.#chain(aid, sn);
-    if (entry === undefined) return undefined;
-    const established = this.#table.getPending(stateKey(aid, entry.establishment));
-    if (established === undefined) {
-      throw new StoreError(
-        'STORE_CORRUPT',
-        `log of ${aid}: expected a key state at ${entry.establishment}, got nothing`,
-        { fields: { aid, sn: entry.establishment } },
-      );
-    }
-    const { said, eventType, kind } = entry;
-    return { ...decodeState(established), sn, said, eventType, kind };
+    return stateAt((key) => this.#table.getPending(key), aid, sn);
   }
 
   /** State that an event at `sn` follows, or would follow. */
@@ -254,6 +243,35 @@ export class AcceptedLogs {
   #sources<T extends EventReference>(key: string): readonly T[] {
     return decodeSources(this.#table.getPending(key));
   }
+}
+
+/** State after the event that stands at `sn`, as it is on disk. */
+export function settledStateAt(
+  table: { get(key: string): Uint8Array | undefined },
+  aid: Aid,
+  sn: number,
+): KeyState | undefined {
+  return stateAt((key) => table.get(key), aid, sn);
+}
+
+function stateAt(
+  get: (key: string) => Uint8Array | undefined,
+  aid: Aid,
+  sn: number,
+): KeyState | undefined {
+  const value = sn < 0 ? undefined : get(chainKey(aid, sn));
+  if (value === undefined) return undefined;
+  const entry = decodeChain(value);
+  const established = get(stateKey(aid, entry.establishment));
+  if (established === undefined) {
+    throw new StoreError(
+      'STORE_CORRUPT',
+      `log of ${aid}: expected a key state at ${entry.establishment}, got nothing`,
+      { fields: { aid, sn: entry.establishment } },
+    );
+  }
+  const { said, eventType, kind } = entry;
+  return { ...decodeState(established), sn, said, eventType, kind };
 }
 
 export function decodeChain(value: Uint8Array): ChainEntry {

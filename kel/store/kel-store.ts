@@ -42,6 +42,8 @@ export interface KelStore {
   /** Parses and evaluates every message of a CESR stream, in order; one bad message does not stop the next. Durable when it resolves. Calls are serialised. */
   process(stream: Uint8Array, options?: ProcessOptions): Promise<readonly MessageOutcome[]>;
   state(aid: Aid): KeyState | undefined;
+  /** State that the event at `sn` follows or would follow; undefined where the log does not reach. */
+  stateBefore(aid: Aid, sn: number): KeyState | undefined;
   aids(): readonly Aid[];
   /** The establishment event of `aid` with exactly this sn and SAID, current or past. */
   establishment(aid: Aid, sn: number, said: Said): Promise<EstablishedKeys | undefined>;

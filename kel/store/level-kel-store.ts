@@ -12,7 +12,13 @@ import type { KeyState } from '#kel/state/key-state';
 import { concatBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
-import { AcceptedLogs, decodeChain, decodeSources, decodeState } from './accepted-logs.ts';
+import {
+  AcceptedLogs,
+  decodeChain,
+  decodeSources,
+  decodeState,
+  settledStateAt,
+} from './accepted-logs.ts';
 import { Announcements, type DuplicityListener, type EventListener } from './announcements.ts';
 import { type Duplicity, type DuplicityCase, DuplicityEvidence } from './duplicity-evidence.ts';
 import { type Database, DurableTable } from './durable-table.ts';
@@ -119,6 +125,12 @@ export class LevelKelStore implements KelStore {
 
   state(aid: Aid): KeyState | undefined {
     return this.#logs.state(aid);
+  }
+
+  stateBefore(aid: Aid, sn: number): KeyState | undefined {
+    const state = this.#logs.state(aid);
+    if (state === undefined || sn > state.sn + 1) return undefined;
+    return sn === state.sn + 1 ? state : settledStateAt(this.#table, aid, sn - 1);
   }
 
   /** Length of the first-seen log of `aid`: superseded events count. */

@@ -17,6 +17,7 @@ const aid = fc.constantFrom(witnessKey('a').aid, witnessKey('b').aid);
 
 const requests: fc.Arbitrary<WitnessRequest> = fc.oneof(
   fc.constant({ kind: 'who' as const }),
+  fc.constant({ kind: 'open' as const }),
   bytes.map((event) => ({ kind: 'receipt' as const, event })),
   bytes.map((stream) => ({ kind: 'log' as const, stream })),
 );
@@ -27,6 +28,7 @@ const answers: fc.Arbitrary<WitnessAnswer> = fc.oneof(
     { noNullPrototype: true },
   ),
   bytes.map((receipt) => ({ kind: 'receipted' as const, receipt })),
+  bytes.map((event) => ({ kind: 'open' as const, event })),
   fc.record(
     { kind: fc.constant('behind' as const), aid, from: fc.maxSafeNat() },
     { noNullPrototype: true },

@@ -18,6 +18,13 @@ export class Witnesses implements Confirmation {
     if (Math.min(asked.length, this.present) < threshold) throw new Error('witnesses are away');
   }
 
+  /** What they say that they hold and this organisation does not. */
+  open: readonly Uint8Array[] = [];
+
+  async recall(): Promise<readonly Uint8Array[]> {
+    return this.open;
+  }
+
   async collect(
     { sn, said, message }: Parameters<Confirmation['collect']>[0],
     asked: readonly Aid[],

@@ -92,6 +92,20 @@ describe('what a waiting event says', () => {
     assert.match(entry.waitsFor, /1 of 2 signed/);
   });
 
+  it('a recovery rotation takes its receipts one by one, where the interaction that it supersedes stands', async () => {
+    const w = witnessKey('w');
+    const org = new Organisation('one');
+    org.incept({ witnesses: [w.aid], witnessThreshold: 1 }, { witnesses: [w] });
+    const other = org.fork(1);
+    org.anchor([], { witnesses: [w] });
+    const rotation = other.rotate();
+    const { store } = await openStore();
+    await store.process(Buffer.concat([org.stream, rotation.message]));
+    assert.equal(store.state(org.aid)?.said, org.state.said);
+    await store.process(receiptOf(rotation, [{ index: 0, key: w }], 'couples'));
+    assert.equal(store.state(org.aid)?.said, rotation.said);
+  });
+
   it('partially witnessed: which witnesses have not receipted, a change of them included', async () => {
     const [a, b, c] = ['a', 'b', 'c'].map(witnessKey) as [
       TestKey & { aid: Aid },

@@ -2,9 +2,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { Identity } from '#agent/identity/identity';
+import { parseStream } from '#kel/cesr/stream';
+import { parseKeyEvent } from '#kel/event/parse';
 import { digestSeal, eventSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
 import { Organisation } from '../../kel/organisation.ts';
+import { FailingLevel } from '../../kel-store/failing-level.ts';
 import { codeOf, type Disk, identityDeps, newDisk } from '../party.ts';
 import { Witnesses, witnesses } from '../witnesses.ts';
 
@@ -24,6 +27,17 @@ async function reopen(disk: Disk, by: Witnesses): Promise<Identity> {
   const identity = await Identity.open(await identityDeps(disk));
   identity.confirmWith(by);
   return identity;
+}
+
+/** The same database a second time; the key store is one, as a token would be. */
+async function copyOf(disk: Disk): Promise<Disk> {
+  const db = new FailingLevel();
+  for await (const [key, value] of disk.db.iterator<Buffer, Buffer>({
+    keyEncoding: 'buffer',
+    valueEncoding: 'buffer',
+  }))
+    await db.put<Buffer, Buffer>(key, value, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
+  return { ...disk, db };
 }
 
 /** All that an identity can do still works. */
@@ -109,6 +123,64 @@ describe('identity with witnesses', () => {
     assert.equal((await identity.sign(new Uint8Array([1]))).length, 1);
     by.present = 2;
     await expectWhole(disk, by);
+  });
+
+  /** A state directory as it was before `act`, with the keys as they are after it, and what the witnesses hold open. */
+  async function putBack(name: string, act: (identity: Identity) => Promise<unknown>) {
+    const { disk, identity, by } = await witnessed(name);
+    const former = await copyOf(disk);
+    by.expectReachable = async () => undefined;
+    by.present = 1;
+    assert.equal(await codeOf(act(identity)), 'IDENTITY_AWAITS_WITNESSES');
+    const lost = identity.pending;
+    assert.ok(lost !== undefined);
+    by.present = 3;
+    by.open = [Buffer.from(lost.message, 'base64')];
+    return { disk: former, by, lost, identity: await reopen(former, by) };
+  }
+
+  for (const act of ['rotate', 'anchor'] as const) {
+    it(`gets a receipted rotation that it has lost back from a witness and goes on with it, whatever is made next: ${act}`, async () => {
+      const { disk, by, lost, identity } = await putBack(`lost ${act}`, (was) => was.rotate());
+      if (act === 'rotate') await identity.rotate();
+      else await identity.anchor([digestSeal(some)]);
+      const { kel } = await identityDeps(disk);
+      const [item] = parseStream(await kel.export(identity.aid, lost.sn, 1));
+      assert.ok(item?.type === 'message');
+      assert.equal(parseKeyEvent(item.body).said, lost.said);
+      assert.equal(identity.state.sn, lost.sn + 1);
+      by.check();
+      await expectWhole(disk, by);
+    });
+  }
+
+  it('makes nothing but a rotation while a witness holds an interaction that was not made here', async () => {
+    const { disk, by, lost, identity } = await putBack('foreign', (was) =>
+      was.anchor([digestSeal(some)]),
+    );
+    assert.equal(await codeOf(identity.anchor([])), 'IDENTITY_AWAITS_RECOVERY');
+    assert.equal(identity.pending, undefined);
+    assert.equal((await identity.rotate()).sn, lost.sn);
+    by.open = [];
+    by.check();
+    await expectWhole(disk, by);
+  });
+
+  it('refuses what a witness makes up', async () => {
+    const { identity, by } = await witnessed('made up');
+    const { sn } = identity.state;
+    by.open = [Buffer.from('noise'), new Uint8Array(0), new Organisation('other').incept().message];
+    await identity.anchor([]);
+    assert.equal(identity.state.sn, sn + 1);
+  });
+
+  it('says so when the key store lacks the keys of a rotation that a witness holds, and makes no second one', async () => {
+    const put = await putBack('gone', (was) => was.rotate());
+    const entries = (await put.disk.keyStore.list()).filter(({ kind }) => kind === 'signing');
+    await put.disk.keyStore.destroy(entries.at(-1)?.id as never);
+    assert.equal(await codeOf(put.identity.rotate()), 'IDENTITY_NEXT_KEYS_LOST');
+    assert.equal(put.identity.pending, undefined);
+    assert.deepEqual(put.by.shown.get(put.lost.sn), [{ said: put.lost.said, type: 'rot' }]);
   });
 
   for (const act of ['anchor', 'rotate'] as const) {

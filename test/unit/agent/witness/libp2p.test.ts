@@ -11,7 +11,10 @@ import { encodeRequest, witnessLimits, witnessProtocol } from '#agent/witness/me
 import { OwnWitnesses } from '#agent/witness/own-witnesses';
 import { Witness } from '#agent/witness/witness';
 import { WitnessService } from '#agent/witness/witness-service';
+import { parseStream } from '#kel/cesr/stream';
+import { parseKeyEvent } from '#kel/event/parse';
 import { digestSeal } from '#kel/event/seal';
+import type { Aid } from '#kel/identifiers';
 import type { Database } from '#kel/store/durable-table';
 import { Secret } from '#src/secret';
 import { systemClock } from '../../../support/system-clock.ts';
@@ -58,9 +61,15 @@ async function serveWitness(far: Network, party: Party, client: Party): Promise<
     table: await table(party, 'witness'),
     clock: systemClock,
     algorithm: 'ed25519',
+    journal: { warn: () => undefined },
     isMember: (aid) => aid === client.identity.aid,
   });
-  new WitnessService({ network: far, witness, clock: systemClock, serves: () => true }).start();
+  new WitnessService({
+    network: far,
+    witness,
+    clock: systemClock,
+    aidOf: () => client.identity.aid,
+  }).start();
   return witness;
 }
 
@@ -70,16 +79,17 @@ describe('witness over libp2p', () => {
     const [client, other] = [await createParty('client'), await createParty('other')];
     const witness = await serveWitness(far, other, client);
     const { identity, kel } = client;
-    const own = new OwnWitnesses({
+    const deps = {
       network: near,
-      peerOf: (aid) => (aid === other.identity.aid ? peer : undefined),
+      peerOf: (aid: Aid) => (aid === other.identity.aid ? peer : undefined),
       kel,
       table: await table(client, 'witnessed'),
       clock: systemClock,
       journal: silent,
       self: identity.aid,
       signal: new AbortController().signal,
-    });
+    };
+    const own = new OwnWitnesses(deps);
     identity.confirmWith(own);
     const { aid, serves } = await own.identify(other.identity.aid);
     assert.deepEqual([aid, serves], [witness.aid, true]);
@@ -97,6 +107,12 @@ describe('witness over libp2p', () => {
       reason: undefined,
     });
     assert.equal(witness.counters.receipts, 2);
+    // The receipt of the last event has not come back to the witness: it holds that event still, for its owner.
+    const restarted = new OwnWitnesses(deps);
+    const [item] = parseStream((await restarted.recall([aid]))[0] ?? new Uint8Array(0));
+    assert.ok(item?.type === 'message');
+    assert.equal(parseKeyEvent(item.body).said, identity.state.said);
+    assert.deepEqual(await restarted.recall([aid]), []);
   });
 
   it('answers noise with a code, one peer only so often, and no more streams than allowed', async () => {
@@ -112,11 +128,10 @@ describe('witness over libp2p', () => {
       answers.set(word, (answers.get(word) ?? 0) + 1);
     }
     await stream.close();
-    assert.deepEqual(Object.fromEntries(answers), {
-      WITNESS_BAD_REQUEST: 10,
-      WITNESS_BUSY: 10,
-      witness: 230,
-    });
+    const { WITNESS_BAD_REQUEST, WITNESS_BUSY = 0, witness = 0 } = Object.fromEntries(answers);
+    assert.equal(WITNESS_BAD_REQUEST, 10);
+    assert.equal(WITNESS_BUSY + witness, 240);
+    assert.ok(WITNESS_BUSY > 0);
   });
 });
 

@@ -43,6 +43,7 @@ async function witnessAt(party: Party, members: ReadonlySet<Aid> = new Set()): P
     kel,
     table,
     clock,
+    journal: { warn: () => undefined },
     algorithm: 'ed25519',
     isMember: (aid) => members.has(aid),
   });
@@ -127,6 +128,82 @@ describe('witness', () => {
     assert.equal((await witness.receipt(bare(org, rot, 1))).kind, 'receipted');
     const again = await witness.receipt(bare(org, later));
     assert.equal(again.kind === 'refused' && again.code, 'WITNESS_SECOND_EVENT');
+  });
+
+  it('never forgets a rotation that is not final, whatever was receipted since and however long ago', async () => {
+    const { party, witness, org, icp } = await setting('memory');
+    await witness.receipt(icp.message);
+    const one = org.anchor();
+    await witness.receipt(one.message);
+    await witness.receipt(org.anchor().message);
+    const [rotated, forged] = [org.fork(1), org.fork(1)];
+    const first = rotated.rotate();
+    const second = forged.rotate({ anchors: [digestSeal(icp.said)] });
+    assert.equal((await witness.receipt(bare(org, first, 1))).kind, 'receipted');
+    // Nothing under the keys that it ends is receipted any more, least of all what would make room for it to go.
+    const later = await witness.receipt(bare(org, org.anchor()));
+    assert.equal(later.kind === 'refused' && later.code, 'WITNESS_SECOND_EVENT');
+    await party.clock.advance(2 * 3_600_000);
+    for (const at of [witness, await reopened(party.disk)]) {
+      const answer = await at.receipt(bare(org, second, 1));
+      assert.equal(answer.kind === 'refused' && answer.code, 'WITNESS_SECOND_EVENT');
+      assert.equal((await at.receipt(bare(org, first, 1))).kind, 'receipted');
+      assert.deepEqual(at.open(org.aid), bare(org, first, 1));
+      assert.equal((await at.receipt(one.message)).kind, 'receipted');
+    }
+  });
+
+  it('refuses a rotation at another number under the same establishment event', async () => {
+    const { witness, org, icp } = await setting('elsewhere');
+    await witness.receipt(icp.message);
+    await witness.receipt(org.anchor().message);
+    const [near, far] = [org.fork(1), org.fork(2)];
+    assert.equal((await witness.receipt(bare(org, far.rotate(), 1))).kind, 'receipted');
+    const answer = await witness.receipt(bare(org, near.rotate(), 1));
+    assert.equal(answer.kind === 'refused' && answer.code, 'WITNESS_SECOND_EVENT');
+  });
+
+  it('forgets none of what earlier versions kept', async () => {
+    const { party, witness, org, icp } = await setting('taken over');
+    await witness.receipt(icp.message);
+    const first = bare(org, org.fork(1).rotate(), 1);
+    const second = bare(org, org.fork(1).rotate({ anchors: [digestSeal(icp.said)] }), 1);
+    const { said, sn } = org.fork(1).rotate();
+    const table = await StateTable.open(party.disk.db as unknown as Database, 'witness');
+    const message = Buffer.from(first).toString('base64');
+    await table.put({ [`first.${org.aid}.${sn}`]: { sn, said, type: 'rot', message } });
+    for (const at of [await reopened(party.disk), await reopened(party.disk)]) {
+      const answer = await at.receipt(second);
+      assert.equal(answer.kind === 'refused' && answer.code, 'WITNESS_SECOND_EVENT');
+      assert.equal((await at.receipt(first)).kind, 'receipted');
+    }
+  });
+
+  it('refuses and never evicts when the room of an AID is full; rotations and other AIDs have theirs', async () => {
+    const { party, witness, org, icp } = await setting('full');
+    const other = new Client('full other');
+    const inception = other.incept({
+      witnesses: [witness.aid, ...others.map(({ aid }) => aid)],
+      witnessThreshold: 2,
+    });
+    await witness.allow(other.aid, true);
+    await witness.receipt(icp.message);
+    const large = Array.from({ length: 800 }, () => digestSeal(icp.said));
+    const first = [];
+    let refusals = 0;
+    // Each time another interaction than the one that was receipted becomes final by the other witnesses.
+    for (let n = 0; n < 60 && refusals === 0; n++) {
+      const lost = bare(org, org.fork(org.steps.length).anchor([...large, digestSeal(icp.said)]));
+      const answer = await witness.receipt(lost);
+      if (answer.kind === 'receipted') first.push(lost);
+      else refusals += answer.kind === 'refused' && answer.code === 'WITNESS_FULL' ? 1 : 0;
+      await party.kel.process(org.anchor().message);
+    }
+    assert.equal(refusals, 1);
+    assert.ok(first.length > 5);
+    assert.equal((await witness.receipt(bare(org, org.rotate(), 1))).kind, 'receipted');
+    assert.equal((await witness.receipt(inception.message)).kind, 'receipted');
+    assert.equal((await witness.receipt(bare(other, other.anchor()))).kind, 'receipted');
   });
 
   it('says from where it lacks the log, and takes it in', async () => {
