@@ -8,6 +8,7 @@ import type { KeyState } from '#kel/state/key-state';
 import { sha256 } from '#src/crypto/hash';
 import { peerSeedLabel } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
+import { SerialQueue } from '#src/serial-queue';
 import type { RunningDrivers } from './drivers.ts';
 import type { RotationChange } from './identity/identity.ts';
 import type { Network } from './network/network.ts';
@@ -86,6 +87,8 @@ export class Agent {
   readonly #confirmation: OwnEventConfirmation;
   readonly #reactions: Reactions;
   readonly #background: Background;
+  /** One at a time: the tunnels get a moment to follow each. */
+  readonly #rotations = new SerialQueue();
 
   private constructor(parts: AgentParts, rotation: RotationPolicy) {
     const { clock, rng, journal } = parts.organisation.drivers;
@@ -199,30 +202,34 @@ export class Agent {
   }
 
   /**
-   * Rotates the own log to its pre-rotated keys; the tunnels follow one by one without losing packets.
+   * Rotates the own log to its pre-rotated keys; the tunnels follow one by one without losing packets. No peer holds it up.
    * Audit log anchored before, new tunnel keys sealed after, known to the peers next, in use last.
    */
-  async rotate(change: RotationChange = {}): Promise<KeyState> {
-    const { identity, keeper } = this.organisation;
-    await this.tunnels.makeRoom();
-    await keeper.anchor().catch((error: unknown) => this.#background.deferIfAwaiting(error));
-    await identity.rotate(change);
-    await this.#ownKeyChanges.follow();
-    await this.schedule.rotated('id');
-    return identity.state;
+  rotate(change: RotationChange = {}): Promise<KeyState> {
+    return this.#rotations.run(async () => {
+      const { identity, keeper } = this.organisation;
+      await this.tunnels.settle();
+      await keeper.anchor().catch((error: unknown) => this.#background.deferIfAwaiting(error));
+      await identity.rotate(change);
+      await this.#ownKeyChanges.follow();
+      await this.schedule.rotated('id');
+      return identity.state;
+    });
   }
 
-  /** The next key epoch of the own tunnel keys under the same event of the log. Throws TUNNEL_BUSY, ROTATION_NO_TUNNEL. */
+  /** The next key epoch of the own tunnel keys under the same event of the log. Throws ROTATION_NO_TUNNEL. */
   async rotateTunnelKeys(): Promise<TunRecord> {
     if (!this.organisation.membership.isIn)
       throw new RotationError('ROTATION_NO_TUNNEL', 'this organisation is in no mesh');
-    await this.tunnels.makeRoom();
-    const record = await this.renewTunnelKeys();
-    await this.schedule.rotated('tunnel');
-    return record;
+    return this.#rotations.run(async () => {
+      await this.tunnels.settle();
+      const record = await this.renewTunnelKeys();
+      await this.schedule.rotated('tunnel');
+      return record;
+    });
   }
 
-  /** As {@link rotateTunnelKeys} without looking whether there is room: for keys that `beside` revokes in the same event. */
+  /** As {@link rotateTunnelKeys} without a moment for tunnels that change over: for keys that `beside` revokes in the same event. */
   renewTunnelKeys(beside: readonly Draft[] = []): Promise<TunRecord> {
     return this.#ownKeyChanges.renew(beside);
   }

@@ -191,7 +191,7 @@ export const configKeys = {
   'rotation.deadline': {
     kind: { type: 'integer', min: 1, max: 1_440, unit: 'minutes' },
     fallback: 15,
-    does: 'how long a rotation waits for a peer that is away; after that the next rotation may drop its former key',
+    does: 'after this a peer that has not followed a rotation is shown as late; the next rotation leaves it behind, early or late',
   },
 } as const satisfies Readonly<Record<string, ConfigKey>>;
 

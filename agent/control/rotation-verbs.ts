@@ -109,7 +109,7 @@ async function rotateOthers(context: VerbContext): Promise<Json> {
   const asked = await emergency.ask(members);
   if (of === 'all') {
     progress('rotating the own keys');
-    await emergency.rotateOwn();
+    await running(agent).rotate();
   }
   return {
     schema: 'kelmesh.rotate/1',

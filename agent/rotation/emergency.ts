@@ -27,9 +27,6 @@ const exchange: Exchange = {
   // A slow token, witnesses, and tunnels that change over at this moment may lie between request and answer.
   answerMs: 60_000,
 };
-/** An own change of a tunnel that is under way ends within this. */
-const BUSY_MS = 20_000;
-const BUSY_PAUSE_MS = 500;
 /** What others ask for grows the own log, for ever: not more often than this. */
 const PAUSE_MS = 3_600_000;
 const OBEYED = 'obeyed';
@@ -43,7 +40,7 @@ export interface EmergencyDeps extends ExchangeDeps {
   readonly askedBy: AskedBy;
   readonly delegator: () => Aid | undefined;
   readonly governors: () => readonly Aid[];
-  /** Rotates the own log. @returns the event that it is at then; throws TUNNEL_BUSY while tunnels change over */
+  /** Rotates the own log. @returns the event that it is at then */
   readonly rotate: () => Promise<{ readonly sn: number; readonly said: Said }>;
 }
 
@@ -84,19 +81,6 @@ export class Emergency {
     );
   }
 
-  /** The own keys; waits for a tunnel that changes over at this moment. Throws TUNNEL_BUSY and what the rotation throws. */
-  async rotateOwn(): Promise<{ readonly sn: number; readonly said: Said }> {
-    const { clock, rotate } = this.#deps;
-    for (const end = clock.now() + BUSY_MS; ; ) {
-      try {
-        return await rotate();
-      } catch (error) {
-        if (codeOf(error) !== 'TUNNEL_BUSY' || clock.now() >= end) throw error;
-        await clock.sleep(BUSY_PAUSE_MS);
-      }
-    }
-  }
-
   async #askOne(aid: Aid): Promise<{ readonly sn: number; readonly said: Said }> {
     return answerOf(await askPeer(this.#deps, exchange, aid, encodeCbor(['rotate'])));
   }
@@ -119,7 +103,7 @@ export class Emergency {
     if (Math.abs(clock.now() - last) < PAUSE_MS)
       throw new RotationError('ROTATION_TOO_SOON', 'it was asked for within the last hour');
     await table.put({ [OBEYED]: clock.now() });
-    const state = await this.rotateOwn();
+    const state = await this.#deps.rotate();
     journal.warn('rotation.asked-for', { aid: from, sn: state.sn });
     return state;
   }
@@ -147,8 +131,4 @@ function answerOf(fields: readonly CborValue[]): { readonly sn: number; readonly
   } catch (cause) {
     throw new RotationError('ROTATION_BAD_MESSAGE', 'expected the SAID of an event', { cause });
   }
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as { code?: string }).code;
 }

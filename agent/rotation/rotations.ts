@@ -32,7 +32,7 @@ export interface RotationRow {
   /** Key epoch that it leads to; of `psk` the epoch of the preshared key. */
   readonly epoch: number;
   readonly step: RotationStep;
-  readonly detail: 'agreeing' | 'agreed' | ChangeStep | 'flipped' | 'draining';
+  readonly detail: 'agreeing' | 'agreed' | ChangeStep | 'flipped' | 'draining' | 'left-behind';
   readonly since: string;
   readonly deadline: string;
   /** Why it does not go on by itself; null when it does. */
@@ -46,6 +46,8 @@ export interface PlannedPair {
   readonly clockSkewMs: number | null;
   /** The clocks differ so much that epochs of the preshared key wait. */
   readonly epochsPostponed: boolean;
+  /** Its tunnel goes at this rotation, until it follows: it has not followed the last one. */
+  readonly leftBehind: boolean;
 }
 
 export interface RotationPlan {
@@ -135,12 +137,13 @@ export class Rotations {
   /** Changes nothing. Throws ROTATION_NOT_A_MEMBER. */
   plan(kind: RotationKind, peer: string | undefined): RotationPlan {
     const { tunnels, directory, skewOf, agreements } = this.#deps;
+    const movesKeys = kind !== 'psk';
     const named = this.members(peer);
     // The keys of the node are one for all its tunnels.
-    const members = kind === 'psk' ? named : this.members(undefined);
+    const members = movesKeys ? this.members(undefined) : named;
     return {
       kind,
-      obstacle: kind === 'psk' ? null : (tunnels.obstacle() ?? null),
+      obstacle: null,
       steps: steps[kind],
       pairs: members.map(({ aid, name }) => ({
         pair: name,
@@ -148,6 +151,7 @@ export class Rotations {
         when: directory.peerOf(aid) === undefined ? 'when it is connected' : 'now',
         clockSkewMs: skewOf(aid) ?? null,
         epochsPostponed: agreements.isPostponed(aid),
+        leftBehind: movesKeys && tunnels.wouldBeLeftBehind(aid),
       })),
     };
   }
@@ -251,7 +255,7 @@ export class Rotations {
     return this.#deps.agreements.renewals.some((renewal) => renewal.peer === aid);
   }
 
-  #changeRows({ aid, active, change, draining }: PairProgress): readonly RotationRow[] {
+  #changeRows({ aid, active, change, behind, draining }: PairProgress): readonly RotationRow[] {
     const { tunnels, directory, clock } = this.#deps;
     const rows: RotationRow[] = [];
     const row = (
@@ -269,7 +273,15 @@ export class Rotations {
         ...rest,
       });
     };
-    if (change !== undefined) {
+    if (behind !== undefined && change !== undefined)
+      row(change, behind, {
+        step: 'prepare',
+        detail: 'left-behind',
+        since: iso(behind.since),
+        deadline: iso(change.deadline),
+        waitsFor: `there is no tunnel until the peer has followed${directory.peerOf(aid) === undefined ? '; it is not connected' : ''}`,
+      });
+    else if (change !== undefined) {
       const isLate = change.deadline <= clock.now();
       const isAway = directory.peerOf(aid) === undefined;
       row(change, active, {
@@ -278,8 +290,10 @@ export class Rotations {
         since: iso(change.since),
         deadline: iso(change.deadline),
         waitsFor: isAway
-          ? `the peer is not connected${isLate ? '; the former key goes with the next rotation' : ''}`
-          : null,
+          ? `the peer is not connected${isLate ? '; it is late' : ''}`
+          : isLate
+            ? 'the peer has not followed yet: its tunnel stays on the former key, and goes with the next rotation'
+            : null,
       });
     }
     const former = draining.at(-1);

@@ -26,6 +26,7 @@ import { TunnelError } from './errors.ts';
 import type { ActiveView, DrainingView, Pair } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
 import { type Reconciler, usedViews } from './reconciler.ts';
+import { IN_FLIGHT_MS } from './room.ts';
 import { type PlacedView, sameView, type TunnelView } from './view.ts';
 import type { Views } from './views.ts';
 
@@ -61,8 +62,6 @@ const MAX_RETRY_MS = 30_000;
 const SESSION_MS = 150_000;
 /** The end that waits for the other to lead does so itself after this. */
 const PATIENCE_MS = 10_000;
-/** What was on its way when this end flipped has come by then; what comes later was sent by an end that has not flipped. */
-export const IN_FLIGHT_MS = 2_000;
 
 export class Changes {
   readonly #deps: ChangesDeps;
@@ -270,7 +269,7 @@ export class Changes {
       await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
     }
     if (!sameView(pair.active, view))
-      throw new TunnelError('TUNNEL_BUSY', 'the keys were revoked meanwhile');
+      throw new TunnelError('TUNNEL_BUSY', 'newer keys have come, or these were revoked');
   }
 
   async #hasSession({ staged }: Pair): Promise<boolean> {

@@ -60,8 +60,12 @@ export class Devices {
     return this.all().find((device) => device.tunnelKey === tunnelKey);
   }
 
-  get hasFreeSlot(): boolean {
-    return this.#bySlot.size < MAX_DEVICES;
+  /** Whether {@link place} has one, or room for one. */
+  canPlace(tunnelKey: Said, taken: ReadonlySet<number> = new Set()): boolean {
+    return (
+      this.#bySlot.size < MAX_DEVICES ||
+      this.all().some((device) => device.tunnelKey === tunnelKey && !taken.has(device.slot))
+    );
   }
 
   /**

@@ -8,7 +8,7 @@ export const tunnelErrors = {
     'The peer does not hold the same keys or agreement yet; it is tried again by itself',
   TUNNEL_NO_HANDSHAKE:
     'Check that UDP reaches the endpoint that `kelmesh peer list` shows; the former tunnel stays in use',
-  TUNNEL_BUSY: 'Wait until the last rotation has ended (`kelmesh status`), then try again',
+  TUNNEL_BUSY: 'It is tried again by itself; `kelmesh rotate status` shows how far it is',
   TUNNEL_NO_KEYS:
     'The agent has no tunnel keys yet; wait until it has started, see `kelmesh status`',
 } as const satisfies ErrorTable;

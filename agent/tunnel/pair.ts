@@ -37,8 +37,15 @@ export interface PairChange extends TunnelView {
   readonly place?: Omit<PlacedView, 'own' | 'peer'>;
 }
 
+/** A tunnel that went because the other end did not follow a rotation: there is none until it does. */
+export interface LeftBehind extends TunnelView {
+  /** When it went, in milliseconds since the Unix epoch. */
+  readonly since: number;
+}
+
 interface Remembered {
   readonly active?: ActiveView;
+  readonly behind?: LeftBehind;
   readonly change?: PairChange;
   /** Oldest first. */
   readonly draining?: readonly DrainingView[];
@@ -73,6 +80,11 @@ export class Pair {
 
   get change(): PairChange | undefined {
     return this.#remembered.change;
+  }
+
+  /** The tunnel that went without another in its place; undefined when one is up, or there never was one. */
+  get behind(): LeftBehind | undefined {
+    return this.#remembered.behind;
   }
 
   /** The view that is to follow, once it stands on a device. */
@@ -124,6 +136,7 @@ export class Pair {
       former && ({ ...former, until, deadline, isConfirmed: false, rxBytes: -1 } as const);
     await this.#save({
       active,
+      behind: undefined,
       change: undefined,
       draining: drains === undefined ? this.draining : [...this.draining, drains],
     });
@@ -146,13 +159,20 @@ export class Pair {
     await this.#save({ draining: this.draining.filter((other) => !isSamePlace(other, view)) });
   }
 
+  /** Lets go of views at once, as {@link drop}, and remembers which tunnel went. @param now milliseconds since the Unix epoch */
+  async leaveBehind(isDropped: (view: TunnelView) => boolean, now: number): Promise<boolean> {
+    const { active } = this;
+    const behind = active && { own: active.own, peer: active.peer, since: now };
+    return this.drop(isDropped, behind);
+  }
+
   /** Lets go of views at once, without overlap. @returns whether the active one was among them */
-  async drop(isDropped: (view: TunnelView) => boolean): Promise<boolean> {
+  async drop(isDropped: (view: TunnelView) => boolean, behind?: LeftBehind): Promise<boolean> {
     const { active, draining, change } = this;
     const gone = (view: TunnelView | undefined) => view !== undefined && isDropped(view);
     if (![active, change, ...draining].some(gone)) return false;
     await this.#save({
-      ...(gone(active) ? { active: undefined } : {}),
+      ...(gone(active) ? { active: undefined, ...(behind && { behind }) } : {}),
       ...(gone(change) ? { change: undefined } : {}),
       draining: draining.filter((view) => !gone(view)),
     });

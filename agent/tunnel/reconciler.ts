@@ -3,6 +3,7 @@
  * Everything that touches a device goes through one queue: what was read is what is changed.
  */
 import type { Aid, Said } from '#kel/identifiers';
+import type { Clock } from '#src/clock';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
@@ -28,6 +29,7 @@ import type { Devices } from './devices.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import { Pair } from './pair.ts';
 import type { PairKeys } from './pair-keys.ts';
+import { isIn, slotToGiveUp } from './room.ts';
 import { type PlacedView, sameView, type TunnelView } from './view.ts';
 import type { Views } from './views.ts';
 
@@ -39,6 +41,7 @@ export interface ReconcilerDeps {
   readonly views: Views;
   readonly devices: Devices;
   readonly driver: TunnelDriver;
+  readonly clock: Clock;
   readonly rng: Rng;
   readonly table: StateTable;
   readonly journal: Journal;
@@ -109,7 +112,8 @@ export class Reconciler {
   }
 
   /**
-   * Stands `view` on a device where the pair has nothing else, on disk first. The change must be wanted.
+   * Stands `view` on a device where the pair has nothing else, on disk first. The change must be wanted. Where all devices are
+   * taken, former views on one of them go, whoever's they are.
    * @param port UDP port of the other end; 0: not known yet  Throws TUNNEL_BUSY
    */
   async stage(pair: Pair, view: TunnelView, port: number, initiates: boolean): Promise<void> {
@@ -118,7 +122,10 @@ export class Reconciler {
       const { staged } = pair;
       const taken = pair.placed().filter((placed) => placed !== staged);
       const held = sameView(staged, view) && staged ? devices.at(staged.slot) : undefined;
-      const place = held ?? (await devices.place(view.own, new Set(taken.map(({ slot }) => slot))));
+      const slots = new Set(taken.map(({ slot }) => slot));
+      if (held === undefined && !devices.canPlace(view.own, slots))
+        await this.#giveUpSlot((_, role) => role === 'draining');
+      const place = held ?? (await devices.place(view.own, slots));
       await pair.stage({ slot: place.slot, port, initiates });
       return place.slot;
     });
@@ -156,8 +163,10 @@ export class Reconciler {
   /** Members come in, others go at once, revoked keys go out of use at once; then the devices follow. */
   async #reconcile(): Promise<void> {
     await this.#followCharter();
+    const kept = this.#deps.views.keptKeys();
     for (const pair of this.#pairs.values()) {
       await this.#dropRevoked(pair);
+      await this.#leaveBehind(pair, ({ own }) => !kept.has(own));
       await this.#follow(pair);
     }
     const wanted = this.#deps.membership.isIn ? await this.#ownDevices() : [];
@@ -194,6 +203,26 @@ export class Reconciler {
     const wasUp = await pair.drop(revoked);
     await pairKeys.retire(pair.aid, usedViews(pair));
     if (wasUp) removed(pair.aid, 'key epoch revoked');
+  }
+
+  /** No tunnel is on a key older than the one before the newest: who has not followed has none until it does. */
+  async #leaveBehind(pair: Pair, isGone: (view: TunnelView) => boolean): Promise<void> {
+    const { pairKeys, removed, journal, clock } = this.#deps;
+    if (![...pair.placed(), pair.change].some((view) => view !== undefined && isGone(view))) return;
+    const wasUp = await pair.leaveBehind(isGone, clock.now());
+    await pairKeys.retire(pair.aid, usedViews(pair));
+    if (!wasUp) return;
+    journal.warn('tunnel.left-behind', { aid: pair.aid });
+    removed(pair.aid, 'it did not follow the last rotation in time');
+  }
+
+  /** A device goes with the views on it, so that another key has a place. */
+  async #giveUpSlot(mayGo: Parameters<typeof slotToGiveUp>[1]): Promise<void> {
+    const slot = slotToGiveUp([...this.#pairs.values()], mayGo);
+    if (slot === undefined) return;
+    for (const pair of this.#pairs.values())
+      await this.#leaveBehind(pair, isIn(slot, pair.placed()));
+    await this.#removeUnwanted(new Set(this.#slotsInUse().keys()));
   }
 
   /** A pair that is not on the newest keys of both ends has a change under way, with a deadline. */
@@ -261,17 +290,16 @@ export class Reconciler {
   /** Those on which a view stands, and one for the newest own key, so that it has an address. */
   async #ownDevices(): Promise<readonly OwnDevice[]> {
     const { ownKeys, devices, driver, isRevoked } = this.#deps;
-    const used = new Map<number, Said>();
-    for (const pair of this.#pairs.values())
-      for (const { slot, own } of pair.placed()) used.set(slot, own);
+    let used = this.#slotsInUse();
     for (const [slot, tunnelKey] of used)
       if (devices.at(slot) === undefined) await devices.restore(slot, tunnelKey);
     const { currentRecord } = ownKeys;
-    // Without a free slot the tunnels that are up stay up, and the newest key waits for its place.
     if (currentRecord !== undefined && ![...used.values()].includes(currentRecord)) {
-      const place = devices.of(currentRecord);
-      if (place !== undefined || devices.hasFreeSlot)
-        used.set((place ?? (await devices.place(currentRecord))).slot, currentRecord);
+      if (!devices.canPlace(currentRecord)) await this.#removeUnwanted(new Set(used.keys()));
+      // No peer holds up the newest key, however many devices its tunnel takes.
+      if (!devices.canPlace(currentRecord)) await this.#giveUpSlot(() => true);
+      used = this.#slotsInUse();
+      used.set((await devices.place(currentRecord)).slot, currentRecord);
     }
     const wanted: OwnDevice[] = [];
     for (const device of devices.all()) {
@@ -286,6 +314,13 @@ export class Reconciler {
       wanted.push({ slot, name, privateKey: wireguard, listenPort: port });
     }
     return wanted;
+  }
+
+  #slotsInUse(): Map<number, Said> {
+    const used = new Map<number, Said>();
+    for (const pair of this.#pairs.values())
+      for (const { slot, own } of pair.placed()) used.set(slot, own);
+    return used;
   }
 
   /** The key of two establishment events ago cannot be derived any more: what used it has ended. */

@@ -17,13 +17,14 @@ import type { Membership } from '../membership/membership.ts';
 import type { Network } from '../network/network.ts';
 import type { StateTable } from '../state-table.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
-import { Changes, type ChangesSettings, IN_FLIGHT_MS, type ReceiptStep } from './changes.ts';
+import { Changes, type ChangesSettings, type ReceiptStep } from './changes.ts';
 import { type Device, type DeviceSlots, Devices } from './devices.ts';
 import { TunnelError } from './errors.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
-import type { ActiveView, DrainingView, Pair, PairChange } from './pair.ts';
+import type { ActiveView, DrainingView, LeftBehind, Pair, PairChange } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
 import { Reconciler, type ReconcilerSettings } from './reconciler.ts';
+import { isSettling, wouldBeLeftBehind } from './room.ts';
 import type { PlacedView, TunnelView } from './view.ts';
 import { type ChangeKind, Views } from './views.ts';
 
@@ -52,6 +53,7 @@ export interface PairProgress {
   readonly aid: Aid;
   readonly active: ActiveView | undefined;
   readonly change: PairChange | undefined;
+  readonly behind: LeftBehind | undefined;
   /** Oldest first. */
   readonly draining: readonly DrainingView[];
 }
@@ -91,6 +93,9 @@ const COLD_STAGGER_MS = 30_000;
 /** WireGuard uses no session that is older (REJECT_AFTER_TIME, 180 s); a little more, for clocks that tick apart. */
 const REJECT_AFTER_MS = 185_000;
 const HANDSHAKE_MS = 15_000;
+/** How long a rotation waits in all for tunnels that still change over. */
+const SETTLE_MS = 10_000;
+const SETTLE_POLL_MS = 50;
 const HANDSHAKE_POLL_MS = 50;
 
 export class Tunnels {
@@ -161,7 +166,13 @@ export class Tunnels {
   /** Every pair, in AID order. */
   progress(): readonly PairProgress[] {
     return this.#pairs()
-      .map(({ aid, active, change, draining }) => ({ aid, active, change, draining }))
+      .map(({ aid, active, change, behind, draining }) => ({
+        aid,
+        active,
+        change,
+        behind,
+        draining,
+      }))
       .sort((a, b) => (a.aid < b.aid ? -1 : 1));
   }
 
@@ -173,46 +184,31 @@ export class Tunnels {
     return this.#views.kindOf(former, view);
   }
 
-  /** Why the own key cannot change now; undefined when it can, by {@link makeRoom}. */
-  obstacle(): string | undefined {
-    const { clock, ownKeys } = this.#deps;
-    const now = clock.now();
-    const until = (ms: number) => new Date(ms).toISOString();
-    for (const { aid, isExchanging, active, change, draining } of this.#pairs()) {
-      if (isExchanging) return `the tunnel to ${aid} changes over at this moment`;
-      const isOpen = change !== undefined && change.deadline > now;
-      if (isOpen && change.step === 'staged')
-        return `the tunnel to ${aid} changes over; waited for until ${until(change.deadline)}`;
-      if (isOpen && active !== undefined && active.own !== ownKeys.currentRecord)
-        return `the tunnel to ${aid} still has the key before; waited for until ${until(change.deadline)}`;
-      const former = draining.find(({ own, deadline }) => own !== active?.own && deadline > now);
-      if (active === undefined || former === undefined) continue;
-      if (!former.isConfirmed)
-        return `${aid} may still use the former key; waited for until ${until(former.deadline)}`;
-      const drained = active.since + IN_FLIGHT_MS;
-      if (drained > now)
-        return `packets of ${aid} under the former key may be on their way until ${until(drained)}`;
-    }
-    return undefined;
+  /** Whether the tunnel to `aid` goes with the next own key: it has not followed the last one. */
+  wouldBeLeftBehind(aid: Aid): boolean {
+    const pair = this.#reconciler.pairs.get(aid);
+    return pair !== undefined && wouldBeLeftBehind(pair, this.#deps.ownKeys.currentRecord);
+  }
+
+  /** When the tunnel to `aid` went because it did not follow a rotation; undefined when it has one, or never had. */
+  leftBehind(aid: Aid): LeftBehind | undefined {
+    return this.#reconciler.pairs.get(aid)?.behind;
   }
 
   /**
-   * A device for a new own key: former keys that still drain go, and peers that did not come along until the deadline lose the
-   * view that they have.
-   * Throws TUNNEL_BUSY.
+   * Before the own key changes: resolves when no pair is about to finish the change before, and at the latest after
+   * {@link SETTLE_MS}, whatever a peer does.
    */
-  async makeRoom(): Promise<void> {
-    const { ownKeys, journal } = this.#deps;
-    const obstacle = this.obstacle();
-    if (obstacle !== undefined) throw new TunnelError('TUNNEL_BUSY', obstacle);
-    const current = ownKeys.currentRecord;
-    for (const pair of this.#pairs()) {
-      const wasUp = await pair.drop((view) => view.own !== current);
-      if (!wasUp) continue;
-      journal.warn('tunnel.left-behind', { aid: pair.aid });
-      this.#removed(pair.aid, 'it did not follow the last rotation in time');
+  async settle(): Promise<void> {
+    const { clock, directory } = this.#deps;
+    // Counted, not measured: a clock that is set meanwhile makes it neither longer nor shorter.
+    for (let looks = 0; looks < SETTLE_MS / SETTLE_POLL_MS; looks++) {
+      const isWaitedFor = (pair: Pair) =>
+        isSettling(pair, directory.peerOf(pair.aid) !== undefined, clock.now());
+      if (!this.#pairs().some(isWaitedFor)) return;
+      await clock.sleep(SETTLE_POLL_MS, this.#signal).catch(() => undefined);
+      if (this.#signal.aborted) return;
     }
-    await this.reconcile();
   }
 
   /** Writes the preshared keys that are agreed now. */

@@ -5,13 +5,16 @@ import type { KelStore } from '#kel/store/kel-store';
 import { type Clock, formatDateTime } from '#src/clock';
 import type { UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
 import { parseUdpEndpoint } from '#src/wireguard/values';
+import type { Identity } from '../identity/identity.ts';
 import { currentTunnelKeyOf, type OwnTunnelKeys } from './own-tunnel-keys.ts';
+import { keptKeys } from './room.ts';
 import type { PlacedView, TunnelView } from './view.ts';
 
 /** `first`: there was no tunnel before. `id`: an establishment event of either log is another one. */
 export type ChangeKind = 'first' | 'id' | 'tunnel';
 
 export interface ViewsDeps {
+  readonly identity: Pick<Identity, 'aid'>;
   readonly kel: KelStore;
   readonly records: RecordStore;
   readonly ownKeys: OwnTunnelKeys;
@@ -41,6 +44,13 @@ export class Views {
   usesRevoked({ own, peer }: TunnelView): boolean {
     const { isRevoked } = this.#deps;
     return isRevoked(own) || isRevoked(peer);
+  }
+
+  /** Own keys that may be in use. */
+  keptKeys(): ReadonlySet<Said> {
+    const { identity, records, isRevoked } = this.#deps;
+    const keys = records.list('tun', identity.aid).map(({ record }) => record.d);
+    return keptKeys(keys, isRevoked);
   }
 
   /** Of a `tun` record. */

@@ -68,7 +68,6 @@ describe('rotation in a federation', function () {
       await federation.clock.advance(5);
     }
     assert.ok(seen.has('retire draining'), [...seen].join(', '));
-    assert.equal(await codeOf(a.running.rotateTunnelKeys()), 'TUNNEL_BUSY');
     await federation.clock.advance(200_000);
     await settled(federation);
     assert.deepEqual(await a.running.rotations.status(), []);
@@ -173,7 +172,7 @@ describe('rotation in a federation', function () {
     );
   });
 
-  it('is not held up by a peer that is away: after the deadline its former key goes', async () => {
+  it('is refused because of no peer that is away: its tunnel goes with the second one, is shown, and comes back with it', async () => {
     const [a, b, c] = agents;
     await federation.clock.advance(200_000);
     c.crash();
@@ -186,16 +185,91 @@ describe('rotation in a federation', function () {
       [waiting?.step, waiting?.detail, waiting?.waitsFor],
       ['prepare', 'waiting', 'the peer is not connected'],
     );
-    assert.equal(await codeOf(a.running.rotateTunnelKeys()), 'TUNNEL_BUSY');
-    assert.match(a.running.tunnels.obstacle() ?? '', new RegExp(c.aid));
-    await federation.clock.advance(900_000);
+    const planned = (name: string) =>
+      a.running.rotations.plan('tunnel', undefined).pairs.find(({ pair }) => pair === name);
+    assert.deepEqual(
+      [planned(b.name)?.leftBehind, planned(c.name)?.leftBehind],
+      [false, true],
+      'the plan says whose tunnel goes',
+    );
     await federation.perform(a.running.rotateTunnelKeys());
     assert.equal(epochOf(a), first + 2);
+    const [behind] = (await a.running.rotations.status()).filter(({ aid }) => aid === c.aid);
+    assert.deepEqual([behind?.kind, behind?.detail], ['tunnel', 'left-behind']);
+    assert.match(behind?.waitsFor ?? '', /not connected/);
+    assert.equal(a.running.tunnels.activeView(c.aid), undefined);
     await federation.clock.advance(200_000);
     assert.equal(federation.tunnels.passage(a.name, b.name), 'passes');
     await c.start();
     await settled(federation);
+    assert.equal(federation.tunnels.passage(a.name, c.name), 'passes');
+    assert.equal(a.running.tunnels.leftBehind(c.aid), undefined);
     invariants.assertHeld();
+  });
+
+  it('follows one rotation after the other without a pause, and no tunnel of a peer that is there waits', async () => {
+    const [a, ...others] = agents;
+    await federation.clock.advance(400_000);
+    const first = epochOf(a);
+    const seen = new Set<string>();
+    const rotated = federation.perform(
+      (async () => {
+        for (let i = 0; i < 4; i++) await a.running.rotateTunnelKeys();
+      })(),
+    );
+    let isDone = false;
+    void rotated.then(() => {
+      isDone = true;
+    });
+    while (!isDone) {
+      await federation.clock.advance(100);
+      for (const { name } of others) {
+        seen.add(federation.tunnels.passage(a.name, name));
+        seen.add(federation.tunnels.passage(name, a.name));
+      }
+    }
+    assert.equal(epochOf(a), first + 4);
+    assert.deepEqual([...seen], ['passes']);
+    await settled(federation);
+    invariants.assertHeld();
+  });
+});
+
+describe('rotation beside a pair without UDP', function () {
+  this.timeout(120_000);
+
+  it('is refused to no end of it, again and again, and the pair comes up when datagrams pass', async () => {
+    const federation = await SimulatedFederation.create({ seed: 'no udp', size: 3 });
+    const [a, b, c] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
+    assert.ok(a && b && c);
+    try {
+      federation.world.setDelay(2, 20);
+      federation.blockUdp(a, b);
+      await federation.found();
+      await federation.admit([b, c]);
+      await federation.clock.advance(120_000);
+      for (const rotating of [a, b, a, b]) {
+        const { sn } = rotating.organisation.identity.state;
+        await federation.perform(rotating.running.rotate());
+        assert.ok(rotating.organisation.identity.state.sn > sn);
+        await federation.perform(rotating.running.rotateTunnelKeys());
+        await federation.clock.advance(20_000);
+        const ends: readonly SimulatedAgent[] = [a, b];
+        for (const end of ends) {
+          assert.equal(federation.tunnels.passage(end.name, c.name), 'passes');
+          assert.equal(federation.tunnels.passage(c.name, end.name), 'passes');
+          assert.equal(
+            end.running.tunnels.activeView(c.aid)?.own,
+            end.running.ownKeys.currentRecord,
+          );
+        }
+      }
+      assert.equal(a.running.tunnels.activeView(b.aid), undefined);
+      federation.heal();
+      await settled(federation);
+    } finally {
+      federation.abandon();
+    }
   });
 });
 
@@ -237,7 +311,7 @@ describe('emergency rotation of others', function () {
       results.map(({ rotated, reason }) => [rotated, reason]),
       others.map(() => [true, null]),
     );
-    await federation.perform(a.running.emergency.rotateOwn());
+    await federation.perform(a.running.rotate());
     for (const [i, { organisation }] of federation.agents.entries()) {
       const { establishment, keys } = organisation.identity.state;
       assert.notEqual(establishment.said, before[i]?.establishment.said);

@@ -61,6 +61,8 @@ export class SimulatedFederation {
   readonly #trace = createHash('sha256');
   readonly #recent: string[] = [];
   readonly #groups = new Map<string, number>();
+  /** Pairs of names between which no datagram comes through. */
+  readonly #noUdp = new Set<string>();
 
   private constructor(
     suite: CryptoSuite,
@@ -74,7 +76,8 @@ export class SimulatedFederation {
     this.world = new SimulatedWorld({ clock: this.clock, rng: this.rng });
     const rng = this.rng.fork('tunnels');
     const underlay: Underlay = {
-      separated: (a, b) => this.#groups.get(a) !== this.#groups.get(b),
+      separated: (a, b) =>
+        this.#groups.get(a) !== this.#groups.get(b) || this.#noUdp.has([a, b].sort().join()),
       delay: () => this.world.delay(),
       loses: () => this.world.loses(),
     };
@@ -142,8 +145,15 @@ export class SimulatedFederation {
     this.trace('world', 'partition', { groups: names.map((group) => group.length).join('+') });
   }
 
+  /** No datagram comes through between the two; their agents hear each other as before. */
+  blockUdp(a: SimulatedAgent, b: SimulatedAgent): void {
+    this.#noUdp.add([a.name, b.name].sort().join());
+    this.trace('world', 'no UDP', { between: `${a.name} and ${b.name}` });
+  }
+
   heal(): void {
     this.#groups.clear();
+    this.#noUdp.clear();
     this.world.heal();
     this.trace('world', 'heal');
   }

@@ -13,6 +13,8 @@ interface Plan {
     readonly when: string;
     readonly clockSkewMs: number | null;
     readonly epochsPostponed: boolean;
+    /** Absent at rest. */
+    readonly leftBehind?: boolean;
   }[];
 }
 
@@ -60,6 +62,12 @@ export async function showPlan(invocation: Invocation, kind: Kind): Promise<numb
           `${clockSkewMs === null ? 'not known' : `${clockSkewMs} ms ahead`}${epochsPostponed ? ', epochs wait' : ''}`,
         ]),
       ])}`,
+    );
+  const behind = pairs.filter(({ leftBehind }) => leftBehind === true).map(({ pair }) => pair);
+  if (behind.length > 0)
+    note(
+      invocation.io,
+      `left behind until they follow, without a tunnel: ${behind.join(', ')} (they have not followed the last rotation)`,
     );
   if (obstacle !== null) note(invocation.io, `not now: ${obstacle}`);
   return exitCodes.ok;

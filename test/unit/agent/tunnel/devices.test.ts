@@ -31,9 +31,10 @@ describe('device slots', () => {
     assert.deepEqual(await first.place(said('a')), device(0, 'a'));
     assert.deepEqual(await first.place(said('a'), new Set([0])), device(1, 'a'));
     assert.deepEqual(await first.place(said('b')), device(2, 'b'));
-    assert.equal(first.hasFreeSlot, true);
+    assert.deepEqual([first.canPlace(said('c')), first.canPlace(said('a'))], [true, true]);
     assert.deepEqual(await first.place(said('b'), new Set([2])), device(3, 'b'));
-    assert.equal(first.hasFreeSlot, false);
+    assert.deepEqual([first.canPlace(said('c')), first.canPlace(said('a'))], [false, true]);
+    assert.equal(first.canPlace(said('a'), new Set([0, 1])), false);
     await assert.rejects(first.place(said('c')), { code: 'TUNNEL_BUSY' });
     await assert.rejects(first.place(said('a'), new Set([0, 1])), { code: 'TUNNEL_BUSY' });
     const again = await open(db);
