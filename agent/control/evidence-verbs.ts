@@ -12,6 +12,7 @@ export const evidenceVerbs: Readonly<Record<string, Verb>> = {
   'id.evidence.list': async ({ organisation }) => ({
     schema: 'kelmesh.id-evidence/1',
     evidence: organisation.kel.duplicityCases().map((fork) => forkJson(organisation, fork)),
+    dropped: organisation.kel.counters().forksDropped,
   }),
   'id.evidence.export': async ({ organisation, args }) => {
     const aid = named(organisation, text(args, 'aid'));

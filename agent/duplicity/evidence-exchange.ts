@@ -164,10 +164,12 @@ export class EvidenceExchange {
     journal.info('evidence.received', { outcome, from: directory.aidOf(peer) });
   }
 
+  /** The newest of each AID first: what a bound cuts off is never the only fork of anybody. */
   #offered(): readonly DuplicityCase[] {
     const { membership, watch, kel } = this.#deps;
     const known = membership.known();
-    return kel.duplicityCases().filter(({ aid }) => known.has(aid) || watch.has(aid));
+    const offered = kel.duplicityCases().filter(({ aid }) => known.has(aid) || watch.has(aid));
+    return newestOfEachFirst(offered);
   }
 
   #forks(): readonly string[] {
@@ -208,6 +210,20 @@ export class EvidenceExchange {
     const { code } = error as { code?: string };
     this.#deps.journal.debug('evidence.failed', { peer, code: code ?? 'none' });
   }
+}
+
+/** @param forks of one AID oldest first  @returns the newest of every AID, then the second newest, and so on */
+export function newestOfEachFirst(forks: readonly DuplicityCase[]): readonly DuplicityCase[] {
+  const seen = new Map<string, number>();
+  return forks
+    .toReversed()
+    .map((fork) => {
+      const rank = seen.get(fork.aid) ?? 0;
+      seen.set(fork.aid, rank + 1);
+      return { fork, rank };
+    })
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ fork }) => fork);
 }
 
 async function send(stream: MessageStream, message: EvidenceMessage): Promise<void> {

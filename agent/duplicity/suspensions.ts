@@ -33,7 +33,10 @@ export interface Resolution {
 }
 
 export interface SuspensionsDeps {
-  readonly kel: Pick<LevelKelStore, 'duplicityCases' | 'subscribeDuplicity' | 'state'>;
+  readonly kel: Pick<
+    LevelKelStore,
+    'duplicityCases' | 'subscribeDuplicity' | 'forksResolved' | 'state'
+  >;
   readonly table: StateTable;
   readonly clock: Clock;
 }
@@ -53,6 +56,10 @@ export class Suspensions {
   constructor(deps: SuspensionsDeps) {
     this.#deps = deps;
     deps.kel.subscribeDuplicity(() => this.#changed());
+    for (const aid of new Set(deps.kel.duplicityCases().map((fork) => fork.aid))) {
+      const resolution = this.resolutionOf(aid);
+      if (resolution !== undefined) deps.kel.forksResolved(aid, resolution.forks.length);
+    }
   }
 
   /** Undefined for an AID that is not suspended. The own AID may be among them: then its keys are in other hands. */
@@ -94,6 +101,7 @@ export class Suspensions {
         .map(forkId),
     };
     await table.put({ [RESOLVED + aid]: resolution });
+    kel.forksResolved(aid, resolution.forks.length);
     this.#changed();
     return resolution;
   }

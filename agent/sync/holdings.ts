@@ -193,6 +193,10 @@ export class Holdings implements SyncContext {
     if (this.#deps.membership.maySync(aid)) this.comparison.lacks(aid, from);
   }
 
+  cut(to: Aid, held: { readonly heads: number; readonly records: number }): void {
+    this.#deps.journal.warn('sync.list-cut', { to, ...held });
+  }
+
   exchanged(aid: Aid): void {
     if (this.#deps.membership.maySync(aid)) this.comparison.exchanged(aid);
   }

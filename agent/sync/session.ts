@@ -62,6 +62,8 @@ export interface SyncContext {
   lacks?(aid: Aid, from: number): void;
   /** Both ends have given each other what they held. */
   exchanged?(aid: Aid): void;
+  /** More is held than one message lists: `to` will send some of it again. */
+  cut?(to: Aid, held: { readonly heads: number; readonly records: number }): void;
 }
 
 /** Payload that one end takes in one session, in bytes; a giver stops well before, and the rest comes with the next. */
@@ -142,10 +144,13 @@ async function ownProof(context: SyncContext, from: number): Promise<Prove> {
 }
 
 function haveOf(context: SyncContext, to: Aid): Have {
+  const [heads, records] = [context.heads(to), context.records(to)];
+  if (heads.length > MAX_HEADS || records.length > MAX_RECORDS)
+    context.cut?.(to, { heads: heads.length, records: records.length });
   return {
     kind: 'have',
-    heads: context.heads(to).slice(0, MAX_HEADS),
-    records: context.records(to).slice(0, MAX_RECORDS),
+    heads: heads.slice(0, MAX_HEADS),
+    records: records.slice(0, MAX_RECORDS),
   };
 }
 

@@ -27,10 +27,14 @@ export interface Duplicity extends DuplicityCase {
   readonly conflictingMessage: Uint8Array;
 }
 
-/** Cases kept per AID: the first proves the point, and whoever has the keys can sign any number. */
+/**
+ * Cases kept per AID, beyond those that an operator has resolved: the first proves the point, and whoever has the keys can
+ * sign any number. The first one is kept whatever else is there and however large it is: nothing crowds it out.
+ */
 const MAX_PER_AID = 16;
+/** Of all AIDs, beyond the first case of each. */
 const MAX_IN_ALL = 4096;
-/** Bytes of one of the two messages; larger ones carry noise. */
+/** Bytes of one of the two messages, of cases after the first; larger ones carry noise. */
 const MAX_BYTES = 64 * 1024;
 /** Whole files, kept where the log that stands here is not the one that forked. */
 const MAX_PROOF_BYTES = 1 << 20;
@@ -42,6 +46,9 @@ export class DuplicityEvidence {
   #count = 0;
   #proofBytes = 0;
   #isLoaded = false;
+  #dropped = 0;
+  /** How many cases of an AID an operator has resolved. */
+  readonly #resolved = new Map<Aid, number>();
   /** Not told yet. */
   #news: DuplicityCase[] = [];
 
@@ -82,6 +89,16 @@ export class DuplicityEvidence {
     return [...this.#cases.values()].flat();
   }
 
+  /** Cases that a bound kept out since the store was opened. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Makes room for as many new cases of `aid` as at first. @param count of those that are resolved */
+  resolved(aid: Aid, count: number): void {
+    this.#resolved.set(aid, count);
+  }
+
   /** The case of these two events, whichever was seen first. */
   find(aid: Aid, sn: number, saids: readonly [Said, Said]): DuplicityCase | undefined {
     return this.#cases
@@ -103,9 +120,11 @@ export class DuplicityEvidence {
     since: number,
   ): boolean {
     const { aid, sn, said } = event;
-    const isFull = (this.#cases.get(aid)?.length ?? 0) >= MAX_PER_AID || this.#count >= MAX_IN_ALL;
-    const isLarge = messages.some(({ length }) => length > MAX_BYTES);
-    if (isFull || isLarge || this.find(aid, sn, [accepted, said]) !== undefined) return false;
+    if (this.find(aid, sn, [accepted, said]) !== undefined) return false;
+    if (!this.#hasRoom(aid, messages)) {
+      this.#dropped += 1;
+      return false;
+    }
     const found = { aid, sn, accepted, conflicting: said, since };
     const header = encodeJson([accepted, since, messages[0].length]);
     this.#table.put(
@@ -156,6 +175,13 @@ export class DuplicityEvidence {
       const [acceptedMessage, conflictingMessage] = this.messagesOf(found);
       return { ...found, acceptedMessage, conflictingMessage };
     });
+  }
+
+  #hasRoom(aid: Aid, messages: readonly Uint8Array[]): boolean {
+    const open = (this.#cases.get(aid)?.length ?? 0) - (this.#resolved.get(aid) ?? 0);
+    if (open <= 0) return true;
+    const isLarge = messages.some(({ length }) => length > MAX_BYTES);
+    return !isLarge && open < MAX_PER_AID && this.#count < MAX_IN_ALL;
   }
 
   #add(found: DuplicityCase): void {

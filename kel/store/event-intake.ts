@@ -43,6 +43,8 @@ export interface IntakeCounters {
   readonly dropped: number;
   /** Messages that left the escrow because their time was up. */
   readonly expired: number;
+  /** Further forks of AIDs of which one is kept, that found no room. */
+  readonly forksDropped: number;
 }
 
 export interface EventIntakeParts {
@@ -98,7 +100,9 @@ export class EventIntake {
 
   counters(): IntakeCounters {
     const { dropped, expired } = this.#waiting;
-    return { ...this.#counts, dropped, expired, refused: Object.fromEntries(this.#refused) };
+    const forksDropped = this.#parts.evidence.dropped;
+    const refused = Object.fromEntries(this.#refused);
+    return { ...this.#counts, dropped, expired, forksDropped, refused };
   }
 
   /** Reads what waits from the table, in place of what is in memory. */

@@ -210,6 +210,11 @@ export class LevelKelStore implements KelStore {
     return this.#evidence.cases();
   }
 
+  /** An operator has resolved `count` cases of `aid`: new ones find room again. */
+  forksResolved(aid: Aid, count: number): void {
+    this.#evidence.resolved(aid, count);
+  }
+
   /** The case as a file that proves itself. @throws DUPLICITY_NONE, DUPLICITY_TOO_LARGE */
   evidenceFile(found: DuplicityCase): Promise<Uint8Array> {
     return buildEvidenceFile(this.#evidence, this, found);

@@ -47,6 +47,8 @@ export const idEvidenceList: Command = {
           ]),
         ]),
       );
+    if (Number(result['dropped'] ?? 0) > 0)
+      note(invocation.io, `${result['dropped']} further forks of these AIDs found no room`);
     return exitCodes.ok;
   },
 };
