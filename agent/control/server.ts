@@ -5,20 +5,45 @@ import { dirname } from 'node:path';
 import { ControlError } from './errors.ts';
 import { errorResponse, type Json, MAX_REQUEST, type Request, type Response } from './protocol.ts';
 
+/** A request is complete within this, or its connection ends: one that says nothing holds no place. */
+const REQUEST_MS = 10_000;
+/** Connections whose request is not complete. */
+const MAX_WAITING = 64;
+
+interface ControlLimits {
+  readonly requestMs: number;
+  readonly waiting: number;
+}
+
 export type Handler = (request: Request, progress: (text: string) => void) => Promise<Json>;
 
 /** Throws CONTROL_ALREADY_RUNNING when someone answers at `path`, CONTROL_NO_ACCESS, CONTROL_START_FAILED; a socket that nobody answers is replaced. */
-export async function serveControl(path: string, handler: Handler): Promise<AsyncDisposable> {
+export async function serveControl(
+  path: string,
+  handler: Handler,
+  limits: ControlLimits = { requestMs: REQUEST_MS, waiting: MAX_WAITING },
+): Promise<AsyncDisposable> {
   await refuseSecond(path);
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   removeSocket(path);
   const sockets = new Set<Socket>();
+  /** Oldest first. */
+  const waiting = new Set<Socket>();
   // Half open: who ends its side after the request still gets the answer.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
-    void answer(socket, handler);
+    waiting.add(socket);
+    const [oldest] = waiting;
+    if (waiting.size > limits.waiting) oldest?.destroy();
+    const deadline = setTimeout(() => socket.destroy(), limits.requestMs);
+    const heard = () => {
+      clearTimeout(deadline);
+      waiting.delete(socket);
+    };
+    socket.once('close', heard);
+    void answer(socket, handler, heard);
   });
   await listen(server, path);
   chmodSync(path, 0o600);
@@ -69,12 +94,13 @@ async function listen(server: Server, path: string): Promise<void> {
   await listening.promise;
 }
 
-async function answer(socket: Socket, handler: Handler): Promise<void> {
+async function answer(socket: Socket, handler: Handler, heard: () => void): Promise<void> {
   const write = (response: Response) => {
     if (!socket.destroyed) socket.write(`${JSON.stringify(response)}\n`);
   };
   try {
     const request = await readRequest(socket);
+    heard();
     write({ result: await handler(request, (progress) => write({ progress })) });
   } catch (error) {
     write(errorResponse(error));

@@ -210,6 +210,7 @@ export async function statusJson(agent: Agent): Promise<Json> {
       recordGossip: { ...agent.recordGossip.counters },
       recordsRefused: intake.refused,
       knocksDropped: agent.sync.knocks.dropped,
+      connectionsTurnedAway: agent.network.turnedAway,
       sessions: agent.sync.sessions,
     },
     nextRotation: agent.schedule.next(),

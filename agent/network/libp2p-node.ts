@@ -10,9 +10,11 @@ import { yamux } from '@libp2p/yamux';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import type { Secret } from '#src/secret';
+import type { Newcomer } from './door.ts';
 import { NetworkError } from './errors.ts';
 import type { GossipVerdict, PeerAddress, PeerKey } from './network.ts';
 import { addressText } from './peer-key.ts';
+import { hostOf } from './reachable.ts';
 
 export type Libp2pNode = Awaited<ReturnType<typeof createNode>>;
 export type Libp2pConnection = ReturnType<Libp2pNode['getConnections']>[number];
@@ -23,14 +25,19 @@ const MDNS_SERVICE = '_kelmesh._udp.local';
 
 const MEBIBYTE = 1 << 20;
 
+/** A handshake that nobody waits for may take so long: the machine, or the path, may be slow. */
+const HANDSHAKE_MS = 10_000;
+const UNBOUNDED = 1_000_000;
+
 export interface NodeInit {
   readonly privateKey: Secret;
   readonly listen: readonly PeerAddress[];
   readonly announce: readonly PeerAddress[];
   readonly mdns: boolean;
-  readonly maxConnections: number;
-  readonly maxPendingInbound: number;
-  readonly maxInboundPerSecond: number;
+  /** TCP sockets of the listeners: far above what the door lets in. */
+  readonly maxSockets: number;
+  /** Whether an inbound connection gets a place before its handshake. @returns frees the place; undefined: refused */
+  enters(newcomer: Newcomer): (() => void) | undefined;
   admits(peer: PeerKey): boolean;
   discovered(peer: PeerKey, addresses: readonly PeerAddress[]): void;
   gossipScore(peer: PeerKey): number;
@@ -42,12 +49,13 @@ export async function createNode(init: NodeInit) {
   const denied = (peer: { toString(): string }) => !init.admits(peer.toString() as PeerKey);
   // libp2p keeps its own copy of the key for as long as the node runs: what it holds cannot be wiped.
   const privateKey = await generateKeyPairFromSeed('Ed25519', init.privateKey.expose());
+  const places = new WeakMap<object, () => void>();
   return createLibp2p({
     start: false,
     privateKey,
     nodeInfo: { name: 'kelmesh', version: '1', userAgent: 'kelmesh' },
     addresses: { listen: [...init.listen], appendAnnounce: [...init.announce] },
-    transports: [tcp({ maxConnections: init.maxConnections + init.maxPendingInbound })],
+    transports: [tcp({ maxConnections: init.maxSockets })],
     connectionEncrypters: [noise()],
     streamMuxers: [
       yamux({
@@ -59,14 +67,28 @@ export async function createNode(init: NodeInit) {
       }),
     ],
     connectionManager: {
-      maxConnections: init.maxConnections,
-      maxIncomingPendingConnections: init.maxPendingInbound,
-      inboundConnectionThreshold: init.maxInboundPerSecond,
+      // The door decides about all of these, and knows whom it wants.
+      maxConnections: UNBOUNDED,
+      maxIncomingPendingConnections: UNBOUNDED,
+      inboundConnectionThreshold: UNBOUNDED,
+      inboundUpgradeTimeout: HANDSHAKE_MS,
       maxPeerAddrsToDial: 16,
       reconnectRetries: 0,
     },
     connectionGater: {
       denyDialPeer: denied,
+      denyInboundConnection: (connection) => {
+        const host = hostOf(addressText(connection.remoteAddr)) ?? '';
+        const leave = init.enters({ host, abort: (reason) => connection.abort(reason) });
+        if (leave === undefined) return true;
+        places.set(connection, leave);
+        connection.addEventListener('close', leave);
+        return false;
+      },
+      denyInboundUpgradedConnection: (_peer, connection) => {
+        places.get(connection)?.();
+        return false;
+      },
       denyInboundEncryptedConnection: denied,
       denyOutboundEncryptedConnection: denied,
     },

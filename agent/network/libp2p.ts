@@ -5,12 +5,15 @@
  */
 import type { Clock } from '#src/clock';
 import type { Secret } from '#src/secret';
+import { Door, type DoorLimits } from './door.ts';
 import { NetworkError } from './errors.ts';
 import { GossipGuard, GRAYLIST } from './gossip-guard.ts';
 import { Libp2pGossip } from './libp2p-gossip.ts';
+import { watchGuests } from './libp2p-guests.ts';
 import type { Libp2pConnection, Libp2pNode } from './libp2p-node.ts';
 import { Libp2pStreams, type StreamHandler } from './libp2p-streams.ts';
 import type {
+  Favour,
   GossipVerdict,
   MessageStream,
   Network,
@@ -24,20 +27,17 @@ import type {
 import { addressText, peerKeyOf, peerOf } from './peer-key.ts';
 import { Redialler } from './redial.ts';
 
-interface NetworkLimits {
-  /** Connections in all; @default 512 */
-  readonly maxConnections: number;
-  /** Inbound connections whose handshake is not done; @default 32 */
-  readonly maxPendingInbound: number;
-  /** Inbound connections per second from one IP address; @default 20 */
-  readonly maxInboundPerSecond: number;
+interface NetworkLimits extends DoorLimits {
   /** Milliseconds without a byte after which a stream is reset; @default 120 000 */
   readonly idleStreamMs: number;
 }
 
 const DEFAULT_LIMITS: NetworkLimits = {
   maxConnections: 512,
-  maxPendingInbound: 32,
+  maxStrangers: 128,
+  maxStrangersPerSource: 32,
+  maxPendingInbound: 64,
+  maxPendingPerSource: 16,
   maxInboundPerSecond: 20,
   idleStreamMs: 120_000,
 };
@@ -67,9 +67,11 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
   // The node asks the network that is built around it; nothing is asked before `start`.
   const network: { current?: Libp2pNetwork } = {};
   const dropped = (what: NetworkDrop, peer: PeerKey) => network.current?.dropped(what, peer);
+  const door = new Door(options.clock, limits);
   const node = await library.createNode({
-    ...limits,
     privateKey: options.privateKey,
+    maxSockets: 4 * (limits.maxConnections + limits.maxPendingInbound),
+    enters: (newcomer) => door.admit(newcomer, network.current?.connectionCount ?? 0),
     listen: options.listen,
     announce: options.announce ?? [],
     mdns: options.mdns,
@@ -81,6 +83,7 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
   network.current = new Libp2pNetwork({
     self,
     node,
+    door,
     library,
     clock: options.clock,
     streams: new Libp2pStreams(options.clock, limits.idleStreamMs, dropped),
@@ -93,6 +96,7 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
 interface Parts {
   readonly self: PeerKey;
   readonly node: Libp2pNode;
+  readonly door: Door;
   readonly library: typeof import('./libp2p-node.ts');
   readonly clock: Clock;
   readonly streams: Libp2pStreams;
@@ -120,9 +124,12 @@ class Libp2pNetwork implements Network {
       admits: (peer) => this.admits(peer),
       dropped: (what, peer) => this.dropped(what, peer),
     });
+    watchGuests(parts.node, parts.door);
     parts.node.addEventListener('peer:connect', ({ detail }) => {
       const peer = detail.toString() as PeerKey;
-      this.#redialler.connected(peer);
+      // Who came by itself comes again by itself: nobody makes this end dial addresses of its choice.
+      const isOurs = this.#connections(peer).some(({ direction }) => direction === 'outbound');
+      this.#redialler.connected(peer, isOurs);
       for (const listener of this.#listeners) listener.connected(peer);
     });
     parts.node.addEventListener('peer:disconnect', ({ detail }) => {
@@ -157,6 +164,18 @@ class Libp2pNetwork implements Network {
 
   discovered(peer: PeerKey, addresses: readonly PeerAddress[]): void {
     this.#redialler.discovered(peer, addresses);
+  }
+
+  get connectionCount(): number {
+    return this.#parts.node.getConnections().length;
+  }
+
+  get turnedAway(): number {
+    return this.#parts.door.turnedAway;
+  }
+
+  setFavour(favour: Favour): void {
+    this.#parts.door.setFavour(favour);
   }
 
   addresses(): readonly PeerAddress[] {

@@ -48,8 +48,18 @@ export interface NetworkListener {
   dropped?(what: NetworkDrop, peer: PeerKey): void;
 }
 
+/** Who is wanted: places are kept for them, and strangers make room for them. Neither may throw. */
+export interface Favour {
+  /** A peer that has proven to be a member, or that a member's record names. */
+  peer(peer: PeerKey): boolean;
+  /** An IP address from which members come. */
+  host(ip: string): boolean;
+}
+
 export interface Network {
   readonly self: PeerKey;
+  /** Inbound connections that were refused, or had to make room for others, since the start. */
+  readonly turnedAway: number;
   /** Own dialable addresses, each with `/p2p/` suffix. */
   addresses(): readonly PeerAddress[];
   peers(): readonly PeerKey[];
@@ -96,6 +106,8 @@ export interface Network {
    * Peers connected now that do not pass are disconnected. A gate that throws refuses.
    */
   setGate(gate: (peer: PeerKey) => boolean): void;
+  /** Until then nobody is favoured. */
+  setFavour(favour: Favour): void;
   /** Resets every stream, tells `disconnected` for every peer; all else rejects with NETWORK_CLOSED from then on. */
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /**
- * Keeps connections alive: bootstrap addresses for ever, peers that were lost or discovered for a while.
+ * Keeps connections alive: bootstrap addresses for ever, peers that this end dialled or discovered, and lost, for a while.
  *
  * One target is dialled after 1 s, 2 s, 4 s … 60 s. A connection that held for a minute sets the wait back, one
  * that breaks at once does not, so a peer that refuses us costs one attempt a minute.
@@ -75,9 +75,10 @@ export class Redialler {
     this.#start(target, target.waitMs === FIRST_WAIT_MS ? 0 : target.waitMs);
   }
 
-  connected(peer: PeerKey): void {
+  /** @param isOurs this end has dialled; who came by itself is not dialled when it has gone */
+  connected(peer: PeerKey, isOurs: boolean): void {
     this.#dismissed.delete(peer);
-    const target = this.#byPeer.get(peer) ?? this.#temporary(peer);
+    const target = this.#byPeer.get(peer) ?? (isOurs ? this.#temporary(peer) : undefined);
     if (!target) return;
     target.connectedAt = this.#host.clock.now();
     target.attempts = 0;

@@ -1,18 +1,20 @@
 /** The overlay on TCP: 4-byte big-endian length and message, one port, bounded. */
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
 import { concatBytes, uint32be } from '#src/bytes';
+import { whoGivesWay } from '../network/places.ts';
 import { ProofError } from './errors.ts';
 import { MAX_OVERLAY_MESSAGE, type Overlay, type OverlayStream } from './overlay.ts';
 
 interface Limits {
-  /** That are answered at a time. */
+  /** That are answered at a time, and of these, of one address: a member asks once at a time. */
   readonly connections: number;
+  readonly perSource: number;
   /** How long each may stay silent. */
   readonly idleMs: number;
   readonly connectMs: number;
 }
 
-const LIMITS: Limits = { connections: 64, idleMs: 15_000, connectMs: 5_000 };
+const LIMITS: Limits = { connections: 64, perSource: 4, idleMs: 15_000, connectMs: 5_000 };
 
 export class TcpOverlay implements Overlay {
   readonly #port: number;
@@ -28,21 +30,47 @@ export class TcpOverlay implements Overlay {
     address: string,
     handler: (stream: OverlayStream) => Promise<void>,
   ): Promise<AsyncDisposable> {
-    const sockets = new Set<Socket>();
+    const sockets = new Map<Socket, { readonly source: string; readonly since: number }>();
+    let accepted = 0;
     const server = createServer((socket) => {
-      sockets.add(socket);
+      const source = socket.remoteAddress ?? '';
+      if (!this.#hasPlace(sockets, source)) {
+        socket.on('error', () => undefined).destroy();
+        return;
+      }
+      accepted += 1;
+      sockets.set(socket, { source, since: accepted });
       socket.once('close', () => sockets.delete(socket));
       const stream = new TcpOverlayStream(socket, this.#limits.idleMs);
       handler(stream).catch(() => socket.destroy());
     });
-    server.maxConnections = this.#limits.connections;
+    // So that whoever is cut off below has its turn to go.
+    server.maxConnections = 2 * this.#limits.connections;
     await listening(server, address, this.#port);
     return {
       [Symbol.asyncDispose]: async () => {
-        for (const socket of sockets) socket.destroy();
+        for (const socket of sockets.keys()) socket.destroy();
         await new Promise<void>((resolve) => server.close(() => resolve()));
       },
     };
+  }
+
+  /** Where all places are taken, whoever holds several gives one to an address that holds none. */
+  #hasPlace(
+    sockets: Map<Socket, { readonly source: string; readonly since: number }>,
+    source: string,
+  ): boolean {
+    const { connections, perSource } = this.#limits;
+    const ofSource = [...sockets.values()].filter((held) => held.source === source).length;
+    if (ofSource >= perSource) return false;
+    if (sockets.size < connections) return true;
+    const held = [...sockets].map(([socket, place]) => ({ socket, ...place }));
+    const victim = whoGivesWay(held);
+    const count = held.filter((one) => one.source === victim?.source).length;
+    if (victim === undefined || ofSource > 0 || count < 2) return false;
+    sockets.delete(victim.socket);
+    victim.socket.destroy();
+    return true;
   }
 
   async connect(from: string, to: string): Promise<OverlayStream> {

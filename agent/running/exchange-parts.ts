@@ -8,6 +8,7 @@ import { QueryClient } from '../query/query-client.ts';
 import { QueryService } from '../query/query-service.ts';
 import { StateTable } from '../state-table.ts';
 import { Dialler } from '../sync/dialler.ts';
+import { MemberFavour } from '../sync/favour.ts';
 import { Gossip } from '../sync/gossip.ts';
 import { issuerOf } from '../sync/issuer-of.ts';
 import { OwnEndpoints } from '../sync/own-endpoints.ts';
@@ -90,6 +91,7 @@ export async function openExchangeParts({
     journal,
   });
   identity.compareWith(() => sync.comparison.expectNewest());
+  network.setFavour(new MemberFavour({ membership, directory, records, clock }));
   const evidence = new EvidenceExchange({
     network,
     membership,

@@ -240,7 +240,7 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
         await eventually(() => b.peers().includes(a.self) && a.peers().includes(b.self));
       });
 
-      test('a lost peer is dialled again by the end that lost it', async () => {
+      test('a lost peer is dialled again by the end that had dialled it', async () => {
         const [a, b] = await pair();
         let lost = 0;
         a.listen({ connected: () => undefined, disconnected: () => lost++ });

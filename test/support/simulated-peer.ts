@@ -84,6 +84,11 @@ export class SimulatedPeer implements Network {
     this.#redialler.keep(options.bootstrap ?? []);
   }
 
+  /** Nobody is short of places here. */
+  readonly turnedAway = 0;
+
+  setFavour(): void {}
+
   addresses(): readonly PeerAddress[] {
     return this.#down ? [] : [this.#host.address];
   }
@@ -232,12 +237,12 @@ export class SimulatedPeer implements Network {
     if (this.#connections.has(other.self)) return; // both dialled at once
     this.#connections.set(other.self, { other, streams: new Set() });
     other.#connections.set(this.self, { other: this, streams: new Set() });
-    this.#onConnected(other.self);
-    other.#onConnected(this.self);
+    this.#onConnected(other.self, true);
+    other.#onConnected(this.self, false);
   }
 
-  #onConnected(peer: PeerKey): void {
-    this.#redialler.connected(peer);
+  #onConnected(peer: PeerKey, isOurs: boolean): void {
+    this.#redialler.connected(peer, isOurs);
     for (const listener of this.#listeners) listener.connected(peer);
   }
 

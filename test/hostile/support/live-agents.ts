@@ -111,11 +111,15 @@ export class LiveAgents implements AsyncDisposable {
     await governor.start();
     this.inviteLine = governor.organisation.membership.invite(governor.running.network.addresses());
     for (const agent of joiners) {
-      await agent.organisation.membership.join(parseInvite(this.inviteLine));
+      await agent.organisation.membership.join(this.invite());
       await agent.start();
     }
     for (const agent of joiners) await this.admit(agent);
     await this.bound([governor, ...joiners]);
+  }
+
+  invite(): ReturnType<typeof parseInvite> {
+    return parseInvite(this.inviteLine);
   }
 
   /** The governor's operator admits `agent` as soon as it knocks. */

@@ -47,7 +47,7 @@ describe('re-dialling', () => {
 
   function connect(): void {
     connected.add(peer);
-    subject.connected(peer);
+    subject.connected(peer, true);
   }
 
   function lose(): void {
@@ -149,12 +149,21 @@ describe('re-dialling', () => {
 
   it('dials a bounded number of lost peers, and tells of the rest', async () => {
     for (let i = 0; i < 1100; i++) {
-      subject.connected(`peer ${i}` as PeerKey);
+      subject.connected(`peer ${i}` as PeerKey, true);
       subject.lost(`peer ${i}` as PeerKey);
     }
     await clock.advance(1_000);
     assert.equal(dials.length, 1024);
     assert.equal(dropped, 1100 - 1024);
+  });
+
+  it('dials nobody who came by itself: no stranger makes this end dial addresses of its choice', async () => {
+    for (let i = 0; i < 100; i++) {
+      subject.connected(`peer ${i}` as PeerKey, false);
+      subject.lost(`peer ${i}` as PeerKey);
+    }
+    await clock.advance(3_600_000);
+    assert.deepEqual([dials, dropped], [[], 0]);
   });
 
   it('does nothing after close', async () => {

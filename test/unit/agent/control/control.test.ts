@@ -72,6 +72,17 @@ describe('control socket', () => {
     assert.equal(statSync(join(dir, 'state')).mode & 0o777, 0o700);
   });
 
+  it('is held by nobody who says nothing: the oldest gives way, and each has a deadline', async () => {
+    const server = await serveControl(path, echo, { requestMs: 200, waiting: 3 });
+    open.push(server);
+    const silent = Array.from({ length: 6 }, () => raw(path, '{', false));
+    await Promise.all(silent.slice(0, 3));
+    assert.deepEqual(JSON.parse(await raw(path, '{"verb":"ping","args":{}}\n')), {
+      result: { verb: 'ping', args: {} },
+    });
+    await Promise.all(silent);
+  });
+
   it('answers a request with progress and a result', async () => {
     await serve(async (request, progress) => {
       progress('one');

@@ -55,7 +55,7 @@ describe('overlay on TCP', () => {
       await once(socket, 'connect');
       return socket;
     };
-    return { overlay, server, ask, raw };
+    return { overlay, server, ask, raw, stack };
   }
 
   /** A handler that sends back what it gets, and what each of its streams came to. */
@@ -180,6 +180,23 @@ describe('overlay on TCP', () => {
     const fourth = await ask();
     await fourth.send(utf8('again'));
     assert.equal(text(await fourth.receive()), 'again');
+  });
+
+  it('answers few of one address at a time, and one of each whatever another holds', async () => {
+    const { handler } = echo();
+    const { overlay, ask, stack } = await serve(handler, { connections: 6, perSource: 3 });
+    const crowd = [];
+    for (const from of [HERE, '127.0.0.3'])
+      for (let n = 0; n < 9; n++) {
+        const stream = await overlay.connect(from, THERE);
+        stack.defer(() => stream.close());
+        crowd.push(stream);
+      }
+    const other = await overlay.connect('127.0.0.4', THERE);
+    stack.defer(() => other.close());
+    await other.send(utf8('me'));
+    assert.equal(text(await other.receive()), 'me');
+    assert.ok(await ended(await ask()), 'its address holds three');
   });
 
   it('cuts off the stream whose handler fails, and no other', async () => {
