@@ -6,6 +6,7 @@ import {
   CKR_DEVICE_REMOVED,
   CKR_FUNCTION_FAILED,
   CKR_GENERAL_ERROR,
+  CKR_KEY_HANDLE_INVALID,
   CKR_MECHANISM_INVALID,
   CKR_OBJECT_HANDLE_INVALID,
   CKR_OPERATION_ACTIVE,
@@ -36,6 +37,7 @@ export function returnValueOf(error: unknown): number | undefined {
 }
 
 const sessionFaults: readonly (number | undefined)[] = [
+  CKR_KEY_HANDLE_INVALID,
   CKR_OBJECT_HANDLE_INVALID,
   CKR_OPERATION_ACTIVE,
   CKR_OPERATION_NOT_INITIALIZED,

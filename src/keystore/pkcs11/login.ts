@@ -28,7 +28,7 @@ export function logIn(cryptoki: LoginCryptoki, tokenLabel: string, pin: string):
   const slot = slotOf(cryptoki, tokenLabel);
   const { flags, model } = cryptoki.C_GetTokenInfo(slot);
   requirePinUsable(flags, tokenLabel);
-  const session = cryptoki.C_OpenSession(slot, ck.CKF_SERIAL_SESSION | ck.CKF_RW_SESSION);
+  const session = openSession(cryptoki, slot, tokenLabel);
   try {
     cryptoki.C_Login(session, ck.CKU_USER, pin);
   } catch (error) {
@@ -43,6 +43,19 @@ export function logIn(cryptoki: LoginCryptoki, tokenLabel: string, pin: string):
   };
 }
 
+function openSession(cryptoki: LoginCryptoki, slot: Handle, tokenLabel: string): Handle {
+  try {
+    return cryptoki.C_OpenSession(slot, ck.CKF_SERIAL_SESSION | ck.CKF_RW_SESSION);
+  } catch (error) {
+    if (returnValueOf(error) !== ck.CKR_SESSION_COUNT) throw error;
+    throw new TokenFault(
+      'KEYSTORE_LOCKED',
+      `token ${JSON.stringify(tokenLabel)}: all its sessions are in use by other programs`,
+      'restart',
+    );
+  }
+}
+
 /** Initialises the first slot that has no token yet. SoftHSM alone makes one whenever it is asked. */
 export function initialiseToken(
   cryptoki: LoginCryptoki,
@@ -50,7 +63,7 @@ export function initialiseToken(
   soPin: string,
   pin: string,
 ): void {
-  const tokens = tokensOf(cryptoki);
+  const { tokens } = tokensOf(cryptoki);
   if (
     tokens.some(
       ({ label, flags }) => label === tokenLabel && (flags & ck.CKF_TOKEN_INITIALIZED) !== 0,
@@ -76,13 +89,15 @@ export function initialiseToken(
 }
 
 function slotOf(cryptoki: LoginCryptoki, tokenLabel: string): Handle {
-  const tokens = tokensOf(cryptoki).filter(({ flags }) => (flags & ck.CKF_TOKEN_INITIALIZED) !== 0);
+  const { tokens: present, unreadable } = tokensOf(cryptoki);
+  const tokens = present.filter(({ flags }) => (flags & ck.CKF_TOKEN_INITIALIZED) !== 0);
   const [first, ...others] = tokens.filter(({ label }) => label === tokenLabel);
   if (first === undefined) {
-    const present = tokens.map(({ label }) => JSON.stringify(label)).join(', ') || 'none';
+    const labels = tokens.map(({ label }) => JSON.stringify(label)).join(', ') || 'none';
+    const hidden = unreadable.length === 0 ? '' : `; not readable: ${unreadable.join(', ')}`;
     throw new TokenFault(
       'KEYSTORE_NO_TOKEN',
-      `no token ${JSON.stringify(tokenLabel)}; present: ${present}`,
+      `no token ${JSON.stringify(tokenLabel)}; present: ${labels}${hidden}`,
       'restart',
     );
   }
@@ -101,11 +116,25 @@ interface PresentToken {
   readonly flags: number;
 }
 
-function tokensOf(cryptoki: LoginCryptoki): readonly PresentToken[] {
-  return cryptoki.C_GetSlotList(true).map((slot) => {
-    const { label, flags } = cryptoki.C_GetTokenInfo(slot);
-    return { slot, label: unpadded(label), flags };
-  });
+interface PresentTokens {
+  readonly tokens: readonly PresentToken[];
+  /** Slots that say they hold a token, and cannot tell which: each with the return value. */
+  readonly unreadable: readonly string[];
+}
+
+/** A slot that cannot be read hides no other. */
+function tokensOf(cryptoki: LoginCryptoki): PresentTokens {
+  const tokens: PresentToken[] = [];
+  const unreadable: string[] = [];
+  for (const slot of cryptoki.C_GetSlotList(true)) {
+    try {
+      const { label, flags } = cryptoki.C_GetTokenInfo(slot);
+      tokens.push({ slot, label: unpadded(label), flags });
+    } catch (error) {
+      unreadable.push(`a slot (${returnValueOf(error) ?? 'no return value'})`);
+    }
+  }
+  return { tokens, unreadable };
 }
 
 function requirePinUsable(flags: number, tokenLabel: string): void {

@@ -1,44 +1,45 @@
 /**
  * One logged-in token, seen through the calls of PKCS#11; runs in the child process only.
  *
- * A login lives as long as the application has a session. So one session does nothing but keep it, and the
- * work goes through a second one that is thrown away after any error: a failed call may leave a session stuck.
+ * A token that has ended the login by itself shows no private object, and answers a search as if there were none. So nothing is
+ * missing before the login has been looked at; where a module lies about that too, not before a new one.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import type { Attribute, Handle, Mechanism, PKCS11, Template } from 'pkcs11js';
+import type { Handle, Mechanism, PKCS11, Template } from 'pkcs11js';
 import { KEY_ID_LENGTH } from '../key-id.ts';
 import type { SigningAlgorithm } from '../key-store.ts';
-import { compressedPoint, lowS } from '../p256-form.ts';
+import { lowS } from '../p256-form.ts';
 import * as ck from './constants.ts';
-import { faultOf, isSessionFault, returnValueOf, TokenFault } from './fault.ts';
+import { algorithmOf, CurveRefusal, curveForms, publicKeyOf, refusesCurve } from './curves.ts';
+import { isSessionFault, returnValueOf, TokenFault } from './fault.ts';
 import type { WireEntry, WireSigningKey } from './protocol.ts';
+import { type SessionCryptoki, TokenSessions } from './sessions.ts';
+import {
+  asBuffer,
+  idAttribute,
+  privateTemplate,
+  publicTemplate,
+  ROOT_LABEL,
+  rootTemplate,
+  SIGNING_LABEL,
+} from './templates.ts';
 
 /** The calls that are made; a test puts a token with faults behind them. */
-export type Cryptoki = Pick<
-  PKCS11,
-  | 'C_OpenSession'
-  | 'C_CloseSession'
-  | 'C_Logout'
-  | 'C_GetTokenInfo'
-  | 'C_GetMechanismList'
-  | 'C_FindObjectsInit'
-  | 'C_FindObjects'
-  | 'C_FindObjectsFinal'
-  | 'C_GetAttributeValue'
-  | 'C_GenerateKey'
-  | 'C_GenerateKeyPair'
-  | 'C_DestroyObject'
-  | 'C_SignInit'
-  | 'C_Sign'
->;
-
-/** CKA_LABEL of our objects: `list` shows these alone, a token may serve others too. */
-const SIGNING_LABEL = 'kelmesh signing key';
-const ROOT_LABEL = 'kelmesh derivation root';
-
-/** CKA_EC_PARAMS: Ed25519 by name as a PrintableString, which every token with the mechanism takes; P-256 by OID. */
-const ED25519_PARAMS = Buffer.from('130c656477617264733235353139', 'hex');
-const P256_PARAMS = Buffer.from('06082a8648ce3d030107', 'hex');
+export type Cryptoki = SessionCryptoki &
+  Pick<
+    PKCS11,
+    | 'C_GetTokenInfo'
+    | 'C_GetMechanismList'
+    | 'C_FindObjectsInit'
+    | 'C_FindObjects'
+    | 'C_FindObjectsFinal'
+    | 'C_GetAttributeValue'
+    | 'C_GenerateKey'
+    | 'C_GenerateKeyPair'
+    | 'C_DestroyObject'
+    | 'C_SignInit'
+    | 'C_Sign'
+  >;
 
 const HASH_LENGTH = 32;
 const FIND_BATCH = 64;
@@ -52,16 +53,20 @@ export class Token {
   readonly #cryptoki: Cryptoki;
   readonly #slot: Handle;
   readonly #mechanisms: ReadonlySet<number>;
-  readonly #loginSession: Handle;
-  #workSession: Handle | undefined;
+  readonly #sessions: TokenSessions;
   readonly #privateKeys = new Map<string, PrivateKeyHandle>();
   readonly #roots = new Map<string, Handle>();
+  /** Private objects that this login has shown, and that we have not destroyed. */
+  readonly #seen = new Set<string>();
 
   /** @param loginSession a read-write session on which the user is logged in; kept until `close` */
   constructor(cryptoki: Cryptoki, slot: Handle, loginSession: Handle) {
     this.#cryptoki = cryptoki;
     this.#slot = slot;
-    this.#loginSession = loginSession;
+    this.#sessions = new TokenSessions(cryptoki, slot, loginSession, () => {
+      this.#privateKeys.clear();
+      this.#roots.clear();
+    });
     this.#mechanisms = new Set(cryptoki.C_GetMechanismList(slot));
   }
 
@@ -76,32 +81,32 @@ export class Token {
       );
     }
     const id = randomBytes(KEY_ID_LENGTH);
-    return this.#attempt(`generating a key pair (${chosen})`, true, (session) => {
-      const { privateKey, publicKey } = this.#cryptoki.C_GenerateKeyPair(
-        session,
-        {
-          mechanism: chosen === 'ed25519' ? ck.CKM_EC_EDWARDS_KEY_PAIR_GEN : ck.CKM_EC_KEY_PAIR_GEN,
-        },
-        publicTemplate(chosen, id),
-        privateTemplate(chosen, id),
-      );
-      this.#requireUnreadable(session, privateKey, [privateKey, publicKey]);
-      this.#privateKeys.set(hex(id), { handle: privateKey, algorithm: chosen });
-      return { id, algorithm: chosen, publicKey: this.#publicKeyOf(session, publicKey, chosen) };
-    });
+    let refusal = '';
+    for (const curve of curveForms[chosen]) {
+      try {
+        return this.#generatePair(chosen, curve, id);
+      } catch (error) {
+        if (!(error instanceof CurveRefusal)) throw error;
+        refusal = error.message;
+      }
+    }
+    throw new TokenFault(
+      'KEYSTORE_UNSUPPORTED',
+      `the token takes the curve of ${chosen} in no form (${refusal})`,
+    );
   }
 
   signingKey(id: Uint8Array): WireSigningKey {
-    return this.#attempt('reading a public key', false, (session) => {
+    return this.#sessions.attempt('reading a public key', false, (session) => {
       const { algorithm } = this.#privateKey(session, id);
-      const publicKey = this.#findOne(session, ck.CKO_PUBLIC_KEY, id);
-      if (publicKey === undefined) throw this.#noSuchKey('public key', id);
+      const [publicKey] = this.#findAll(session, ck.CKO_PUBLIC_KEY, id);
+      if (publicKey === undefined) throw this.#noSuchKey(session, 'public key', id);
       return { id, algorithm, publicKey: this.#publicKeyOf(session, publicKey, algorithm) };
     });
   }
 
   sign(id: Uint8Array, message: Uint8Array): Uint8Array {
-    return this.#attempt('signing', false, (session) => {
+    return this.#sessions.attempt('signing', false, (session) => {
       const { handle, algorithm } = this.#privateKey(session, id);
       if (algorithm === 'ed25519') return this.#compute(session, ck.CKM_EDDSA, handle, message, 64);
       const digest = createHash('sha256').update(message).digest();
@@ -117,17 +122,18 @@ export class Token {
       );
     }
     const id = randomBytes(KEY_ID_LENGTH);
-    return this.#attempt('generating a derivation root', true, (session) => {
+    return this.#sessions.attempt('generating a derivation root', true, (session) => {
       const root = this.#generateSecret(session, id);
       this.#requireUnreadable(session, root, [root]);
       this.#roots.set(hex(id), root);
+      this.#seen.add(hex(id));
       return id;
     });
   }
 
   /** HKDF-Expand (RFC 5869 2.3) of HMAC calls: no token lets HKDF be reached through the binding. */
   prf(id: Uint8Array, label: Uint8Array, length: number): Uint8Array {
-    return this.#attempt('deriving', false, (session) => {
+    return this.#sessions.attempt('deriving', false, (session) => {
       const root = this.#root(session, id);
       const out = new Uint8Array(length);
       let block = new Uint8Array(0);
@@ -146,22 +152,23 @@ export class Token {
   }
 
   destroy(id: Uint8Array): void {
-    this.#attempt('destroying a key', false, (session) => {
+    this.#sessions.attempt('destroying a key', false, (session) => {
       this.#privateKeys.delete(hex(id));
       this.#roots.delete(hex(id));
-      for (const objectClass of [ck.CKO_PRIVATE_KEY, ck.CKO_SECRET_KEY, ck.CKO_PUBLIC_KEY]) {
-        for (const handle of this.#find(session, [
-          { type: ck.CKA_CLASS, value: objectClass },
-          idAttribute(id),
-        ])) {
-          this.#cryptoki.C_DestroyObject(session, handle);
-        }
-      }
+      const ofClass = (objectClass: number) =>
+        this.#find(session, [{ type: ck.CKA_CLASS, value: objectClass }, idAttribute(id)]);
+      const secrets = [...ofClass(ck.CKO_PRIVATE_KEY), ...ofClass(ck.CKO_SECRET_KEY)];
+      // Without login nothing private is found: the key would live on, and be called destroyed.
+      if (secrets.length === 0)
+        this.#requireLogin(`destroying ${hex(id)}`, this.#seen.has(hex(id)));
+      for (const handle of [...secrets, ...ofClass(ck.CKO_PUBLIC_KEY)])
+        this.#cryptoki.C_DestroyObject(session, handle);
+      this.#seen.delete(hex(id));
     });
   }
 
   list(): readonly WireEntry[] {
-    return this.#attempt('listing keys', false, (session) => {
+    return this.#sessions.attempt('listing keys', false, (session) => {
       const ofLabel = (objectClass: number, label: string): Handle[] =>
         this.#find(session, [
           { type: ck.CKA_CLASS, value: objectClass },
@@ -180,60 +187,50 @@ export class Token {
           algorithm: undefined,
         }),
       );
-      return [...signing, ...roots]
+      const entries = [...signing, ...roots]
         .filter(({ id }) => id.length === KEY_ID_LENGTH)
         .sort((a, b) => Buffer.compare(a.id, b.id));
+      const listed = new Set(entries.map(({ id }) => hex(id)));
+      this.#requireLogin(
+        'listing keys',
+        [...this.#seen].some((id) => !listed.has(id)),
+      );
+      for (const id of listed) this.#seen.add(id);
+      return entries;
     });
   }
 
-  /** Best effort: the process ends next, and a module may fail at anything after its token has gone. */
-  close(): void {
-    this.#dropWorkSession();
-    try {
-      this.#cryptoki.C_Logout(this.#loginSession);
-      this.#cryptoki.C_CloseSession(this.#loginSession);
-    } catch {
-      // Nothing is left to save.
-    }
+  /** @throws CurveRefusal when the token does not know the curve by this form of its name */
+  #generatePair(algorithm: SigningAlgorithm, curve: Buffer, id: Uint8Array): WireSigningKey {
+    return this.#sessions.attempt(`generating a key pair (${algorithm})`, true, (session) => {
+      const { privateKey, publicKey } = this.#newPair(session, algorithm, curve, id);
+      this.#requireUnreadable(session, privateKey, [privateKey, publicKey]);
+      this.#privateKeys.set(hex(id), { handle: privateKey, algorithm });
+      this.#seen.add(hex(id));
+      return { id, algorithm, publicKey: this.#publicKeyOf(session, publicKey, algorithm) };
+    });
   }
 
-  #attempt<T>(doing: string, generating: boolean, work: (session: Handle) => T): T {
+  #newPair(session: Handle, algorithm: SigningAlgorithm, curve: Buffer, id: Uint8Array) {
+    const isEdwards = algorithm === 'ed25519';
+    const mechanism = isEdwards ? ck.CKM_EC_EDWARDS_KEY_PAIR_GEN : ck.CKM_EC_KEY_PAIR_GEN;
     try {
-      return this.#run(work);
-    } catch (error) {
-      if (!isSessionFault(error)) throw faultOf(error, doing, generating);
-    }
-    try {
-      return this.#run(work);
-    } catch (error) {
-      throw faultOf(error, doing, generating);
-    }
-  }
-
-  #run<T>(work: (session: Handle) => T): T {
-    try {
-      this.#workSession ??= this.#cryptoki.C_OpenSession(
-        this.#slot,
-        ck.CKF_SERIAL_SESSION | ck.CKF_RW_SESSION,
+      return this.#cryptoki.C_GenerateKeyPair(
+        session,
+        { mechanism },
+        publicTemplate(algorithm, curve, id),
+        privateTemplate(algorithm, id),
       );
-      return work(this.#workSession);
     } catch (error) {
-      this.#dropWorkSession();
+      const value = returnValueOf(error);
+      if (refusesCurve(value)) throw new CurveRefusal(value);
       throw error;
     }
   }
 
-  #dropWorkSession(): void {
-    const session = this.#workSession;
-    this.#workSession = undefined;
-    this.#privateKeys.clear();
-    this.#roots.clear();
-    if (session === undefined) return;
-    try {
-      this.#cryptoki.C_CloseSession(session);
-    } catch {
-      // A session that cannot be closed is gone already.
-    }
+  /** Best effort: the process ends next, and a module may fail at anything after its token has gone. */
+  close(): void {
+    this.#sessions.close();
   }
 
   #compute(
@@ -256,22 +253,17 @@ export class Token {
   }
 
   #generateSecret(session: Handle, id: Uint8Array): Handle {
-    const template = (keyType: number): Template => [
-      { type: ck.CKA_CLASS, value: ck.CKO_SECRET_KEY },
-      { type: ck.CKA_KEY_TYPE, value: keyType },
-      { type: ck.CKA_VALUE_LEN, value: HASH_LENGTH },
-      { type: ck.CKA_VERIFY, value: false },
-      ...unreadable,
-      { type: ck.CKA_LABEL, value: ROOT_LABEL },
-      idAttribute(id),
-    ];
     const mechanism = { mechanism: ck.CKM_GENERIC_SECRET_KEY_GEN };
     try {
-      return this.#cryptoki.C_GenerateKey(session, mechanism, template(ck.CKK_GENERIC_SECRET));
+      return this.#cryptoki.C_GenerateKey(
+        session,
+        mechanism,
+        rootTemplate(ck.CKK_GENERIC_SECRET, id),
+      );
     } catch (error) {
       // Some tokens tie the key to its mechanism (YubiHSM 2, TPM); others know no such type (SoftHSM).
       if (returnValueOf(error) !== ck.CKR_TEMPLATE_INCONSISTENT) throw error;
-      return this.#cryptoki.C_GenerateKey(session, mechanism, template(ck.CKK_SHA256_HMAC));
+      return this.#cryptoki.C_GenerateKey(session, mechanism, rootTemplate(ck.CKK_SHA256_HMAC, id));
     }
   }
 
@@ -290,26 +282,52 @@ export class Token {
   #privateKey(session: Handle, id: Uint8Array): PrivateKeyHandle {
     const cached = this.#privateKeys.get(hex(id));
     if (cached !== undefined) return cached;
-    const handle = this.#findOne(session, ck.CKO_PRIVATE_KEY, id);
-    if (handle === undefined) throw this.#noSuchKey('signing key', id);
-    const algorithm = this.#algorithmOf(session, handle);
-    if (algorithm === undefined) throw this.#noSuchKey('Ed25519 or P-256 key', id);
-    const found = { handle, algorithm };
-    this.#privateKeys.set(hex(id), found);
-    return found;
+    // Another application's key may have the same identifier.
+    for (const handle of this.#findAll(session, ck.CKO_PRIVATE_KEY, id)) {
+      const algorithm = this.#algorithmOf(session, handle);
+      if (algorithm === undefined) continue;
+      const found = { handle, algorithm };
+      this.#privateKeys.set(hex(id), found);
+      this.#seen.add(hex(id));
+      return found;
+    }
+    throw this.#noSuchKey(session, 'Ed25519 or P-256 key', id);
   }
 
   #root(session: Handle, id: Uint8Array): Handle {
     const cached = this.#roots.get(hex(id));
     if (cached !== undefined) return cached;
-    const handle = this.#findOne(session, ck.CKO_SECRET_KEY, id);
-    if (handle === undefined) throw this.#noSuchKey('derivation root', id);
+    const [handle] = this.#findAll(session, ck.CKO_SECRET_KEY, id);
+    if (handle === undefined) throw this.#noSuchKey(session, 'derivation root', id);
     this.#roots.set(hex(id), handle);
+    this.#seen.add(hex(id));
     return handle;
   }
 
-  /** A token that was pulled finds nothing either: ask it for a sign of life before saying so. */
-  #noSuchKey(what: string, id: Uint8Array): TokenFault {
+  /**
+   * A login that the token ended by itself is no missing key: a new one, and the question once more.
+   * @param isMissed whether something does not show that was there in this login
+   */
+  #requireLogin(doing: string, isMissed: boolean): void {
+    if (this.#sessions.isLoggedIn() && (this.#sessions.isFresh || !isMissed)) return;
+    throw new TokenFault(
+      'KEYSTORE_TOKEN_GONE',
+      `${doing}: the token has ended the login`,
+      'restart-and-retry',
+    );
+  }
+
+  /** Whether this login shows nothing of what it must: then it says nothing of what else there is. */
+  #isBlind(session: Handle, id: Uint8Array): boolean {
+    const [known] = this.#seen;
+    if (known === undefined || this.#seen.has(hex(id))) return true;
+    const other = Buffer.from(known, 'hex');
+    const classes = [ck.CKO_PRIVATE_KEY, ck.CKO_SECRET_KEY];
+    return classes.every((each) => this.#findAll(session, each, other).length === 0);
+  }
+
+  /** A token that was pulled, or has ended the login, finds nothing either: ask it for a sign of life before saying so. */
+  #noSuchKey(session: Handle, what: string, id: Uint8Array): TokenFault {
     try {
       this.#cryptoki.C_GetTokenInfo(this.#slot);
       this.#cryptoki.C_GetMechanismList(this.#slot);
@@ -320,11 +338,12 @@ export class Token {
         'restart',
       );
     }
+    this.#requireLogin(`looking for ${what} ${hex(id)}`, this.#isBlind(session, id));
     return new TokenFault('KEYSTORE_NO_SUCH_KEY', `no ${what} ${hex(id)} in the token`);
   }
 
-  #findOne(session: Handle, objectClass: number, id: Uint8Array): Handle | undefined {
-    return this.#find(session, [{ type: ck.CKA_CLASS, value: objectClass }, idAttribute(id)])[0];
+  #findAll(session: Handle, objectClass: number, id: Uint8Array): readonly Handle[] {
+    return this.#find(session, [{ type: ck.CKA_CLASS, value: objectClass }, idAttribute(id)]);
   }
 
   #find(session: Handle, template: Template): Handle[] {
@@ -341,8 +360,17 @@ export class Token {
 
   #algorithmOf(session: Handle, handle: Handle): SigningAlgorithm | undefined {
     const keyType = Number(littleEndian(this.#attribute(session, handle, ck.CKA_KEY_TYPE)));
-    if (keyType === ck.CKK_EC_EDWARDS) return 'ed25519';
-    return keyType === ck.CKK_EC ? 'p256' : undefined;
+    return algorithmOf(keyType, this.#curveOf(session, handle));
+  }
+
+  /** Empty where the module gives it for public keys alone. */
+  #curveOf(session: Handle, handle: Handle): Uint8Array {
+    try {
+      return this.#attribute(session, handle, ck.CKA_EC_PARAMS);
+    } catch (error) {
+      if (isSessionFault(error)) throw error;
+      return new Uint8Array();
+    }
   }
 
   #idOf(session: Handle, handle: Handle): Uint8Array {
@@ -350,17 +378,14 @@ export class Token {
   }
 
   #publicKeyOf(session: Handle, handle: Handle, algorithm: SigningAlgorithm): Uint8Array {
-    const point = unwrapOctetString(
-      this.#attribute(session, handle, ck.CKA_EC_POINT),
-      algorithm === 'ed25519' ? 32 : 65,
-    );
-    const publicKey = algorithm === 'ed25519' ? point : point && compressedPoint(point);
+    const value = this.#attribute(session, handle, ck.CKA_EC_POINT);
+    const publicKey = publicKeyOf(algorithm, value);
     if (publicKey === undefined)
       throw new TokenFault(
         'KEYSTORE_TOKEN_FAILED',
         `the token gave no valid ${algorithm} public key`,
       );
-    return new Uint8Array(publicKey);
+    return publicKey;
   }
 
   #attribute(session: Handle, handle: Handle, type: number): Buffer {
@@ -370,49 +395,6 @@ export class Token {
   }
 }
 
-const unreadable: Template = [
-  { type: ck.CKA_TOKEN, value: true },
-  { type: ck.CKA_PRIVATE, value: true },
-  { type: ck.CKA_SENSITIVE, value: true },
-  { type: ck.CKA_EXTRACTABLE, value: false },
-  { type: ck.CKA_SIGN, value: true },
-];
-
-function privateTemplate(algorithm: SigningAlgorithm, id: Uint8Array): Template {
-  return [
-    { type: ck.CKA_CLASS, value: ck.CKO_PRIVATE_KEY },
-    { type: ck.CKA_KEY_TYPE, value: algorithm === 'ed25519' ? ck.CKK_EC_EDWARDS : ck.CKK_EC },
-    ...unreadable,
-    { type: ck.CKA_LABEL, value: SIGNING_LABEL },
-    idAttribute(id),
-  ];
-}
-
-function publicTemplate(algorithm: SigningAlgorithm, id: Uint8Array): Template {
-  return [
-    { type: ck.CKA_CLASS, value: ck.CKO_PUBLIC_KEY },
-    { type: ck.CKA_KEY_TYPE, value: algorithm === 'ed25519' ? ck.CKK_EC_EDWARDS : ck.CKK_EC },
-    { type: ck.CKA_EC_PARAMS, value: algorithm === 'ed25519' ? ED25519_PARAMS : P256_PARAMS },
-    { type: ck.CKA_TOKEN, value: true },
-    { type: ck.CKA_PRIVATE, value: false },
-    { type: ck.CKA_VERIFY, value: true },
-    { type: ck.CKA_LABEL, value: SIGNING_LABEL },
-    idAttribute(id),
-  ];
-}
-
-function idAttribute(id: Uint8Array): Attribute {
-  return { type: ck.CKA_ID, value: asBuffer(id) };
-}
-
-/** CKA_EC_POINT is a DER OCTET STRING by the standard; some modules give the bare point. */
-function unwrapOctetString(value: Buffer, length: number): Buffer | undefined {
-  if (value.length === length) return value;
-  return value.length === length + 2 && value[0] === 0x04 && value[1] === length
-    ? value.subarray(2)
-    : undefined;
-}
-
 /** A CK_ULONG of this machine: little-endian on every platform that Node.js and the modules run on. */
 function littleEndian(value: Buffer): bigint {
   return value.reduceRight((sum, byte) => sum * 256n + BigInt(byte), 0n);
@@ -420,8 +402,4 @@ function littleEndian(value: Buffer): bigint {
 
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

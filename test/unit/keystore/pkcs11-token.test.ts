@@ -61,10 +61,13 @@ function fakeToken(other: Answers = {}): FakeToken {
   return { cryptoki, calls, faults };
 }
 
-/** C_GetAttributeValue of a token whose attributes are one byte each. */
+/** C_GetAttributeValue of a token whose attributes are one byte each, but for the curve: that of Ed25519. */
 function attributes(byteOf: (type: number) => number): (...args: never[]) => unknown {
   return (...[, , template]: [never, never, { type: number }[]]) =>
-    template.map(({ type }) => ({ type, value: Buffer.of(byteOf(type)) }));
+    template.map(({ type }) => ({
+      type,
+      value: type === ck.CKA_EC_PARAMS ? Buffer.from('06032b6570', 'hex') : Buffer.of(byteOf(type)),
+    }));
 }
 
 function open(fake: FakeToken): Token {
