@@ -20,7 +20,8 @@ export const kelErrors = {
   KEL_BAD_VALUE: 'A field has a value outside its canonical form; the sender is in error',
   KEL_BAD_SAID: 'The content was changed after it was made; discard it and fetch the original',
   KEL_BAD_PREFIX: 'The AID is not derived from its inception event; discard the log',
-  KEL_BAD_KEYS: 'Every signing key and every next-key digest may stand in a list once',
+  KEL_BAD_KEYS:
+    'Every signing key and every next-key digest may stand in a list once; D… and B… of one key are one key',
   KEL_BAD_THRESHOLD:
     'The threshold cannot be met by the listed keys, or is zero; the controller must choose another one',
   KEL_BAD_WITNESSES:

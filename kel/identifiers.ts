@@ -3,6 +3,7 @@
 import { isDigestCode } from '#kel/cesr/digest';
 import { checkMatter } from '#kel/cesr/matter';
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
 import type { Brand } from '#src/brand';
 
 /** AID: `E…` self-addressing, or `B…`/`D…`/`1AAI…` basic; validated by `parseAid`. */
@@ -16,6 +17,12 @@ export type VerificationKey = Brand<string, 'VerificationKey'>;
 
 /** Codes that begin an AID besides digests: `B`, `D`, secp256k1 and P-256 keys, non-transferable and transferable. */
 const KEY_CODES: ReadonlySet<string> = new Set(['B', 'D', '1AAA', '1AAB', '1AAI', '1AAJ']);
+/** Non-transferable codes by the transferable code of the same curve. */
+const MATERIAL_OF_CODE: ReadonlyMap<string, string> = new Map([
+  ['B', 'D'],
+  ['1AAA', '1AAB'],
+  ['1AAI', '1AAJ'],
+]);
 const NON_TRANSFERABLE_CODES: ReadonlySet<string> = new Set(['B', '1AAA', '1AAI']);
 
 /** @throws KEL_BAD_IDENTIFIER */
@@ -47,6 +54,15 @@ export function isSelfAddressing(aid: Aid): boolean {
   return isDigestCode(aid.startsWith('0') ? aid.slice(0, 2) : aid.slice(0, 1));
 }
 
+/**
+ * The key apart from the question whether it may rotate: equal for `D…` and `B…` of one key, which is then one signer.
+ * @param key a parsed verification key, or an AID that is one
+ */
+export function keyMaterial(key: VerificationKey | Aid): string {
+  const code = key.startsWith('1') ? key.slice(0, 4) : key.slice(0, 1);
+  return (MATERIAL_OF_CODE.get(code) ?? code) + key.slice(code.length);
+}
+
 function codeOf(what: string, text: unknown): string {
   if (typeof text !== 'string') {
     throw new KelError('KEL_BAD_IDENTIFIER', `${what}: expected text, got ${typeof text}`);
@@ -56,12 +72,12 @@ function codeOf(what: string, text: unknown): string {
   } catch (cause) {
     throw new KelError(
       'KEL_BAD_IDENTIFIER',
-      `${what}: ${JSON.stringify(text.slice(0, 64))} is not a qualified primitive`,
+      `${what}: ${quote(text)} is not a qualified primitive`,
       { cause },
     );
   }
 }
 
 function wrongType(what: string, text: unknown): KelError {
-  return new KelError('KEL_BAD_IDENTIFIER', `expected ${what}, got ${JSON.stringify(text)}`);
+  return new KelError('KEL_BAD_IDENTIFIER', `expected ${what}, got ${quote(text)}`);
 }

@@ -2,12 +2,13 @@
  * Deterministic CBOR (RFC 8949 section 4.2.1) over the few types that Kelmesh's own formats need.
  *
  * The decoder accepts exactly what the encoder emits: shortest lengths, definite sizes, map keys unique and
- * in bytewise order of their encoding, no tags, no floats. Key events do not pass here: their field order
+ * in bytewise order of their encoding, no tags, no floats; within the {@link NodeBudget}, which no own format comes near. Key events do not pass here: their field order
  * is KERI's (`kel/cesr/body.ts`). Own code because a lenient decoder in front of a stranger would build
  * whatever the bytes announce before a comparison could refuse it.
  */
 import { concatBytes, utf8 } from './bytes.ts';
 import { type ErrorDetails, type ErrorTable, MeshError } from './errors.ts';
+import { NodeBudget } from './node-budget.ts';
 
 export type CborValue =
   | number
@@ -113,15 +114,18 @@ class Reader {
   at = 0;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  readonly #budget: NodeBudget;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#budget = new NodeBudget(bytes.length);
   }
 
   read(depth: number): CborValue {
     if (depth > MAX_DEPTH) throw new CborError(`nested deeper than ${MAX_DEPTH} at ${this.at}`);
     const first = this.#byte();
+    if (!this.#budget.takeValue()) throw this.#tooMany();
     if (first === FALSE) return false;
     if (first === TRUE) return true;
     if (first === NULL) return null;
@@ -145,6 +149,10 @@ class Reader {
       default:
         throw new CborError(`type ${first >> 5} is not used here, at ${this.at - 1}`);
     }
+  }
+
+  #tooMany(): CborError {
+    return new CborError(`more values than ${this.#bytes.length} bytes may hold, at ${this.at}`);
   }
 
   #byte(): number {
@@ -195,14 +203,16 @@ class Reader {
   #array(length: number, depth: number): readonly CborValue[] {
     if (length > this.#bytes.length - this.at)
       throw new CborError(`list of ${length} does not fit at ${this.at}`);
+    if (!this.#budget.takeContainer(length)) throw this.#tooMany();
     const items: CborValue[] = [];
     for (let i = 0; i < length; i++) items.push(this.read(depth + 1));
     return items;
   }
 
   #map(length: number, depth: number): ReadonlyMap<string, CborValue> {
-    if (length > this.#bytes.length - this.at)
+    if (2 * length > this.#bytes.length - this.at)
       throw new CborError(`map of ${length} does not fit at ${this.at}`);
+    if (!this.#budget.takeContainer(2 * length)) throw this.#tooMany();
     const map = new Map<string, CborValue>();
     let last: Uint8Array = new Uint8Array(0);
     for (let i = 0; i < length; i++) {

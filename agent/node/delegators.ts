@@ -1,7 +1,8 @@
 /** Who stands above a delegated AID: whoever holds its log needs theirs too. */
-import { parseStream } from '#kel/cesr/stream';
+import { parseBody } from '#kel/cesr/body';
+import { type ParsedMessage, parseStream } from '#kel/cesr/stream';
 import { isInception } from '#kel/event/key-event';
-import { parseKeyEvent } from '#kel/event/parse';
+import { keyEventOf } from '#kel/event/parse';
 import type { Aid } from '#kel/identifiers';
 import type { KelStore } from '#kel/store/kel-store';
 import { concatBytes } from '#src/bytes';
@@ -64,7 +65,7 @@ export function delegatorsIn(stream: Uint8Array, aid: Aid): readonly Aid[] {
   const named = new Map<Aid, Aid>();
   for (const item of parseStream(stream)) {
     if (item.type !== 'message') continue;
-    const inception = delegatedInception(item.body);
+    const inception = delegatedInception(item);
     if (inception !== undefined) named.set(inception.aid, inception.delegator);
   }
   const chain: Aid[] = [];
@@ -75,9 +76,15 @@ export function delegatorsIn(stream: Uint8Array, aid: Aid): readonly Aid[] {
   return chain;
 }
 
-function delegatedInception(body: Uint8Array): { aid: Aid; delegator: Aid } | undefined {
+/** Of all other events nothing but the type is read. */
+function delegatedInception({
+  body,
+  version,
+}: ParsedMessage): { aid: Aid; delegator: Aid } | undefined {
   try {
-    const event = parseKeyEvent(body);
+    const parsed = parseBody(body, 'KERI', version);
+    if (parsed.fields.get('t') !== 'dip') return undefined;
+    const event = keyEventOf(parsed, body);
     return isInception(event) && event.delegator !== undefined
       ? { aid: event.aid, delegator: event.delegator }
       : undefined;

@@ -19,6 +19,7 @@ import { SerialQueue } from '#src/serial-queue';
 import type { Journal } from '../journal.ts';
 import { delegatorsIn } from '../node/delegators.ts';
 import type { StateTable } from '../state-table.ts';
+import { issuerOf } from '../sync/issuer-of.ts';
 import { WitnessError, type WitnessErrorCode } from './errors.ts';
 import type { WitnessAnswer } from './messages.ts';
 import { type LogStates, Receipted, type ReceiptedEvent } from './receipted.ts';
@@ -164,14 +165,15 @@ export class Witness {
   }
 
   async #answer(message: Uint8Array): Promise<WitnessAnswer> {
+    const { kel } = this.#deps;
+    const claimed = issuerOf(message);
+    if (claimed !== undefined && !this.serves(claimed))
+      return refused('WITNESS_NOT_SERVED', `${claimed} is neither a member here nor allowed`);
     const read = oneEvent(message);
     if (read === undefined)
       return refused('WITNESS_BAD_REQUEST', 'the request is not one well-formed key event');
     const { event, bytes } = read;
     const { aid, sn, said } = event;
-    const { kel } = this.#deps;
-    if (!this.serves(aid))
-      return refused('WITNESS_NOT_SERVED', `${aid} is neither a member here nor allowed`);
     const held = kel.state(aid);
     if (sn > (held?.sn ?? -1) + 1) return { kind: 'behind', aid, from: (held?.sn ?? -1) + 1 };
     const [outcome] = await kel.process(message, { accepts: (other) => other === aid });

@@ -1,5 +1,6 @@
 /** Base64url text as a primitive (`4A`, `5A`, `6A`): paths, weighted thresholds. */
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
 import { decodeBase64, encodeBase64, isBase64 } from './base64.ts';
 import { decodeMatter, encodeVariableMatter } from './matter.ts';
 
@@ -11,7 +12,7 @@ export function encodeBase64Text(text: string): string {
   if (!isBase64(text) || text.startsWith('A')) {
     throw new KelError(
       'KEL_BAD_VALUE',
-      `Base64 text: ${JSON.stringify(text)} does not survive its encoding`,
+      `Base64 text: ${quote(text)} does not survive its encoding`,
     );
   }
   const tail = text.length % 4;

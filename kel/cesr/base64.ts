@@ -3,6 +3,7 @@
  * Node's own decoder skips foreign characters and takes `+` and `/`, so it cannot serve here.
  */
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
@@ -116,7 +117,7 @@ export function decodeBase64(text: string, from = 0): Uint8Array {
     at += 3;
   }
   if (seen < 0) {
-    throw new KelError('KEL_BAD_CODE', `${JSON.stringify(text.slice(0, 100))} is not Base64url`);
+    throw new KelError('KEL_BAD_CODE', `${quote(text)} is not Base64url`);
   }
   return out;
 }

@@ -1,6 +1,7 @@
 /** What the CBOR and MGPK decoders share: a bounded cursor over the bytes of one body, and what all maps and lists are. */
 import { isUtf8 } from 'node:buffer';
 import { KelError } from '#kel/errors';
+import { NodeBudget } from '#src/node-budget';
 import { asBuffer } from './base64.ts';
 import { type BodyMap, type BodyValue, MAX_BODY_DEPTH } from './body-value.ts';
 
@@ -10,11 +11,13 @@ export class BinaryReader {
   readonly #kind: string;
   /** Every byte of the body as a character: substrings of it are cheap. */
   readonly #characters: string;
+  readonly #budget: NodeBudget;
 
   constructor(bytes: Uint8Array, kind: string) {
     this.bytes = asBuffer(bytes);
     this.#kind = kind;
     this.#characters = this.bytes.toString('latin1');
+    this.#budget = new NodeBudget(bytes.length);
   }
 
   get remaining(): number {
@@ -62,15 +65,24 @@ export class BinaryReader {
     return slice.toString('utf8');
   }
 
-  /** Each item takes at least one byte: a larger count cannot be met. */
-  count(count: number): number {
-    if (count > this.remaining)
+  /** Takes one value of any type, before it is made. */
+  takeValue(): void {
+    if (!this.#budget.takeValue()) throw this.#tooMany();
+  }
+
+  /** Takes the value just taken as a list or map, before that is made. Each item takes at least one byte: a larger count cannot be met. @param perItem 2 for a map */
+  takeContainer(count: number, perItem: 1 | 2): void {
+    if (count * perItem > this.remaining)
       throw this.fault(`claims ${count} items with ${this.remaining} bytes left`);
-    return count;
+    if (!this.#budget.takeContainer(count * perItem)) throw this.#tooMany();
   }
 
   fault(what: string): KelError {
     return new KelError('KEL_BAD_BODY', `${this.#kind} body, byte ${this.at}: ${what}`);
+  }
+
+  #tooMany(): KelError {
+    return this.fault(`more values than ${this.bytes.length} bytes may hold`);
   }
 
   #isAscii(from: number, to: number): boolean {
@@ -96,7 +108,9 @@ export function readBody(bytes: Uint8Array, kind: string, read: ReadValue): Body
   return value;
 }
 
-export function expectDepth(reader: BinaryReader, depth: number): void {
+/** Before each value. @throws KEL_BAD_BODY */
+export function expectRoom(reader: BinaryReader, depth: number): void {
+  reader.takeValue();
   if (depth > MAX_BODY_DEPTH) throw reader.fault(`nested deeper than ${MAX_BODY_DEPTH}`);
 }
 
@@ -107,9 +121,9 @@ export function readList(
   depth: number,
   read: ReadValue,
 ): BodyValue[] {
-  const count = reader.count(length);
+  reader.takeContainer(length, 1);
   const list: BodyValue[] = [];
-  for (let i = 0; i < count; i++) list.push(read(reader, depth + 1));
+  for (let i = 0; i < length; i++) list.push(read(reader, depth + 1));
   return list;
 }
 
@@ -120,14 +134,14 @@ export function readMap(
   depth: number,
   read: ReadValue,
 ): BodyMap {
-  const count = reader.count(length);
+  reader.takeContainer(length, 2);
   const map = new Map<string, BodyValue>();
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < length; i++) {
     const key = read(reader, depth + 1);
     if (typeof key !== 'string') throw reader.fault('a label that is not text');
     map.set(key, read(reader, depth + 1));
   }
-  if (map.size !== count) throw reader.fault('a label twice');
+  if (map.size !== length) throw reader.fault('a label twice');
   return map;
 }
 

@@ -5,7 +5,7 @@
 import { Encoder } from 'cbor-x';
 import {
   type BinaryReader,
-  expectDepth,
+  expectRoom,
   narrow,
   readBody,
   readList,
@@ -47,7 +47,7 @@ export function decodeCbor(bytes: Uint8Array): BodyMap {
 }
 
 function read(reader: BinaryReader, depth: number): BodyValue {
-  expectDepth(reader, depth);
+  expectRoom(reader, depth);
   const text = shortText(reader);
   if (text !== undefined) return text;
   const head = reader.byte();

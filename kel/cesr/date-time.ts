@@ -1,5 +1,6 @@
 /** Date-times as primitives (`1AAG`): the 32-character form with `:`, `.`, `+` written `c`, `d`, `p`. */
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
 import { decodeBase64 } from './base64.ts';
 import { DATE_TIME } from './matter-codes.ts';
 
@@ -10,7 +11,7 @@ export function encodeDateTime(text: string): string {
   if (!FORM.test(text))
     throw new KelError(
       'KEL_BAD_VALUE',
-      `date-time: expected 32 characters with microseconds and offset, got ${JSON.stringify(text)}`,
+      `date-time: expected 32 characters with microseconds and offset, got ${quote(text)}`,
     );
   return DATE_TIME + text.replaceAll(':', 'c').replace('.', 'd').replace('+', 'p');
 }
@@ -20,7 +21,7 @@ export function decodeDateTime(qb64: string): string {
   const value = qb64.slice(DATE_TIME.length);
   const text = value.replaceAll('c', ':').replace('d', '.').replace('p', '+');
   if (!qb64.startsWith(DATE_TIME) || !FORM.test(text) || encodeDateTime(text) !== qb64) {
-    throw new KelError('KEL_BAD_VALUE', `date-time: ${JSON.stringify(qb64)} is not one`);
+    throw new KelError('KEL_BAD_VALUE', `date-time: ${quote(qb64)} is not one`);
   }
   decodeBase64(value);
   return text;

@@ -4,6 +4,8 @@
  * integers beyond 2^53) is read again by a small strict parser.
  */
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
+import { NodeBudget } from '#src/node-budget';
 import { type BodyMap, type BodyValue, MAX_BODY_DEPTH } from './body-value.ts';
 
 export function encodeJson(value: BodyValue): string {
@@ -17,9 +19,40 @@ export function encodeJson(value: BodyValue): string {
 
 /** @throws KEL_BAD_BODY unless `text` is exactly what {@link encodeJson} writes for a map */
 export function decodeJson(text: string): BodyMap {
+  expectRoom(text);
   const value = decodeByEngine(text) ?? new StrictJson(text).value();
   if (!(value instanceof Map)) throw new KelError('KEL_BAD_BODY', 'JSON body: expected a map');
   return value;
+}
+
+/** The engine's parser builds before anybody can count, so the text is counted first: what opens, and what separates. */
+function expectRoom(text: string): void {
+  const budget = new NodeBudget(text.length);
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) isInString = !isInString;
+    else if (isInString) at += unit === BACKSLASH ? 1 : 0;
+    else if (!takes(budget, unit))
+      throw new KelError(
+        'KEL_BAD_BODY',
+        `JSON body, character ${at}: more values than ${text.length} characters may hold`,
+      );
+  }
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const BACKSLASH = 0x5c;
+
+const LIST = 0x5b;
+const MAP = 0x7b;
+
+/** One value for each separator and each opening bracket: as many as there are values, or a few more. */
+function takes(budget: NodeBudget, unit: number): boolean {
+  if (unit === COMMA || unit === COLON) return budget.takeValue();
+  return unit !== LIST && unit !== MAP ? true : budget.takeValue() && budget.takeContainer(0);
 }
 
 /** undefined when the engine's round trip changes the text: the strict parser then says what is wrong, or reads it. */
@@ -105,7 +138,7 @@ class StrictJson {
       if (map.size > 0) this.#expect(',');
       const key = this.#string();
       this.#expect(':');
-      if (map.has(key)) throw this.#fault(`field ${JSON.stringify(key)} twice`);
+      if (map.has(key)) throw this.#fault(`field ${quote(key)} twice`);
       map.set(key, this.#read(depth + 1));
     }
     return map;

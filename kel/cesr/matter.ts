@@ -3,6 +3,7 @@
  * Both directions are exact inverses: pad bits and lead bytes must be zero, sizes as the table says.
  */
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
 import {
   base64ToInteger,
   decodeBase64,
@@ -45,7 +46,7 @@ export function encodeMatter(code: string, raw: Uint8Array, soft = ''): string {
   if (soft.length !== format.softLength - format.fill || !isBase64(soft)) {
     throw new KelError(
       'KEL_BAD_CODE',
-      `code ${code}: expected a value of ${format.softLength - format.fill} Base64 characters, got ${JSON.stringify(soft)}`,
+      `code ${code}: expected a value of ${format.softLength - format.fill} Base64 characters, got ${quote(soft)}`,
     );
   }
   const head = code + '_'.repeat(format.fill) + soft;
@@ -159,8 +160,4 @@ function wrongLength(code: string, length: number): KelError {
     'KEL_BAD_CODE',
     `code ${code}: expected ${expected ?? 'another number of'} bytes, got ${length}`,
   );
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 48 ? `${text.slice(0, 47)}…` : text);
 }

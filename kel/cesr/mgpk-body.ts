@@ -2,7 +2,7 @@
 import { concatBytes, utf8 } from '#src/bytes';
 import {
   type BinaryReader,
-  expectDepth,
+  expectRoom,
   narrow,
   readBody,
   readList,
@@ -94,7 +94,7 @@ export function decodeMgpk(bytes: Uint8Array): BodyMap {
 }
 
 function read(reader: BinaryReader, depth: number): BodyValue {
-  expectDepth(reader, depth);
+  expectRoom(reader, depth);
   const code = reader.byte();
   if (code < 0x80) return code;
   if (code < 0x90) return readMap(reader, code & 0x0f, depth, read);

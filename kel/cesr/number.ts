@@ -1,5 +1,6 @@
 /** Numbers of KERI: hex strings in bodies, 16-byte ordinals (`0A`) in attachments. */
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
 import { decodeMatter, encodeMatter } from './matter.ts';
 import { SALT_OR_ORDINAL } from './matter-codes.ts';
 
@@ -11,7 +12,7 @@ export function parseHexNumber(label: string, value: unknown): number {
   if (typeof value !== 'string' || !/^(0|[1-9a-f][0-9a-f]{0,13})$/.test(value)) {
     throw new KelError(
       'KEL_BAD_VALUE',
-      `${label}: expected lower-case hex without leading zeros, got ${JSON.stringify(value)}`,
+      `${label}: expected lower-case hex without leading zeros, got ${quote(value)}`,
     );
   }
   const number = Number.parseInt(value, 16);

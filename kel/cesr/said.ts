@@ -1,5 +1,6 @@
 /** Self-addressing identifiers: the digest of a body in which the digest itself is written as 44 `#`. */
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
 import { equalBytes } from '#src/bytes';
 import { blake3 } from '#src/crypto/hash';
 import { decodePrimitiveAt } from './base64.ts';
@@ -66,7 +67,7 @@ function matches(bytes: Uint8Array, at: number, said: string, blanked: Uint8Arra
 /** The field `d` stands before every other place where a SAID can be, so its text is the first found. */
 function blank(bytes: Buffer, said: string, from: number): number {
   const at = said.length >= SAID_LENGTH ? bytes.indexOf(said, from, 'latin1') : -1;
-  if (at < 0) throw new KelError('KEL_BAD_SAID', `field d: ${JSON.stringify(said)} is no SAID`);
+  if (at < 0) throw new KelError('KEL_BAD_SAID', `field d: ${quote(said)} is no SAID`);
   bytes.fill('#', at, at + said.length);
   return at;
 }

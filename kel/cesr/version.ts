@@ -1,5 +1,6 @@
 /** Version strings of protocol 1.0: `KERI10JSON00012b_`, 17 characters; and how a body shows its own. */
 import { KelError } from '#kel/errors';
+import { quote } from '#kel/quote';
 import { asBuffer } from './base64.ts';
 
 export const SERIALIZATION_KINDS = ['JSON', 'CBOR', 'MGPK'] as const;
@@ -30,7 +31,7 @@ export function parseVersion(text: string): Version {
   if (match === null)
     throw new KelError(
       'KEL_BAD_VERSION',
-      `version string: expected protocol, 10, kind and size, got ${JSON.stringify(text)}`,
+      `version string: expected protocol, 10, kind and size, got ${quote(text)}`,
     );
   return {
     protocol: match[1] as string,

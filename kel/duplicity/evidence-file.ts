@@ -12,7 +12,7 @@
  * as a current-only one (`B` for `A`) it proves the same two events.
  */
 import { parseBody } from '#kel/cesr/body';
-import { parseStream } from '#kel/cesr/stream';
+import { parseStream, type StreamItem } from '#kel/cesr/stream';
 import { KelError, type KelErrorCode } from '#kel/errors';
 import type { KeyEventMessage } from '#kel/event/key-event';
 import { keyEventOf } from '#kel/event/parse';
@@ -74,7 +74,7 @@ export function verifyEvidence(
       problems: [{ code: 'DUPLICITY_TOO_LARGE', message, offset: null }],
     };
   }
-  const messages = [...eventsOf(bytes, problems)];
+  const messages = [...placed(parseStream(bytes), problems)];
   const pair = lastPair(messages);
   if (pair === undefined) {
     const message = `the last two of ${messages.length} events do not contradict each other`;
@@ -93,10 +93,18 @@ export function verifyEvidence(
   return { verdict: problems.length === 0 ? 'duplicity' : 'none', fork, problems };
 }
 
-/** What the file claims to prove, by its form alone; undefined when it cannot be evidence. @param bytes of any origin */
+/**
+ * What the file claims to prove, by the form of its last two messages alone; undefined when it cannot be evidence.
+ * Nothing before them is read: whether the claim is wanted is asked first. @param bytes of any origin
+ */
 export function claimedFork(bytes: Uint8Array): ForkReference | undefined {
   if (bytes.length > MAX_EVIDENCE_BYTES) return undefined;
-  const pair = lastPair([...eventsOf(bytes, [])]);
+  const ends: StreamItem[] = [];
+  for (const item of parseStream(bytes)) {
+    ends.push(item);
+    if (ends.length > 2) ends.shift();
+  }
+  const pair = lastPair([...placed(ends, [])]);
   return pair === undefined ? undefined : forkOf(pair);
 }
 
@@ -109,8 +117,8 @@ class Found extends Error {
   }
 }
 
-function* eventsOf(bytes: Uint8Array, problems: EvidenceProblem[]): Generator<Placed> {
-  for (const item of parseStream(bytes)) {
+function* placed(items: Iterable<StreamItem>, problems: EvidenceProblem[]): Generator<Placed> {
+  for (const item of items) {
     const { offset } = item;
     if (item.type === 'fault') {
       problems.push({ code: item.code, message: item.reason, offset });

@@ -2,15 +2,17 @@
  * Messages that wait for something that can still arrive. What waits out of order is not verified yet, so a
  * stranger can fill it: it has a bound per AID and in all.
  */
-import { mergeAttachments } from '#kel/cesr/attachments';
+import { type Attachments, mergeAttachments } from '#kel/cesr/attachments';
 import type { KeyEventMessage } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
-import type { EscrowCode } from '#kel/state/decision';
+import type { EscrowCode, ReceiptCount } from '#kel/state/decision';
 
 export interface Waiting<Origin> {
   readonly message: KeyEventMessage;
   readonly code: EscrowCode;
   readonly reason: string;
+  /** With KEL_AWAITS_WITNESSES. */
+  readonly receipts?: ReceiptCount;
   /** Where the message came from, for the report. */
   readonly origin: Origin;
 }
@@ -61,6 +63,22 @@ export class Escrow<Origin> {
     const saids = bySn.get(event.sn) ?? new Set<Said>();
     this.#saidsByAid.set(event.aid, bySn.set(event.sn, saids.add(event.said)));
     return true;
+  }
+
+  /** Notes what has come of the receipts of a waiting event, which stays where it is. */
+  count(said: Said, receipts: ReceiptCount): void {
+    const waiting = this.#bySaid.get(said);
+    if (waiting !== undefined) this.#bySaid.set(said, { ...waiting, receipts });
+  }
+
+  /** Adds to what came with a waiting event, which stays where it is. */
+  attach(said: Said, more: Attachments): void {
+    const waiting = this.#bySaid.get(said);
+    if (waiting === undefined) return;
+    const { event, bytes, attachments } = waiting.message;
+    const message = { event, bytes, attachments: mergeAttachments(attachments, more) };
+    this.#bytes += sizeOf(message) - sizeOf(waiting.message);
+    this.#bySaid.set(said, { ...waiting, message });
   }
 
   get size(): number {

@@ -6,12 +6,14 @@ import { KelError } from '#kel/errors';
 import {
   type Aid,
   isNonTransferable,
+  keyMaterial,
   parseAid,
   parseSaid,
   parseVerificationKey,
   type Said,
   type VerificationKey,
 } from '#kel/identifiers';
+import { quote } from '#kel/quote';
 
 const INCEPTION = ['v', 't', 'd', 'i', 's', 'kt', 'k', 'nt', 'n', 'bt', 'b', 'c', 'a'];
 const ROTATION = ['v', 't', 'd', 'i', 's', 'p', 'kt', 'k', 'nt', 'n', 'bt', 'br', 'ba', 'a'];
@@ -26,14 +28,16 @@ const FIELDS_BY_TYPE: ReadonlyMap<string, readonly string[]> = new Map([
   ['rct', ['v', 't', 'd', 'i', 's']],
 ]);
 
-/** Keys, next digests or witnesses of one event. */
+/** Keys or next digests of one event. */
 const MAX_LIST = 1024;
+/** Witnesses of one event: each receipt that arrives has its event judged again when it may be the last. */
+const MAX_WITNESSES = 128;
 
 /** @throws KEL_BAD_SCHEMA unless the fields are those of `type`, in order */
 export function checkFields(type: string, fields: BodyMap): void {
   const expected = FIELDS_BY_TYPE.get(type);
   if (expected === undefined)
-    throw new KelError('KEL_BAD_SCHEMA', `message type ${JSON.stringify(type)} is not a key event`);
+    throw new KelError('KEL_BAD_SCHEMA', `message type ${quote(type)} is not a key event`);
   let i = 0;
   for (const label of fields.keys()) {
     if (label !== expected[i++]) throw wrongFields(type, expected, fields);
@@ -68,11 +72,12 @@ export function traitsField(fields: BodyMap): readonly string[] {
   });
 }
 
-/** Distinct: a key that stands twice would count twice. */
+/** Distinct: a key that stands twice would count twice, under whichever of its codes. */
 export function keysField(fields: BodyMap): readonly VerificationKey[] {
   const keys = boundedList(fields, 'k').map(parseVerificationKey);
   if (keys.length === 0) throw new KelError('KEL_BAD_KEYS', 'field k: no keys');
-  return distinct('k', keys);
+  distinct('k', keys.map(keyMaterial));
+  return keys;
 }
 
 export function digestsField(fields: BodyMap): readonly string[] {
@@ -84,7 +89,7 @@ export function digestsField(fields: BodyMap): readonly string[] {
 
 /** Distinct and non-transferable: an index must name one witness, and its key must be its name. */
 export function witnessesField(fields: BodyMap, label: string): readonly Aid[] {
-  const witnesses = boundedList(fields, label).map(parseAid);
+  const witnesses = boundedList(fields, label, MAX_WITNESSES).map(parseAid);
   for (const witness of witnesses) {
     if (!isNonTransferable(witness))
       throw new KelError('KEL_BAD_WITNESSES', `field ${label}: witness ${witness} is transferable`);
@@ -104,10 +109,10 @@ export function checkWitnessThreshold(threshold: number, witnesses: number): voi
   }
 }
 
-function boundedList(fields: BodyMap, label: string): readonly BodyValue[] {
+function boundedList(fields: BodyMap, label: string, max = MAX_LIST): readonly BodyValue[] {
   const list = listField(fields, label);
-  if (list.length > MAX_LIST)
-    throw new KelError('KEL_LIMIT', `field ${label}: ${list.length} entries are above ${MAX_LIST}`);
+  if (list.length > max)
+    throw new KelError('KEL_LIMIT', `field ${label}: ${list.length} entries are above ${max}`);
   return list;
 }
 
@@ -125,7 +130,7 @@ function digestOf(value: BodyValue): string {
       // Reported below with the value.
     }
   }
-  throw new KelError('KEL_BAD_IDENTIFIER', `field n: ${JSON.stringify(value)} is not a digest`);
+  throw new KelError('KEL_BAD_IDENTIFIER', `field n: ${quote(value)} is not a digest`);
 }
 
 function badField(label: string, what: string): KelError {

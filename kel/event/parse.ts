@@ -6,6 +6,7 @@ import { parseHexNumber } from '#kel/cesr/number';
 import { verifySaid } from '#kel/cesr/said';
 import { KelError } from '#kel/errors';
 import { type Aid, isNonTransferable, isSelfAddressing, type Said } from '#kel/identifiers';
+import { quote } from '#kel/quote';
 import { checkThreshold } from '#kel/state/threshold';
 import {
   aidField,
@@ -26,7 +27,15 @@ export function parseKeyEvent(bytes: Uint8Array): KeyEvent {
   return keyEventOf(parseBody(bytes, 'KERI'), bytes);
 }
 
-/** The same for a body that is parsed already. */
+/**
+ * Whose event or receipt a body claims to be: all that a door asks before it decides whether the rest is read.
+ * @throws KEL_BAD_IDENTIFIER
+ */
+export function claimedAid({ fields }: Body): Aid {
+  return aidField(fields, 'i');
+}
+
+/** As {@link parseKeyEvent}, for a body that is parsed already. */
 export function keyEventOf(body: Body, bytes: Uint8Array): KeyEvent {
   const { fields } = body;
   const type = textField(fields, 't');
@@ -65,10 +74,7 @@ export function keyEventOf(body: Body, bytes: Uint8Array): KeyEvent {
     case 'ixn':
       return { ...base, type, prior: saidField(fields, 'p') };
     default:
-      throw new KelError(
-        'KEL_BAD_SCHEMA',
-        `message type ${JSON.stringify(type)} is not a key event`,
-      );
+      throw new KelError('KEL_BAD_SCHEMA', `message type ${quote(type)} is not a key event`);
   }
 }
 
@@ -145,7 +151,10 @@ function checkPrefix({
   if (type === 'dip')
     throw new KelError('KEL_BAD_PREFIX', `delegated AID ${aid} is not self-addressing`);
   if (keys.length !== 1 || (keys[0] as string) !== aid) {
-    throw new KelError('KEL_BAD_PREFIX', `basic AID ${aid} is not the one key ${keys.join(', ')}`);
+    throw new KelError(
+      'KEL_BAD_PREFIX',
+      `basic AID ${aid} is not the one key, ${keys.length === 1 ? keys[0] : `of ${keys.length}`}`,
+    );
   }
   if (isNonTransferable(aid) && nextDigests.length + witnesses.length + anchors.length > 0) {
     throw new KelError(

@@ -18,6 +18,7 @@ import { KelError } from '#kel/errors';
 import { aidField, textField } from '#kel/event/fields';
 import { type SealedEvent, sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
+import { quote } from '#kel/quote';
 import { dateTimeField, expectLabels, mapField } from '#kel/reply/fields';
 import type { SerializationKind } from '#kel/state/key-state';
 import { concatBytes, utf8 } from '#src/bytes';
@@ -50,7 +51,7 @@ export function parseQuery(bytes: Uint8Array): Query {
   const { fields } = parseBody(bytes, 'KERI');
   expectLabels('qry', fields, ['v', 't', 'd', 'dt', 'r', 'rr', 'q']);
   if (fields.get('t') !== 'qry')
-    throw new KelError('KEL_BAD_SCHEMA', `expected qry, got ${JSON.stringify(fields.get('t'))}`);
+    throw new KelError('KEL_BAD_SCHEMA', `expected qry, got ${quote(fields.get('t'))}`);
   const replyRoute = textField(fields, 'rr');
   if (replyRoute.length > MAX_ROUTE)
     throw new KelError('KEL_LIMIT', `field rr: ${replyRoute.length} characters, at most 256`);
@@ -113,10 +114,7 @@ function contentOf(route: string, fields: BodyMap): QueryContent {
     if (labels.length !== 2 || !hasBoth(fields)) throw wrongParameters('ksn', 'i src', labels);
     return { route, aid: aidField(fields, 'i'), source: aidField(fields, 'src') };
   }
-  throw new KelError(
-    'KEL_BAD_VALUE',
-    `field r: expected logs or ksn, got ${JSON.stringify(route.slice(0, 100))}`,
-  );
+  throw new KelError('KEL_BAD_VALUE', `field r: expected logs or ksn, got ${quote(route)}`);
 }
 
 function hasBoth(fields: BodyMap): boolean {

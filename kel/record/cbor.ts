@@ -36,6 +36,7 @@ export function decodeRecordBody(bytes: Uint8Array): WireMap {
 
 function read(reader: BinaryReader, depth: number): WireValue {
   if (depth > MAX_DEPTH) throw reader.fault(`nested deeper than ${MAX_DEPTH}`);
+  reader.takeValue();
   const head = reader.byte();
   const argument = readArgument(reader, head & 0x1f);
   switch (head >> 5) {
@@ -66,19 +67,23 @@ function readArgument(reader: BinaryReader, info: number): number {
 
 function readBytes(reader: BinaryReader, length: number): Uint8Array {
   const from = reader.at;
-  reader.at += reader.count(length);
+  if (length > reader.remaining)
+    throw reader.fault(`needs ${length} bytes, ${reader.remaining} left`);
+  reader.at += length;
   return new Uint8Array(reader.bytes.subarray(from, reader.at));
 }
 
 function readList(reader: BinaryReader, length: number, depth: number): readonly WireValue[] {
   const list: WireValue[] = [];
-  for (let left = reader.count(length); left > 0; left--) list.push(read(reader, depth));
+  reader.takeContainer(length, 1);
+  for (let left = length; left > 0; left--) list.push(read(reader, depth));
   return list;
 }
 
 function readMap(reader: BinaryReader, size: number, depth: number): WireMap {
   const map = new Map<string, WireValue>();
-  for (let left = reader.count(size); left > 0; left--) {
+  reader.takeContainer(size, 2);
+  for (let left = size; left > 0; left--) {
     const label = read(reader, depth);
     if (typeof label !== 'string') throw reader.fault('a label that is not text');
     map.set(label, read(reader, depth));

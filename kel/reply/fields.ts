@@ -3,6 +3,7 @@ import { type BodyMap, isBodyMap } from '#kel/cesr/body-value';
 import { encodeDateTime } from '#kel/cesr/date-time';
 import { KelError } from '#kel/errors';
 import { textField } from '#kel/event/fields';
+import { quote } from '#kel/quote';
 
 /** @throws KEL_BAD_SCHEMA unless the labels are these, in this order */
 export function expectLabels(what: string, fields: BodyMap, expected: readonly string[]): void {
@@ -33,6 +34,6 @@ export function dateTimeField(fields: BodyMap, label: string): string {
 export function microsecondsOf(dateTime: string): bigint {
   const ms = Date.parse(dateTime.slice(0, 23) + dateTime.slice(26));
   if (Number.isNaN(ms))
-    throw new KelError('KEL_BAD_VALUE', `date-time: ${JSON.stringify(dateTime)} is no moment`);
+    throw new KelError('KEL_BAD_VALUE', `date-time: ${quote(dateTime)} is no moment`);
   return BigInt(ms) * 1000n + BigInt(dateTime.slice(23, 26));
 }

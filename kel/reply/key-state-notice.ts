@@ -14,6 +14,7 @@ import {
   witnessesField,
 } from '#kel/event/fields';
 import type { Aid, Said } from '#kel/identifiers';
+import { quote } from '#kel/quote';
 import type { KeyState } from '#kel/state/key-state';
 import { checkThreshold } from '#kel/state/threshold';
 import { dateTimeField, expectLabels, mapField } from './fields.ts';
@@ -110,7 +111,7 @@ export function noticeFields(notice: KeyStateNotice): BodyMap {
 
 function eventType(text: string): KeyState['eventType'] {
   if (EVENT_TYPES.has(text)) return text as KeyState['eventType'];
-  throw new KelError('KEL_BAD_VALUE', `field et: ${JSON.stringify(text)} is no type of event`);
+  throw new KelError('KEL_BAD_VALUE', `field et: ${quote(text)} is no type of event`);
 }
 
 /** What the record says of its places must be possible together. */

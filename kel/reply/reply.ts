@@ -14,6 +14,7 @@ import { encodeWithSaid, verifySaid } from '#kel/cesr/said';
 import { KelError } from '#kel/errors';
 import { aidField, textField } from '#kel/event/fields';
 import { type Aid, parseAid, type Said } from '#kel/identifiers';
+import { quote } from '#kel/quote';
 import type { SerializationKind } from '#kel/state/key-state';
 import { dateTimeField, expectLabels, mapField } from './fields.ts';
 import { type KeyStateNotice, noticeFields, parseNotice } from './key-state-notice.ts';
@@ -83,7 +84,7 @@ export function parseReply(bytes: Uint8Array): Reply {
   const { fields } = parseBody(bytes, 'KERI');
   expectLabels('rpy', fields, ['v', 't', 'd', 'dt', 'r', 'a']);
   if (fields.get('t') !== 'rpy')
-    throw new KelError('KEL_BAD_SCHEMA', `expected rpy, got ${JSON.stringify(fields.get('t'))}`);
+    throw new KelError('KEL_BAD_SCHEMA', `expected rpy, got ${quote(fields.get('t'))}`);
   return {
     said: verifySaid(bytes, fields) as Said,
     dateTime: dateTimeField(fields, 'dt'),
@@ -142,7 +143,7 @@ function contentOf(route: string, attributes: BodyMap): ReplyContent {
   if (!route.startsWith(NOTICE_ROUTE))
     throw new KelError(
       'KEL_BAD_VALUE',
-      `field r: expected /loc/scheme, /end/role/add, /end/role/cut or /ksn/AID, got ${JSON.stringify(route.slice(0, 100))}`,
+      `field r: expected /loc/scheme, /end/role/add, /end/role/cut or /ksn/AID, got ${quote(route)}`,
     );
   const source = parseAid(route.slice(NOTICE_ROUTE.length));
   return { type: 'key-state', source, notice: parseNotice(attributes) };
@@ -186,7 +187,7 @@ function checkUrl(scheme: Scheme, url: string): void {
   if (!fits)
     throw new KelError(
       'KEL_BAD_VALUE',
-      `field url: expected an address ${scheme}://… without a user and of at most ${MAX_URL} characters, got ${JSON.stringify(url.slice(0, 100))}`,
+      `field url: expected an address ${scheme}://… without a user and of at most ${MAX_URL} characters, got ${quote(url)}`,
     );
 }
 
@@ -194,7 +195,7 @@ function oneOf<T extends string>(label: string, allowed: readonly T[], text: str
   if (allowed.includes(text as T)) return text as T;
   throw new KelError(
     'KEL_BAD_VALUE',
-    `field ${label}: expected one of ${allowed.join(', ')}, got ${JSON.stringify(text.slice(0, 100))}`,
+    `field ${label}: expected one of ${allowed.join(', ')}, got ${quote(text)}`,
   );
 }
 

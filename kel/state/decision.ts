@@ -1,7 +1,7 @@
 /** What an event amounts to, given the state before it: data, so that persisting and telling come after. */
 import type { IndexedSignature } from '#kel/cesr/indexer';
 import type { KelErrorCode } from '#kel/errors';
-import type { Said } from '#kel/identifiers';
+import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference, KeyState } from './key-state.ts';
 
 export type EscrowCode = Extract<KelErrorCode, `KEL_AWAITS_${string}`>;
@@ -24,7 +24,13 @@ export type Decision =
   /** The same event is accepted already. */
   | { readonly kind: 'duplicate' }
   /** Something is missing that can still arrive. */
-  | { readonly kind: 'escrow'; readonly code: EscrowCode; readonly reason: string }
+  | {
+      readonly kind: 'escrow';
+      readonly code: EscrowCode;
+      readonly reason: string;
+      /** With KEL_AWAITS_WITNESSES, of an event that lacks nothing else. */
+      readonly receipts?: ReceiptCount;
+    }
   /** Nothing that arrives later makes it acceptable. */
   | {
       readonly kind: 'reject';
@@ -34,8 +40,20 @@ export type Decision =
       readonly contradicts?: Said;
     };
 
-export function escrow(code: EscrowCode, reason: string): Extract<Decision, { kind: 'escrow' }> {
-  return { kind: 'escrow', code, reason };
+/** How far the receipts of an event go. */
+export interface ReceiptCount {
+  readonly witnesses: readonly Aid[];
+  readonly threshold: number;
+  /** Those that verify, one per witness: fewer than the threshold. */
+  readonly valid: readonly IndexedSignature[];
+}
+
+export function escrow(
+  code: EscrowCode,
+  reason: string,
+  receipts?: ReceiptCount,
+): Extract<Decision, { kind: 'escrow' }> {
+  return { kind: 'escrow', code, reason, ...(receipts === undefined ? {} : { receipts }) };
 }
 
 export function reject(code: RejectCode, reason: string): Extract<Decision, { kind: 'reject' }> {

@@ -1,6 +1,6 @@
 /** Signatures against a key list: what counts, and what it amounts to. Serves events and records alike. */
 import type { IndexedAlgorithm, IndexedSignature } from '#kel/cesr/indexer';
-import type { VerificationKey } from '#kel/identifiers';
+import { keyMaterial, type VerificationKey } from '#kel/identifiers';
 import type { ThresholdForm } from './key-state.ts';
 import { satisfies } from './threshold.ts';
 
@@ -35,14 +35,26 @@ export function verifyKeySignatures(
   signatures: readonly IndexedSignature[],
 ): KeySignatures {
   const valid = validSignatures(verifySignature, keys, message, signatures);
-  return { valid, isSatisfied: satisfies(threshold, indicesOf(valid)) };
+  return { valid, isSatisfied: satisfies(threshold, distinctKeys(keys, valid)) };
 }
 
-/** The distinct key indices of `signatures`. */
-function indicesOf(signatures: readonly IndexedSignature[]): ReadonlySet<number> {
+/**
+ * The indices of `signatures` that name distinct keys. Parsing refuses a key that stands twice; a log that an earlier
+ * version accepted may hold one, which counts where it stands first.
+ */
+function distinctKeys(
+  keys: readonly VerificationKey[],
+  signatures: readonly IndexedSignature[],
+): ReadonlySet<number> {
   const indices = new Set<number>();
-  for (const signature of signatures) indices.add(signature.index);
-  return indices;
+  for (const { index } of signatures) indices.add(index);
+  if (indices.size < 2) return indices;
+  const byMaterial = new Map<string, number>();
+  for (const index of [...indices].sort((a, b) => a - b)) {
+    const material = keyMaterial(keys[index] as VerificationKey);
+    if (!byMaterial.has(material)) byMaterial.set(material, index);
+  }
+  return new Set(byMaterial.values());
 }
 
 /** As {@link verifyKeySignatures}, without a threshold. */
@@ -53,25 +65,26 @@ export function validSignatures(
   signatures: readonly IndexedSignature[],
 ): readonly IndexedSignature[] {
   const valid: IndexedSignature[] = [];
-  const tries = new Map<number, number>();
+  const tried = new Map<number, Tried>();
   for (const signature of signatures) {
     const key = keys[signature.index];
     if (key === undefined || algorithmOfKey(key) !== signature.algorithm) continue;
-    if (signatures.length > 1) {
-      const tried = tries.get(signature.index) ?? 0;
-      if (tried >= MAX_TRIES_PER_KEY || isRepeated(valid, signature)) continue;
-      tries.set(signature.index, tried + 1);
-    }
-    if (verifySignature(key, signature.raw, message)) valid.push(signature);
+    const ofKey = tried.get(signature.index) ?? { count: 0, valid: [] };
+    if (ofKey.count >= MAX_TRIES_PER_KEY || ofKey.valid.includes(signature.ondex)) continue;
+    ofKey.count += 1;
+    tried.set(signature.index, ofKey);
+    if (!verifySignature(key, signature.raw, message)) continue;
+    ofKey.valid.push(signature.ondex);
+    valid.push(signature);
   }
   return valid;
 }
 
-function isRepeated(
-  valid: readonly IndexedSignature[],
-  { index, ondex }: IndexedSignature,
-): boolean {
-  return valid.some((other) => other.index === index && other.ondex === ondex);
+/** What was tried of one key: at most {@link MAX_TRIES_PER_KEY}. */
+interface Tried {
+  count: number;
+  /** Positions among the next-key digests that its valid signatures name. */
+  readonly valid: (number | undefined)[];
 }
 
 /** @param key a parsed verification key, or a non-transferable AID, which is one */

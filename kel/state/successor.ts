@@ -16,6 +16,7 @@ import {
   type RotationEvent,
 } from '#kel/event/key-event';
 import type { Aid, VerificationKey } from '#kel/identifiers';
+import { quote } from '#kel/quote';
 import { utf8 } from '#src/bytes';
 import { type Decision, escrow, reject } from './decision.ts';
 import { checkDelegation } from './delegation.ts';
@@ -131,9 +132,10 @@ function evaluateRotation(
 /** Cuts in place, adds behind. @throws KEL_BAD_WITNESSES */
 function rotatedWitnesses(current: readonly Aid[], event: RotationEvent): readonly Aid[] {
   const { witnessCuts, witnessAdds, witnessThreshold } = event;
-  const stray = witnessCuts.find((witness) => !current.includes(witness));
+  const held = new Set(current);
+  const stray = witnessCuts.find((witness) => !held.has(witness));
   if (stray !== undefined) throw new KelError('KEL_BAD_WITNESSES', `cut witness ${stray} is none`);
-  const twice = witnessAdds.find((witness) => current.includes(witness));
+  const twice = witnessAdds.find((witness) => held.has(witness));
   if (twice !== undefined)
     throw new KelError('KEL_BAD_WITNESSES', `added witness ${twice} is one already`);
   const witnesses = witnessesAfter(current, event);
@@ -190,7 +192,7 @@ function conclude(
   if (!isSatisfied) {
     return escrow(
       'KEL_AWAITS_SIGNATURES',
-      `${name}: ${valid.length} valid signatures do not meet threshold ${JSON.stringify(after.signingThreshold)}`,
+      `${name}: ${valid.length} valid signatures do not meet threshold ${quote(after.signingThreshold)}`,
     );
   }
   if (
@@ -199,7 +201,7 @@ function conclude(
   ) {
     return escrow(
       'KEL_AWAITS_NEXT_KEYS',
-      `${name}: the signing pre-rotated keys do not meet threshold ${JSON.stringify(rotated.nextThreshold)}`,
+      `${name}: the signing pre-rotated keys do not meet threshold ${quote(rotated.nextThreshold)}`,
     );
   }
   const delegation = checkDelegation(message, after, context);
@@ -214,6 +216,11 @@ function conclude(
     return escrow(
       'KEL_AWAITS_WITNESSES',
       `${name}: ${witnessSignatures.length} of ${after.witnessThreshold} witness receipts`,
+      {
+        witnesses: after.witnesses,
+        threshold: after.witnessThreshold,
+        valid: witnessSignatures,
+      },
     );
   }
   return {
@@ -226,19 +233,30 @@ function conclude(
   };
 }
 
-/** Positions in the prior next-key digests whose keys have signed: partial, augmented and reordered rotations included. */
+/**
+ * Positions in the prior next-key digests whose keys have signed: partial, augmented and reordered rotations included.
+ * One key exposes one position, the first, also where two digests (of two algorithms) commit to it.
+ */
 function exposedDigests(
   before: KeyState,
   keys: readonly VerificationKey[],
   valid: readonly IndexedSignature[],
 ): ReadonlySet<number> {
   const exposed = new Set<number>();
-  for (const { index, ondex } of valid) {
-    if (ondex === undefined || exposed.has(ondex)) continue;
+  const exposing = new Set<number>();
+  for (const { index, ondex } of byOndex(valid)) {
+    if (ondex === undefined || exposed.has(ondex) || exposing.has(index)) continue;
     const digest = before.nextDigests[ondex];
     const key = keys[index];
-    if (digest !== undefined && key !== undefined && verifyDigest(digest, utf8(key)))
-      exposed.add(ondex);
+    if (digest === undefined || key === undefined || !verifyDigest(digest, utf8(key))) continue;
+    exposed.add(ondex);
+    exposing.add(index);
   }
   return exposed;
+}
+
+/** In one order, so that the order of the attachments decides nothing. */
+function byOndex(signatures: readonly IndexedSignature[]): readonly IndexedSignature[] {
+  if (signatures.length < 2) return signatures;
+  return signatures.toSorted((a, b) => (a.ondex ?? -1) - (b.ondex ?? -1) || a.index - b.index);
 }

@@ -8,5 +8,6 @@ export function witnessesAfter(
   { witnessCuts, witnessAdds }: Pick<RotationEvent, 'witnessCuts' | 'witnessAdds'>,
 ): readonly Aid[] {
   if (witnessCuts.length + witnessAdds.length === 0) return current;
-  return [...current.filter((witness) => !witnessCuts.includes(witness)), ...witnessAdds];
+  const cut = new Set(witnessCuts);
+  return [...current.filter((witness) => !cut.has(witness)), ...witnessAdds];
 }

@@ -13,7 +13,8 @@ export function verifyWitnessSignatures(
   { witnessSignatures, receiptCouples }: Attachments,
 ): readonly IndexedSignature[] {
   if (witnesses.length === 0) return [];
-  const converted = receiptCouples.flatMap((couple) => indexedByWitness(witnesses, couple));
+  const places = new Map(witnesses.map((witness, index) => [witness as string, index]));
+  const converted = receiptCouples.flatMap((couple) => indexedByWitness(places, couple));
   const keys = witnesses as readonly string[] as readonly VerificationKey[];
   const byIndex = new Map<number, IndexedSignature>();
   for (const signature of validSignatures(verifySignature, keys, bytes, [
@@ -26,12 +27,12 @@ export function verifyWitnessSignatures(
 }
 
 function indexedByWitness(
-  witnesses: readonly Aid[],
+  places: ReadonlyMap<string, number>,
   { prefix, signature }: ReceiptCouple,
 ): readonly IndexedSignature[] {
-  const index = witnesses.indexOf(prefix as Aid);
+  const index = places.get(prefix);
   const algorithm = algorithmOfKey(prefix);
-  if (index < 0 || algorithm === undefined) return [];
+  if (index === undefined || algorithm === undefined) return [];
   if (signature.code !== (algorithm === 'p256' ? P256_SIGNATURE : ED25519_SIGNATURE)) return [];
   const code = algorithm === 'p256' ? (index < 64 ? 'E' : '2E') : index < 64 ? 'A' : '2A';
   return [{ code, algorithm, index, ondex: index, raw: signature.raw }];

@@ -2,7 +2,7 @@
  * What becomes of one message: accepted, put in escrow, added to what is known, or refused; and what its
  * acceptance releases. Writes go to the table and count when the store has committed it.
  */
-import { emptyAttachments } from '#kel/cesr/attachments';
+import { type Attachments, emptyAttachments } from '#kel/cesr/attachments';
 import { isFork } from '#kel/duplicity/fork';
 import { KelError } from '#kel/errors';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
@@ -22,6 +22,7 @@ import { StoreError } from './errors.ts';
 import type { MessageOutcome } from './kel-store.ts';
 import { eventKey } from './keys.ts';
 import {
+  bodyOf,
   decodeMessage,
   encodeMessage,
   type ReceiptMessage,
@@ -29,7 +30,7 @@ import {
   type StoreMessage,
 } from './stored-message.ts';
 import type { EscrowedMessage, TimedEscrow } from './timed-escrow.ts';
-import { joinAttachments, verifiedAttachments } from './verified-attachments.ts';
+import { joinAttachments, verifiedAttachments, witnessesAfter } from './verified-attachments.ts';
 
 export type Verdict = Omit<MessageOutcome, 'offset'>;
 
@@ -78,6 +79,7 @@ export class EventIntake {
   #mustSync = false;
   readonly #counts = { accepted: 0, duplicate: 0, waiting: 0 };
   readonly #refused = new Map<string, number>();
+  readonly #decodedWaiting = new WeakMap<EscrowedMessage, KeyEventMessage>();
 
   constructor(parts: EventIntakeParts) {
     this.#parts = parts;
@@ -220,7 +222,7 @@ export class EventIntake {
     if (accepted === said) {
       const stored = this.#stored(aid, sn, said);
       const witnesses = logs.stateAt(aid, sn)?.witnesses ?? [];
-      const body = decodeMessage(stored).bytes;
+      const body = bodyOf(stored);
       const valid = verifyWitnessSignatures(verifySignature, witnesses, body, message.attachments);
       if (valid.length === 0) {
         return this.refuse(
@@ -243,8 +245,37 @@ export class EventIntake {
       const reason = `event ${sn} of ${aid}, which is receipted, has not arrived`;
       return this.#waitUnverified(message, { aid, sn, said }, reason, since);
     }
-    const { bytes, ...event } = decodeMessage(waiting.message) as KeyEventMessage;
-    return this.#settleEvent({ ...event, bytes, attachments: message.attachments }, since);
+    return this.#settleAwaited(waiting, message.attachments, since);
+  }
+
+  /** A receipt is verified alone before the event that waits for it is judged again: noise costs no more than itself. */
+  #settleAwaited(waiting: EscrowedMessage, receipts: Attachments, since: number): Verdict {
+    const { logs, verifySignature } = this.#parts;
+    const { aid, sn, code } = waiting;
+    const { event, bytes, attachments } = this.#decoded(waiting);
+    const witnesses = witnessesAfter(logs.stateBefore(aid, sn), event);
+    const valid = verifyWitnessSignatures(verifySignature, witnesses, bytes, receipts);
+    if (valid.length === 0) {
+      return this.refuse(
+        'KEL_BAD_SIGNATURE',
+        `receipt of event ${sn} of ${aid}: no witness has signed it`,
+      );
+    }
+    const held = new Set(attachments.witnessSignatures.map(({ index }) => index));
+    if (valid.every(({ index }) => held.has(index)))
+      return { verdict: 'waiting', code, reason: `event ${sn} of ${aid}: the receipt is known` };
+    const witnessSignatures = [...valid];
+    const more = { ...emptyAttachments(), witnessSignatures };
+    return this.#settleEvent({ event, bytes, attachments: more }, since);
+  }
+
+  /** Decoded once for as long as it waits. */
+  #decoded(waiting: EscrowedMessage): KeyEventMessage {
+    const known = this.#decodedWaiting.get(waiting);
+    if (known !== undefined) return known;
+    const decoded = decodeMessage(waiting.message) as KeyEventMessage;
+    this.#decodedWaiting.set(waiting, decoded);
+    return decoded;
   }
 
   #wait(
@@ -341,7 +372,7 @@ export class EventIntake {
 
   /** The new copy of a waiting event with what is verified of both. */
   #joined(message: KeyEventMessage, earlier: EscrowedMessage): KeyEventMessage {
-    const { attachments } = decodeMessage(earlier.message);
+    const { attachments } = this.#decoded(earlier);
     const joined = joinAttachments(attachments, this.#verified(message));
     return { ...message, attachments: { ...message.attachments, ...joined } };
   }

@@ -2,10 +2,12 @@
  * The key event logs on LevelDB. Every accepted event, with its signatures, seals and heads, is in one
  * atomic and synced batch before anybody hears of it; a long stream is written in groups.
  */
+import { parseBody } from '#kel/cesr/body';
 import { type ParsedMessage, parseStream, type StreamItem } from '#kel/cesr/stream';
 import { claimedFork, verifyEvidence } from '#kel/duplicity/evidence-file';
 import { KelError } from '#kel/errors';
 import { explainWaiting, type WaitingReport } from '#kel/escrow/explain';
+import { claimedAid } from '#kel/event/parse';
 import type { Aid, Said } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
@@ -35,7 +37,7 @@ import type {
 } from './kel-store.ts';
 import { chainKey, eventKey, sealKey, stateKey } from './keys.ts';
 import { loadLogs, type ReplayResult, replayLogs } from './store-check.ts';
-import { toMessage } from './stored-message.ts';
+import { messageOf } from './stored-message.ts';
 import {
   defaultEscrowLimits,
   type EscrowedMessage,
@@ -287,14 +289,18 @@ export class LevelKelStore implements KelStore {
     }
   }
 
-  #takeMessage({ body, attachments }: ParsedMessage, accepts: (aid: Aid) => boolean): Verdict {
-    const message = toMessage(body, attachments);
-    const { aid, sn, said } = 'event' in message ? message.event : message.receipt;
+  /** Whether the AID is wanted is asked before anything of the message is computed: thresholds, digests, signatures. */
+  #takeMessage(
+    { version, body: bytes, attachments }: ParsedMessage,
+    accepts: (aid: Aid) => boolean,
+  ): Verdict {
+    const body = parseBody(bytes, 'KERI', version);
+    const aid = claimedAid(body);
     if (!accepts(aid)) {
       const verdict = this.#intake.refuse('KEL_NOT_WANTED', `no log of ${aid} is wanted here`);
-      return { ...verdict, aid, sn, said };
+      return { ...verdict, aid };
     }
-    return this.#intake.offer(message);
+    return this.#intake.offer(messageOf(body, bytes, attachments));
   }
 
   /** Makes everything durable, and then tells. */

@@ -7,6 +7,7 @@ import { encodeIndexedSignature, type IndexedSignature } from '#kel/cesr/indexer
 import { encodeMatter } from '#kel/cesr/matter';
 import { encodeOrdinal } from '#kel/cesr/number';
 import { parseStream } from '#kel/cesr/stream';
+import { sniffVersion } from '#kel/cesr/version';
 import { KelError } from '#kel/errors';
 import type { KeyEventMessage } from '#kel/event/key-event';
 import { keyEventOf, type ReceiptedEvent, receiptedEvent } from '#kel/event/parse';
@@ -28,7 +29,11 @@ export type StoreMessage = KeyEventMessage | ReceiptMessage;
 
 /** @throws KelError */
 export function toMessage(bytes: Uint8Array, attachments: Attachments): StoreMessage {
-  const body: Body = parseBody(bytes, 'KERI');
+  return messageOf(parseBody(bytes, 'KERI'), bytes, attachments);
+}
+
+/** As {@link toMessage}, for a body that is parsed already. @throws KelError */
+export function messageOf(body: Body, bytes: Uint8Array, attachments: Attachments): StoreMessage {
   return body.fields.get('t') === 'rct'
     ? { receipt: receiptedEvent(body), bytes, attachments }
     : { event: keyEventOf(body, bytes), bytes, attachments };
@@ -44,6 +49,11 @@ export function decodeMessage(bytes: Uint8Array): StoreMessage {
     );
   }
   return toMessage(item.body, item.attachments);
+}
+
+/** The body of what {@link encodeMessage} wrote: its length stands in its first field. */
+export function bodyOf(stored: Uint8Array): Uint8Array {
+  return stored.subarray(0, sniffVersion(stored).size);
 }
 
 /**

@@ -7,6 +7,7 @@ import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import type { Aid } from '#kel/identifiers';
 import { type VerifySignature, validSignatures } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
+import { witnessesAfter as listAfter } from '#kel/state/witness-list';
 import { verifyWitnessSignatures } from '#kel/state/witness-signatures';
 import type { StoredAttachments } from './stored-message.ts';
 
@@ -59,6 +60,5 @@ export function witnessesAfter(before: KeyState | undefined, event: KeyEvent): r
   if ('witnesses' in event) return event.witnesses;
   const witnesses = before?.witnesses ?? [];
   if (event.type === 'ixn') return witnesses;
-  const kept = witnesses.filter((witness) => !event.witnessCuts.includes(witness));
-  return [...kept, ...event.witnessAdds];
+  return listAfter(witnesses, event);
 }

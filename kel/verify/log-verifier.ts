@@ -4,7 +4,7 @@
  * The verdict on an event does not depend on how the input is cut. One bad event keeps what stands before it;
  * what depends on it is reported as waiting.
  */
-import { type Attachments, mergeAttachments } from '#kel/cesr/attachments';
+import { type Attachments, emptyAttachments, mergeAttachments } from '#kel/cesr/attachments';
 import { type Body, parseBody } from '#kel/cesr/body';
 import { verifySaid } from '#kel/cesr/said';
 import { type ParsedMessage, type StreamItem, StreamParser } from '#kel/cesr/stream';
@@ -19,6 +19,7 @@ import { evaluate } from '#kel/state/evaluate';
 import type { EvaluationContext } from '#kel/state/evaluation-context';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { KeyState } from '#kel/state/key-state';
+import { verifyWitnessSignatures } from '#kel/state/witness-signatures';
 import type { EstablishedKeys, SealSource } from '#kel/store/kel-store';
 import { MemoryLog, type MemoryLogOptions } from './memory-log.ts';
 import { type Dropped, Refusals } from './refusals.ts';
@@ -237,8 +238,14 @@ export class LogVerifier {
     const earlier = this.#escrow.size === 0 ? undefined : this.#escrow.remove(said);
     const receipts = this.#earlyReceipts.size === 0 ? undefined : this.#earlyReceipts.get(said);
     let { attachments } = message;
-    if (earlier !== undefined)
-      attachments = mergeAttachments(earlier.message.attachments, attachments);
+    if (earlier !== undefined) {
+      const witnessSignatures = [...(earlier.receipts?.valid ?? [])];
+      const counted = { ...emptyAttachments(), witnessSignatures };
+      attachments = mergeAttachments(
+        mergeAttachments(counted, earlier.message.attachments),
+        attachments,
+      );
+    }
     if (receipts !== undefined) {
       this.#earlyReceipts.delete(said);
       attachments = mergeAttachments(attachments, receipts);
@@ -248,11 +255,9 @@ export class LogVerifier {
 
   /** Receipts of an accepted event change nothing; of a waiting one they may complete it. */
   #takeReceipt({ aid, sn, said }: ReceiptedEvent, attachments: Attachments): void {
-    const waiting = this.#escrow.remove(said);
-    if (waiting !== undefined) {
-      const merged = mergeAttachments(waiting.message.attachments, attachments);
-      this.#settle({ ...waiting.message, attachments: merged }, waiting.origin);
-    } else if (this.#logs.get(aid)?.saidAt(sn) !== said) this.#keepReceipt(said, attachments);
+    const waiting = this.#escrow.get(said);
+    if (waiting !== undefined) this.#takeAwaited(waiting, attachments);
+    else if (this.#logs.get(aid)?.saidAt(sn) !== said) this.#keepReceipt(said, attachments);
   }
 
   #keepReceipt(said: Said, attachments: Attachments): void {
@@ -262,6 +267,31 @@ export class LogVerifier {
     else if (this.#earlyReceipts.size < MAX_EARLY_RECEIPTS)
       this.#earlyReceipts.set(said, attachments);
     else this.#droppedReceipts += 1;
+  }
+
+  /**
+   * A receipt is verified alone, and the event judged again when enough are there: once, however many come. A receipt
+   * of an event that lacks something else is only kept.
+   */
+  #takeAwaited({ message, receipts, origin }: Waiting<Origin>, attachments: Attachments): void {
+    const { event, bytes } = message;
+    if (receipts === undefined) {
+      this.#escrow.attach(event.said, attachments);
+      return;
+    }
+    const { witnesses, threshold, valid } = receipts;
+    const held = new Set(valid.map(({ index }) => index));
+    const more = verifyWitnessSignatures(this.#verifySignature, witnesses, bytes, attachments);
+    const all = [...valid, ...more.filter(({ index }) => !held.has(index))];
+    if (all.length === valid.length) return;
+    if (all.length < threshold) {
+      this.#escrow.count(event.said, { ...receipts, valid: all });
+      return;
+    }
+    this.#escrow.remove(event.said);
+    const verified = { ...emptyAttachments(), witnessSignatures: all };
+    const whole = mergeAttachments(verified, message.attachments);
+    this.#settle({ ...message, attachments: whole }, origin);
   }
 
   /** Decides on the message, and on those that waited for it. */
