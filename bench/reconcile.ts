@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { wireguardPrivateKey, wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
@@ -15,6 +15,7 @@ import type { DesiredDevice, DeviceState } from '#src/wireguard/tunnel-driver';
 import { encodeGet, encodeSet, parseSetReply } from '#src/wireguard/uapi';
 import { exchangeUapi } from '#src/wireguard/uapi-socket';
 import { parseCidr, parseInterfaceName, parseUdpEndpoint } from '#src/wireguard/values';
+import { onGround } from './support/ground.ts';
 
 const PEERS = 1000;
 const ROUNDS = 15;
@@ -40,10 +41,15 @@ const device = (name: string, listenPort: number): DesiredDevice => ({
 });
 
 const namespace = `kmbench${process.pid}`;
-const [ours, bare] = [device(`kb${process.pid}a`, 51_820), device(`kb${process.pid}b`, 51_821)];
+const [ours, bare] = [device(`kb${process.pid}a0`, 51_820), device(`kb${process.pid}b0`, 51_821)];
 const stateDir = await mkdtemp(join(tmpdir(), 'kelmesh-bench-'));
-execFileSync('ip', ['netns', 'add', namespace]);
-try {
+const ground = {
+  namespaces: [namespace],
+  interfaces: [`kb${process.pid}a`, `kb${process.pid}b`],
+  dir: stateDir,
+};
+await onGround(ground, async () => {
+  execFileSync('ip', ['netns', 'add', namespace]);
   const toolsDir = new URL('../.tools', import.meta.url).pathname;
   const driver = await chooseTunnelDriver({
     preference: 'userspace',
@@ -90,12 +96,7 @@ try {
   }
   await driver.remove(ours.name);
   await driver.remove(bare.name);
-} finally {
-  const pids = execFileSync('ip', ['netns', 'pids', namespace], { encoding: 'utf8' });
-  for (const pid of pids.split('\n').filter((line) => line !== '')) process.kill(Number(pid));
-  execFileSync('ip', ['netns', 'del', namespace]);
-  await rm(stateDir, { recursive: true, force: true });
-}
+});
 
 function withPsk(desired: DesiredDevice, round: number): DesiredDevice {
   const presharedKey = new Secret(hash(`next ${round}`));

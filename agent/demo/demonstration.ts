@@ -30,7 +30,7 @@ export interface DemonstrationOptions {
 
 export class Demonstration {
   readonly #options: DemonstrationOptions;
-  readonly #federation = new DemoFederation();
+  readonly #federation: DemoFederation;
   readonly #sequence: StepSequence;
   readonly #findings: Findings = {
     mesh: '',
@@ -41,7 +41,8 @@ export class Demonstration {
 
   constructor(options: DemonstrationOptions) {
     this.#options = options;
-    this.#sequence = new StepSequence(options.say, options.signal);
+    this.#federation = new DemoFederation(options.signal);
+    this.#sequence = new StepSequence(options.say, this.#federation.ended);
   }
 
   /** @returns whether every step did what it says */
@@ -179,7 +180,7 @@ export class Demonstration {
     const { tunnels, rotation, verdict } = this.#findings;
     const organisations = await Promise.all(
       this.#federation.organisations.map(async (organisation) => {
-        const status = await organisation.status().catch(() => undefined);
+        const status = await organisation.lastStatus();
         return {
           name: organisation.name,
           aid: organisation.aid,

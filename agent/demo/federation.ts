@@ -1,7 +1,9 @@
 /** The three organisations on their ground, and what a step does in their names. */
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { DemoOrganisation, type Status, waitUntil } from './organisation.ts';
+import { type HeldGround, holdGround } from './ground.ts';
+import { DemoOrganisation, type Status } from './organisation.ts';
+import { Patience } from './patience.ts';
 import { World } from './world.ts';
 
 const probe = fileURLToPath(new URL('./probe.ts', import.meta.url));
@@ -17,20 +19,39 @@ export const PAIRS: readonly (readonly [Name, Name])[] = [
 export class DemoFederation {
   readonly #organisations = new Map<Name, DemoOrganisation>();
   readonly #helpers = new Set<ChildProcess>();
-  #world: World | undefined;
+  readonly #fallen = new AbortController();
+  readonly #interrupted: AbortSignal;
+  readonly patience: Patience;
+  #ground: HeldGround | undefined;
 
-  /** @param work where their state goes */
+  /** @param interrupted ends every wait */
+  constructor(interrupted: AbortSignal) {
+    this.#interrupted = interrupted;
+    this.patience = new Patience(this.ended);
+  }
+
+  /** Aborted when somebody interrupts the demonstration or one of its agents falls, with the reason. */
+  get ended(): AbortSignal {
+    return AbortSignal.any([this.#interrupted, this.#fallen.signal]);
+  }
+
+  /** @param work where their state goes; taken away with the rest */
   async build(work: string): Promise<void> {
     const tag = `km${process.pid % 1_000_000}`;
-    this.#world = await World.build(tag, NAMES);
+    const interfaces = NAMES.map((_, i) => `${tag}${'abc'[i]}`);
+    const namespaces = World.namespaces(tag, NAMES);
+    this.#ground = await holdGround('a demonstration', { namespaces, interfaces, dir: work });
+    const { places } = await World.build(tag, NAMES);
     for (const [i, name] of NAMES.entries()) {
-      const place = this.#world.places.get(name);
+      const place = places.get(name);
       if (place === undefined) throw new Error(`no place for ${name}`);
       this.#organisations.set(
         name,
         new DemoOrganisation(name, place, work, {
           tier: name === 'bravo' ? 'softhsm' : 'sealed-file',
-          interface: `${tag}${'abc'[i]}`,
+          interface: interfaces[i] ?? '',
+          patience: this.patience,
+          onFall: (reason) => this.#fallen.abort(reason),
         }),
       );
     }
@@ -55,7 +76,7 @@ export class DemoFederation {
   }
 
   async allUp(): Promise<void> {
-    await waitUntil(40_000, 'every tunnel is up and proven', async () =>
+    await this.patience.until(40_000, 'every tunnel is up and proven', async () =>
       (await this.statuses()).every(
         ({ peers, rotating }) =>
           !rotating &&
@@ -98,6 +119,6 @@ export class DemoFederation {
 
   /** Takes the ground away. */
   async remove(): Promise<void> {
-    await this.#world?.remove();
+    await this.#ground?.release();
   }
 }

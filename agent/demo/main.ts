@@ -7,12 +7,12 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Demonstration } from './demonstration.ts';
-import { obstacle, reenter, withoutMark } from './rootless.ts';
+import { obstacle, onParentGone, reenter, SIGNALS, withoutMark } from './rootless.ts';
 
 const help = `usage: npm start -- [--out DIR] [--keep]
 
   --out DIR  leave report.json, the key event logs and the evidence bundle in DIR; default: a directory in ${tmpdir()}
-  --keep     leave the mesh running after the last step until SIGINT or SIGTERM`;
+  --keep     leave the mesh running after the last step until SIGINT, SIGTERM or SIGHUP`;
 
 async function main(): Promise<number> {
   const argv = withoutMark(process.argv.slice(2));
@@ -42,8 +42,10 @@ async function main(): Promise<number> {
   const work = mkdtempSync(join(tmpdir(), 'kelmesh-'));
   const stop = new AbortController();
   const onSignal = () => stop.abort(new Error('interrupted'));
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  // The terminal may be gone, and what is said with it.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', onSignal);
+  onParentGone(onSignal);
   const demonstration = new Demonstration({
     out,
     work,
@@ -69,8 +71,7 @@ async function main(): Promise<number> {
   } finally {
     await demonstration.clean();
     rmSync(work, { recursive: true, force: true });
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
+    for (const signal of SIGNALS) process.off(signal, onSignal);
   }
 }
 

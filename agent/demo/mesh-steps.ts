@@ -1,7 +1,9 @@
 /** Steps of the demonstration that make and change the mesh: keys, logs, membership, tunnels. */
 import { type DemoFederation, NAMES, PAIRS } from './federation.ts';
-import { waitUntil } from './organisation.ts';
 import type { Findings } from './report.ts';
+
+/** What three inceptions at once take on a machine with two cores. */
+const INCEPTION_MS = 6_000;
 
 export async function build(federation: DemoFederation, work: string): Promise<string> {
   await federation.build(work);
@@ -11,10 +13,12 @@ export async function build(federation: DemoFederation, work: string): Promise<s
 }
 
 export async function incept(federation: DemoFederation): Promise<string> {
+  const began = performance.now();
   await federation.each(async (organisation) => {
     const id = await organisation.kelmesh('init', '--generate-secret');
     organisation.aid = String(id['aid']);
   });
+  federation.patience.calibrate(performance.now() - began, INCEPTION_MS);
   return `${federation.organisations.map(({ name, aid }) => `${name} is ${aid.slice(0, 12)}…`).join(', ')}; bravo's keys are in a SoftHSM token`;
 }
 
@@ -33,12 +37,12 @@ export async function admit(federation: DemoFederation): Promise<string> {
     await federation.of(name).ask('mesh.join', { line: String(line) });
   for (const name of ['bravo', 'charlie'] as const) {
     const { aid } = federation.of(name);
-    await waitUntil(20_000, `${name} asks alpha to join`, async () =>
+    await federation.patience.until(20_000, `${name} asks alpha to join`, async () =>
       (await alpha.status()).knocks.some((knock) => knock.aid === aid),
     );
     await alpha.ask('mesh.admit', { aid, name });
   }
-  await waitUntil(20_000, 'all three are members of one charter', async () =>
+  await federation.patience.until(20_000, 'all three are members of one charter', async () =>
     (await federation.statuses()).every(
       ({ mesh }) => mesh?.isMember === true && mesh.version === 2,
     ),
@@ -47,7 +51,7 @@ export async function admit(federation: DemoFederation): Promise<string> {
 }
 
 export async function compareLogs(federation: DemoFederation): Promise<string> {
-  await waitUntil(20_000, 'all logs are equal everywhere', async () => {
+  await federation.patience.until(20_000, 'all logs are equal everywhere', async () => {
     const statuses = await federation.statuses();
     const heads = new Map(statuses.map(({ aid, said }) => [aid, said]));
     return statuses.every(
@@ -59,7 +63,7 @@ export async function compareLogs(federation: DemoFederation): Promise<string> {
 }
 
 export async function agree(federation: DemoFederation): Promise<string> {
-  await waitUntil(20_000, 'every pair has an agreement', async () =>
+  await federation.patience.until(20_000, 'every pair has an agreement', async () =>
     (await federation.statuses()).every(({ peers }) =>
       peers.every(({ agreement }) => agreement !== null),
     ),
@@ -78,13 +82,13 @@ export async function remove(federation: DemoFederation): Promise<string> {
   const [alpha, charlie] = [federation.of('alpha'), federation.of('charlie')];
   const began = performance.now();
   await alpha.ask('mesh.remove', { who: 'charlie', reason: 'demonstration of a removal' });
-  await waitUntil(20_000, 'alpha and bravo have no tunnel to charlie', async () =>
+  await federation.patience.until(20_000, 'alpha and bravo have no tunnel to charlie', async () =>
     (await Promise.all([alpha.status(), federation.of('bravo').status()])).every(({ peers }) =>
       peers.every(({ name }) => name !== 'charlie'),
     ),
   );
   const ms = Math.round(performance.now() - began);
-  await waitUntil(20_000, 'charlie has taken its device down', async () => {
+  await federation.patience.until(20_000, 'charlie has taken its device down', async () => {
     const { mesh, interface: device } = await charlie.status();
     return mesh?.isMember === false && mesh.revoked !== null && device === null;
   });
@@ -93,7 +97,7 @@ export async function remove(federation: DemoFederation): Promise<string> {
 
 export async function rejoin(federation: DemoFederation): Promise<string> {
   const [alpha, charlie] = [federation.of('alpha'), federation.of('charlie')];
-  await waitUntil(30_000, 'charlie asks alpha again', async () =>
+  await federation.patience.until(30_000, 'charlie asks alpha again', async () =>
     (await alpha.status()).knocks.some(({ aid }) => aid === charlie.aid),
   );
   await alpha.ask('mesh.admit', { aid: charlie.aid, name: 'charlie' });

@@ -1,13 +1,30 @@
 /** One organisation of the demonstration: its configuration, its process, and the commands that its operator would type. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { askAgent } from '../control/client.ts';
 import type { Json } from '../control/protocol.ts';
+import type { Patience } from './patience.ts';
 import { type Place, World } from './world.ts';
 
 const main = fileURLToPath(new URL('../main.ts', import.meta.url));
+
+/** Argon2 of three agents at once, libraries to load: seconds; the machine may be slow. */
+const START_MS = 60_000;
+/** One that does not answer any more is not asked for longer. */
+const ANSWER_MS = 5_000;
+const STOP_MS = 10_000;
+/** Of the log of an agent that fell. */
+const LAST_LINES = 15;
+
+export interface OrganisationOptions {
+  readonly tier: 'sealed-file' | 'softhsm';
+  readonly interface: string;
+  readonly patience: Patience;
+  /** The agent ended, and nobody had asked it to. */
+  readonly onFall: (reason: Error) => void;
+}
 
 export interface PeerView {
   readonly aid: string;
@@ -50,16 +67,13 @@ export class DemoOrganisation {
   readonly config: string;
   readonly socket: string;
   aid = '';
+  readonly #options: OrganisationOptions;
   #process: ChildProcess | undefined;
   readonly #commands = new Set<ChildProcess>();
   #hasStopped = false;
 
-  constructor(
-    name: string,
-    place: Place,
-    root: string,
-    options: { readonly tier: 'sealed-file' | 'softhsm'; readonly interface: string },
-  ) {
+  constructor(name: string, place: Place, root: string, options: OrganisationOptions) {
+    this.#options = options;
     this.name = name;
     this.place = place;
     this.dir = join(root, name);
@@ -167,23 +181,28 @@ export class DemoOrganisation {
       'log',
     );
     this.#process = child;
-    const ended = new Promise<never>((_, reject) => {
-      child.once('exit', (code) =>
-        reject(
-          new Error(
-            `the agent of ${this.name} ended with ${code}; see ${join(this.dir, 'agent.log')}`,
-          ),
-        ),
-      );
-    });
-    ended.catch(() => undefined);
-    const ready = waitUntil(30_000, `the agent of ${this.name} serves`, () =>
+    const fall = (how: string) => {
+      if (!this.#hasStopped) this.#options.onFall(new Error(this.#lastWords(how)));
+    };
+    child.once('exit', (code, signal) => fall(`ended with ${signal ?? code}`));
+    child.once('error', (error) => fall(`cannot be started: ${error.message}`));
+    await this.#options.patience.until(START_MS, `the agent of ${this.name} serves`, () =>
       this.ask('ping').then(
         () => true,
         () => false,
       ),
     );
-    await Promise.race([ready, ended]);
+  }
+
+  #lastWords(how: string): string {
+    let log = '';
+    try {
+      log = readFileSync(join(this.dir, 'agent.log'), 'utf8');
+    } catch {
+      // It wrote nothing.
+    }
+    const lines = log.trimEnd().split('\n').slice(-LAST_LINES);
+    return [`the agent of ${this.name} ${how}; its last lines:`, ...lines].join('\n        | ');
   }
 
   #requireOpen(): void {
@@ -196,24 +215,29 @@ export class DemoOrganisation {
     for (const command of this.#commands) command.kill();
     const child = this.#process;
     this.#process = undefined;
-    if (child === undefined || child.exitCode !== null) return;
-    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    await this.ask('down').catch(() => child.kill('SIGTERM'));
-    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise<void>((resolve) => {
+      child.once('exit', () => resolve());
+      child.once('error', () => resolve());
+    });
+    // Also one that hangs ends: it may never answer.
+    const harder = [
+      setTimeout(() => child.kill('SIGTERM'), ANSWER_MS),
+      setTimeout(() => child.kill('SIGKILL'), STOP_MS),
+    ];
+    this.ask('down').catch(() => child.kill('SIGTERM'));
     await exited;
-    clearTimeout(timer);
+    for (const timer of harder) clearTimeout(timer);
   }
-}
 
-/** Polls until `condition` holds; rejects after `ms` with what was waited for. */
-export async function waitUntil(
-  ms: number,
-  what: string,
-  condition: () => Promise<boolean>,
-): Promise<void> {
-  const end = Date.now() + ms;
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`not within ${ms / 1_000} s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 60));
+  /** As {@link status}, from an agent that may be in no state to answer; undefined then. */
+  async lastStatus(): Promise<Status | undefined> {
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => late.resolve(undefined), ANSWER_MS);
+    try {
+      return await Promise.race([this.status().catch(() => undefined), late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }

@@ -1,8 +1,12 @@
 /** As an ordinary user the demonstration runs in a user namespace of its own, where it may make network namespaces. */
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { Socket } from 'node:net';
 
 const MARK = '--in-user-namespace';
+/** A pipe that ends when the program outside does, however it does. */
+const PARENT_FD = 3;
+export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** What keeps this user from running the demonstration, in words; undefined when nothing does. */
 export function obstacle(): string | undefined {
@@ -37,14 +41,25 @@ export async function reenter(argv: readonly string[]): Promise<number | undefin
     ...argv,
     MARK,
   ];
-  const child = spawn('unshare', command, { stdio: 'inherit' });
+  const child = spawn('unshare', command, {
+    stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
+  });
   const forward = (signal: NodeJS.Signals) => child.kill(signal);
-  process.on('SIGINT', forward);
-  process.on('SIGTERM', forward);
+  for (const signal of SIGNALS) process.on(signal, forward);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));
   });
+}
+
+/** Inside the user namespace: calls `act` when the program outside has ended. */
+export function onParentGone(act: () => void): void {
+  if (!process.argv.includes(MARK)) return;
+  const parent = new Socket({ fd: PARENT_FD });
+  parent.once('close', act);
+  parent.on('error', () => undefined);
+  parent.resume();
+  parent.unref();
 }
 
 export function withoutMark(argv: readonly string[]): readonly string[] {

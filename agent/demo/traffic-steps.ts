@@ -10,7 +10,6 @@ import { loadCryptoSuite } from '#src/crypto/suites';
 import { systemRng } from '../compose.ts';
 import { eventTopic } from '../sync/gossip.ts';
 import { type DemoFederation, NAMES, type Name, PAIRS } from './federation.ts';
-import { waitUntil } from './organisation.ts';
 import type { Findings } from './report.ts';
 
 const PROBE_PORT = 7_420;
@@ -118,7 +117,7 @@ export async function rotate(federation: DemoFederation, findings: Findings): Pr
   const before = await federation.of('bravo').status();
   await pause(500);
   const after = await federation.of('bravo').ask('id.rotate');
-  await waitUntil(20_000, 'the tunnels of bravo are on its new keys', async () =>
+  await federation.patience.until(20_000, 'the tunnels of bravo are on its new keys', async () =>
     (await federation.of('bravo').status()).peers.every(
       ({ generation, state }) => generation >= 2 && state === 'up',
     ),

@@ -1,7 +1,7 @@
 /** Two organisations at two sites with nothing between them but the delay proxy; real agents, real WireGuard. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Ground } from '../support/ground.ts';
+import type { Ground } from '#agent/demo/ground-removal';
 import { ip, LIBP2P_PORT, pause, Site, TUNNEL_PORT, until } from '../support/site.ts';
 
 const probe = fileURLToPath(new URL('../../agent/demo/probe.ts', import.meta.url));

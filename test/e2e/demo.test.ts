@@ -91,6 +91,28 @@ class Demo implements AsyncDisposable {
     return this.#child.exitCode;
   }
 
+  /** Of one of its agents; undefined before it runs. */
+  agent(name: string): number | undefined {
+    const pid = this.#processes().find((one) => {
+      const command = commandOf(one);
+      return command.includes(' up --foreground ') && command.includes(`/${name}/kelmesh.toml`);
+    });
+    return pid === undefined ? undefined : Number(pid);
+  }
+
+  /** A signal to all that belongs to it, at one moment: agents, devices, and who waits to clear up. */
+  endAll(signal: NodeJS.Signals): void {
+    for (const pid of [...this.#processes(), ...this.#cleaners()])
+      process.kill(Number(pid), signal);
+  }
+
+  #cleaners(): readonly string[] {
+    const owner = `"pid":${this.#child.pid},`;
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => commandOf(pid).includes('ground-cleaner') && commandOf(pid).includes(owner));
+  }
+
   #isMine(text: string): boolean {
     return text.includes(this.#root) || text.includes(this.tag);
   }
@@ -359,6 +381,56 @@ describe('the demonstration', () => {
     const { steps, verdict } = reportOf(interrupted);
     assert.equal(verdict, 'not verified');
     assert.equal(steps.at(-1).ok, false);
+  });
+
+  for (const [how, end] of [
+    ['SIGHUP to its group, as when a terminal closes', (demo) => demo.end('SIGHUP', 'group')],
+    ['SIGTERM to everything of it at one moment', (demo) => demo.endAll('SIGTERM')],
+    ['SIGKILL to the program', (demo) => demo.end('SIGKILL', 'program')],
+  ] as readonly [string, (demo: Demo) => unknown][])
+    it(`leaves nothing behind whatever ends it: ${how}`, async function () {
+      this.timeout(120_000);
+      await requireAll(this);
+      await using interrupted = await Demo.start();
+      await interrupted.until('tunnels', () => interrupted.said.includes('[ 8/15]'), 80_000);
+      await end(interrupted);
+      await eventually('all is gone', async () => interrupted.leftovers().length === 0);
+    });
+
+  it('takes away what a run left that was killed with its cleaner, and names it', async function () {
+    this.timeout(180_000);
+    await requireAll(this);
+    await using killed = await Demo.start();
+    await killed.until('tunnels', () => killed.said.includes('[ 8/15]'), 80_000);
+    killed.endAll('SIGKILL');
+    await eventually('it has ended', async () => killed.hasEnded);
+    assert.ok(killed.leftovers().some((one) => one.includes(`${killed.tag}-alpha`)));
+    await using next = await Demo.start();
+    await next.until('step 1 is done', () => next.said.includes('[ 2/15]'), 60_000);
+    assert.match(
+      next.said,
+      /a demonstration \(process \d+\) ended without clearing up: took away 4 /,
+    );
+    assert.ok(next.said.includes(`${killed.tag}-alpha`));
+    assert.deepEqual(killed.leftovers(), []);
+    assert.equal(await next.end('SIGTERM', 'program'), 1);
+  });
+
+  it('ends at once when an agent falls, and prints its last lines', async function () {
+    this.timeout(120_000);
+    await requireAll(this);
+    await using failing = await Demo.start();
+    await failing.until('agents run', () => failing.said.includes('[ 4/15]'), 60_000);
+    const bravo = failing.agent('bravo');
+    assert.ok(bravo !== undefined);
+    process.kill(bravo, 'SIGKILL');
+    await eventually('it has ended', async () => failing.hasEnded);
+    assert.match(
+      failing.said,
+      /FAILED: the agent of bravo ended with SIGKILL; its last lines:\n +\| \S/,
+    );
+    assert.equal(reportOf(failing).steps.at(-1).ok, false);
+    assert.deepEqual(failing.leftovers(), []);
   });
 
   for (const step of ['[ 1/15]', '[ 2/15]', '[ 3/15]'])

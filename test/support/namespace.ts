@@ -1,12 +1,14 @@
 /**
  * Network namespaces for tests: each with one leg on a bridge that stands in a namespace of its own, so that the
- * network of the machine is never touched. What a test starts in them is ended by process id.
+ * network of the machine is never touched. What a test starts in them is ended by process id, also when the test run is
+ * killed: they are held as a ground (`agent/demo/ground.ts`).
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { accessSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { type HeldGround, holdGround } from '#agent/demo/ground';
 
 const execute = promisify(execFile);
 
@@ -52,12 +54,11 @@ export interface Namespace {
 
 export class Namespaces implements AsyncDisposable {
   readonly #spaces = new Map<string, NamespaceInUse>();
-  readonly #all: string[] = [];
-  readonly #onExit = (): void => this.#destroySync();
+  readonly #ground: HeldGround;
 
   /** Use {@link createNamespaces}. */
-  constructor() {
-    process.once('exit', this.#onExit);
+  constructor(ground: HeldGround) {
+    this.#ground = ground;
   }
 
   get(name: string): Namespace {
@@ -68,42 +69,18 @@ export class Namespaces implements AsyncDisposable {
 
   async add(label: string, name: string, address: string | undefined): Promise<void> {
     await execute('ip', ['netns', 'add', name]);
-    this.#all.push(name);
     await execute('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
     if (label !== '') this.#spaces.set(label, new NamespaceInUse(name, address));
   }
 
   async destroy(): Promise<void> {
-    process.off('exit', this.#onExit);
     for (const space of this.#spaces.values()) await space.stopAll();
-    for (const name of this.#all.splice(0)) {
-      endProcessesIn(name);
-      await execute('ip', ['netns', 'del', name]);
-    }
+    await this.#ground.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.destroy();
   }
-
-  #destroySync(): void {
-    for (const space of this.#spaces.values()) space.killAll();
-    for (const name of this.#all) {
-      endProcessesIn(name);
-      spawnSync('ip', ['netns', 'del', name]);
-    }
-  }
-}
-
-/** The namespace is ours, and so is every process in it: a program that outlives its test is ended with it. */
-function endProcessesIn(name: string): void {
-  const { stdout } = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' });
-  for (const pid of stdout.split('\n').filter((line) => /^[1-9]\d*$/.test(line)))
-    try {
-      process.kill(Number(pid), 'SIGKILL');
-    } catch {
-      // It ended by itself meanwhile.
-    }
 }
 
 /** @param bridge whether they see each other, over 10.77.0.0/24 */
@@ -112,9 +89,10 @@ export async function createNamespaces(
   { bridge }: { readonly bridge: boolean },
 ): Promise<Namespaces> {
   const id = `km${randomBytes(3).toString('hex')}`;
-  const spaces = new Namespaces();
+  const hub = `${id}-hub`;
+  const namespaces = [...(bridge ? [hub] : []), ...names.map((label) => `${id}-${label}`)];
+  const spaces = new Namespaces(await holdGround('a test run', { namespaces, interfaces: [] }));
   try {
-    const hub = `${id}-hub`;
     if (bridge) {
       await spaces.add('', hub, undefined);
       await execute('ip', ['-n', hub, 'link', 'add', 'name', 'hub0', 'type', 'bridge']);
@@ -182,10 +160,6 @@ class NamespaceInUse implements Namespace {
 
   async stopAll(): Promise<void> {
     await Promise.all([...this.#running].map(stop));
-  }
-
-  killAll(): void {
-    for (const child of this.#running) child.kill('SIGKILL');
   }
 }
 
