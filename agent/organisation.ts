@@ -144,7 +144,7 @@ async function open(
   const table = await StateTable.open(db, 'identity');
   const identity = await identify({ keyStore, kel, table, clock, rng });
   await forgetLostSecrets(db, keyStore, table);
-  const intake = new RecordIntake({ kel, records, clock, verifySignature });
+  const intake = new RecordIntake({ kel, records, clock, verifySignature, self: identity.aid });
   const issuer = await RecordIssuer.open({
     identity,
     intake,

@@ -25,13 +25,24 @@ export async function exportEvidence(organisation: Organisation): Promise<Uint8A
       kels: await Promise.all(
         aids.map(async (aid: Aid) => ({ aid, stream: await kel.export(aid) })),
       ),
-      records: EXPORTED.flatMap((type) => records.list(type).map(({ message }) => message)),
+      records: [
+        ...(await keptRecords(organisation)),
+        ...EXPORTED.flatMap((type) => records.list(type).map(({ message }) => message)),
+      ],
       checkpoints,
       log: provenance.log,
       openings: (index) => provenance.openings(index),
     },
     (message) => identity.sign(message),
   );
+}
+
+/** What leaves have named and newer records have displaced since. */
+async function keptRecords({ records }: Organisation): Promise<readonly Uint8Array[]> {
+  const messages: Uint8Array[] = [];
+  for await (const { record, message } of records.kept())
+    if (EXPORTED.includes(record.t)) messages.push(message);
+  return messages;
 }
 
 /** A tunnel may be proven while the export runs, which signs a checkpoint: the last one exported is one that is anchored. */

@@ -24,7 +24,8 @@ import type { Journal } from '../journal.ts';
 import type { RecordIssuer } from '../records/record-issuer.ts';
 import type { StateTable } from '../state-table.ts';
 import { checkpointSeals } from './anchor.ts';
-import type { LeafType, LeafValues } from './leaf.ts';
+import { type LeafType, type LeafValues, openedValues, parseLeaf } from './leaf.ts';
+import { recordsNamedBy } from './named-records.ts';
 import type { ProvenanceLog } from './provenance-log.ts';
 
 /** An anchor at the latest after so many leaves or so much time (DESIGN section 7). */
@@ -36,6 +37,8 @@ const RETENTION_SECONDS = 10 * 365 * 24 * 3_600 + 2 * 24 * 3_600;
 const LOG_KEK = 2;
 const LOG_KEY = 'log-key';
 const ANCHORED = 'anchored';
+/** The records that earlier leaves name are kept. */
+const RETAINED = 'named-retained';
 
 export interface AuditKeeperDeps {
   readonly identity: Identity;
@@ -75,7 +78,7 @@ export class AuditKeeper {
     const key = formatVerifierKey(verifierKey(origin, deps.ed25519.publicKey(seed.expose())));
     // Another one than was announced: the former was lost with the root that sealed it.
     if (deps.records.latest('log', deps.identity.aid)?.record.vk[0] !== key) {
-      await deps.issuer.issueSealed([
+      const announced = await deps.issuer.issueSealed([
         {
           type: 'log',
           fields: {
@@ -86,7 +89,10 @@ export class AuditKeeper {
           },
         },
       ]);
+      // Checkpoints that this key signs are read with it for ever.
+      await deps.records.retain(announced);
     }
+    await keeper.#retainNamed();
     return keeper;
   }
 
@@ -100,10 +106,26 @@ export class AuditKeeper {
     void this.#cadence(signal);
   }
 
-  /** Durable when it resolves. */
+  /** Durable when it resolves, and before it the records that it names are kept. */
   async record<T extends LeafType>(type: T, values: LeafValues[T]): Promise<void> {
+    await this.#deps.records.retain(recordsNamedBy(type, values));
     const index = await this.#deps.provenance.record(type, values);
     if (index + 1 - this.#anchored.size >= ANCHOR_LEAVES) await this.#anchorIfPossible();
+  }
+
+  /** What the leaves of earlier versions name; once. */
+  async #retainNamed(): Promise<void> {
+    const { table, provenance, records, identity } = this.#deps;
+    if (table.get(RETAINED) === true) return;
+    const named = new Set(records.list('log', identity.aid).map(({ record }) => record.d));
+    for (let index = 0; index < provenance.log.size; index++) {
+      const { type } = parseLeaf(await provenance.log.leaf(index));
+      const values = openedValues(type, provenance.openings(index));
+      if (values === undefined) continue;
+      for (const said of recordsNamedBy(type, values)) named.add(said);
+    }
+    await records.retain([...named]);
+    await table.put({ [RETAINED]: true });
   }
 
   /** The own log as it stands now, signed: what a peer names in a tunnel proof. */

@@ -11,9 +11,23 @@ import type { VerifySignature } from '#kel/state/key-signatures';
 import type { EventReference } from '#kel/state/key-state';
 import type { KelStore } from '#kel/store/kel-store';
 import { type Clock, parseDateTime } from '#src/clock';
+import { Allowance, type AllowanceOptions } from '../network/allowance.ts';
 
 /** Record types that count only when their issuer's log seals them (DESIGN section 3). */
 const SEALED: ReadonlySet<RecordType> = new Set<RecordType>(['nod', 'tun', 'chr', 'rvk', 'log']);
+
+/**
+ * New records of one AID, by type: each is a write here, and those that leaves come to name are kept for ever. Beyond that they
+ * are refused, and taken when a later session offers them. A newcomer is given a whole window of the store at once. Charters
+ * and revocations wait for nothing; their number is bounded, and an emergency is in them.
+ */
+const RATES: { readonly [T in RecordType]?: AllowanceOptions } = {
+  tun: { burst: 32, perSecond: 1 / 30 },
+  log: { burst: 32, perSecond: 1 / 600 },
+  nod: { burst: 8, perSecond: 1 / 60 },
+  end: { burst: 64, perSecond: 1 / 5 },
+  ack: { burst: 4_096, perSecond: 1 },
+};
 
 /** How far ahead of the own clock a record may be dated before it is put off: a far future would win for ever. */
 const FUTURE_MS = 5 * 60_000;
@@ -30,6 +44,8 @@ export class RecordIntake {
   readonly #store: RecordStore;
   readonly #clock: Clock;
   readonly #verifySignature: VerifySignature;
+  readonly #self: Aid | undefined;
+  readonly #allowances: ReadonlyMap<string, Allowance<Aid>>;
   readonly #listeners = new Set<RecordListener>();
   /** Whose WireGuard key it is, by its bytes in hex: the first that was seen. */
   #tunnelKeys: Map<string, Aid> | undefined;
@@ -40,11 +56,17 @@ export class RecordIntake {
     records: RecordStore;
     clock: Clock;
     verifySignature: VerifySignature;
+    /** Own records have no rate. */
+    self?: Aid;
   }) {
     this.#kel = deps.kel;
     this.#store = deps.records;
     this.#clock = deps.clock;
     this.#verifySignature = deps.verifySignature;
+    this.#self = deps.self;
+    this.#allowances = new Map(
+      Object.entries(RATES).map(([type, rate]) => [type, new Allowance<Aid>(deps.clock, rate)]),
+    );
   }
 
   /** Records refused since the start: shown in `status`. */
@@ -90,6 +112,9 @@ export class RecordIntake {
       });
       if (SEALED.has(record.t) && (await this.sealedIn(record.i, record.d)) === undefined)
         return { kind: 'refused', code: 'RECORD_NOT_SEALED' };
+      // Only now is it the issuer's own: nobody spends another's allowance.
+      if (record.i !== this.#self && this.#allowances.get(record.t)?.take(record.i) === false)
+        return { kind: 'refused', code: 'RECORD_TOO_MANY' };
       if (record.t === 'tun' && !this.#claim(record))
         return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
       const outcome = await this.#store.put(verified, message);

@@ -352,7 +352,8 @@ export class PairAgreements implements PairKeys {
     agreement: Agreement,
     put: (agreement: Agreement) => Promise<void>,
   ): Promise<void> {
-    const { clock, table, identity, recorded, journal } = this.#deps;
+    const { clock, table, identity, recorded, records, journal } = this.#deps;
+    await records.retain([view.own, view.peer]);
     await recorded(aid, agreement.th, agreement.baseEpoch);
     await put(agreement);
     const key = viewKey(identity.aid, aid, view);

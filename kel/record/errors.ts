@@ -20,6 +20,8 @@ export const recordErrors = {
     'Collect signatures of more keys of the signer, or fetch the record from its issuer again',
   RECORD_NOT_SEALED:
     'Fetch the newest key event log of the issuer; if it does not seal the record, the issuer never committed to it',
+  RECORD_TOO_MANY:
+    'The issuer makes new records faster than they are taken; a later session brings it. If it goes on, ask its operator why, or remove the member',
 } as const satisfies ErrorTable;
 
 export class RecordError extends MeshError<keyof typeof recordErrors> {

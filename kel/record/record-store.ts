@@ -2,8 +2,9 @@
  * The verified records that this agent holds, durable, by SAID and by (type, AID).
  *
  * Latest wins by (sequence number of the signing establishment event, `dt`, SAID), whatever the order of
- * arrival. Every (type, AID) has a bound: of most types the oldest goes, of charters and revocations
- * none is ever forgotten in favour of a newer one.
+ * arrival. Every (type, AID) has a window of the newest: of most types the oldest leaves it, of charters and revocations
+ * none is ever forgotten in favour of a newer one. What somebody has named (`retain`: a leaf, an agreement, a proof) is kept when
+ * it leaves the window, for as long as the store: it is found by its SAID and exported, and no longer listed.
  */
 import type { Aid, Said } from '#kel/identifiers';
 import { type Database, DurableTable } from '#kel/store/durable-table';
@@ -39,7 +40,8 @@ const retention: {
   chr: { keep: 4096, evict: false },
   log: { keep: 16, evict: true },
   rvk: { keep: 4096, evict: false },
-  ack: { keep: 256, evict: true },
+  // One for every revocation that its issuer has applied: what was evicted would be issued anew, and evict the next.
+  ack: { keep: 4096, evict: true },
   tup: { keep: 1024, evict: true },
 };
 
@@ -47,6 +49,10 @@ const retention: {
 const MAX_CACHED = 8192;
 
 const recordPrefix = 'record.';
+/** Messages that have left their window and are kept. */
+const keptPrefix = 'kept.';
+/** Marks of records in their window that stay when they leave it. */
+const namedPrefix = 'named.';
 
 interface Entry {
   readonly said: Said;
@@ -63,6 +69,8 @@ export class RecordStore {
   /** Every record kept, per type and AID, oldest first. Rebuilt from the table when opened. */
   #index: Index = new Map();
   #saids = new Set<Said>();
+  /** Of those, what is kept beyond its window. */
+  #named = new Set<Said>();
   /** Records that were read, so that a look at every member does not parse every record again. */
   readonly #cache = new Map<Said, StoredRecord>();
   /** A write failed, and the disk holds all of it or none: it is read again before the next one. */
@@ -100,11 +108,35 @@ export class RecordStore {
     return this.#queue.run(() => this.#put(record, entry, copy));
   }
 
+  /**
+   * Keeps these records for as long as the store; those that are not held are passed over. Durable when it resolves, and
+   * only then may what names them be written.
+   */
+  async retain(saids: readonly Said[]): Promise<void> {
+    await this.#queue.run(async () => {
+      if (this.#stale) await this.#load();
+      const fresh = saids.filter((said) => this.#saids.has(said) && !this.#named.has(said));
+      if (fresh.length === 0) return;
+      for (const said of fresh) this.#table.put(namedPrefix + said, new Uint8Array(0));
+      this.#stale = true;
+      await this.#table.commit();
+      this.#stale = false;
+      for (const said of fresh) this.#named.add(said);
+    });
+  }
+
+  /** What has left its window and is kept. */
+  async *kept(): AsyncGenerator<StoredRecord> {
+    for await (const [key, message] of this.#table.entries(keptPrefix))
+      yield read(key.slice(keptPrefix.length) as Said, message);
+  }
+
+  /** Also what has left its window and is kept. */
   get(said: Said): StoredRecord | undefined {
-    if (!this.#saids.has(said)) return undefined;
     const cached = this.#cache.get(said);
     if (cached !== undefined) return cached;
-    const message = this.#table.get(recordPrefix + said);
+    const prefix = this.#saids.has(said) ? recordPrefix : keptPrefix;
+    const message = this.#table.get(prefix + said);
     if (message === undefined) return undefined;
     const stored = read(said, message);
     if (this.#cache.size >= MAX_CACHED) this.#cache.clear();
@@ -141,7 +173,7 @@ export class RecordStore {
   async #put(record: AnyRecord, entry: Entry, message: Uint8Array): Promise<PutOutcome> {
     if (this.#stale) await this.#load();
     const { keep, evict } = retention[record.t];
-    if (this.#saids.has(entry.said)) return 'known';
+    if (this.get(entry.said) !== undefined) return 'known';
     const entries = this.#index.get(record.t)?.get(record.i) ?? [];
     const oldest = entries.length < keep ? undefined : (entries[0] as Entry);
     if (oldest !== undefined && evict && entry.rank < oldest.rank) return 'superseded';
@@ -150,18 +182,26 @@ export class RecordStore {
       return 'dropped';
     }
     this.#table.put(recordPrefix + entry.said, message);
-    if (oldest !== undefined) {
-      this.#table.delete(recordPrefix + oldest.said);
-      this.#cache.delete(oldest.said);
-      this.#saids.delete(oldest.said);
-      entries.shift();
-    }
+    if (oldest !== undefined) this.#leaveWindow(oldest, entries);
     this.#stale = true;
     await this.#table.commit();
     this.#stale = false;
     this.#saids.add(entry.said);
     insert(entriesOf(this.#index, record.t, record.i), entry);
     return 'stored';
+  }
+
+  #leaveWindow({ said }: Entry, entries: Entry[]): void {
+    const message = this.#named.has(said) ? this.#table.get(recordPrefix + said) : undefined;
+    if (message !== undefined) {
+      this.#table.put(keptPrefix + said, message);
+      this.#table.delete(namedPrefix + said);
+      this.#named.delete(said);
+    }
+    this.#table.delete(recordPrefix + said);
+    this.#cache.delete(said);
+    this.#saids.delete(said);
+    entries.shift();
   }
 
   #isFull(): boolean {
@@ -177,8 +217,12 @@ export class RecordStore {
       insert(entriesOf(index, record.t, record.i), { said, rank: rankOf(record, signers[0].sn) });
       saids.add(said);
     }
+    const named = new Set<Said>();
+    for await (const [key] of this.#table.entries(namedPrefix))
+      named.add(key.slice(namedPrefix.length) as Said);
     this.#index = index;
     this.#saids = saids;
+    this.#named = named;
     this.#cache.clear();
     this.#stale = false;
   }

@@ -89,6 +89,60 @@ describe('RecordStore', () => {
     assert.equal(again.counters().records, 18);
   });
 
+  it('keeps whatever was named when newer ones displace it, of every type, across restarts', async () => {
+    const org = organisation();
+    for (const type of ['nod', 'tun', 'end', 'log'] as const) {
+      const db = new MemoryLevel();
+      const store = await RecordStore.open(db);
+      const all = await items(type, org, 40);
+      const named = all.filter((_, n) => n % 3 === 0).map(({ record }) => record.d);
+      for (const { record, message } of all) {
+        await store.put(record, message);
+        if (named.includes(record.d)) await store.retain([record.d, record.d]);
+      }
+      for (const each of [store, await RecordStore.open(db)]) {
+        for (const { record, message } of all.filter(({ record }) => named.includes(record.d))) {
+          assert.deepEqual(each.get(record.d), { record, message }, `${type} ${record.dt}`);
+          assert.equal(await each.put(record, message), 'known');
+        }
+        const listed = saids(each.list(type, org.aid));
+        const kept: string[] = [];
+        for await (const { record } of each.kept()) kept.push(record.d);
+        assert.deepEqual(
+          kept.toSorted(),
+          named.filter((said) => !listed.includes(said)).toSorted(),
+        );
+        assert.equal(each.latest(type, org.aid)?.record.d, all.at(-1)?.record.d);
+        assert.equal(each.get((all[1] as Item).record.d), undefined);
+      }
+    }
+  });
+
+  it('loses nothing that was named, whichever write fails', async () => {
+    const org = organisation();
+    const all = await items('end', org, 5);
+    const [first] = all as [Item];
+    for (const kind of ['lost', 'persisted'] as const)
+      for (let write = 1; write <= 6; write++) {
+        const db = new FailingLevel();
+        let store = await RecordStore.open(db);
+        await store.put(first.record, first.message);
+        db.failAt(write, kind);
+        const isNamed = await store.retain([first.record.d]).then(
+          () => true,
+          () => false,
+        );
+        for (const { record, message } of all.slice(1))
+          await store.put(record, message).catch(() => undefined);
+        db.heal();
+        for (const each of [store, await RecordStore.open(db)]) {
+          for (const { record, message } of all.slice(1)) await each.put(record, message);
+          store = each;
+        }
+        if (isNamed) assert.deepEqual(store.get(first.record.d)?.message, first.message);
+      }
+  });
+
   it('forgets no charter and no revocation for a newer one', async () => {
     const org = organisation();
     const store = await RecordStore.open(new MemoryLevel());

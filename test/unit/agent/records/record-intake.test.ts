@@ -252,4 +252,34 @@ describe('record intake', () => {
     assert.equal((await bob.intake.take(message, all)).kind, 'stored');
     assert.equal(told, 1);
   });
+
+  it('takes new records of one AID at a rate, of every type that nobody else bounds, and nobody spends the rate of another', async () => {
+    const [alice, bob] = await two('rate');
+    const carol = await createParty('rate carol', alice.clock);
+    await giveLog(carol, bob);
+    let taken = 0;
+    const offer = async (party: Party) => {
+      const { message } = await party.identity.record('end', endFields(party));
+      return bob.intake.take(message, all);
+    };
+    for (; ; taken++) {
+      const verdict = await offer(alice);
+      if (verdict.kind === 'refused') {
+        assert.deepEqual(verdict, refused('RECORD_TOO_MANY'));
+        break;
+      }
+      assert.ok(taken < 1_000);
+    }
+    // More than a store has to give to a newcomer.
+    assert.ok(taken > 16);
+    assert.equal((await offer(carol)).kind, 'stored');
+    // Signed by somebody else in the name of carol: it costs carol nothing.
+    const { message } = await carol.identity.record('end', endFields(carol));
+    const forged = Uint8Array.from(message);
+    forged[forged.length - 5] = (forged[forged.length - 5] as number) === 65 ? 66 : 65;
+    for (let n = 0; n < taken + 16; n++) await bob.intake.take(forged, all);
+    assert.equal((await offer(carol)).kind, 'stored');
+    await alice.clock.advance(60_000);
+    assert.equal((await offer(alice)).kind, 'stored');
+  });
 });
