@@ -4,12 +4,12 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { runInForeground } from './child.mjs';
+import { ensureGoPrograms } from './setup/go-programs.mjs';
 import { ensureNodeModules } from './setup/node-modules.mjs';
 import { ownNode, programEnv, root } from './setup/paths.mjs';
 import { say, sayMissing } from './setup/report.mjs';
 import { ensureSystemPackages } from './setup/system-packages.mjs';
 import { checkTunDevice } from './setup/tun-device.mjs';
-import { ensurePinnedWireguardGo } from './setup/wireguard-go.mjs';
 
 const programs = {
   demo: (args) => run(['agent/demo/main.ts', ...args]),
@@ -35,15 +35,21 @@ async function main([verb, ...rest]) {
   return program(args);
 }
 
+const withoutDataPlane = {
+  what: "the project's data-plane program, which is built with Go 1.23 or later",
+  without: "events of handshakes, relaying; the distribution's wireguard-go carries the tunnels",
+  cure: 'install Go, or python3 with venv and pip (Debian, Ubuntu: sudo apt-get install python3-venv)',
+};
+
 /** @returns what could not be installed; the program that follows decides what it can do without */
 async function ensureEverything(verb) {
   const modules = await ensureNodeModules();
-  const pinned = await ensurePinnedWireguardGo();
+  const pinned = await ensureGoPrograms();
   const system = await ensureSystemPackages({
     wireguardGo: !pinned,
     interop: verb.startsWith('test'),
   });
-  return [...modules, ...system, ...checkTunDevice()];
+  return [...modules, ...(pinned ? [] : [withoutDataPlane]), ...system, ...checkTunDevice()];
 }
 
 /** The whole suite unless files are named: `npm test -- test/unit/secret.test.ts`, or a pattern with `*`. */

@@ -29,7 +29,9 @@ export async function readDevice(name: string): Promise<DeviceView | undefined> 
 /** Of those that exist. @param prefix interface name without its last digit */
 export async function deviceNames(prefix: string): Promise<readonly string[]> {
   const sockets = await readdir(SOCKET_DIR).catch(() => []);
-  const names = sockets.map((file) => file.slice(0, -'.sock'.length));
+  const names = sockets
+    .filter((file) => file.endsWith('.sock'))
+    .map((file) => file.slice(0, -'.sock'.length));
   return names.filter((name) => name.slice(0, -1) === prefix);
 }
 

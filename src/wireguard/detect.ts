@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type RunCommand, runCommand, searchPath } from './command.ts';
 import { WireGuardError } from './errors.ts';
 import { createKernelDriver, kernelHasWireGuard } from './kernel-driver.ts';
+import { USERSPACE_PROGRAMS } from './program.ts';
 import type { TunnelDriver } from './tunnel-driver.ts';
 import { createUserspaceDriver } from './userspace-driver.ts';
 
@@ -41,29 +42,32 @@ export async function chooseTunnelDriver(choice: TunnelDriverChoice): Promise<Tu
   return createUserspaceDriver({ ...choice, program, version });
 }
 
-/** The one that the set-up built is newer than a distribution's, and more than twice as fast. */
+/** What the set-up built is newer than a distribution's wireguard-go, and more than twice as fast. */
 async function findProgram(toolsDir: string): Promise<string> {
   const directories = [join(toolsDir, 'bin'), ...searchPath().split(':')];
-  for (const directory of directories) {
-    const path = join(directory, 'wireguard-go');
-    if (
-      await access(path, constants.X_OK).then(
-        () => true,
-        () => false,
+  for (const name of USERSPACE_PROGRAMS)
+    for (const directory of directories) {
+      const path = join(directory, name);
+      if (
+        await access(path, constants.X_OK).then(
+          () => true,
+          () => false,
+        )
       )
-    )
-      return path;
-  }
+        return path;
+    }
   throw new WireGuardError(
     'WIREGUARD_NO_PROGRAM',
-    `expected wireguard-go in ${directories.join(', ')}, got none`,
+    `expected ${USERSPACE_PROGRAMS.join(' or ')} in ${directories.join(', ')}, got none`,
   );
 }
 
-/** The first line is `wireguard-go v0.0.20250522`. */
+/** The first line is `wireguard-go v0.0.20250522`, or `kelmesh-dataplane` with the version of the library that it is made of. */
 async function programVersion(program: string, run: RunCommand): Promise<string> {
   const { stdout } = await run(program, ['--version']);
-  const version = /^wireguard-go v?([0-9][0-9A-Za-z.-]{0,31})\b/.exec(stdout)?.[1];
+  const version = /^(?:wireguard-go|kelmesh-dataplane) v?[0-9][0-9A-Za-z.-]{0,63}\b/.exec(
+    stdout,
+  )?.[0];
   if (version !== undefined) return version;
   const said = (stdout.split('\n')[0] ?? '').slice(0, 80);
   throw new WireGuardError(

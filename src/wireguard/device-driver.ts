@@ -24,6 +24,7 @@ import type {
   Cidr,
   DesiredDevice,
   DeviceDrops,
+  DeviceEvent,
   DeviceState,
   InterfaceName,
   PeerState,
@@ -53,6 +54,11 @@ export interface DeviceBackend {
   /** Nothing happens when the device does not exist. */
   destroy(name: InterfaceName): Promise<void>;
   list(): Promise<readonly InterfaceName[]>;
+  /** See `TunnelDriver.watch`; absent: this way cannot tell events. */
+  watch?(
+    name: InterfaceName,
+    listener: (event: DeviceEvent) => void,
+  ): Promise<Disposable | undefined>;
 }
 
 /** What was desired last in this run; nothing is lost with it but the knowledge of who changed what since. */
@@ -100,6 +106,13 @@ export class DeviceDriver implements TunnelDriver {
 
   async peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
     return this.#inOrder(parseInterfaceName(name), () => this.#backend.peers(name));
+  }
+
+  async watch(
+    name: InterfaceName,
+    listener: (event: DeviceEvent) => void,
+  ): Promise<Disposable | undefined> {
+    return this.#backend.watch?.(parseInterfaceName(name), listener);
   }
 
   drops(name: InterfaceName): Promise<DeviceDrops | undefined> {

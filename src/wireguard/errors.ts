@@ -22,7 +22,7 @@ export const wireGuardErrors = {
   WIREGUARD_NO_PROGRAM:
     'Install iproute2, wireguard-tools and wireguard-go, or give its path in the configuration',
   WIREGUARD_UNSUITABLE_PROGRAM:
-    'Use wireguard-go: the agent needs a program that changes a preshared key without touching the session',
+    'Use kelmesh-dataplane or wireguard-go: the agent needs a program that changes a preshared key without touching the session',
   WIREGUARD_NO_KERNEL_MODULE:
     'Load the module (modprobe wireguard), or choose the userspace driver in the configuration',
   WIREGUARD_PORT_IN_USE: 'Choose another listen port, or stop the program that holds this one',

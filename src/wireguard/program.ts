@@ -21,6 +21,9 @@ const POLL_MS = 10;
 const MAX_LOG_BYTES = 1024 * 1024;
 const TUN_DEVICE = '/dev/net/tun';
 
+/** The project's own, which tells events, and the stock one; in order of preference. A device of either is taken over. */
+export const USERSPACE_PROGRAMS = ['kelmesh-dataplane', 'wireguard-go'] as const;
+
 export interface ProgramOptions {
   /** Absolute path of wireguard-go. */
   readonly path: string;
@@ -41,6 +44,11 @@ export class TunnelProgram {
 
   socketPath(name: InterfaceName): string {
     return join(this.#options.socketDir, `${name}.sock`);
+  }
+
+  /** Only the project's own program opens it. */
+  eventsPath(name: InterfaceName): string {
+    return join(this.#options.socketDir, `${name}.events`);
   }
 
   /** @returns process id of the program of this device, undefined when none runs in this network namespace */
@@ -100,6 +108,7 @@ export class TunnelProgram {
       await endProcess(pid, () => this.#isProgram(pid, name));
       // Killed hard, it leaves its socket.
       await rm(this.socketPath(name), { force: true });
+      await rm(this.eventsPath(name), { force: true });
     }
     await this.#removeFiles(name);
   }
@@ -179,7 +188,8 @@ export class TunnelProgram {
   async #isProgram(pid: number, name: InterfaceName): Promise<boolean> {
     try {
       const [file = '', ...args] = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
-      if (basename(file) !== basename(this.#options.path)) return false;
+      const names: readonly string[] = [basename(this.#options.path), ...USERSPACE_PROGRAMS];
+      if (!names.includes(basename(file))) return false;
       if (args.length !== 3 || args[0] !== '-f' || args[1] !== name) return false;
       return (await readlink(`/proc/${pid}/ns/net`)) === (await this.#networkNamespace());
     } catch {

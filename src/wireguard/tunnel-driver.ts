@@ -74,6 +74,21 @@ export interface DeviceDrops {
   readonly tx: number;
 }
 
+/** What a device says of itself while it happens; never with a secret. */
+export type DeviceEvent =
+  | {
+      /** It has shaken hands, or has moved; first, once, the present state of each. */
+      readonly kind: 'peer';
+      readonly publicKey: WireGuardKey;
+      readonly endpoint?: UdpEndpoint;
+      /** Milliseconds since the Unix epoch; 0 when there never was a handshake. */
+      readonly lastHandshake: number;
+    }
+  /** The present state has been told; what follows is news. */
+  | { readonly kind: 'complete' }
+  /** Events were lost, or no more will come: only a question tells how things stand. */
+  | { readonly kind: 'lost' };
+
 export interface TunnelDriver {
   /** For `status`: `kernel`, `wireguard-go 0.0.20250522 (/path)`. */
   readonly description: string;
@@ -85,6 +100,14 @@ export interface TunnelDriver {
    * @returns undefined without a device
    */
   peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined>;
+  /**
+   * Tells the events of a device until it is disposed.
+   * @returns undefined where nothing can tell them (the kernel, the stock program, no device): then {@link peers} has to be asked
+   */
+  watch(
+    name: InterfaceName,
+    listener: (event: DeviceEvent) => void,
+  ): Promise<Disposable | undefined>;
   /** Undefined without a device. */
   drops(name: InterfaceName): Promise<DeviceDrops | undefined>;
   /** Creates the device when it is missing, then applies the difference only; twice changes nothing. @returns what changed, in words without keys */

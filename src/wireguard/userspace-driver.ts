@@ -2,11 +2,18 @@
 import type { Secret } from '#src/secret';
 import { runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
+import { watchDevice } from './device-events.ts';
 import type { DeviceChange } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
 import { TunnelProgram } from './program.ts';
-import type { InterfaceName, PeerState, TunnelDriver, WireGuardKey } from './tunnel-driver.ts';
+import type {
+  DeviceEvent,
+  InterfaceName,
+  PeerState,
+  TunnelDriver,
+  WireGuardKey,
+} from './tunnel-driver.ts';
 import {
   encodeGet,
   encodeRekey,
@@ -25,7 +32,7 @@ const EADDRINUSE = -98;
 export interface UserspaceDriverOptions {
   /** Absolute path of wireguard-go. */
   readonly program: string;
-  /** As the program prints it, for the description. */
+  /** Name and version, as the program prints them, for the description. */
   readonly version: string;
   /** Pid files and logs of the programs, mode 0700. */
   readonly stateDir: string;
@@ -43,7 +50,7 @@ export function createUserspaceDriver(options: UserspaceDriverOptions): TunnelDr
   const { program: path, stateDir, socketDir = SOCKET_DIR, namespace } = options;
   const place = namespace === undefined ? {} : { namespace };
   const program = new TunnelProgram({ path, stateDir, socketDir, ...place });
-  const description = `wireguard-go ${options.version} (${path})`;
+  const description = `${options.version} (${path})`;
   const backend = new UserspaceBackend(program, description);
   return new DeviceDriver(
     backend,
@@ -71,6 +78,14 @@ class UserspaceBackend implements DeviceBackend {
     const device = await this.get(name);
     using _privateKey = device?.privateKey;
     return device?.peers;
+  }
+
+  async watch(
+    name: InterfaceName,
+    listener: (event: DeviceEvent) => void,
+  ): Promise<Disposable | undefined> {
+    // The stock program has no such socket; a device of it may be left from before.
+    return watchDevice(this.#program.eventsPath(name), listener).catch(() => undefined);
   }
 
   async create(name: InterfaceName): Promise<void> {

@@ -1,6 +1,7 @@
-/** What every tunnel driver promises: in memory, over wireguard-go, and with the commands of the kernel's driver. */
+/** What every tunnel driver promises: in memory, over the userspace programs, and with the commands of the kernel's driver. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,12 +69,20 @@ async function withNamespace(
   }
 }
 
-const userspace = (stateDir: string, namespace: string): Promise<TunnelDriver> =>
-  chooseTunnelDriver({ preference: 'userspace', stateDir, toolsDir: TOOLS, namespace });
+const userspace =
+  (program?: string) =>
+  (stateDir: string, namespace: string): Promise<TunnelDriver> =>
+    chooseTunnelDriver({
+      preference: 'userspace',
+      stateDir,
+      toolsDir: TOOLS,
+      namespace,
+      ...(program === undefined ? {} : { program: join(TOOLS, 'bin', program) }),
+    });
 
-/** The real `wg` and `ip`; only the making, naming and deleting of the device is wireguard-go's, for kernels without the module. */
+/** The real `wg` and `ip`; only the making, naming and deleting of the device is the userspace program's, for kernels without the module. */
 async function kernelCommands(stateDir: string, namespace: string): Promise<TunnelDriver> {
-  const programs = await userspace(stateDir, namespace);
+  const programs = await userspace()(stateDir, namespace);
   const said = (stdout: string) => ({ status: 0, stdout, stderr: '' });
   const run: RunCommand = async (file, args, input) => {
     const command = args.filter((arg) => arg !== '-n' && arg !== namespace).join(' ');
@@ -95,7 +104,16 @@ async function kernelCommands(stateDir: string, namespace: string): Promise<Tunn
 
 const drivers: [string, () => Promise<Harness>, boolean][] = [
   ['recording', recording, false],
-  ['wireguard-go', () => withNamespace(userspace), true],
+  ['userspace', () => withNamespace(userspace()), true],
+  ...(existsSync(join(TOOLS, 'bin/wireguard-go'))
+    ? [
+        ['stock wireguard-go', () => withNamespace(userspace('wireguard-go')), true] as [
+          string,
+          () => Promise<Harness>,
+          boolean,
+        ],
+      ]
+    : []),
   ['kernel commands', () => withNamespace(kernelCommands), true],
 ];
 

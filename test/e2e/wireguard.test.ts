@@ -6,8 +6,9 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
+import { Secret } from '#src/secret';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
-import type { DesiredDevice, TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { DesiredDevice, DeviceEvent, TunnelDriver } from '#src/wireguard/tunnel-driver';
 import { createNamespaces, type Namespaces, namespacesUnavailable } from '../support/namespace.ts';
 import { skip } from '../support/skip.ts';
 import { deviceOf, peerOf } from '../unit/wireguard/devices.ts';
@@ -91,6 +92,39 @@ describe('two nodes over a real WireGuard tunnel', () => {
     assert.equal(peer.endpoint, `${spaces.get('alice').address}:51820`);
   });
 
+  it('tells handshakes and moves while they happen, where the program is the own one', async function () {
+    if (!existsSync(join(TOOLS, 'bin/kelmesh-dataplane')))
+      skip(this, 'the data-plane program is not built here: no Go toolchain');
+    const { name } = bobDevice('one');
+    const events: DeviceEvent[] = [];
+    const { promise: complete, resolve: isComplete } = Promise.withResolvers<void>();
+    const news: (() => void)[] = [];
+    using _watch = await bob.watch(name, (event) => {
+      events.push(event);
+      if (event.kind === 'complete') isComplete();
+      for (const wake of news.splice(0)) wake();
+    });
+    await complete;
+    const [before] = events;
+    assert.ok(before?.kind === 'peer' && before.lastHandshake > 0);
+    const until = async (wanted: (event: DeviceEvent) => boolean): Promise<void> => {
+      while (!events.some(wanted)) await new Promise<void>((resolve) => news.push(resolve));
+    };
+    await alice.rekey(aliceDevice('one').name, Secret.take(randomBytes(32)));
+    const echo = spaces.get('bob').spawnScript(PROBE, 'serve', '10.99.0.2', '7002');
+    await echo.line();
+    const rtt = () => spaces.get('alice').runScript(PROBE, 'rtt', '10.99.0.2', '7002', '3', '20');
+    await rtt();
+    await until((event) => event.kind === 'peer' && event.lastHandshake > before.lastHandshake);
+    const moved = `${spaces.get('alice').address}:51999`;
+    await alice.apply({ ...aliceDevice('one'), listenPort: 51999 });
+    await rtt();
+    await until((event) => event.kind === 'peer' && event.endpoint === moved);
+    await alice.apply(aliceDevice('one'));
+    await rtt();
+    await echo.stop();
+  });
+
   it('changes nothing when it is applied again', async () => {
     assert.deepEqual(await alice.apply(aliceDevice('one')), []);
     assert.deepEqual(await bob.apply(bobDevice('one')), []);
@@ -131,7 +165,8 @@ describe('two nodes over a real WireGuard tunnel', () => {
     assert.equal(await alice.read(name), undefined);
     assert.deepEqual(await alice.list(''), []);
     assert.deepEqual(await readdir(join(stateDir, 'alice')), []);
-    assert.equal(existsSync(`/var/run/wireguard/${name}.sock`), false);
+    for (const socket of ['sock', 'events'])
+      assert.equal(existsSync(`/var/run/wireguard/${name}.${socket}`), false);
     assert.doesNotMatch(await spaces.get('alice').exec('ip', 'link'), new RegExp(name));
   });
 });

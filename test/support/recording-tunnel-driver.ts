@@ -10,6 +10,7 @@ import type {
   Cidr,
   DesiredDevice,
   DeviceDrops,
+  DeviceEvent,
   DeviceState,
   InterfaceName,
   PeerState,
@@ -107,6 +108,13 @@ export class RecordingTunnelDriver implements TunnelDriver {
     const changes = await this.#driver.applyPeers(desired);
     if (changes !== undefined) this.applied.push({ name: desired.name, changes });
     return changes;
+  }
+
+  watch(
+    name: InterfaceName,
+    listener: (event: DeviceEvent) => void,
+  ): Promise<Disposable | undefined> {
+    return this.#driver.watch(name, listener);
   }
 
   rekey(name: InterfaceName, throwAway: Secret): Promise<void> {

@@ -126,6 +126,7 @@ export class SimulatedTunnels {
       description: 'simulated',
       read: (name) => power.while(Promise.resolve(this.#state(host, devices.get(name)))),
       peers: (name) => power.while(Promise.resolve(this.#state(host, devices.get(name))?.peers)),
+      watch: async () => undefined,
       drops: async (name) => (devices.has(name) ? { rx: 0, tx: 0 } : undefined),
       apply: (desired) => {
         const work = async () => this.#apply(host, clock, desired);

@@ -23,7 +23,8 @@ type Codec interface {
 // concurrently on the path of the packets and must not keep the bytes.
 type Observer interface {
 	Sent(messages [][]byte)
-	Received(message []byte, from conn.Endpoint)
+	// Received is given what one read has brought: the first sizes[i] bytes of packets[i], 0 for none.
+	Received(packets [][]byte, sizes []int, from []conn.Endpoint)
 }
 
 // Bind is a conn.Bind around the standard one. Codec and Observer may be nil; they are set before the first Open.
@@ -99,18 +100,15 @@ func (b *Bind) receiver(receive conn.ReceiveFunc) conn.ReceiveFunc {
 	}
 	return func(packets [][]byte, sizes []int, endpoints []conn.Endpoint) (int, error) {
 		count, err := receive(packets, sizes, endpoints)
-		for i := range count {
-			if sizes[i] == 0 {
-				continue
-			}
-			if b.Codec != nil {
-				if sizes[i] = b.Codec.Decode(packets[i][:sizes[i]], endpoints[i]); sizes[i] == 0 {
-					continue
+		if b.Codec != nil {
+			for i := range count {
+				if sizes[i] > 0 {
+					sizes[i] = b.Codec.Decode(packets[i][:sizes[i]], endpoints[i])
 				}
 			}
-			if b.Observer != nil {
-				b.Observer.Received(packets[i][:sizes[i]], endpoints[i])
-			}
+		}
+		if b.Observer != nil {
+			b.Observer.Received(packets[:count], sizes, endpoints)
 		}
 		return count, err
 	}

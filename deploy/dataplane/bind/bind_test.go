@@ -34,8 +34,12 @@ func (r *recorder) Sent(messages [][]byte) {
 	}
 }
 
-func (r *recorder) Received(message []byte, _ conn.Endpoint) {
-	r.received = append(r.received, bytes.Clone(message))
+func (r *recorder) Received(packets [][]byte, sizes []int, _ []conn.Endpoint) {
+	for i, packet := range packets {
+		if sizes[i] > 0 {
+			r.received = append(r.received, bytes.Clone(packet[:sizes[i]]))
+		}
+	}
 }
 
 func open(t *testing.T, b *Bind) (func() []byte, netip.AddrPort) {

@@ -106,37 +106,53 @@ func (w *Watcher) expect(index uint32, isAwaited bool) {
 	w.sessions[index] = session{isAwaited: isAwaited, at: now}
 }
 
-// Received looks at the type and the receiver's index of a message.
-func (w *Watcher) Received(message []byte, from conn.Endpoint) {
-	var at int
+// Received looks at the type and the receiver's index of each message. Nearly all come in runs of one session.
+func (w *Watcher) Received(packets [][]byte, sizes []int, from []conn.Endpoint) {
+	var last struct {
+		index uint32
+		at    netip.AddrPort
+	}
+	for i, packet := range packets {
+		kind, index := receiverOf(packet[:sizes[i]])
+		if kind == 0 {
+			continue
+		}
+		endpoint, isStandard := from[i].(*conn.StdNetEndpoint)
+		if !isStandard {
+			continue
+		}
+		isRun := kind == device.MessageTransportType && index == last.index && endpoint.AddrPort == last.at
+		if isRun {
+			continue
+		}
+		last.index, last.at = index, endpoint.AddrPort
+		w.received(kind, index, endpoint.AddrPort)
+	}
+}
+
+// receiverOf reads the session that a message is for; kind 0 where it names none.
+func receiverOf(message []byte) (kind byte, index uint32) {
+	if len(message) < 12 {
+		return 0, 0
+	}
 	switch message[0] {
 	case device.MessageTransportType:
-		at = device.MessageTransportOffsetReceiver
+		return message[0], binary.LittleEndian.Uint32(message[device.MessageTransportOffsetReceiver:])
 	case device.MessageResponseType:
-		at = 8
-	default:
-		return
+		return message[0], binary.LittleEndian.Uint32(message[8:])
 	}
-	if len(message) < at+4 {
-		return
-	}
-	index := binary.LittleEndian.Uint32(message[at:])
-	endpoint, isStandard := from.(*conn.StdNetEndpoint)
-	if !isStandard {
-		return
-	}
+	return 0, 0
+}
+
+func (w *Watcher) received(kind byte, index uint32, from netip.AddrPort) {
 	w.mu.RLock()
 	held, isOurs := w.sessions[index]
 	w.mu.RUnlock()
-	if !isOurs {
-		return
-	}
-	isNews := held.isAwaited || held.from != endpoint.AddrPort || message[0] == device.MessageResponseType
-	if !isNews {
+	if !isOurs || (kind == device.MessageTransportType && !held.isAwaited && held.from == from) {
 		return
 	}
 	w.mu.Lock()
-	w.sessions[index] = session{from: endpoint.AddrPort, at: time.Now()}
+	w.sessions[index] = session{from: from, at: time.Now()}
 	w.mu.Unlock()
 	w.look()
 }

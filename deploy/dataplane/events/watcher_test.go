@@ -47,8 +47,9 @@ func message(kind byte, at int, index uint32) []byte {
 	return bytes
 }
 
-func from(address string) conn.Endpoint {
-	return &conn.StdNetEndpoint{AddrPort: netip.MustParseAddrPort(address)}
+func receive(w *Watcher, message []byte, address string) {
+	from := &conn.StdNetEndpoint{AddrPort: netip.MustParseAddrPort(address)}
+	w.Received([][]byte{message}, []int{len(message)}, []conn.Endpoint{from})
 }
 
 func begin(t *testing.T, dev *scripted) (*Watcher, func() map[string]string) {
@@ -103,7 +104,7 @@ func TestTellsAHandshakeThatThisEndBegan(t *testing.T) {
 	w, next := begin(t, dev)
 	w.Sent([][]byte{message(device.MessageInitiationType, 4, 77)})
 	dev.set("127.0.0.1:5", 1_700_000_000)
-	w.Received(message(device.MessageResponseType, 8, 77), from("127.0.0.1:5"))
+	receive(w, message(device.MessageResponseType, 8, 77), "127.0.0.1:5")
 	if got := next(); got["event"] != "handshake" || got["last_handshake_time_sec"] != "1700000000" || got["endpoint"] != "127.0.0.1:5" {
 		t.Fatalf("got %v", got)
 	}
@@ -114,12 +115,12 @@ func TestTellsAHandshakeThatTheOtherEndBeganAndAMove(t *testing.T) {
 	w, next := begin(t, dev)
 	w.Sent([][]byte{message(device.MessageResponseType, 4, 78)})
 	dev.set("127.0.0.1:5", 1_700_000_001)
-	w.Received(message(device.MessageTransportType, 4, 78), from("127.0.0.1:5"))
+	receive(w, message(device.MessageTransportType, 4, 78), "127.0.0.1:5")
 	if got := next(); got["event"] != "handshake" {
 		t.Fatalf("got %v", got)
 	}
 	dev.set("[::1]:6", 1_700_000_001)
-	w.Received(message(device.MessageTransportType, 4, 78), from("[::1]:6"))
+	receive(w, message(device.MessageTransportType, 4, 78), "[::1]:6")
 	if got := next(); got["event"] != "endpoint" || got["endpoint"] != "[::1]:6" {
 		t.Fatalf("got %v", got)
 	}
@@ -129,15 +130,15 @@ func TestPacketsOfStrangersAndOfAQuietSessionCauseNoLook(t *testing.T) {
 	dev := &scripted{endpoint: "127.0.0.1:5"}
 	w, _ := begin(t, dev)
 	w.Sent([][]byte{message(device.MessageResponseType, 4, 79)})
-	w.Received(message(device.MessageTransportType, 4, 79), from("127.0.0.1:5"))
+	receive(w, message(device.MessageTransportType, 4, 79), "127.0.0.1:5")
 	time.Sleep(20 * pause)
 	dev.mu.Lock()
 	before := dev.asked
 	dev.mu.Unlock()
 	for i := range 10_000 {
-		w.Received(message(device.MessageTransportType, 4, 79), from("127.0.0.1:5"))
-		w.Received(message(device.MessageTransportType, 4, uint32(1_000_000+i)), from("192.0.2.1:9"))
-		w.Received(message(device.MessageResponseType, 8, uint32(1_000_000+i)), from("192.0.2.1:9"))
+		receive(w, message(device.MessageTransportType, 4, 79), "127.0.0.1:5")
+		receive(w, message(device.MessageTransportType, 4, uint32(1_000_000+i)), "192.0.2.1:9")
+		receive(w, message(device.MessageResponseType, 8, uint32(1_000_000+i)), "192.0.2.1:9")
 	}
 	time.Sleep(4 * pause)
 	dev.mu.Lock()
@@ -153,8 +154,8 @@ func TestForgedPacketsOfAKnownSessionHaveAPause(t *testing.T) {
 	w.Sent([][]byte{message(device.MessageResponseType, 4, 80)})
 	started := time.Now()
 	for time.Since(started) < time.Second {
-		w.Received(message(device.MessageTransportType, 4, 80), from("192.0.2.1:1"))
-		w.Received(message(device.MessageTransportType, 4, 80), from("192.0.2.1:2"))
+		receive(w, message(device.MessageTransportType, 4, 80), "192.0.2.1:1")
+		receive(w, message(device.MessageTransportType, 4, 80), "192.0.2.1:2")
 	}
 	rounds := int(time.Since(started)/pause) + 1
 	dev.mu.Lock()

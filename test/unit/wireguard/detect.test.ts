@@ -76,11 +76,24 @@ describe('choice of a tunnel driver', () => {
     for (const preference of ['auto', 'userspace'] as const)
       assert.equal(
         (await choose(preference, run)).description,
-        `wireguard-go 0.0.20250522 (${path})`,
+        `wireguard-go v0.0.20250522 (${path})`,
       );
   });
 
-  it('refuses a program that is not wireguard-go', async () => {
+  it("prefers the project's own program to the stock one, wherever that is", async () => {
+    const path = join(directory, 'bin', 'kelmesh-dataplane');
+    await writeFile(path, '', { mode: 0o700 });
+    const { run } = system({
+      ...unknown,
+      [path]: said(0, 'kelmesh-dataplane v0.0.0-20260522210424-ecfc5a8d5446\n\nText\n'),
+    });
+    assert.equal(
+      (await choose('userspace', run)).description,
+      `kelmesh-dataplane v0.0.0-20260522210424-ecfc5a8d5446 (${path})`,
+    );
+  });
+
+  it('refuses a program that is neither', async () => {
     const { run } = system({ '/opt/boringtun-cli': said(0, 'boringtun 0.7.1\n') });
     await assert.rejects(choose('userspace', run, '/opt/boringtun-cli'), {
       code: 'WIREGUARD_UNSUITABLE_PROGRAM',
