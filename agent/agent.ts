@@ -5,6 +5,7 @@
 import type { Aid } from '#kel/identifiers';
 import type { TunRecord } from '#kel/record/record';
 import type { KeyState } from '#kel/state/key-state';
+import { watchSteps } from '#src/clock-steps';
 import { sha256 } from '#src/crypto/hash';
 import { peerSeedLabel } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
@@ -277,6 +278,8 @@ export class Agent {
     void this.#confirmation.run();
     void this.#parts.dialler.run(signal);
     void this.schedule.run(signal);
+    const { clock, journal } = this.organisation.drivers;
+    void watchSteps(clock, signal, (ms) => journal.warn('clock.stepped', { ms }));
     this.organisation.drivers.journal.info('agent.started', {
       aid: identity.aid,
       sn: identity.state.sn,

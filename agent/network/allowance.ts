@@ -2,7 +2,7 @@
  * What each peer may ask for: a bucket of tokens per peer that fills at a steady rate (token bucket). One per purpose.
  *
  * The number of peers is bounded, and whoever has used least of its allowance is forgotten first: a crowd of new
- * keys gives nobody a fresh start. A clock that steps back fills nothing; one that jumps ahead fills a bucket once.
+ * keys gives nobody a fresh start. Time is monotonic: who sets the wall clock fills no bucket.
  */
 import type { Clock } from '#src/clock';
 import type { PeerKey } from './network.ts';
@@ -25,12 +25,12 @@ interface Bucket {
 const DEFAULT_MAX_PEERS = 2_048;
 
 export class Allowance<Key extends string = PeerKey> {
-  readonly #clock: Pick<Clock, 'now'>;
+  readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #options: Required<AllowanceOptions>;
   readonly #buckets = new Map<Key, Bucket>();
   #refused = 0;
 
-  constructor(clock: Pick<Clock, 'now'>, options: AllowanceOptions) {
+  constructor(clock: Pick<Clock, 'monotonic'>, options: AllowanceOptions) {
     this.#clock = clock;
     this.#options = { maxPeers: DEFAULT_MAX_PEERS, ...options };
   }
@@ -66,14 +66,14 @@ export class Allowance<Key extends string = PeerKey> {
     const known = this.#buckets.get(peer);
     if (known !== undefined) return this.#filled(known);
     if (this.#buckets.size >= this.#options.maxPeers) this.#evict();
-    const bucket = { tokens: this.#options.burst, at: this.#clock.now() };
+    const bucket = { tokens: this.#options.burst, at: this.#clock.monotonic() };
     this.#buckets.set(peer, bucket);
     return bucket;
   }
 
   #filled(bucket: Bucket): Bucket {
     const { burst, perSecond } = this.#options;
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     const elapsedMs = Math.max(0, now - bucket.at);
     bucket.tokens = Math.min(burst, bucket.tokens + (elapsedMs * perSecond) / 1_000);
     bucket.at = now;

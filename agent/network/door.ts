@@ -62,10 +62,8 @@ export class Door {
       patienceMs: PATIENCE_MS,
     });
     this.#reserved = new Places(clock, { ...RESERVED, patienceMs: PATIENCE_MS });
-    this.#rate = new Allowance(
-      { now: () => clock.monotonic() },
-      { burst: maxInboundPerSecond, perSecond: maxInboundPerSecond },
-    );
+    const perSecond = maxInboundPerSecond;
+    this.#rate = new Allowance(clock, { burst: perSecond, perSecond });
   }
 
   setFavour(favour: Favour): void {

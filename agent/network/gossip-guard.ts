@@ -59,16 +59,16 @@ export class GossipGuard {
     const known = this.#conduct.get(peer);
     if (known) return this.#aged(known);
     if (this.#conduct.size >= MAX_PEERS) this.#evict();
-    const record = { points: 0, tokens: BURST, at: this.#clock.now() };
+    const record = { points: 0, tokens: BURST, at: this.#clock.monotonic() };
     this.#conduct.set(peer, record);
     return record;
   }
 
   #aged(record: Conduct): Conduct {
-    const elapsed = Math.max(0, this.#clock.now() - record.at);
+    const elapsed = Math.max(0, this.#clock.monotonic() - record.at);
     record.points *= 0.5 ** (elapsed / HALF_LIFE_MS);
     record.tokens = Math.min(BURST, record.tokens + (elapsed * MESSAGES_PER_SECOND) / 1000);
-    record.at = this.#clock.now();
+    record.at = this.#clock.monotonic();
     return record;
   }
 

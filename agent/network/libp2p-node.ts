@@ -75,6 +75,8 @@ export async function createNode(init: NodeInit) {
       maxPeerAddrsToDial: 16,
       reconnectRetries: 0,
     },
+    // `Liveness` in its place.
+    connectionMonitor: { enabled: false },
     connectionGater: {
       denyDialPeer: denied,
       denyInboundConnection: (connection) => {
@@ -160,6 +162,34 @@ class Listeners {
       addressManager.confirmObservedAddr(address, { type: 'transport', ttl: 86_400_000 });
     }
   }
+}
+
+/** Nobody serves it here: that the other end says so is an answer. */
+const PING = '/ipfs/ping/1.0.0';
+
+export async function pingConnection(
+  connection: Libp2pConnection,
+  signal: AbortSignal,
+): Promise<void> {
+  const stream = await connection.newStream(PING, { signal });
+  stream.abort(new Error('it answers'));
+}
+
+/**
+ * gossipsub keeps moments of the wall clock: after a step back its pauses and cached scores would last as much longer, and it would
+ * hold that against peers that keep to them. They are no part of its interface; where a version has them not, nothing is forgotten.
+ */
+export function forgetMoments(gossip: Libp2pNode['services']['gossip']): void {
+  const kept = gossip as unknown as {
+    readonly backoff?: Map<string, unknown>;
+    readonly seenCache?: { clear?(): void };
+    readonly score?: { readonly scoreCache?: Map<string, unknown> };
+    readonly gossipTracer?: { clear?(): void };
+  };
+  kept.backoff?.clear();
+  kept.seenCache?.clear?.();
+  kept.score?.scoreCache?.clear();
+  kept.gossipTracer?.clear?.();
 }
 
 export function toMultiaddr(address: PeerAddress): Multiaddr {

@@ -34,7 +34,7 @@ export class Libp2pMessageStream implements MessageStream {
     this.#maxMessage = limits.maxMessage;
     this.#decoder = new FrameDecoder(limits.maxMessage);
     this.#inbox = new Inbox(() => this.#resume());
-    this.#lastActivity = clock.now();
+    this.#lastActivity = clock.monotonic();
     this.#remoteClosed = stream.status === 'open' && stream.remoteWriteStatus === 'closed';
     this.#attach();
   }
@@ -44,7 +44,7 @@ export class Libp2pMessageStream implements MessageStream {
     return this.#finished.promise;
   }
 
-  /** Milliseconds since the Unix epoch at which bytes last moved that somebody wanted. */
+  /** When bytes last moved, monotonic, that somebody wanted. */
   get lastActivity(): number {
     return this.#lastActivity;
   }
@@ -97,7 +97,7 @@ export class Libp2pMessageStream implements MessageStream {
 
   #onData(data: Uint8Array | Iterable<Uint8Array>): void {
     if (this.#unread) return;
-    this.#lastActivity = this.#clock.now();
+    this.#lastActivity = this.#clock.monotonic();
     try {
       for (const chunk of data instanceof Uint8Array ? [data] : data) {
         for (const message of this.#decoder.push(chunk)) this.#inbox.push(message);
@@ -145,7 +145,7 @@ export class Libp2pMessageStream implements MessageStream {
 
   async #write(frame: Uint8Array): Promise<void> {
     const stream = this.#stream;
-    this.#lastActivity = this.#clock.now();
+    this.#lastActivity = this.#clock.monotonic();
     try {
       stream.send(frame);
     } catch (cause) {
@@ -154,7 +154,7 @@ export class Libp2pMessageStream implements MessageStream {
     while (stream.writeStatus === 'writable') {
       if (stream.writeBufferLength === 0 && !stream.writableNeedsDrain) return;
       await this.#writeEvent();
-      this.#lastActivity = this.#clock.now();
+      this.#lastActivity = this.#clock.monotonic();
     }
     throw this.#failure ?? streamClosed(this.peer);
   }

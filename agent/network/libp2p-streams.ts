@@ -110,7 +110,7 @@ export class Libp2pStreams {
   async #sweep(): Promise<void> {
     for (;;) {
       await this.#clock.sleep(this.#idleMs / 4, this.#closed.signal);
-      const now = this.#clock.now();
+      const now = this.#clock.monotonic();
       for (const stream of this.#open) {
         const idleMs = now - stream.lastActivity;
         if (idleMs < this.#idleMs) continue;

@@ -4,6 +4,7 @@
  * libp2p itself is loaded by {@link createLibp2pNetwork}, so that commands that need no network do not wait for it.
  */
 import type { Clock } from '#src/clock';
+import { watchSteps } from '#src/clock-steps';
 import type { Secret } from '#src/secret';
 import { Door, type DoorLimits } from './door.ts';
 import { NetworkError } from './errors.ts';
@@ -12,6 +13,7 @@ import { Libp2pGossip } from './libp2p-gossip.ts';
 import { watchGuests } from './libp2p-guests.ts';
 import type { Libp2pConnection, Libp2pNode } from './libp2p-node.ts';
 import { Libp2pStreams, type StreamHandler } from './libp2p-streams.ts';
+import { Liveness, type LivenessLimits } from './liveness.ts';
 import type {
   Favour,
   GossipVerdict,
@@ -30,6 +32,8 @@ import { Redialler } from './redial.ts';
 interface NetworkLimits extends DoorLimits {
   /** Milliseconds without a byte after which a stream is reset; @default 120 000 */
   readonly idleStreamMs: number;
+  /** Milliseconds between two looks whether a connection is alive, and for its answer; @default 10 000, 5 000 */
+  readonly liveness: LivenessLimits;
 }
 
 const DEFAULT_LIMITS: NetworkLimits = {
@@ -40,6 +44,7 @@ const DEFAULT_LIMITS: NetworkLimits = {
   maxPendingPerSource: 16,
   maxInboundPerSecond: 20,
   idleStreamMs: 120_000,
+  liveness: { lookMs: 10_000, answerMs: 5_000 },
 };
 
 export interface Libp2pNetworkOptions {
@@ -86,6 +91,7 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     door,
     library,
     clock: options.clock,
+    liveness: limits.liveness,
     streams: new Libp2pStreams(options.clock, limits.idleStreamMs, dropped),
     gossip: new Libp2pGossip(node.services.gossip, library.topicVerdicts, guard, dropped),
   });
@@ -99,6 +105,7 @@ interface Parts {
   readonly door: Door;
   readonly library: typeof import('./libp2p-node.ts');
   readonly clock: Clock;
+  readonly liveness: LivenessLimits;
   readonly streams: Libp2pStreams;
   readonly gossip: Libp2pGossip;
 }
@@ -113,6 +120,7 @@ class Libp2pNetwork implements Network {
   readonly #listeners: NetworkListener[] = [];
   #gate: (peer: PeerKey) => boolean = () => true;
   #closing: Promise<void> | undefined;
+  readonly #closed = new AbortController();
 
   constructor(parts: Parts) {
     this.self = parts.self;
@@ -148,6 +156,21 @@ class Libp2pNetwork implements Network {
     }
     this.#parts.node.services.listeners.confirm();
     this.#redialler.keep(bootstrap);
+    this.#watch();
+  }
+
+  #watch(): void {
+    const { node, library, clock, liveness } = this.#parts;
+    const { signal } = this.#closed;
+    void watchSteps(clock, signal, () => library.forgetMoments(node.services.gossip));
+    const host = {
+      clock,
+      connections: () => node.getConnections().filter(({ status }) => status === 'open'),
+      ping: library.pingConnection,
+      dead: (connection: Libp2pConnection) =>
+        connection.abort(new Error('the other end does not answer any more')),
+    };
+    void new Liveness(host, liveness).run(signal);
   }
 
   admits(peer: PeerKey): boolean {
@@ -253,6 +276,7 @@ class Libp2pNetwork implements Network {
 
   async #close(peers: readonly PeerKey[]): Promise<void> {
     const { node, streams } = this.#parts;
+    this.#closed.abort();
     streams.close(new NetworkError('NETWORK_CLOSED', 'the network is closed'));
     await this.#redialler.close();
     await node.stop();

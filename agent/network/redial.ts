@@ -80,14 +80,15 @@ export class Redialler {
     this.#dismissed.delete(peer);
     const target = this.#byPeer.get(peer) ?? (isOurs ? this.#temporary(peer) : undefined);
     if (!target) return;
-    target.connectedAt = this.#host.clock.now();
+    target.connectedAt = this.#host.clock.monotonic();
     target.attempts = 0;
   }
 
   lost(peer: PeerKey): void {
     const target = this.#byPeer.get(peer);
     if (!target || this.#dismissed.has(peer)) return;
-    const lastedMs = this.#host.clock.now() - (target.connectedAt ?? Number.POSITIVE_INFINITY);
+    const lastedMs =
+      this.#host.clock.monotonic() - (target.connectedAt ?? Number.POSITIVE_INFINITY);
     if (lastedMs >= SETTLED_MS) target.waitMs = FIRST_WAIT_MS;
     target.connectedAt = undefined;
     this.#start(target, target.waitMs);
@@ -201,7 +202,7 @@ export class Redialler {
       target.addresses = [...target.addresses, ...known.addresses];
     }
     target.peer = peer;
-    target.connectedAt = this.#host.clock.now();
+    target.connectedAt = this.#host.clock.monotonic();
     this.#byPeer.set(peer, target);
   }
 }

@@ -58,11 +58,15 @@ export class AuditKeeper {
   readonly #queue = new SerialQueue();
   /** Size at the last anchor, and when it was made. */
   #anchored: { readonly size: number; readonly at: number };
+  /** When the next anchor is due; monotonic. */
+  #dueAt = 0;
 
   private constructor(deps: AuditKeeperDeps, signer: NoteSigner) {
     this.#deps = deps;
     this.#signer = signer;
     this.#anchored = deps.table.get(ANCHORED) ?? { size: 0, at: deps.clock.now() };
+    // What is on disk is of the wall clock, which may have been set since.
+    this.#wait(Math.max(0, deps.clock.now() - this.#anchored.at));
   }
 
   static originOf(aid: string): string {
@@ -142,6 +146,7 @@ export class AuditKeeper {
       const [{ rd }, { d }] = checkpointSeals(checkpoint);
       const event = await identity.anchor([rootSeal(rd), digestSeal(d as Said)]);
       this.#anchored = { size: checkpoint.size, at: clock.now() };
+      this.#wait();
       await table.put({ [ANCHORED]: this.#anchored });
       journal.info('audit.anchored', { size: checkpoint.size, sn: event.sn });
       return true;
@@ -159,21 +164,26 @@ export class AuditKeeper {
     }
   }
 
+  #wait(agoMs = 0): void {
+    this.#dueAt = this.#deps.clock.monotonic() + ANCHOR_SECONDS * 1_000 - agoMs;
+  }
+
   async #cadence(signal: AbortSignal): Promise<void> {
     const { clock, journal } = this.#deps;
     while (!signal.aborted) {
-      const due = this.#anchored.at + ANCHOR_SECONDS * 1_000;
-      await clock.sleep(Math.max(1_000, due - clock.now()), signal).catch(() => undefined);
+      await clock
+        .sleep(Math.max(1_000, this.#dueAt - clock.monotonic()), signal)
+        .catch(() => undefined);
       if (signal.aborted) return;
-      if (clock.now() < this.#anchored.at + ANCHOR_SECONDS * 1_000) continue;
+      if (clock.monotonic() < this.#dueAt) continue;
       try {
-        if (!(await this.anchor())) this.#anchored = { ...this.#anchored, at: clock.now() };
+        if (!(await this.anchor())) this.#wait();
       } catch (error) {
         journal.error('audit.anchor-failed', {
           code: (error as { code?: string }).code ?? 'none',
           message: (error as Error).message,
         });
-        this.#anchored = { ...this.#anchored, at: clock.now() };
+        this.#wait();
       }
     }
   }

@@ -54,7 +54,7 @@ export class Dialler {
   /** One member whose address swallows packets does not hold up the others: a dial under way is not waited for. */
   #round(signal: AbortSignal): void {
     const { clock, directory, rng, network } = this.#deps;
-    const now = clock.now();
+    const now = clock.monotonic();
     const wanted = new Set(this.#wanted());
     for (const aid of this.#attempts.keys()) if (!wanted.has(aid)) this.#attempts.delete(aid);
     for (const aid of wanted) {

@@ -161,8 +161,11 @@ export class Watcher {
 
   #isDue({ aid, fetched, since }: Watched): boolean {
     const { clock, rng } = this.#deps;
-    const now = clock.now();
-    const due = this.#due.get(aid) ?? (fetched ?? since) + (fetched === null ? 0 : INTERVAL_MS);
+    const now = clock.monotonic();
+    // What is on disk is of the wall clock, which may have been set since.
+    const age = Math.max(0, clock.now() - (fetched ?? since));
+    const due = this.#due.get(aid) ?? now + (fetched === null ? 0 : INTERVAL_MS - age);
+    this.#due.set(aid, due);
     if (due > now) return false;
     const [jitter = 0] = rng.bytes(1);
     this.#due.set(aid, now + INTERVAL_MS * (0.75 + jitter / 512));

@@ -77,11 +77,12 @@ export class OwnWitnesses {
   readonly #reasons = new Map<Aid, string>();
   /** Witnesses that have said since the start what they hold of this log that is not final. */
   readonly #recalled = new Set<Aid>();
+  /** Monotonic. */
   readonly #started: number;
 
   constructor(deps: OwnWitnessesDeps) {
     this.#deps = deps;
-    this.#started = deps.clock.now();
+    this.#started = deps.clock.monotonic();
   }
 
   /** Right after a start it waits until `threshold` of `witnesses` are connected. Throws WITNESS_UNREACHABLE. */
@@ -90,7 +91,7 @@ export class OwnWitnesses {
     for (const end = this.#started + CONNECT_MS; ; await clock.sleep(POLL_MS)) {
       const missing = witnesses.filter((witness) => this.#peerOf(witness) === undefined);
       if (witnesses.length - missing.length >= threshold) return;
-      if (clock.now() >= end || signal.aborted)
+      if (clock.monotonic() >= end || signal.aborted)
         throw new WitnessError(
           'WITNESS_UNREACHABLE',
           `${witnesses.length - missing.length} of ${witnesses.length} witnesses are connected, ${threshold} must receipt; missing: ${missing.join(', ')}`,

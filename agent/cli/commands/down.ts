@@ -32,8 +32,8 @@ const PATIENCE_MS = 10_000;
 
 /** The agent has answered and closes what it has open: who starts it again at once meets no former self. */
 async function ended(pid: number): Promise<void> {
-  for (const end = systemClock.now() + PATIENCE_MS; isRunning(pid) && systemClock.now() < end; )
-    await systemClock.sleep(POLL_MS);
+  const end = systemClock.monotonic() + PATIENCE_MS;
+  while (isRunning(pid) && systemClock.monotonic() < end) await systemClock.sleep(POLL_MS);
 }
 
 /** A process that has ended and that nobody has asked for is still listed, as a zombie. */

@@ -8,7 +8,7 @@ const BOB = 'bob' as PeerKey;
 
 describe('the allowance of a peer', () => {
   function at(options: { burst: number; perSecond: number; maxPeers?: number }) {
-    const clock = { ms: 0, now: () => clock.ms };
+    const clock = { ms: 0, monotonic: () => clock.ms };
     return { clock, allowance: new Allowance(clock, options) };
   }
 
