@@ -3,7 +3,7 @@
  * enter the program here and nowhere else.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,7 @@ import type { Database } from '#kel/store/durable-table';
 import { NodeLogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
+import { ensureTrustedDirectory } from '#src/files/trust';
 import type { KeyStore } from '#src/keystore/key-store';
 import { Pkcs11KeyStore } from '#src/keystore/pkcs11/pkcs11-key-store';
 import {
@@ -51,7 +52,7 @@ const toolsDir = fileURLToPath(new URL('../.tools', import.meta.url));
 
 /** Makes the empty state directory and a new key store in it. Throws KEYSTORE_… */
 export async function createKeyStore(config: Config, secret: Secret): Promise<KeyStore> {
-  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  ensureTrustedDirectory(config.stateDir);
   if (config.keyStore.tier === 'sealed-file')
     return SealedFileKeyStore.create(keyFile(config), secret, systemRng);
   if (config.keyStore.tier === 'softhsm') {
@@ -118,7 +119,7 @@ export function composeVisitor(): Promise<Network> {
 export async function composeRunning(config: Config): Promise<RunningDrivers> {
   const { driver, program, proofPort } = config.tunnel;
   const stateDir = join(config.stateDir, 'wireguard');
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  ensureTrustedDirectory(stateDir);
   return {
     network: (seed) =>
       createLibp2pNetwork({
@@ -185,6 +186,7 @@ function tokenDir(config: Config): string {
 
 /** The database of the state directory; made when there is none. Throws CONTROL_STATE_LOCKED. */
 export async function composeDatabase(config: Config): Promise<Database> {
+  ensureTrustedDirectory(config.stateDir);
   const path = join(config.stateDir, 'store');
   const db = new Level<string, Uint8Array>(path, { valueEncoding: 'view' });
   try {

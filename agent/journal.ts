@@ -2,7 +2,9 @@
  * What the agent tells its operator while it runs: one line of JSON per event, on stderr.
  * Event names and fields are interface: fields are added, never renamed. No secret, no WireGuard public key.
  */
+
 import type { Clock } from '#src/clock';
+import { visibleJson } from '#src/visible';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -27,7 +29,7 @@ export function createJournal(
     (event: string, fields: LogFields = {}) => {
       if (ORDER.indexOf(at) < ORDER.indexOf(level)) return;
       write(
-        `${JSON.stringify({ time: new Date(clock.now()).toISOString(), level: at.toUpperCase(), event, ...fields })}\n`,
+        `${visibleJson(JSON.stringify({ time: new Date(clock.now()).toISOString(), level: at.toUpperCase(), event, ...fields }))}\n`,
       );
     };
   return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };

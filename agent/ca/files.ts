@@ -1,8 +1,10 @@
 /** Paths inside the directory of a CA, and reading and writing them. */
-import { mkdir, open, readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MeshError } from '#src/errors';
 import { type AtomicFileSteps, replaceFile } from '#src/files/atomic-file';
 import { FileError, fileError } from '#src/files/errors';
+import { ensureTrustedDirectory, expectTrusted } from '#src/files/trust';
 import { FileLock } from '#src/keystore/file-lock';
 import { CaError } from './errors.ts';
 
@@ -13,7 +15,7 @@ export const issuedDirectory = (dir: string, name: string): string => join(dir, 
 
 /** Runs `action` while no other command changes the directory. @throws CA_LOCKED, CA_IO */
 export async function withLock<T>(dir: string, action: () => Promise<T>): Promise<T> {
-  await io(dir, () => mkdir(dir, { recursive: true, mode: 0o700 }));
+  ensureTrustedDirectory(dir);
   let lock: FileLock;
   try {
     lock = await FileLock.acquire(join(dir, 'lock'));
@@ -63,7 +65,10 @@ export async function readBounded(
 export async function listDirectory(path: string): Promise<readonly string[]> {
   return io(path, async () => {
     try {
-      return (await readdir(path)).sort();
+      const names = (await readdir(path)).sort();
+      // What others put there would be taken for our own.
+      expectTrusted(path);
+      return names;
     } catch (error) {
       if (isMissing(error)) return [];
       throw error;
@@ -76,7 +81,7 @@ export async function io<T>(path: string, action: () => Promise<T>): Promise<T> 
   try {
     return await action();
   } catch (cause) {
-    if (cause instanceof CaError) throw cause;
+    if (cause instanceof MeshError) throw cause;
     const known = fileError(path, cause);
     throw known instanceof FileError
       ? new CaError('CA_IO', known.message, { cause, hint: known.hint })

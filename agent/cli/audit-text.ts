@@ -11,24 +11,24 @@ export function describeAudit(io: Io, report: AuditReport): void {
       ...[row.name ?? '-', String(row.sn), String(row.leaves), String(row.superseded), row.aid],
     ]);
     const head = ['organisation', 'log up to', 'leaves', 'replaced events', 'aid'];
-    print(io, `\n${table([head, ...rows])}`);
+    print(io, ['', ...table([head, ...rows])]);
   }
   if (tunnels.length > 0) {
     const head = ['tunnel between', 'and', 'level', 'epoch', 'after', 'before', 'covered by'];
-    print(
-      io,
-      `\n${table([[...head, 'claimed'], ...tunnels.map((row) => tunnelCells(row, named))])}`,
-    );
+    print(io, [
+      '',
+      ...table([[...head, 'claimed'], ...tunnels.map((row) => tunnelCells(row, named))]),
+    ]);
     note(io, 'the order (after, before, covered by) is proven; claimed is what the signers say');
   }
   for (const row of tunnels)
     if (row.missing.length > 0)
-      print(
-        io,
-        `\nmissing: ${row.missing.join(', ')} (tunnel ${row.proof}, ${named(endsOf(row))})`,
-      );
+      print(io, [
+        '',
+        `missing: ${row.missing.join(', ')} (tunnel ${row.proof}, ${named(endsOf(row))})`,
+      ]);
   for (const { code, section, where, message } of problems)
-    print(io, `\nproblem: ${code} in ${section}, ${named(where)}: ${named(message)}`);
+    print(io, ['', `problem: ${code} in ${section}, ${named(where)}: ${named(message)}`]);
 }
 
 function tunnelCells(row: TunnelRow, named: (text: string) => string): readonly string[] {

@@ -1,5 +1,8 @@
 /** What the commands on the directory of a CA have in common. */
+
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { expectTrusted } from '#src/files/trust';
 import type { KeyAlgorithm } from '#src/mtls/key-algorithm';
 import type { Secret } from '#src/secret';
 import { readConfig } from '../config/config.ts';
@@ -34,7 +37,9 @@ export function algorithmOption(does: string): Options {
 }
 
 export function caDirectory(invocation: Invocation): string {
-  return optionText(invocation, 'dir') ?? join(readConfig(invocation.config).stateDir, 'ca');
+  const path = optionText(invocation, 'dir') ?? join(readConfig(invocation.config).stateDir, 'ca');
+  if (existsSync(path)) expectTrusted(path);
+  return path;
 }
 
 /** From the file, or the terminal; asked twice when it `isNew`. Throws CONFIG_SECRET_MISSING, CONFIG_SECRET_EXPOSED. */

@@ -1,7 +1,8 @@
 /** The custodian of this machine, with its key store open. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { VerifySignature } from '#kel/state/key-signatures';
+import { ensureTrustedDirectory } from '#src/files/trust';
 import type { KeyStore } from '#src/keystore/key-store';
 import type { Secret } from '#src/secret';
 import { createKeyStore, hasKeyStore, openKeyStore } from '../compose.ts';
@@ -41,7 +42,7 @@ export async function withKeyStore<T>(
   task: (keyStore: KeyStore, verifySignature: VerifySignature) => Promise<T>,
 ): Promise<T> {
   const isNew = mayCreate && !hasKeyStore(config);
-  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  ensureTrustedDirectory(config.stateDir);
   using secret = isNew ? await newSecret(config, io) : await keyStoreSecret(config, io);
   const keyStore = await (isNew ? createKeyStore(config, secret) : openKeyStore(config, secret));
   try {

@@ -1,14 +1,14 @@
 /** Help texts, from the same tables that parse the arguments. */
 import type { Command, Option } from './command.ts';
-import { table } from './io.ts';
+import { type Lines, table } from './io.ts';
 
-export function overview(commands: readonly Command[]): string {
+export function overview(commands: readonly Command[]): Lines {
   return [
     'kelmesh: WireGuard tunnels between institutions that share no authority',
     '',
     'usage: kelmesh COMMAND [OPTIONS]',
     '',
-    table(
+    ...table(
       commands.map(({ name, usage, summary }) => [
         `  ${name}${usage === undefined ? '' : ` ${usage}`}`,
         summary,
@@ -16,10 +16,10 @@ export function overview(commands: readonly Command[]): string {
     ),
     '',
     'Each command takes --help, --json and --config FILE.',
-  ].join('\n');
+  ];
 }
 
-export function helpOf(command: Command, common: Readonly<Record<string, Option>>): string {
+export function helpOf(command: Command, common: Readonly<Record<string, Option>>): Lines {
   const options = Object.entries({ ...command.options, ...common });
   const rows = options.map(([name, { short, value, does }]) => [
     `  --${name}${value === undefined ? '' : ` ${value}`}${short === undefined ? '' : `, -${short}`}`,
@@ -29,8 +29,8 @@ export function helpOf(command: Command, common: Readonly<Record<string, Option>
     `usage: kelmesh ${command.name}${command.usage === undefined ? '' : ` ${command.usage}`} [OPTIONS]`,
     '',
     command.summary,
-    ...(command.details === undefined ? [] : ['', command.details]),
+    ...(command.details === undefined ? [] : ['', ...command.details.split('\n')]),
     '',
-    table(rows),
-  ].join('\n');
+    ...table(rows),
+  ];
 }

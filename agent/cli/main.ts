@@ -155,7 +155,7 @@ function report(error: unknown, io: Io, json: boolean): number {
       schema: 'kelmesh.error/1',
       error: { code: 'INTERNAL', message: (error as Error).message, hint: '' },
     });
-  note(io, `kelmesh: error: ${(error as Error).stack ?? String(error)}`);
+  note(io, `kelmesh: error: ${(error as Error).stack ?? String(error)}`.split('\n'));
   note(io, 'kelmesh: hint: this is a defect of kelmesh; report it with the lines above');
   return exitCodes.failed;
 }

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { PRIVATE, PUBLIC, writeOutput } from '#src/files/atomic-file';
-import { expectTrustedDirectory } from '#src/files/trust';
+import { expectTrustedPlace } from '#src/files/trust';
 import type { Secret } from '#src/secret';
 import { composeLocal, createKeyStore, hasState, systemRng } from '../compose.ts';
 import { type Config, parseConfig, readConfig } from '../config/config.ts';
@@ -80,7 +80,7 @@ class Made {
   async file(path: string, text: string, mode: number): Promise<void> {
     // Who may read the file may enter the directory.
     this.directory(dirname(path), mode | ((mode & 0o444) >> 2));
-    expectTrustedDirectory(dirname(path));
+    expectTrustedPlace(dirname(path));
     await writeOutput(path, Buffer.from(text), { mode, isNew: true });
     this.#paths.push(path);
   }

@@ -2,9 +2,10 @@
  * The configuration file: TOML, every key known, every value checked, frozen. No secret stands in it,
  * only the names of files that hold one.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
+import { expectTrusted } from '#src/files/trust';
 import type { AskedBy } from '../rotation/emergency.ts';
 import type { RotationEvent } from '../rotation/schedule.ts';
 import { ConfigError } from './errors.ts';
@@ -57,7 +58,7 @@ export interface Config {
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** Throws CONFIG_NOT_FOUND, CONFIG_UNREADABLE and the errors of {@link parseConfig}. */
+/** Throws CONFIG_NOT_FOUND, CONFIG_UNREADABLE, FILE_OTHERS_CAN_WRITE and the errors of {@link parseConfig}. */
 export function readConfig(file: string): Config {
   const path = resolve(file);
   let text: string;
@@ -71,7 +72,12 @@ export function readConfig(file: string): Config {
       { cause: error },
     );
   }
-  return parseConfig(text, path);
+  // It names programs that run as whoever runs kelmesh.
+  expectTrusted(path);
+  const config = parseConfig(text, path);
+  for (const program of [config.tunnel.program, config.keyStore.module])
+    if (program !== undefined && existsSync(program)) expectTrusted(program);
+  return config;
 }
 
 /** @param file absolute; relative paths in the file are relative to its directory. Throws CONFIG_… */

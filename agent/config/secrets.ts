@@ -1,7 +1,9 @@
 /** Passphrases and PINs: from a file that only its owner can read, or from the terminal. Never from argv or the environment. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { ReadStream } from 'node:tty';
+import { isTrustedOwner } from '#src/files/trust';
 import { Secret } from '#src/secret';
+import { visible } from '#src/visible';
 import { ConfigError } from './errors.ts';
 
 /** Bytes of a passphrase. */
@@ -16,7 +18,11 @@ export function readSecretFile(path: string): Secret {
     throw new ConfigError('CONFIG_SECRET_MISSING', `cannot read ${path}`, { cause: error });
   }
   try {
-    const { mode } = fstatSync(file);
+    const { mode, uid } = fstatSync(file);
+    if (!isTrustedOwner(uid))
+      throw new ConfigError('CONFIG_SECRET_EXPOSED', `${path} belongs to user ${uid}`, {
+        hint: 'Run `chown` and `chmod 600` on the file: whom it belongs to reads the secret in it',
+      });
     if ((mode & 0o077) !== 0)
       throw new ConfigError(
         'CONFIG_SECRET_EXPOSED',
@@ -72,7 +78,7 @@ export async function askSecret(
 ): Promise<Secret> {
   if (!input.isTTY)
     throw new ConfigError('CONFIG_SECRET_MISSING', `there is no terminal to ask for: ${prompt}`);
-  output.write(`${prompt}: `);
+  output.write(`${visible(prompt)}: `);
   input.setRawMode(true);
   input.resume();
   const typed: number[] = [];

@@ -2,7 +2,7 @@
  * A state directory that holds the log of an organisation with custodians and no key of it. A file `custodians` marks
  * it, so that commands which need the organisation's own keys say at once where those are.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LevelKelStore } from '#kel/store/level-kel-store';
 import { keyStateReport } from '#kel/verify/report';
@@ -54,7 +54,6 @@ export async function askWithoutKeys(
   const review = run === undefined ? readComplete(args['files'], verifySignature) : undefined;
   if (review === undefined && !hasState(config))
     throw new CustodyError('CUSTODY_NO_LOG', `${config.stateDir} holds no log`);
-  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
   const db = await composeDatabase(config);
   stack.defer(() => db.close());

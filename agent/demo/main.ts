@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { visible } from '#src/visible';
 import { Demonstration } from './demonstration.ts';
 import { obstacle, onParentGone, reenter, SIGNALS, withoutMark } from './rootless.ts';
 
@@ -49,7 +50,7 @@ async function main(): Promise<number> {
   const demonstration = new Demonstration({
     out,
     work,
-    say: (line) => process.stdout.write(`${line}\n`),
+    say: (text) => process.stdout.write(`${text.split('\n').map(visible).join('\n')}\n`),
     signal: stop.signal,
   });
   try {

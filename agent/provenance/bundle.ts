@@ -10,7 +10,7 @@
  * signature covers, or by the strict form of the envelope, and a change is found in the part that it is in.
  */
 
-import type { Aid, Said } from '#kel/identifiers';
+import type { Aid } from '#kel/identifiers';
 import type { EventReference } from '#kel/state/key-state';
 import { equalBytes } from '#src/bytes';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
@@ -18,7 +18,7 @@ import { parseDateTime } from '#src/clock';
 import { sha256 } from '#src/crypto/hash';
 import { dossierLabel } from '#src/crypto/labels';
 import { ProvenanceError } from './errors.ts';
-import { asBytes, asInteger, asList, asMap, asText, ShapeError } from './shape.ts';
+import { asAid, asBytes, asInteger, asList, asMap, asSaid, asText, ShapeError } from './shape.ts';
 
 const bundleVersion = 'kelmesh.evidence/1';
 const dossierVersion = 'kelmesh.dossier/1';
@@ -149,7 +149,7 @@ export function decodeHeader(bytes: Uint8Array): DossierHeader {
       throw new ShapeError(`header time: not a date-time: ${time.slice(0, 50)}`);
     const digests = asList(map.get('h'), 'header digests', sectionNames.length);
     return {
-      aid: asText(map.get('i'), 'header AID') as Aid,
+      aid: asAid(map.get('i'), 'header AID'),
       establishment: asEvent(map, 's', 'd'),
       latest: asEvent(map, 'ls', 'ld'),
       time,
@@ -180,7 +180,7 @@ export function decodeSignature(bytes: Uint8Array): DossierSignature {
     }
     return {
       headerDigest: asBytes(map.get('h'), 'signature digest', 32),
-      aid: asText(map.get('i'), 'signature AID') as Aid,
+      aid: asAid(map.get('i'), 'signature AID'),
       establishment: asEvent(map, 's', 'd'),
       signatures: signatures.map((signature) => asText(signature, 'signature')),
     };
@@ -202,7 +202,7 @@ export function reading<T>(
 }
 
 function asEvent(map: ReadonlyMap<string, CborValue>, sn: string, said: string): EventReference {
-  return { sn: asInteger(map.get(sn), sn), said: asText(map.get(said), said) as Said };
+  return { sn: asInteger(map.get(sn), sn), said: asSaid(map.get(said), said) };
 }
 
 function requireVersion(value: CborValue | undefined, expected: string): void {

@@ -8,7 +8,7 @@ import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
 import { reading, type SectionName } from './bundle.ts';
 import type { Openings } from './leaf.ts';
 import { decodeOpenings, openingsToCbor } from './opening-store.ts';
-import { asBytes, asInteger, asList, asText, ShapeError } from './shape.ts';
+import { asAid, asBytes, asInteger, asList, asText, ShapeError } from './shape.ts';
 
 const pageLength = 256;
 
@@ -76,7 +76,7 @@ export function decodeKels(bytes: Uint8Array): Sections['kels'] {
   return reading('BUNDLE_SECTION', () => {
     const kels = asList(decodeCbor(bytes), 'kels').map((item) => {
       const [aid, stream] = asList(item, 'kel', 2);
-      return { aid: asText(aid, 'AID') as Aid, stream: asBytes(stream, 'stream') };
+      return { aid: asAid(aid, 'AID'), stream: asBytes(stream, 'stream') };
     });
     requireAscending(
       kels.map(({ aid }) => aid),

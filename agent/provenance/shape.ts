@@ -1,4 +1,6 @@
 /** Reading decoded CBOR as the shape that a format says; whatever differs is refused with its place. */
+import type { Aid, Said } from '#kel/identifiers';
+import { isAid, isSaid } from '#kel/record/qualified';
 import type { CborValue } from '#src/cbor';
 
 /** Thrown by the readers below; each format turns it into its own error. */
@@ -12,6 +14,19 @@ export function asInteger(value: CborValue | undefined, at: string): number {
 export function asText(value: CborValue | undefined, at: string): string {
   if (typeof value === 'string') return value;
   throw new ShapeError(`${at}: expected text`);
+}
+
+/** Parsed where it is read: nothing else than an AID ever stands where one is shown. */
+export function asAid(value: CborValue | undefined, at: string): Aid {
+  const text = asText(value, at);
+  if (isAid(text)) return text;
+  throw new ShapeError(`${at}: expected an AID`);
+}
+
+export function asSaid(value: CborValue | undefined, at: string): Said {
+  const text = asText(value, at);
+  if (isSaid(text)) return text;
+  throw new ShapeError(`${at}: expected a SAID`);
 }
 
 /** @param length in bytes; any when left out */

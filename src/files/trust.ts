@@ -5,7 +5,15 @@
  * Trusted owners are root and the user of the process. In a user namespace (user_namespaces(7)) every owner outside
  * it looks the same, the overflow id; there that one counts as trusted, since nothing can tell it from root.
  */
-import { accessSync, constants, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { lstat, readlink } from 'node:fs/promises';
 import { dirname, join, parse, resolve } from 'node:path';
 import { FileError, onFileSync } from './errors.ts';
@@ -17,16 +25,35 @@ const GROUP_OR_OTHERS_WRITE = 0o022;
 const STICKY = 0o1000;
 
 /**
- * A directory in which nobody but root and this user makes, replaces or removes anything.
+ * A file, or a directory with all that is made in it, that nobody but root and this user can change, nor put another
+ * in the place of.
  * @throws FILE_OTHERS_CAN_WRITE, FILE_…
  */
-export function expectTrustedDirectory(path: string): void {
+export function expectTrusted(path: string): void {
   const target = resolve(path);
   onFileSync(target, () => {
-    const real = realOf(target);
     expectOwn(target, statSync(target));
+    // Where the name stands, and where that is to which it may be a link.
     expectTrustedWay(dirname(target));
-    if (real !== target) expectTrustedWay(dirname(real));
+    expectTrustedWay(dirname(realpathSync(target)));
+  });
+}
+
+/** As {@link expectTrusted} for a directory, which is made (mode 0700) where there is none. */
+export function ensureTrustedDirectory(path: string): void {
+  onFileSync(resolve(path), () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+  expectTrusted(path);
+}
+
+/**
+ * A directory in which a new file of this user stays the file of that name: a sticky one will do.
+ * @throws FILE_OTHERS_CAN_WRITE, FILE_…
+ */
+export function expectTrustedPlace(directory: string): void {
+  const target = resolve(directory);
+  onFileSync(target, () => {
+    expectTrustedWay(target);
+    expectTrustedWay(realpathSync(target));
   });
 }
 
@@ -44,7 +71,7 @@ export async function resolveDirectory(path: string): Promise<string> {
       at = next;
       continue;
     }
-    if (!trustedOwners().has(found.uid) || ++links > MAX_LINKS)
+    if (!isTrustedOwner(found.uid) || ++links > MAX_LINKS)
       throw new FileError(
         'FILE_LINK_OF_OTHERS',
         `${next} is a symbolic link of user ${found.uid}, on the way to ${path}`,
@@ -59,10 +86,6 @@ export async function resolveDirectory(path: string): Promise<string> {
   return at;
 }
 
-function realOf(path: string): string {
-  return onFileSync(path, () => realpathSync(path));
-}
-
 /** From the root to `directory`: nobody else can put another thing at a name. In a sticky one only owners can. */
 function expectTrustedWay(directory: string): void {
   const { root } = parse(directory);
@@ -73,7 +96,7 @@ function expectTrustedWay(directory: string): void {
 }
 
 function expectOwn(path: string, { uid, mode }: Stats, excuse = 0): void {
-  if (!trustedOwners().has(uid))
+  if (!isTrustedOwner(uid))
     throw new FileError(
       'FILE_OTHERS_CAN_WRITE',
       `${path} belongs to user ${uid}, expected ${[...new Set([0, own()])].map((id) => `user ${id}`).join(' or ')}`,
@@ -98,6 +121,11 @@ function isOnReadOnlyMount(path: string): boolean {
 
 function own(): number {
   return process.geteuid?.() ?? 0;
+}
+
+/** Root or the user of the process. */
+export function isTrustedOwner(uid: number): boolean {
+  return trustedOwners().has(uid);
 }
 
 function trustedOwners(): ReadonlySet<number> {

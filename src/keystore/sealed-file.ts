@@ -20,7 +20,7 @@ import {
   writeOutput,
 } from '../files/atomic-file.ts';
 import { FileError } from '../files/errors.ts';
-import { expectTrustedDirectory } from '../files/trust.ts';
+import { expectTrustedPlace } from '../files/trust.ts';
 import { KeyStoreError } from './errors.ts';
 import { FileLock } from './file-lock.ts';
 import type {
@@ -232,7 +232,7 @@ export class SealedFileKeyStore implements KeyStore {
 
 /** @throws KEYSTORE_EXISTS, KEYSTORE_IO, FILE_OTHERS_CAN_WRITE for a directory in which others could put another backup in its place */
 async function backUpTo(path: string, bytes: Uint8Array, steps: AtomicFileSteps): Promise<void> {
-  expectTrustedDirectory(dirname(path));
+  expectTrustedPlace(dirname(path));
   try {
     await writeOutput(path, bytes, { isNew: true, steps });
   } catch (cause) {

@@ -237,7 +237,7 @@ describe('bad input', () => {
         ['id', 'export'],
       ]) {
         const args = [...command, '--out', nowhere, '--config', config];
-        assertTold(await cliError(...args), 'CONTROL_SYSTEM', nowhere);
+        assertTold(await cliError(...args), 'FILE_NOT_FOUND', nowhere);
       }
     });
 

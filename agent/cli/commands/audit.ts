@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { writeOutput } from '#src/files/atomic-file';
+import { onFile } from '#src/files/errors';
+import { resolveDirectory } from '#src/files/trust';
 import type { Verdict } from '../../provenance/audit/verdict.ts';
 import { verifyBundle } from '../../provenance/audit/verify-bundle.ts';
 import { mergeBundles } from '../../provenance/bundle.ts';
@@ -26,6 +28,7 @@ export const auditExport: Command = {
     const file = resolve(out);
     const others = invocation.positionals.map(readBundle);
     // Beside its place: the agent writes there, maybe as another user. Nobody can guess the name.
+    await onFile(file, () => resolveDirectory(dirname(file)));
     const part = join(dirname(file), `.${randomBytes(16).toString('hex')}.part`);
     try {
       const own = await ask(invocation, 'audit.export', { file: part }, { atRest: true });

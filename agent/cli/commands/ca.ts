@@ -17,7 +17,7 @@ import {
   secretOption,
 } from '../ca-options.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
-import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
+import { exitCodes, note, print, printFile, printJson, table, UsageError } from '../io.ts';
 import { readFile } from '../read-file.ts';
 
 export const caInit: Command = {
@@ -140,7 +140,7 @@ export const caExport: Command = {
   async run(invocation) {
     const pem = await exportBundle(directory(invocation), systemClock);
     if (invocation.json) printJson(invocation.io, { schema: 'kelmesh.ca-bundle/1', pem });
-    else invocation.io.stdout.write(pem);
+    else printFile(invocation.io, Buffer.from(pem));
     return exitCodes.ok;
   },
 };
@@ -178,7 +178,7 @@ CA that is trusted for it speaks for the new one, or --fingerprint does.`,
       const line = (what: string) => (ca: CaCertificate) =>
         `${what}: ${ca.name}, SHA-256 ${ca.fingerprint}`;
       const lines = [...taken.map(line('trusted')), ...ended.map(line('no longer trusted'))];
-      print(invocation.io, lines.length === 0 ? 'trusted already' : lines.join('\n'));
+      print(invocation.io, lines.length === 0 ? 'trusted already' : lines);
     }
     noteUnbounded(invocation, await readOthers(directory(invocation)));
     return exitCodes.ok;

@@ -15,7 +15,10 @@ export const configCheck: Command = {
   async run(invocation) {
     const config = readConfig(invocation.config);
     if (invocation.json) printJson(invocation.io, { schema: 'kelmesh.config/1', ...config });
-    else print(invocation.io, `${config.file} is valid\n${JSON.stringify(config, undefined, 2)}`);
+    else {
+      print(invocation.io, `${config.file} is valid`);
+      printJson(invocation.io, config);
+    }
     return exitCodes.ok;
   },
 };

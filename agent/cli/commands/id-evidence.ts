@@ -7,7 +7,7 @@ import {
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
-import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
+import { exitCodes, note, print, printFile, printJson, table, UsageError } from '../io.ts';
 import { unreadable } from '../read-file.ts';
 import { verifier } from '../verifier.ts';
 
@@ -84,7 +84,7 @@ export const idEvidenceExport: Command = {
         invocation.io,
         out === undefined ? result : { ...rest, file: out, bytes: bytes.length },
       );
-    } else if (out === undefined) invocation.io.stdout.write(bytes);
+    } else if (out === undefined) printFile(invocation.io, bytes);
     else
       note(
         invocation.io,

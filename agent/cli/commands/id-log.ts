@@ -69,17 +69,17 @@ export const idEscrow: Command = {
     }
     const escrow = result['escrow'] as unknown as readonly WaitingEvent[];
     for (const event of escrow)
-      print(
-        invocation.io,
-        `${table([
+      print(invocation.io, [
+        ...table([
           ['event', `${event.sn} of ${event.aid}`],
           ['said', event.said],
           ['waits for', `${event.waitsFor} (${event.code})`],
           ['since', `${event.since}, dropped at ${event.expires}`],
           ['from', event.from.join(', ')],
           ['released by', event.releasedBy],
-        ])}\n`,
-      );
+        ]),
+        '',
+      ]);
     if (escrow.length === 0) note(invocation.io, 'nothing waits');
     return exitCodes.ok;
   },

@@ -205,7 +205,7 @@ async function writeProposal(
   await writeOutput(file, encodeProposal(review.proposal), { mode: PUBLIC, isNew: true });
   if (invocation.json) printJson(invocation.io, { ...reviewJson(review, new Set()), file });
   else {
-    print(invocation.io, explainProposal(review, new Set()).join('\n'));
+    print(invocation.io, explainProposal(review, new Set()));
     note(invocation.io, `next: \`kelmesh id sign ${file}\` at each custodian`);
   }
   return exitCodes.ok;
@@ -213,6 +213,6 @@ async function writeProposal(
 
 function showReview(invocation: Invocation, review: Review, own: ReadonlySet<string>): number {
   if (invocation.json) printJson(invocation.io, reviewJson(review, own));
-  else print(invocation.io, explainProposal(review, own).join('\n'));
+  else print(invocation.io, explainProposal(review, own));
   return exitCodes.ok;
 }

@@ -1,7 +1,7 @@
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
-import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
+import { exitCodes, note, print, printFile, printJson, table, UsageError } from '../io.ts';
 
 interface KeyState {
   readonly sn: number;
@@ -66,7 +66,7 @@ signed by the member and kept.`,
           ['says', String(result['member'])],
         ]),
       );
-    else if (out === undefined) invocation.io.stdout.write(bytes);
+    else if (out === undefined) printFile(invocation.io, bytes);
     else
       note(
         invocation.io,

@@ -47,7 +47,7 @@ of the log that was signed already.`,
         insteadOf: optionText(invocation, 'instead-of'),
       };
       const own = new Set<string>((await custodian.keys()).keys());
-      note(io, explainProposal(review, own).join('\n'));
+      note(io, [...explainProposal(review, own), '']);
       await custodian.expectSignable(review, options);
       if (invocation.options['yes'] !== true) await expectYes(io, custodian.name);
       const signed = reviewProposal(await custodian.sign(review, options), verifySignature);
@@ -62,7 +62,7 @@ of the log that was signed already.`,
 };
 
 async function expectYes(io: Io, name: string): Promise<void> {
-  const answer = await readYes(io, `\nSign this as ${name}?`);
+  const answer = await readYes(io, `Sign this as ${name}?`);
   if (answer === true) return;
   throw new CustodyError(
     'CUSTODY_NOT_CONFIRMED',

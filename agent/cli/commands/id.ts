@@ -8,7 +8,7 @@ import { readLogFile } from '../../watch/log-source.ts';
 import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';
-import { exitCodes, note, print, printJson, table } from '../io.ts';
+import { exitCodes, note, print, printFile, printJson, table } from '../io.ts';
 import { localDrivers } from '../local-drivers.ts';
 import { planOption, showPlan } from './rotate.ts';
 
@@ -161,7 +161,7 @@ export const idExport: Command = {
           ? result
           : { schema: result['schema'], aid: result['aid'], file: out, bytes: bytes.length },
       );
-    else if (out === undefined) invocation.io.stdout.write(bytes);
+    else if (out === undefined) printFile(invocation.io, bytes);
     else
       note(
         invocation.io,

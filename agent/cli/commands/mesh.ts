@@ -32,12 +32,12 @@ function show(invocation: Invocation, result: JsonObject, next?: string): number
       : describe(mesh),
   );
   for (const { aid, at } of (result['knocks'] ?? []) as readonly { aid: string; at: string }[])
-    print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);
+    print(invocation.io, ['', `${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``]);
   if (next !== undefined) note(invocation.io, next);
   return exitCodes.ok;
 }
 
-function describe(mesh: Mesh): string {
+function describe(mesh: Mesh): readonly string[] {
   const standing =
     mesh.revoked !== null
       ? `removed since ${mesh.revoked.from}: ${mesh.revoked.reason || 'no reason given'}`
@@ -45,7 +45,7 @@ function describe(mesh: Mesh): string {
         ? 'member'
         : 'not admitted yet';
   return [
-    table([
+    ...table([
       ['mesh', `${mesh.mesh}${mesh.name === null ? '' : ` (${mesh.name})`}`],
       [
         'charter',
@@ -60,7 +60,7 @@ function describe(mesh: Mesh): string {
       ? []
       : [
           '',
-          table([
+          ...table([
             ['name', 'role', 'region', 'overlay', 'aid'],
             ...mesh.members.map((m) => [
               m.name,
@@ -71,7 +71,7 @@ function describe(mesh: Mesh): string {
             ]),
           ]),
         ]),
-  ].join('\n');
+  ];
 }
 
 export const meshCreate: Command = {

@@ -23,18 +23,14 @@ export const peerList: Command = {
   summary: 'the other members and the tunnel to each',
   async run(invocation) {
     const result = await ask(invocation, 'peer.list', {}, { atRest: false });
+    const peers = result['peers'] as unknown as readonly PeerRow[];
     if (invocation.json) printJson(invocation.io, result);
-    else
-      print(
-        invocation.io,
-        peerTable(result['peers'] as unknown as readonly PeerRow[]) || 'no other members',
-      );
+    else print(invocation.io, peers.length === 0 ? 'no other members' : peerTable(peers));
     return exitCodes.ok;
   },
 };
 
-export function peerTable(peers: readonly PeerRow[]): string {
-  if (peers.length === 0) return '';
+export function peerTable(peers: readonly PeerRow[]): readonly string[] {
   const rows = peers.map((peer) => [
     peer.name,
     peer.overlay.join(','),

@@ -52,17 +52,17 @@ export async function showPlan(invocation: Invocation, kind: Kind): Promise<numb
   const { obstacle, steps, pairs } = plan as unknown as Plan;
   print(invocation.io, table(steps.map(({ step, does }) => [step, does])));
   if (pairs.length > 0)
-    print(
-      invocation.io,
-      `\n${table([
+    print(invocation.io, [
+      '',
+      ...table([
         ['peer', 'when', 'its clock'],
         ...pairs.map(({ pair, when, clockSkewMs, epochsPostponed }) => [
           pair,
           when,
           `${clockSkewMs === null ? 'not known' : `${clockSkewMs} ms ahead`}${epochsPostponed ? ', epochs wait' : ''}`,
         ]),
-      ])}`,
-    );
+      ]),
+    ]);
   const behind = pairs.filter(({ leftBehind }) => leftBehind === true).map(({ pair }) => pair);
   if (behind.length > 0)
     note(

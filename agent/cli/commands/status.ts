@@ -65,17 +65,17 @@ export const status: Command = {
           : [['witnesses', `${s.witnessThreshold} of ${s.witnesses.length} make an event final`]]),
       ]),
     );
-    if (s.witnesses.length > 0) print(invocation.io, `\n${witnessTable(s.witnesses)}`);
-    if (s.peers.length > 0) print(invocation.io, `\n${peerTable(s.peers)}`);
+    if (s.witnesses.length > 0) print(invocation.io, ['', ...witnessTable(s.witnesses)]);
+    if (s.peers.length > 0) print(invocation.io, ['', ...peerTable(s.peers)]);
     for (const { aid, name, own, reason } of s.suspended)
-      print(
-        invocation.io,
+      print(invocation.io, [
+        '',
         own
-          ? `\nwarning: the own log has forked: ${reason}; somebody else signs with its keys: \`kelmesh id rotate\``
-          : `\n${name ?? aid} is suspended: ${reason}: \`kelmesh id evidence list\``,
-      );
+          ? `warning: the own log has forked: ${reason}; somebody else signs with its keys: \`kelmesh id rotate\``
+          : `${name ?? aid} is suspended: ${reason}: \`kelmesh id evidence list\``,
+      ]);
     for (const { aid, at } of s.knocks)
-      print(invocation.io, `\n${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``);
+      print(invocation.io, ['', `${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``]);
     return exitCodes.ok;
   },
 };

@@ -1,8 +1,8 @@
 import { fork } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openForAppendSync } from '#src/files/log-file';
+import { ensureTrustedDirectory } from '#src/files/trust';
 import { Secret } from '#src/secret';
 import { type Config, readConfig } from '../../config/config.ts';
 import { askAgent, RemoteError } from '../../control/client.ts';
@@ -55,7 +55,7 @@ in the terminal (or under systemd) and writes to stderr. Tunnels that run alread
 
 async function startInBackground(config: Config, secret: Secret): Promise<void> {
   await refuseSecond(config);
-  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  ensureTrustedDirectory(config.stateDir);
   const log = openForAppendSync(join(config.stateDir, 'agent.log'));
   const main = fileURLToPath(new URL('../../main.ts', import.meta.url));
   const child = fork(main, ['up', '--foreground', '--config', config.file], {

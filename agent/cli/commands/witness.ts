@@ -75,7 +75,7 @@ export const witnessDeny: Command = {
 };
 
 /** Rows for people: who, how far, and why not further. */
-export function witnessTable(witnesses: readonly OwnWitness[]): string {
+export function witnessTable(witnesses: readonly OwnWitness[]): readonly string[] {
   return table([
     ['witness', 'served by', 'connected', 'receipted up to', 'lag', ''],
     ...witnesses.map(({ aid, name, operator, connected, sn, lagSeconds, reason }) => [
@@ -114,9 +114,9 @@ function showList(invocation: Invocation, result: JsonObject): number {
   else {
     print(
       invocation.io,
-      `${result['threshold']} of ${witnesses.length} witnesses make an event final; the log stands at event ${result['sn']}\n`,
+      `${result['threshold']} of ${witnesses.length} witnesses make an event final; the log stands at event ${result['sn']}`,
     );
-    print(invocation.io, witnessTable(witnesses));
+    print(invocation.io, ['', ...witnessTable(witnesses)]);
   }
   if (waiting !== null)
     note(invocation.io, `event ${waiting.sn} ${waiting.said} is signed and waits for receipts`);
