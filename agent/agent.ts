@@ -32,6 +32,7 @@ import { Reactions } from './running/reactions.ts';
 import { openTunnelParts, type TunnelParts } from './running/tunnel-parts.ts';
 import { StateTable } from './state-table.ts';
 import type { Gossip } from './sync/gossip.ts';
+import type { Knocking } from './sync/knocking.ts';
 import { PeerDirectory } from './sync/peer-directory.ts';
 import type { RecordGossip } from './sync/record-gossip.ts';
 import type { Sync } from './sync/sync.ts';
@@ -50,6 +51,8 @@ export interface AgentSettings {
   readonly rotation: RotationPolicy;
   /** Addresses under which UDP reaches this node; empty: those of the network. */
   readonly endpointHosts: readonly string[];
+  /** What this organisation would like to be called where it asks to join; undefined: it proposes nothing. */
+  readonly name?: string;
 }
 
 interface AgentParts extends TunnelParts, ExchangeParts {
@@ -81,6 +84,7 @@ export class Agent {
   /** Which WireGuard carries the tunnels. */
   readonly driverDescription: string;
   readonly watcher: Watcher;
+  readonly knocking: Knocking;
   readonly queries: QueryClient;
   readonly #parts: AgentParts;
   readonly #ownKeyChanges: OwnKeyChanges;
@@ -108,6 +112,7 @@ export class Agent {
     this.rotations = parts.rotations;
     this.witnesses = parts.witnesses;
     this.watcher = parts.watcher;
+    this.knocking = parts.knocking;
     this.queries = parts.queries;
     const { signal } = this;
     const background = new Background(signal, journal);
@@ -172,6 +177,7 @@ export class Agent {
       ...ground,
       tunnels: tunnelParts.tunnels,
       endpointHosts: settings.endpointHosts,
+      name: settings.name,
       signal: stop.signal,
     });
     sync = exchangeParts.sync;
@@ -269,6 +275,7 @@ export class Agent {
         .enter()
         .catch((error: unknown) => this.#background.deferIfAwaiting(error));
     await this.#parts.endpoints.current();
+    this.knocking.start();
     this.sync.start(signal);
     this.sync.comparison.onDecided(() => this.#background.run(this.#confirmation.confirm()));
     this.#parts.evidence.start(signal);

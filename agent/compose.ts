@@ -161,6 +161,7 @@ export function agentSettings(config: Config): AgentSettings {
       windows: rotation.windows.map(parseWindow).filter((window) => window !== undefined),
     },
     endpointHosts: tunnel.endpoints,
+    name: config.name,
   };
 }
 

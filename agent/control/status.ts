@@ -52,6 +52,31 @@ export function meshJson(organisation: Organisation): Json {
   };
 }
 
+/** Who asks to join; at a member that does not govern, whether the governor knows. */
+export function knocksJson(agent: Agent): Json {
+  return agent.sync.knocks.list().map(({ aid, at, addresses, name, via, isPassedOn }) => ({
+    aid,
+    at: new Date(at).toISOString(),
+    addresses,
+    name: name ?? null,
+    via: via ?? null,
+    passedOn: isPassedOn === true,
+  }));
+}
+
+/** How far this organisation's own wish to join has come; null for a member. */
+function admissionJson(agent: Agent): Json {
+  const admission = agent.knocking.standing();
+  if (admission === undefined) return null;
+  const { state, by, since, reason } = admission;
+  return {
+    state,
+    by: by ?? null,
+    since: since === undefined ? null : new Date(since).toISOString(),
+    reason,
+  };
+}
+
 export async function peersJson(
   agent: Agent,
 ): Promise<readonly { readonly [key: string]: Json }[]> {
@@ -192,9 +217,8 @@ export async function statusJson(agent: Agent): Promise<Json> {
     agreements: agent.agreements.runs,
     peersUp: peers.filter(({ state }) => state === 'up').length,
     peers,
-    knocks: agent.sync.knocks
-      .list()
-      .map(({ aid, at, addresses }) => ({ aid, at: new Date(at).toISOString(), addresses })),
+    admission: admissionJson(agent),
+    knocks: knocksJson(agent),
     witnessThreshold: identity.state.witnessThreshold,
     witnesses: ownWitnessesJson(organisation, agent),
     waiting:

@@ -20,7 +20,7 @@ import { nodeVerbs } from './node-verbs.ts';
 import type { Json } from './protocol.ts';
 import { queryVerbs } from './query-verbs.ts';
 import { rotationVerbs } from './rotation-verbs.ts';
-import { identityJson, meshJson, peersJson, statusJson } from './status.ts';
+import { identityJson, knocksJson, meshJson, peersJson, statusJson } from './status.ts';
 import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
 import { watchVerbs } from './watch-verbs.ts';
 import { witnessVerbs } from './witness-verbs.ts';
@@ -48,7 +48,12 @@ export const verbs: Readonly<Record<string, Verb>> = {
     const line = organisation.membership.invite(
       reachableAddresses(running(agent).network.addresses(), organisation.membership.mesh),
     );
-    return { schema: 'kelmesh.invite/1', line };
+    const { governor } = organisation.membership;
+    return {
+      schema: 'kelmesh.invite/1',
+      line,
+      governs: governor === organisation.identity.aid,
+    };
   },
   'mesh.join': async ({ organisation, args }) => {
     await organisation.membership.join(parseInvite(text(args, 'line')));
@@ -67,6 +72,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
     await organisation.membership.admit(
       aid,
       optionalText(args['name']) ??
+        agent?.sync.knocks.get(aid)?.name ??
         `member-${aid
           .slice(1, 9)
           .toLowerCase()
@@ -86,9 +92,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   'mesh.show': async ({ organisation, agent }) => ({
     schema: 'kelmesh.mesh/1',
     mesh: meshJson(organisation),
-    knocks:
-      agent?.sync.knocks.list().map(({ aid, at }) => ({ aid, at: new Date(at).toISOString() })) ??
-      [],
+    knocks: agent === undefined ? [] : knocksJson(agent),
   }),
   ...logVerbs,
   ...evidenceVerbs,

@@ -8,14 +8,14 @@ import { type Clock, formatDateTime } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
 import type { Suspension, Suspensions } from '../duplicity/suspensions.ts';
 import type { Identity } from '../identity/identity.ts';
-import type { PeerAddress } from '../network/network.ts';
+import { type PeerAddress, parsePeerAddress } from '../network/network.ts';
 import type { RecordIntake } from '../records/record-intake.ts';
 import type { Draft, RecordIssuer } from '../records/record-issuer.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { StateTable } from '../state-table.ts';
 import { type Charter, charterChain, type Member, type SealedCharter } from './charter.ts';
 import { MembershipError } from './errors.ts';
-import { formatInvite, type Invite } from './invite.ts';
+import { type Door, formatInvite, type Invite } from './invite.ts';
 
 const MESH = 'mesh';
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -25,6 +25,8 @@ interface MeshChoice {
   readonly mesh: Said;
   readonly governor: Aid;
   readonly addresses: readonly PeerAddress[];
+  /** The member that made the invite, where that does not govern. */
+  readonly through?: Door;
 }
 
 export interface MembershipDeps {
@@ -92,6 +94,11 @@ export class Membership {
     return this.#choice?.addresses ?? [];
   }
 
+  /** The member that made the invite and passes the knock on; undefined once a charter is held. */
+  get door(): Door | undefined {
+    return this.charter === undefined ? this.#choice?.through : undefined;
+  }
+
   get governor(): Aid | undefined {
     return this.charter?.governors[0] ?? this.#choice?.governor;
   }
@@ -138,11 +145,12 @@ export class Membership {
     return charter?.members.has(aid) === true || charter?.governors.includes(aid) === true;
   }
 
-  /** Whether `aid` may sync: a member in good standing, or the governor of the invite while no charter is held. */
+  /** Whether `aid` may sync: a member in good standing, or who stands in the invite while no charter is held. */
   maySync(aid: Aid): boolean {
     const { charter } = this;
     if (!this.#isInGoodStanding(aid)) return false;
-    if (charter === undefined) return aid === this.#choice?.governor;
+    // What the member of the invite brings is the governor's, signed by it.
+    if (charter === undefined) return aid === this.#choice?.governor || aid === this.door?.aid;
     return charter.members.has(aid) || charter.governors.includes(aid);
   }
 
@@ -166,6 +174,7 @@ export class Membership {
   #named(): ReadonlySet<Aid> {
     const aids = new Set<Aid>([this.#deps.identity.aid]);
     if (this.#choice !== undefined) aids.add(this.#choice.governor);
+    if (this.door !== undefined) aids.add(this.door.aid);
     for (const charter of this.#chain) {
       for (const aid of charter.members.keys()) aids.add(aid);
       for (const aid of charter.governors) aids.add(aid);
@@ -229,12 +238,24 @@ export class Membership {
     });
   }
 
-  /** Throws MESH_NONE. @param addresses the governor's own dialable addresses */
+  /** Throws MESH_NONE, MESH_NOT_A_MEMBER. @param addresses under which this organisation is reached */
   invite(addresses: readonly PeerAddress[]): string {
     const { mesh, governor } = this;
+    const { identity, records } = this.#deps;
     if (mesh === undefined || governor === undefined)
       throw new MembershipError('MESH_NONE', 'there is no mesh to invite to');
-    return formatInvite({ mesh, governor, addresses });
+    if (governor === identity.aid) return formatInvite({ mesh, governor, addresses });
+    if (!this.isIn)
+      throw new MembershipError('MESH_NOT_A_MEMBER', 'this organisation is no member itself', {
+        hint: 'A member invites: wait until the governor has admitted this organisation, or ask the governor for a line',
+      });
+    const recorded = records.latest('end', governor)?.record.la.map(parsePeerAddress) ?? [];
+    return formatInvite({
+      mesh,
+      governor,
+      addresses: recorded.filter((address) => address !== undefined),
+      through: { aid: identity.aid, addresses },
+    });
   }
 
   admit(aid: Aid, name: string, region = ''): Promise<Charter> {
@@ -366,8 +387,9 @@ export class Membership {
   }
 
   async #choose(choice: MeshChoice): Promise<void> {
-    const { mesh, governor, addresses } = choice;
-    await this.#deps.table.put({ [MESH]: { mesh, governor, addresses } });
+    const { mesh, governor, addresses, through } = choice;
+    const kept = { mesh, governor, addresses, ...(through === undefined ? {} : { through }) };
+    await this.#deps.table.put({ [MESH]: kept });
     this.#choice = choice;
     this.#known = this.#named();
     await this.refresh();

@@ -11,6 +11,7 @@ import { Dialler } from '../sync/dialler.ts';
 import { MemberFavour } from '../sync/favour.ts';
 import { Gossip } from '../sync/gossip.ts';
 import { issuerOf } from '../sync/issuer-of.ts';
+import { Knocking } from '../sync/knocking.ts';
 import { OwnEndpoints } from '../sync/own-endpoints.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
 import { RecordGossip } from '../sync/record-gossip.ts';
@@ -27,6 +28,8 @@ export interface ExchangePartsDeps {
   readonly tunnels: Pick<Tunnels, 'devices'>;
   /** Addresses under which UDP reaches this node; empty: those of the network. */
   readonly endpointHosts: readonly string[];
+  /** What this organisation would like to be called where it asks to join. */
+  readonly name: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -43,6 +46,7 @@ export interface ExchangeParts {
   readonly gossip: Gossip;
   readonly recordGossip: RecordGossip;
   readonly dialler: Dialler;
+  readonly knocking: Knocking;
 }
 
 export async function openExchangeParts({
@@ -52,6 +56,7 @@ export async function openExchangeParts({
   directory,
   tunnels,
   endpointHosts,
+  name,
   signal,
 }: ExchangePartsDeps): Promise<ExchangeParts> {
   const { identity, kel, records, intake, issuer, membership, watch, verifySignature } =
@@ -172,6 +177,17 @@ export async function openExchangeParts({
     rng,
     self: identity.aid,
   });
+  const knocking = new Knocking({
+    network,
+    directory,
+    membership,
+    sync,
+    dialler,
+    self: identity.aid,
+    name,
+    clock,
+    journal,
+  });
   return {
     witnesses,
     endpoints,
@@ -183,5 +199,6 @@ export async function openExchangeParts({
     gossip,
     recordGossip,
     dialler,
+    knocking,
   };
 }

@@ -24,7 +24,14 @@ export interface DiallerDeps {
   readonly self: Aid;
 }
 
+/** The last dial of somebody that led to nothing. */
+export interface FailedDial {
+  readonly addresses: readonly PeerAddress[];
+  readonly reason: string;
+}
+
 interface Attempt {
+  failed?: FailedDial;
   pauseMs: number;
   next: number;
   dialling: boolean;
@@ -51,6 +58,11 @@ export class Dialler {
     this.#attempts.delete(aid);
   }
 
+  /** Undefined: it was not dialled lately, or is connected. */
+  failedDial(aid: Aid): FailedDial | undefined {
+    return this.#attempts.get(aid)?.failed;
+  }
+
   /** One member whose address swallows packets does not hold up the others: a dial under way is not waited for. */
   #round(signal: AbortSignal): void {
     const { clock, directory, rng, network } = this.#deps;
@@ -74,10 +86,15 @@ export class Dialler {
       attempt.next = now + attempt.pauseMs * (1 + jitter / 512);
       attempt.pauseMs = Math.min(attempt.pauseMs * 2, MAX_PAUSE_MS);
       attempt.dialling = true;
-      const ended = () => {
-        attempt.dialling = false;
-      };
-      network.dial(addresses, signal).then(ended, ended);
+      network.dial(addresses, signal).then(
+        () => {
+          attempt.dialling = false;
+        },
+        (error: Error) => {
+          attempt.dialling = false;
+          attempt.failed = { addresses, reason: error.message };
+        },
+      );
     }
   }
 
@@ -85,8 +102,9 @@ export class Dialler {
     const { membership, self } = this.#deps;
     const aids = membership.others().map(({ aid }) => aid);
     // Who is not in yet, or not any more, keeps asking the governor.
-    const { governor } = membership;
-    return aids.length > 0 || governor === undefined || governor === self ? aids : [governor];
+    const { governor, door } = membership;
+    if (aids.length > 0 || governor === undefined || governor === self) return aids;
+    return door === undefined ? [governor] : [governor, door.aid];
   }
 
   #addressesOf(aid: Aid): readonly PeerAddress[] {
@@ -94,6 +112,8 @@ export class Dialler {
     const record = records.latest('end', aid)?.record;
     const recorded =
       record?.la.map(parsePeerAddress).filter((address) => address !== undefined) ?? [];
+    if (aid === membership.door?.aid)
+      return [...new Set([...recorded, ...membership.door.addresses])];
     if (aid !== membership.governor) return recorded;
     // A governor that has recovered from the loss of its keys is another peer than the one of the invite.
     const invited = membership.inviteAddresses.filter(

@@ -39,6 +39,7 @@ export class Holdings implements SyncContext {
   readonly comparison: OwnLogComparison;
   readonly #deps: HoldingsDeps;
   readonly #binder: PeerBinder;
+  readonly #refusalListeners = new Set<(by: Aid, code: string) => void>();
   /** Milliseconds that the clock of each member was ahead, as it said when it was last bound. */
   readonly #skew = new Map<Aid, number>();
   /** Delegators of members whose log waits for theirs. */
@@ -109,9 +110,15 @@ export class Holdings implements SyncContext {
     return { revocation: message, log: await kel.export(revocation.i, 0, LOG_PAGE) };
   }
 
+  /** Called when another end did not take this organisation for a member; `by` is what it says to be. */
+  onRefused(listener: (by: Aid, code: string) => void): void {
+    this.#refusalListeners.add(listener);
+  }
+
   async refused(by: Aid, code: string, revocation: Uint8Array, log: Uint8Array): Promise<void> {
     const { journal, kel, identity, membership, intake } = this.#deps;
     journal.debug('sync.refused', { by, code });
+    for (const listener of this.#refusalListeners) listener(by, code);
     // Whoever refuses us for a fork of our own log has the proof; it needs no trust in the sender.
     if (revocation.length === 0 && log.length > 0)
       await kel.takeEvidence(log, { accepts: (aid) => aid === identity.aid });

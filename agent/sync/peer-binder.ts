@@ -1,5 +1,6 @@
 /** Who is at the other end of a session: a member's AID is bound to the peer, anybody else knocks. */
 import type { Aid } from '#kel/identifiers';
+import { parseRecord } from '#kel/record/parse';
 import type { EndRecord, Verified } from '#kel/record/record';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
 import type { Identity } from '../identity/identity.ts';
@@ -107,6 +108,44 @@ export class PeerBinder {
     return true;
   }
 
+  /**
+   * A stranger that a member passes on; what it sent is attacker-controlled, and verified as if it had come itself: its own
+   * signature names the peer. Who is here itself, or is a member by now, stays as it is.
+   * @param via proven member  @returns the stranger; throws SYNC_NOT_BOUND, SYNC_NOT_A_MEMBER
+   */
+  async takePassedOn(
+    via: Aid,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+    name: string | undefined,
+  ): Promise<Aid> {
+    const { clock, journal, membership, identity } = this.#deps;
+    if (log.length > MAX_STRANGER_LOG)
+      throw new SyncError(
+        'SYNC_NOT_A_MEMBER',
+        `a stranger's log of ${log.length} bytes, at most ${MAX_STRANGER_LOG} are read`,
+      );
+    const { record } = parseRecord(endpoints);
+    if (record.t !== 'end' || record.i === identity.aid)
+      throw new SyncError('SYNC_NOT_BOUND', 'what was passed on is not of a stranger');
+    const aid = record.i;
+    const former = this.knocks.get(aid);
+    if (membership.maySync(aid)) return aid;
+    if (former === undefined || former.via !== undefined) {
+      const peer = record.p as PeerKey;
+      const { la } = await this.#verifyOutsider(
+        peer,
+        { aid, sn: 0, said: record.d },
+        log,
+        endpoints,
+      );
+      this.knocks.add({ aid, peer, addresses: la, log, endpoints, at: clock.now(), via });
+      if (former === undefined) journal.info('peer.knocks', { aid, peer, via });
+    }
+    if (name !== undefined) this.knocks.note(aid, { name });
+    return aid;
+  }
+
   /** A former member's log is kept, so it sent only what is new; a stranger's is checked in memory. */
   async #verifyOutsider(
     peer: PeerKey,
@@ -146,6 +185,7 @@ export class PeerBinder {
       log,
       endpoints,
       at: clock.now(),
+      ...(former?.name === undefined ? {} : { name: former.name }),
     };
     this.knocks.add(knock);
     if (former === undefined) journal.info('peer.knocks', { aid: head.aid, peer });

@@ -75,6 +75,21 @@ export class Sync {
     this.#binder.onBound(listener);
   }
 
+  /** Called when another end did not take this organisation for a member; `by` is what it says to be. */
+  onRefused(listener: (by: Aid, code: string) => void): void {
+    this.#holdings.onRefused(listener);
+  }
+
+  /** As {@link PeerBinder.takePassedOn}. */
+  takePassedOn(
+    via: Aid,
+    log: Uint8Array,
+    endpoints: Uint8Array,
+    name: string | undefined,
+  ): Promise<Aid> {
+    return this.#binder.takePassedOn(via, log, endpoints, name);
+  }
+
   /** Of the own log with what members hold of it. */
   get comparison(): OwnLogComparison {
     return this.#holdings.comparison;

@@ -24,6 +24,7 @@
  *   leaf-field       leaf, field, salt, value   hash: commitment to a field of a leaf
  *   mesh-prefix      mesh                hash: the mesh's part of overlay addresses
  *   overlay          mesh, AID           hash: the node's part of its overlay address
+ *   invite-check     what it is the check of   hash: whether an invite line is whole
  *
  * Encoding: `kelmesh/1/` label, then each field as 4-byte big-endian length and bytes. A label has no byte
  * 0x00 and a length below 2^24 begins with one, so no two (label, fields) give the same string.
@@ -117,6 +118,11 @@ export function dossierLabel(
   said: string,
 ): Uint8Array {
   return label('dossier', headerDigest, utf8(aid), counter(sn), utf8(said));
+}
+
+/** @param content of the invite line, behind its check */
+export function inviteCheckLabel(content: Uint8Array): Uint8Array {
+  return label('invite-check', content);
 }
 
 export function leafSaltLabel(field: string): Uint8Array {

@@ -255,11 +255,16 @@ describe('invite lines', () => {
   const address = fc.stringMatching(
     /^(\/ip4\/192\.0\.2\.[1-9]|\/dns4\/[a-z]{1,9}\.example|\/ip6\/2001:db8::[1-9])\/tcp\/[1-9][0-9]{0,3}$/,
   ) as fc.Arbitrary<PeerAddress>;
-  const invite = fc.record({
-    mesh: said,
-    governor: aid,
-    addresses: fc.array(address, { minLength: 1, maxLength: 16 }),
-  });
+  const addresses = fc.array(address, { minLength: 1, maxLength: 16 });
+  const invite = fc.record(
+    {
+      mesh: said,
+      governor: aid,
+      addresses,
+      through: fc.record({ aid, addresses }, { noNullPrototype: true }),
+    },
+    { requiredKeys: ['mesh', 'governor', 'addresses'], noNullPrototype: true },
+  );
 
   it('read back as they were written', () => {
     fc.assert(

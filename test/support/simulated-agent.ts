@@ -319,14 +319,15 @@ export class SimulatedAgent {
         },
         rotation: this.settings.rotation,
         endpointHosts: [],
+        name: this.name,
       },
     );
     this.#agent = await this.#federation.perform(work);
   }
 
   /** Takes the governor's line and starts: the agent knocks until it is admitted. */
-  async join(): Promise<void> {
-    await this.organisation.membership.join(parseInvite(this.#federation.inviteLine));
+  async join(line = this.#federation.inviteLine): Promise<void> {
+    await this.organisation.membership.join(parseInvite(line));
     await this.start();
   }
 

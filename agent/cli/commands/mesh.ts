@@ -1,6 +1,7 @@
 import { ask, type JsonObject } from '../ask.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
+import { type KnockRow, knockLine } from '../knocks.ts';
 
 interface Mesh {
   readonly mesh: string;
@@ -8,6 +9,7 @@ interface Mesh {
   readonly version: number | null;
   readonly governors: readonly string[];
   readonly isMember: boolean;
+  readonly isGovernor: boolean;
   readonly epochSeconds: number | null;
   readonly revoked: { readonly from: string; readonly reason: string } | null;
   readonly members: readonly {
@@ -31,8 +33,8 @@ function show(invocation: Invocation, result: JsonObject, next?: string): number
       ? 'no mesh: `kelmesh mesh create NAME`, or `kelmesh mesh join LINE`'
       : describe(mesh),
   );
-  for (const { aid, at } of (result['knocks'] ?? []) as readonly { aid: string; at: string }[])
-    print(invocation.io, ['', `${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``]);
+  for (const knock of (result['knocks'] ?? []) as unknown as readonly KnockRow[])
+    print(invocation.io, ['', knockLine(knock, mesh?.isGovernor === true)]);
   if (next !== undefined) note(invocation.io, next);
   return exitCodes.ok;
 }
@@ -114,7 +116,9 @@ export const meshInvite: Command = {
       print(invocation.io, String(result['line']));
       note(
         invocation.io,
-        'next, on the other side: `kelmesh mesh join LINE` and `kelmesh up`; then here: `kelmesh mesh admit AID`',
+        result['governs'] === true
+          ? 'next, on the other side: `kelmesh mesh join LINE` and `kelmesh up`; then here: `kelmesh mesh admit AID`'
+          : 'next, on the other side: `kelmesh mesh join LINE` and `kelmesh up`; the knock is passed on to the governor, which admits',
       );
     }
     return exitCodes.ok;

@@ -1,6 +1,7 @@
 import { ask } from '../ask.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, print, printJson, table } from '../io.ts';
+import { type KnockRow, knockLine } from '../knocks.ts';
 import { type PeerRow, peerTable } from './peer.ts';
 import { type OwnWitness, witnessTable } from './witness.ts';
 
@@ -14,7 +15,9 @@ interface Status {
   readonly rotating: boolean;
   readonly peersUp: number;
   readonly peers: readonly PeerRow[];
-  readonly knocks: readonly { readonly aid: string; readonly at: string }[];
+  readonly knocks: readonly KnockRow[];
+  /** How far the own wish to join has come; null for a member. */
+  readonly admission: { readonly state: string; readonly reason: string } | null;
   readonly witnessThreshold: number;
   readonly witnesses: readonly OwnWitness[];
   /** The own event that waits for receipts or the delegator. */
@@ -30,6 +33,7 @@ interface Status {
   readonly mesh: {
     readonly name: string | null;
     readonly isMember: boolean;
+    readonly isGovernor: boolean;
     readonly version: number | null;
     readonly revoked: { readonly reason: string } | null;
   } | null;
@@ -49,7 +53,7 @@ export const status: Command = {
       invocation.io,
       table([
         ['identity', `${s.aid}, event ${s.sn}${s.rotating ? ', tunnels change over' : ''}`],
-        ['mesh', meshLine(s.mesh)],
+        ['mesh', meshLine(s.mesh, s.admission)],
         ['overlay', s.overlay.join(', ') || '-'],
         [
           'interface',
@@ -74,16 +78,19 @@ export const status: Command = {
           ? `warning: the own log has forked: ${reason}; somebody else signs with its keys: \`kelmesh id rotate\``
           : `${name ?? aid} is suspended: ${reason}: \`kelmesh id evidence list\``,
       ]);
-    for (const { aid, at } of s.knocks)
-      print(invocation.io, ['', `${aid} asks to join since ${at}: \`kelmesh mesh admit ${aid}\``]);
+    for (const knock of s.knocks)
+      print(invocation.io, ['', knockLine(knock, s.mesh?.isGovernor === true)]);
     return exitCodes.ok;
   },
 };
 
-function meshLine(mesh: Status['mesh']): string {
+function meshLine(mesh: Status['mesh'], admission: Status['admission']): string {
   if (mesh === null) return 'none: `kelmesh mesh create NAME`, or `kelmesh mesh join LINE`';
   if (mesh.revoked !== null)
     return `removed by the governor: ${mesh.revoked.reason || 'no reason given'}`;
-  if (!mesh.isMember) return 'waiting to be admitted by the governor';
+  if (!mesh.isMember)
+    return admission?.state === 'not-reached'
+      ? `not reached, so nobody knows that this organisation asks: ${admission.reason}`
+      : `not admitted yet: ${admission?.reason ?? 'the agent has not asked'}`;
   return `${mesh.name}, charter version ${mesh.version}`;
 }

@@ -8,6 +8,7 @@ import {
   chainStart,
   custodianCardLabel,
   dossierLabel,
+  inviteCheckLabel,
   kekLabel,
   label,
   leafFieldLabel,
@@ -88,6 +89,7 @@ describe('label', () => {
       leafFieldLabel('E', 'E', hash, hash),
       meshPrefixLabel('E'),
       overlayLabel('E', 'E'),
+      inviteCheckLabel(hash),
     ].map((bytes) => Buffer.from(bytes).toString('hex'));
     assert.equal(new Set(all).size, all.length);
   });

@@ -46,6 +46,7 @@ function world(
   const membership = {
     others: () => state.members.map((aid) => ({ aid })),
     governor,
+    door: undefined,
     get inviteAddresses() {
       return [state.invited];
     },
