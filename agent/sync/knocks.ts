@@ -6,7 +6,7 @@ import type { Aid } from '#kel/identifiers';
 import type { PeerKey } from '../network/network.ts';
 
 /** Of them, those that one member has passed on: it could make them up. */
-export const MAX_PASSED_ON = 8;
+const MAX_PASSED_ON = 8;
 /** Strangers kept, and bytes of log per stranger, those of its delegators included. */
 export const MAX_KNOCKS = 64;
 export const MAX_STRANGER_LOG = 256 * 1024;
