@@ -99,9 +99,17 @@ function head(major: number, argument: number): Uint8Array {
   return out;
 }
 
-/** Throws CBOR_MALFORMED. Byte strings are copies. */
-export function decodeCbor(bytes: Uint8Array): CborValue {
-  const reader = new Reader(bytes);
+export interface DecodeOptions {
+  /** Byte strings refer to `bytes`, which nobody changes, instead of being copies: for what is large. */
+  readonly sharesBytes?: boolean;
+}
+
+/** Throws CBOR_MALFORMED. Byte strings are copies unless they are to be shared. */
+export function decodeCbor(
+  bytes: Uint8Array,
+  { sharesBytes = false }: DecodeOptions = {},
+): CborValue {
+  const reader = new Reader(bytes, sharesBytes);
   const value = reader.read(0);
   if (reader.at !== bytes.length)
     throw new CborError(`${bytes.length - reader.at} bytes after the value at ${reader.at}`);
@@ -116,7 +124,10 @@ class Reader {
   readonly #view: DataView;
   readonly #budget: NodeBudget;
 
-  constructor(bytes: Uint8Array) {
+  readonly #sharesBytes: boolean;
+
+  constructor(bytes: Uint8Array, sharesBytes: boolean) {
+    this.#sharesBytes = sharesBytes;
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#budget = new NodeBudget(bytes.length);
@@ -139,7 +150,7 @@ class Reader {
         return -1 - argument;
       case BYTES:
         // Not `slice`: a Buffer's does not copy.
-        return new Uint8Array(this.#take(argument));
+        return this.#sharesBytes ? this.#take(argument) : new Uint8Array(this.#take(argument));
       case TEXT:
         return this.#text(argument);
       case ARRAY:

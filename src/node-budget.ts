@@ -8,6 +8,8 @@
 const FREE_NODES = 4_096;
 /** Beyond those, bytes of the message per value. */
 const BYTES_PER_NODE = 4;
+/** Values of any message, however long: large formats hold large byte strings, or pages that are decoded one by one. */
+const MAX_NODES = 1 << 20;
 /** What a list or a map counts beyond one value, beside its items: that much more memory than a number or a short text. */
 const CONTAINER_NODES = 3;
 
@@ -16,7 +18,7 @@ export class NodeBudget {
 
   /** @param size of the whole message, in bytes */
   constructor(size: number) {
-    this.#left = FREE_NODES + Math.floor(size / BYTES_PER_NODE);
+    this.#left = Math.min(FREE_NODES + Math.floor(size / BYTES_PER_NODE), MAX_NODES);
   }
 
   /** Takes one value of any type; false when there is none left. */

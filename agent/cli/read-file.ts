@@ -1,11 +1,16 @@
-import { readFileSync } from 'node:fs';
+import { MeshError } from '#src/errors';
+import { readRegularFile } from '#src/files/regular-file';
 import { ConfigError } from '../config/errors.ts';
 
-/** A file that the user named, whole. Throws CONFIG_UNREADABLE */
-export function readFile(file: string): Uint8Array {
+/** Bytes of any text that a command reads: certificates, requests, keys. */
+export const MAX_TEXT_BYTES = 1 << 20;
+
+/** A file that the user named, whole. Throws CONFIG_UNREADABLE, FILE_NOT_REGULAR, FILE_TOO_LARGE */
+export function readFile(file: string, maxBytes: number): Uint8Array {
   try {
-    return readFileSync(file);
+    return readRegularFile(file, maxBytes);
   } catch (error) {
+    if (error instanceof MeshError) throw error;
     throw unreadable(file, error);
   }
 }

@@ -2,9 +2,11 @@
  * The configuration file: TOML, every key known, every value checked, frozen. No secret stands in it,
  * only the names of files that hold one.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
+import { MeshError } from '#src/errors';
+import { readRegularFile } from '#src/files/regular-file';
 import { expectTrusted } from '#src/files/trust';
 import type { AskedBy } from '../rotation/emergency.ts';
 import type { RotationEvent } from '../rotation/schedule.ts';
@@ -58,13 +60,17 @@ export interface Config {
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** Throws CONFIG_NOT_FOUND, CONFIG_UNREADABLE, FILE_OTHERS_CAN_WRITE and the errors of {@link parseConfig}. */
+/** Of a configuration: it is text that people write. */
+const MAX_CONFIG_BYTES = 1 << 20;
+
+/** Throws CONFIG_NOT_FOUND, CONFIG_UNREADABLE, FILE_NOT_REGULAR, FILE_TOO_LARGE, FILE_OTHERS_CAN_WRITE and the errors of {@link parseConfig}. */
 export function readConfig(file: string): Config {
   const path = resolve(file);
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readRegularFile(path, MAX_CONFIG_BYTES).toString('utf8');
   } catch (error) {
+    if (error instanceof MeshError) throw error;
     const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     throw new ConfigError(
       isMissing ? 'CONFIG_NOT_FOUND' : 'CONFIG_UNREADABLE',

@@ -1,6 +1,7 @@
 /** Nodes of the organisation: requests, approvals, and the node's own side while its agent runs. */
-import { readFileSync, statSync } from 'node:fs';
+
 import { isAbsolute } from 'node:path';
+import { readRegularFile } from '#src/files/regular-file';
 import { takeApproval } from '../node/approval.ts';
 import { NodeError } from '../node/errors.ts';
 import type { NodeDesk, NodeEntry } from '../node/node-desk.ts';
@@ -70,12 +71,11 @@ function readRequest(file: string): string {
   if (!isAbsolute(file))
     throw new ControlError('CONTROL_BAD_REQUEST', `expected an absolute path, got ${file}`);
   try {
-    const { size } = statSync(file);
-    if (size <= 2 * MAX_REQUEST) return readFileSync(file, 'utf8');
+    return readRegularFile(file, 2 * MAX_REQUEST).toString('utf8');
   } catch (cause) {
-    throw new NodeError('NODE_BAD_REQUEST', `cannot read ${file}`, { cause });
+    const message = `cannot read ${file}: ${(cause as Error).message}`;
+    throw new NodeError('NODE_BAD_REQUEST', message, { cause });
   }
-  throw new NodeError('NODE_BAD_REQUEST', `${file} is too large for a request`);
 }
 
 async function accept({ organisation, args }: VerbContext): Promise<Json> {
@@ -94,12 +94,11 @@ async function accept({ organisation, args }: VerbContext): Promise<Json> {
 /** What the organisation has answered. Throws NODE_BAD_ANSWER. */
 export function readApproval(file: string): Uint8Array {
   try {
-    const { size } = statSync(file);
-    if (size <= MAX_FILE) return readFileSync(file);
+    return readRegularFile(file, MAX_FILE);
   } catch (cause) {
-    throw new NodeError('NODE_BAD_ANSWER', `cannot read ${file}`, { cause });
+    const message = `cannot read ${file}: ${(cause as Error).message}`;
+    throw new NodeError('NODE_BAD_ANSWER', message, { cause });
   }
-  throw new NodeError('NODE_BAD_ANSWER', `${file} has more than ${MAX_FILE} bytes`);
 }
 
 export function acceptedJson({

@@ -20,8 +20,13 @@ import { dossierLabel } from '#src/crypto/labels';
 import { ProvenanceError } from './errors.ts';
 import { asAid, asBytes, asInteger, asList, asMap, asSaid, asText, ShapeError } from './shape.ts';
 
+/** A bundle is held once, whatever is decoded of it. */
+export const shared = { sharesBytes: true } as const;
+
 const bundleVersion = 'kelmesh.evidence/1';
 const dossierVersion = 'kelmesh.dossier/1';
+/** Longest bundle that is read, in bytes: some two million leaves. It is held in memory once, and what is decoded of it refers to it. */
+export const MAX_BUNDLE_BYTES = 512 << 20;
 const maxDossiers = 4096;
 const maxSignatures = 64;
 
@@ -78,7 +83,7 @@ export function encodeBundle(dossiers: readonly Uint8Array[]): Uint8Array {
 /** The encoded dossiers; nothing in them is verified. @throws BUNDLE_ENVELOPE */
 export function decodeBundle(bytes: Uint8Array): readonly Uint8Array[] {
   return reading('BUNDLE_ENVELOPE', () => {
-    const [version, dossiers] = asList(decodeCbor(bytes), 'bundle', 2);
+    const [version, dossiers] = asList(decodeCbor(bytes, shared), 'bundle', 2);
     requireVersion(version, bundleVersion);
     const list = asList(dossiers, 'dossiers');
     if (list.length === 0 || list.length > maxDossiers) {
@@ -117,7 +122,11 @@ export function encodeDossier({ header, sections, signature }: DossierParts): Ui
 /** @throws BUNDLE_DOSSIER */
 export function decodeDossier(bytes: Uint8Array): DossierParts {
   return reading('BUNDLE_DOSSIER', () => {
-    const [version, ...parts] = asList(decodeCbor(bytes), 'dossier', sectionNames.length + 3);
+    const [version, ...parts] = asList(
+      decodeCbor(bytes, shared),
+      'dossier',
+      sectionNames.length + 3,
+    );
     requireVersion(version, dossierVersion);
     const [header, kels, records, checkpoints, leaves, proofs, signature] = parts.map((part, i) =>
       asBytes(part, `part ${i}`),
@@ -143,7 +152,7 @@ export function encodeHeader(header: DossierHeader): Uint8Array {
 /** @throws BUNDLE_DOSSIER */
 export function decodeHeader(bytes: Uint8Array): DossierHeader {
   return reading('BUNDLE_DOSSIER', () => {
-    const map = asMap(decodeCbor(bytes), 'header', 'i', 's', 'd', 'ls', 'ld', 'dt', 'h');
+    const map = asMap(decodeCbor(bytes, shared), 'header', 'i', 's', 'd', 'ls', 'ld', 'dt', 'h');
     const time = asText(map.get('dt'), 'header time');
     if (parseDateTime(time) === undefined)
       throw new ShapeError(`header time: not a date-time: ${time.slice(0, 50)}`);
@@ -173,7 +182,7 @@ export function encodeSignature(signature: DossierSignature): Uint8Array {
 /** @throws BUNDLE_DOSSIER */
 export function decodeSignature(bytes: Uint8Array): DossierSignature {
   return reading('BUNDLE_DOSSIER', () => {
-    const map = asMap(decodeCbor(bytes), 'signature', 'h', 'i', 's', 'd', 'sig');
+    const map = asMap(decodeCbor(bytes, shared), 'signature', 'h', 'i', 's', 'd', 'sig');
     const signatures = asList(map.get('sig'), 'signatures');
     if (signatures.length === 0 || signatures.length > maxSignatures) {
       throw new ShapeError(`signatures: expected 1 to ${maxSignatures}, got ${signatures.length}`);

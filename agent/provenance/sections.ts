@@ -5,7 +5,7 @@
 
 import type { Aid } from '#kel/identifiers';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
-import { reading, type SectionName } from './bundle.ts';
+import { reading, type SectionName, shared } from './bundle.ts';
 import type { Openings } from './leaf.ts';
 import { decodeOpenings, openingsToCbor } from './opening-store.ts';
 import { asAid, asBytes, asInteger, asList, asText, ShapeError } from './shape.ts';
@@ -74,7 +74,7 @@ export function encodeSections(sections: Sections): Readonly<Record<SectionName,
 /** @throws BUNDLE_SECTION */
 export function decodeKels(bytes: Uint8Array): Sections['kels'] {
   return reading('BUNDLE_SECTION', () => {
-    const kels = asList(decodeCbor(bytes), 'kels').map((item) => {
+    const kels = asList(decodeCbor(bytes, shared), 'kels').map((item) => {
       const [aid, stream] = asList(item, 'kel', 2);
       return { aid: asAid(aid, 'AID'), stream: asBytes(stream, 'stream') };
     });
@@ -89,21 +89,21 @@ export function decodeKels(bytes: Uint8Array): Sections['kels'] {
 /** @throws BUNDLE_SECTION */
 export function decodeRecords(bytes: Uint8Array): Sections['records'] {
   return reading('BUNDLE_SECTION', () =>
-    unpaged(decodeCbor(bytes), 'records').map((item) => asBytes(item, 'record')),
+    unpaged(decodeCbor(bytes, shared), 'records').map((item) => asBytes(item, 'record')),
   );
 }
 
 /** @throws BUNDLE_SECTION */
 export function decodeCheckpoints(bytes: Uint8Array): Sections['checkpoints'] {
   return reading('BUNDLE_SECTION', () =>
-    unpaged(decodeCbor(bytes), 'checkpoints').map((item) => asText(item, 'checkpoint')),
+    unpaged(decodeCbor(bytes, shared), 'checkpoints').map((item) => asText(item, 'checkpoint')),
   );
 }
 
 /** @throws BUNDLE_SECTION */
 export function decodeLeaves(bytes: Uint8Array): Sections['leaves'] {
   return reading('BUNDLE_SECTION', () => {
-    const leaves = unpaged(decodeCbor(bytes), 'leaves').map((item) => {
+    const leaves = unpaged(decodeCbor(bytes, shared), 'leaves').map((item) => {
       const [index, leaf, openings] = asList(item, 'leaf', 3);
       return {
         index: asInteger(index, 'index'),
@@ -122,7 +122,7 @@ export function decodeLeaves(bytes: Uint8Array): Sections['leaves'] {
 /** @throws BUNDLE_SECTION */
 export function decodeProofs(bytes: Uint8Array): Sections['proofs'] {
   return reading('BUNDLE_SECTION', () => {
-    const [inclusion, consistency] = asList(decodeCbor(bytes), 'proofs', 2);
+    const [inclusion, consistency] = asList(decodeCbor(bytes, shared), 'proofs', 2);
     return {
       inclusion: unpaged(inclusion, 'inclusion proofs').map((item) => {
         const [index, size, hashes] = asList(item, 'proof', 3);
@@ -157,7 +157,7 @@ function paged(items: readonly CborValue[]): readonly Uint8Array[] {
 
 /** Every page but the last is full, and the last is not empty: one list has one form. */
 function unpaged(value: CborValue | undefined, at: string): readonly CborValue[] {
-  const pages = asList(value, at).map((page) => asList(decodeCbor(asBytes(page, at)), at));
+  const pages = asList(value, at).map((page) => asList(decodeCbor(asBytes(page, at), shared), at));
   for (const [i, page] of pages.entries()) {
     if (
       page.length === 0 ||

@@ -1,8 +1,9 @@
 /** Logs from outside the mesh, as bytes: from a file, or over HTTP through a seam. */
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { parseStream } from '#kel/cesr/stream';
 import { parseKeyEvent } from '#kel/event/parse';
 import type { Aid } from '#kel/identifiers';
+import { FileError } from '#src/files/errors';
+import { readRegularFile } from '#src/files/regular-file';
 import { WatchError } from './errors.ts';
 
 /** Bytes of one file that is imported. */
@@ -16,28 +17,16 @@ export type FetchLog = (url: string, maxBytes: number, signal: AbortSignal) => P
 
 /** @throws WATCH_UNREADABLE, WATCH_TOO_LARGE */
 export function readLogFile(path: string): Uint8Array {
-  let fd: number | undefined;
   try {
-    fd = openSync(path, 'r');
-    const { size } = expectFile(path, fd);
-    if (size > MAX_FILE_BYTES)
-      throw new WatchError(
-        'WATCH_TOO_LARGE',
-        `${path} has ${size} bytes, at most ${MAX_FILE_BYTES}`,
-      );
-    return readFileSync(fd);
+    return readRegularFile(path, MAX_FILE_BYTES);
   } catch (cause) {
-    if (cause instanceof WatchError) throw cause;
-    throw new WatchError('WATCH_UNREADABLE', `cannot read ${path}`, { cause });
-  } finally {
-    if (fd !== undefined) closeSync(fd);
+    const isTooLarge = cause instanceof FileError && cause.code === 'FILE_TOO_LARGE';
+    throw isTooLarge
+      ? new WatchError('WATCH_TOO_LARGE', cause.message, { cause })
+      : new WatchError('WATCH_UNREADABLE', `cannot read ${path}: ${(cause as Error).message}`, {
+          cause,
+        });
   }
-}
-
-function expectFile(path: string, fd: number) {
-  const stat = fstatSync(fd);
-  if (!stat.isFile()) throw new WatchError('WATCH_UNREADABLE', `${path} is not a regular file`);
-  return stat;
 }
 
 /** @throws WATCH_BAD_SOURCE unless it is a plain http or https address without credentials */

@@ -145,8 +145,10 @@ export function verifyConsistency(
   proof: readonly Uint8Array[],
 ): boolean {
   if (!isSize(older) || !isSize(newer) || older > newer) return false;
-  if (older === 0) return proof.length === 0 && equalBytes(olderRoot, emptyRoot());
+  if (older === 0 && !equalBytes(olderRoot, emptyRoot())) return false;
+  // One size has one root, the empty tree included.
   if (older === newer) return proof.length === 0 && equalBytes(olderRoot, newerRoot);
+  if (older === 0) return proof.length === 0;
   const path = largestPower(older + 1) === older ? [olderRoot, ...proof] : [...proof];
   const first = path.shift();
   if (first === undefined || first.length !== 32) return false;

@@ -11,6 +11,10 @@ export const fileErrors = {
   FILE_NOT_FOUND: 'Make the directory of the path named, or correct the path',
   FILE_IN_THE_WAY:
     'Choose another name: what stands there is no regular file, and it is not replaced',
+  FILE_NOT_REGULAR:
+    'Name a regular file: a pipe, device or directory is not read here; `id verify -` reads standard input',
+  FILE_TOO_LARGE:
+    'Check that it is the file you mean; nothing that this command reads is that large',
   FILE_EXISTS: 'Choose another name, or move away the file that is there',
   FILE_OTHERS_CAN_WRITE:
     'Run `chmod go-w` on the path named, and make it belong to root or to the user who runs kelmesh',

@@ -226,12 +226,12 @@ describe('bad input', () => {
       await organisation();
       const nowhere = join(dir, 'nowhere', 'file');
       for (const command of [
-        ['id', 'verify', nowhere],
-        ['id', 'verify', dir],
-        ['audit', 'verify', nowhere],
-        ['audit', 'verify', dir],
-      ])
-        assertTold(await cliError(...command), 'CONFIG_UNREADABLE', command[2] ?? '');
+        ['id', 'verify'],
+        ['audit', 'verify'],
+      ]) {
+        assertTold(await cliError(...command, nowhere), 'CONFIG_UNREADABLE', nowhere);
+        assertTold(await cliError(...command, dir), 'FILE_NOT_REGULAR', dir);
+      }
       for (const command of [
         ['audit', 'export'],
         ['id', 'export'],

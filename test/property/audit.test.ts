@@ -147,6 +147,27 @@ describe('Merkle tree in memory', () => {
 });
 
 describe('log proofs', () => {
+  it('give one size one root, whatever the size: no proof makes two roots of one size consistent', async () => {
+    const log = await AuditLog.open('o', new MemoryLogFiles());
+    await Promise.all([1, 2, 3].map((n) => log.append(Uint8Array.of(n))));
+    const foreign = new Uint8Array(32);
+    for (const size of [0, 1, 2, 3]) {
+      const root = size === 0 ? emptyRoot() : await log.root(size);
+      assert.equal(verifyConsistency(size, size, root, root, []), true);
+      for (const [a, b] of [
+        [root, foreign],
+        [foreign, root],
+      ] as const) {
+        assert.equal(verifyConsistency(size, size, a, b, []), false, `size ${size}`);
+        assert.equal(verifyConsistency(size, size, a, b, [foreign]), false, `size ${size}`);
+      }
+      assert.equal(verifyConsistency(0, size, foreign, root, []), false);
+      assert.equal(verifyConsistency(0, size, emptyRoot(), root, [foreign]), false);
+    }
+    // Of the empty tree every tree is an extension: RFC 9162 2.1.4.2 asks for no proof.
+    assert.equal(verifyConsistency(0, 3, emptyRoot(), await log.root(3), []), true);
+  });
+
   it('hold for the entry, the size and the root they were made for, and no other', async () => {
     const log = await AuditLog.open('o', new MemoryLogFiles());
     const leaves = Array.from({ length: 300 }, (_, i) => Uint8Array.of(i >> 8, i));

@@ -6,7 +6,7 @@ import { onFile } from '#src/files/errors';
 import { resolveDirectory } from '#src/files/trust';
 import type { Verdict } from '../../provenance/audit/verdict.ts';
 import { verifyBundle } from '../../provenance/audit/verify-bundle.ts';
-import { mergeBundles } from '../../provenance/bundle.ts';
+import { MAX_BUNDLE_BYTES, mergeBundles } from '../../provenance/bundle.ts';
 import { ProvenanceError } from '../../provenance/errors.ts';
 import { ask } from '../ask.ts';
 import { describeAudit } from '../audit-text.ts';
@@ -63,7 +63,7 @@ export const auditVerify: Command = {
     'Reads the file and nothing else. Exit code 0 when the verdict is clean, 1 when it is failed, 6 when it is incomplete.',
   minPositionals: 1,
   async run({ positionals, io, json }) {
-    const report = await verifyBundle(readFile(positionals[0] ?? ''), {
+    const report = await verifyBundle(readFile(positionals[0] ?? '', MAX_BUNDLE_BYTES), {
       verifySignature: await verifier(),
     });
     if (json) printJson(io, report);
@@ -74,7 +74,7 @@ export const auditVerify: Command = {
 
 /** Throws CONFIG_UNREADABLE, and BUNDLE_… with the name of the file. */
 function readBundle(file: string): Uint8Array {
-  const bytes = readFile(file);
+  const bytes = readFile(file, MAX_BUNDLE_BYTES);
   try {
     return mergeBundles([bytes]);
   } catch (error) {

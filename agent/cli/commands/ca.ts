@@ -18,7 +18,7 @@ import {
 } from '../ca-options.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { exitCodes, note, print, printFile, printJson, table, UsageError } from '../io.ts';
-import { readFile } from '../read-file.ts';
+import { MAX_TEXT_BYTES, readFile } from '../read-file.ts';
 
 export const caInit: Command = {
   name: 'ca init',
@@ -285,5 +285,5 @@ function caJson(ca: CaCertificate) {
 }
 
 function readText(file: string): string {
-  return Buffer.from(readFile(file)).toString('utf8');
+  return Buffer.from(readFile(file, MAX_TEXT_BYTES)).toString('utf8');
 }

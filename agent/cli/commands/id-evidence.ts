@@ -1,14 +1,14 @@
-import { readFileSync, statSync } from 'node:fs';
 import {
   type EvidenceReport,
   MAX_EVIDENCE_BYTES,
   verifyEvidence,
 } from '#kel/duplicity/evidence-file';
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
+import { FileError } from '#src/files/errors';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { exitCodes, note, print, printFile, printJson, table, UsageError } from '../io.ts';
-import { unreadable } from '../read-file.ts';
+import { readFile } from '../read-file.ts';
 import { verifier } from '../verifier.ts';
 
 interface Fork {
@@ -157,9 +157,10 @@ function reportJson({ verdict, fork, problems }: EvidenceReport) {
 /** One byte more than is read at most, so that the report can say that it is too much. */
 function read(file: string): Uint8Array {
   try {
-    const { size } = statSync(file);
-    return size > MAX_EVIDENCE_BYTES ? new Uint8Array(MAX_EVIDENCE_BYTES + 1) : readFileSync(file);
+    return readFile(file, MAX_EVIDENCE_BYTES);
   } catch (error) {
-    throw unreadable(file, error);
+    if (error instanceof FileError && error.code === 'FILE_TOO_LARGE')
+      return new Uint8Array(MAX_EVIDENCE_BYTES + 1);
+    throw error;
   }
 }

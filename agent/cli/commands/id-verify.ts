@@ -1,14 +1,19 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { type LeftOutReport, reportOf } from '#kel/verify/report';
 import { SignaturePool } from '#kel/verify/signature-pool';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
+import { MeshError } from '#src/errors';
+import { FileError } from '#src/files/errors';
+import { regularFileChunks } from '#src/files/regular-file';
 import type { Command } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson, table } from '../io.ts';
 import { unreadable } from '../read-file.ts';
 
 const CHUNK = 1 << 20;
+/** Of one file: a log of ten million events. */
+const MAX_FILE_BYTES = 4 * 2 ** 30;
 
 export const idVerify: Command = {
   name: 'id verify',
@@ -53,33 +58,24 @@ refused or waits for something that the files do not hold.`,
 };
 
 function* chunksOf(file: string): Generator<Uint8Array> {
-  const fd = file === '-' ? 0 : open(file);
   try {
-    while (true) {
-      const buffer = Buffer.allocUnsafe(CHUNK);
-      const length = readOf(fd, file, buffer);
-      if (length === 0) return;
-      yield buffer.subarray(0, length);
-    }
-  } finally {
-    if (fd !== 0) closeSync(fd);
+    if (file === '-') yield* standardInput();
+    else yield* regularFileChunks(file, MAX_FILE_BYTES);
+  } catch (error) {
+    throw error instanceof MeshError ? error : unreadable(file, error);
   }
 }
 
-function open(file: string): number {
-  try {
-    return openSync(file, 'r');
-  } catch (error) {
-    throw unreadable(file, error);
+/** Whoever pipes something in wants it read: a pipe may be that, a stream without an end may not. */
+function* standardInput(): Generator<Uint8Array> {
+  for (let total = 0; total <= MAX_FILE_BYTES; ) {
+    const buffer = Buffer.allocUnsafeSlow(CHUNK);
+    const length = readSync(0, buffer);
+    if (length === 0) return;
+    total += length;
+    yield buffer.subarray(0, length);
   }
-}
-
-function readOf(fd: number, file: string, buffer: Uint8Array): number {
-  try {
-    return readSync(fd, buffer);
-  } catch (error) {
-    throw unreadable(file, error);
-  }
+  throw new FileError('FILE_TOO_LARGE', `standard input: more than ${MAX_FILE_BYTES} bytes`);
 }
 
 function explain(io: Io, word: string, rows: readonly LeftOutReport[]): void {

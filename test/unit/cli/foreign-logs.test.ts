@@ -171,7 +171,7 @@ describe('kelmesh on foreign logs', () => {
       assert.deepEqual([code, report.verdict], [1, 'none'], name);
       assert.ok(report.problems.length > 0, name);
     }
-    assert.equal((await cliError('id', 'evidence', 'verify', dir)).code, 'CONFIG_UNREADABLE');
+    assert.equal((await cliError('id', 'evidence', 'verify', dir)).code, 'FILE_NOT_REGULAR');
   });
 
   it('watches a file, takes only what concerns the AID, and refuses what it is not', async () => {

@@ -256,7 +256,7 @@ proof-port = 65535
     it('is missing, or cannot be read', () => {
       assert.throws(() => readConfig(join(dir, 'none.toml')), { code: 'CONFIG_NOT_FOUND' });
       mkdirSync(join(dir, 'directory.toml'));
-      assert.throws(() => readConfig(join(dir, 'directory.toml')), { code: 'CONFIG_UNREADABLE' });
+      assert.throws(() => readConfig(join(dir, 'directory.toml')), { code: 'FILE_NOT_REGULAR' });
       if (process.getuid?.() === 0) return;
       const file = join(dir, 'closed.toml');
       writeFileSync(file, 'name = "alpha"');
