@@ -1,6 +1,9 @@
 /**
  * Evidence of duplicity travels from member to member: when two are bound to each other, when one learns of a
  * new fork, and now and then with one at random, so that whatever was lost on the way arrives in the end.
+ *
+ * It proves itself, so it is taken from anyone who is connected, though less of it, and nothing is told in return: a governor that
+ * shows one face here and another there can remove whoever knows both, and does not silence it. Who is refused hands over what it has.
  */
 import type { Aid } from '#kel/identifiers';
 import type { DuplicityCase } from '#kel/store/duplicity-evidence';
@@ -11,6 +14,7 @@ import { withDeadline } from '#src/deadline';
 import type { Rng } from '#src/rng';
 import type { Journal } from '../journal.ts';
 import type { Membership } from '../membership/membership.ts';
+import { Allowance } from '../network/allowance.ts';
 import type { MessageStream, Network, PeerKey } from '../network/network.ts';
 import { SyncError } from '../sync/errors.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
@@ -32,6 +36,12 @@ const RETRY_MS = 2_000;
 const MAX_ATTEMPTS = 5;
 /** Files taken and given in one session; the rest comes with the next. */
 const MAX_FILES = 64;
+/** The same from one that is no member here, and bytes of one file. */
+const MAX_OUTSIDER_FILES = 4;
+const MAX_OUTSIDER_FILE = 256 * 1024;
+/** Sessions and files of one outsider, and of all together: each file is verified. */
+const OUTSIDER = { burst: 10, perSecond: 1 / 30 };
+const OUTSIDERS = { burst: 40, perSecond: 1 / 2 };
 
 export interface EvidenceExchangeDeps {
   readonly network: Network;
@@ -47,24 +57,47 @@ export interface EvidenceExchangeDeps {
 export class EvidenceExchange {
   readonly #deps: EvidenceExchangeDeps;
   readonly #running = new Map<PeerKey, { again: boolean }>();
+  /** Connected peers that say that this organisation is out, and which evidence each was given. */
+  readonly #refusedBy = new Map<PeerKey, Set<string>>();
+  readonly #outsider: Allowance;
+  readonly #outsiders: Allowance<'all'>;
   #signal: AbortSignal = AbortSignal.abort();
 
   constructor(deps: EvidenceExchangeDeps) {
     this.#deps = deps;
+    this.#outsider = new Allowance(deps.clock, OUTSIDER);
+    this.#outsiders = new Allowance<'all'>(deps.clock, OUTSIDERS);
+  }
+
+  /** Sessions and files of outsiders that were not looked at, because there were too many. */
+  get turnedAway(): number {
+    return this.#outsider.refused + this.#outsiders.refused;
   }
 
   start(signal: AbortSignal): void {
     this.#signal = signal;
     const { network, kel } = this.#deps;
     network.handle(evidenceProtocol, evidenceLimits, (stream) => this.#answer(stream));
+    network.listen({
+      connected: () => undefined,
+      disconnected: (peer) => void this.#refusedBy.delete(peer),
+    });
     const off = kel.subscribeDuplicity(() => this.pushAll());
     signal.addEventListener('abort', off);
     void this.#loop(signal);
   }
 
-  /** With every member that is bound. */
+  /** With every member that is bound, and with whoever does not take this organisation for one. */
   pushAll(): void {
-    for (const peer of this.#deps.directory.bound()) this.push(peer);
+    for (const peer of new Set([...this.#deps.directory.bound(), ...this.#refusedBy.keys()]))
+      this.push(peer);
+  }
+
+  /** `peer` does not take this organisation for a member: it gets the evidence that there is, and is asked for none. */
+  refusedBy(peer: PeerKey): void {
+    if (!this.#deps.network.peers().includes(peer)) return;
+    if (!this.#refusedBy.has(peer)) this.#refusedBy.set(peer, new Set());
+    this.push(peer);
   }
 
   /** With `peer`, now or right after the session that runs. */
@@ -85,13 +118,16 @@ export class EvidenceExchange {
     for (let attempt = 1; attempt <= MAX_ATTEMPTS && !this.#signal.aborted; attempt++) {
       state.again = false;
       try {
-        if (!this.#isMember(peer)) return;
+        const handed = this.#refusedBy.get(peer);
+        if (handed === undefined && !this.#isMember(peer)) return;
+        if (handed !== undefined && this.#toHand(handed).length === 0) return;
         const stream = await network.open(peer, evidenceProtocol, evidenceLimits);
-        await this.#bounded(stream, this.#open(stream));
-        if (!state.again) return;
+        const session = handed === undefined ? this.#open(stream) : this.#hand(stream, handed);
+        await this.#bounded(stream, session);
+        if (!state.again && handed === undefined) return;
         attempt = 0;
       } catch (error) {
-        if (!this.#isMember(peer)) return;
+        if (!this.#refusedBy.has(peer) && !this.#isMember(peer)) return;
         this.#failed(peer, error);
         await clock.sleep(RETRY_MS * attempt, this.#signal).catch(() => undefined);
       }
@@ -106,21 +142,76 @@ export class EvidenceExchange {
     await stream.close();
   }
 
-  async #answer(stream: MessageStream): Promise<void> {
-    if (!this.#isMember(stream.peer)) {
-      stream.abort(new SyncError('SYNC_NOT_A_MEMBER', 'evidence goes to members'));
-      return;
+  #toHand(handed: ReadonlySet<string>): readonly DuplicityCase[] {
+    const lacking = this.#offered().filter((fork) => !handed.has(forkId(fork)));
+    return lacking.slice(0, MAX_OUTSIDER_FILES);
+  }
+
+  /** As an outsider of the other end: some files, whatever it says to know. */
+  async #hand(stream: MessageStream, handed: Set<string>): Promise<void> {
+    const forks = this.#toHand(handed);
+    await send(stream, { kind: 'have', forks: forks.map(forkId) });
+    const theirs = new Set(await expectHave(stream));
+    for (const fork of forks) {
+      const file = theirs.has(forkId(fork)) ? new Uint8Array(0) : await this.#fileOf(fork);
+      if (file.length > 0 && file.length <= MAX_OUTSIDER_FILE)
+        await send(stream, { kind: 'give', file });
     }
-    const session = async () => {
-      const theirs = await expectHave(stream);
-      await send(stream, { kind: 'have', forks: this.#forks() });
-      await this.#take(stream);
-      await this.#give(stream, theirs);
-      await stream.close();
-    };
-    await this.#bounded(stream, session()).catch((error: unknown) =>
+    await send(stream, { kind: 'give', file: new Uint8Array(0) });
+    await next(stream);
+    await stream.close();
+    for (const fork of forks) handed.add(forkId(fork));
+  }
+
+  async #answer(stream: MessageStream): Promise<void> {
+    const session = this.#isMember(stream.peer)
+      ? this.#exchange(stream)
+      : this.#hearOutsider(stream);
+    await this.#bounded(stream, session).catch((error: unknown) =>
       this.#failed(stream.peer, error),
     );
+  }
+
+  async #exchange(stream: MessageStream): Promise<void> {
+    const theirs = await expectHave(stream);
+    await send(stream, { kind: 'have', forks: this.#forks() });
+    await this.#take(stream);
+    await this.#give(stream, theirs);
+    await stream.close();
+  }
+
+  /** Takes what proves itself, and tells nothing: not what is known here, and no file. */
+  async #hearOutsider(stream: MessageStream): Promise<void> {
+    const { peer } = stream;
+    this.#charge(peer);
+    await expectHave(stream);
+    await send(stream, { kind: 'have', forks: [] });
+    for (let count = 0; count <= MAX_OUTSIDER_FILES; count++) {
+      const message = await next(stream);
+      if (message.kind !== 'give') throw new SyncError('SYNC_BAD_MESSAGE', 'expected give');
+      if (message.file.length === 0) break;
+      if (count === MAX_OUTSIDER_FILES || message.file.length > MAX_OUTSIDER_FILE)
+        throw new SyncError('SYNC_BAD_MESSAGE', 'more evidence than is taken from an outsider');
+      this.#charge(peer);
+      await this.#takeProof(peer, message.file);
+    }
+    await send(stream, { kind: 'give', file: new Uint8Array(0) });
+    await stream.close();
+  }
+
+  /** @throws SYNC_NOT_A_MEMBER when it, or all outsiders together, have asked for enough */
+  #charge(peer: PeerKey): void {
+    if (!this.#outsider.take(peer) || !this.#outsiders.take('all'))
+      throw new SyncError('SYNC_NOT_A_MEMBER', 'enough evidence of outsiders for a while');
+  }
+
+  async #takeProof(peer: PeerKey, file: Uint8Array): Promise<void> {
+    const { kel, membership, watch, journal } = this.#deps;
+    const known = membership.known();
+    const accepts = (aid: Aid) => known.has(aid) || watch.has(aid);
+    const outcome = await kel.takeEvidence(file, { accepts });
+    const isNews = outcome === 'new';
+    journal[isNews ? 'info' : 'debug']('evidence.received', { outcome, peer });
   }
 
   async #give(stream: MessageStream, theirs: readonly string[]): Promise<void> {

@@ -97,6 +97,7 @@ export class Reactions {
       const peer = directory.peerOf(aid);
       if (peer !== undefined) evidence.push(peer);
     });
+    sync.onRefused((_by, _code, peer) => evidence.refusedBy(peer));
     // What is proven names the agreement: a fresh one is proven anew, after the next handshake.
     agreements.onAgreed((aid) => proofs.prove(aid));
     tunnels.listen({

@@ -39,7 +39,7 @@ export class Holdings implements SyncContext {
   readonly comparison: OwnLogComparison;
   readonly #deps: HoldingsDeps;
   readonly #binder: PeerBinder;
-  readonly #refusalListeners = new Set<(by: Aid, code: string) => void>();
+  readonly #refusalListeners = new Set<(by: Aid, code: string, peer: PeerKey) => void>();
   /** Milliseconds that the clock of each member was ahead, as it said when it was last bound. */
   readonly #skew = new Map<Aid, number>();
   /** Delegators of members whose log waits for theirs. */
@@ -111,23 +111,40 @@ export class Holdings implements SyncContext {
   }
 
   /** Called when another end did not take this organisation for a member; `by` is what it says to be. */
-  onRefused(listener: (by: Aid, code: string) => void): void {
+  onRefused(listener: (by: Aid, code: string, peer: PeerKey) => void): void {
     this.#refusalListeners.add(listener);
   }
 
-  async refused(by: Aid, code: string, revocation: Uint8Array, log: Uint8Array): Promise<void> {
+  /**
+   * Log, revocation and evidence prove themselves, whoever brings them: a log of the governor that is not the one held here
+   * shows its two faces.
+   */
+  async refused(
+    peer: PeerKey,
+    by: Aid,
+    code: string,
+    revocation: Uint8Array,
+    log: Uint8Array,
+  ): Promise<void> {
     const { journal, kel, identity, membership, intake } = this.#deps;
     journal.debug('sync.refused', { by, code });
-    for (const listener of this.#refusalListeners) listener(by, code);
-    // Whoever refuses us for a fork of our own log has the proof; it needs no trust in the sender.
     if (revocation.length === 0 && log.length > 0)
       await kel.takeEvidence(log, { accepts: (aid) => aid === identity.aid });
-    if (revocation.length === 0 || by !== membership.governor) return;
-    await this.receiveLogs(by, [log]);
-    await intake.take(
-      revocation,
-      (type, issuer) => type === 'rvk' && membership.mayIssue(type, issuer),
-    );
+    if (revocation.length > 0) {
+      await this.receiveLogs(by, [log]);
+      await intake.take(
+        revocation,
+        (type, issuer) => type === 'rvk' && membership.mayIssue(type, issuer),
+      );
+    }
+    for (const listener of this.#refusalListeners) listener(by, code, peer);
+  }
+
+  contradicts({ aid, sn, said }: LogHead): boolean {
+    const { kel } = this.#deps;
+    const held = kel.stateBefore(aid, sn + 1)?.said;
+    const isKnown = kel.duplicityCases().some((fork) => fork.aid === aid);
+    return held !== undefined && held !== said && !isKnown;
   }
 
   heads(to: Aid): readonly LogHead[] {

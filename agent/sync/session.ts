@@ -46,14 +46,22 @@ export interface SyncContext {
   ): Promise<boolean>;
   /** For an AID that was removed: the sealed revocation and the governor's log from where it may lack it. */
   revocationOf(aid: Aid): Promise<{ revocation: Uint8Array; log: Uint8Array }>;
-  /** The other end says that we are out; `revocation` and `log` are unverified. */
-  refused(by: Aid, code: string, revocation: Uint8Array, log: Uint8Array): Promise<void>;
+  /** The other end, which says to be `by`, says that we are out; `revocation` and `log` are unverified, and prove themselves or nothing. */
+  refused(
+    peer: PeerKey,
+    by: Aid,
+    code: string,
+    revocation: Uint8Array,
+    log: Uint8Array,
+  ): Promise<void>;
   /** What `aid` may have: nothing any more once it is not a member. */
   heads(aid: Aid): readonly LogHead[];
   records(aid: Aid): readonly Said[];
   /** A page of the log from sequence number `from`: whole events, at least one when there is one. */
   log(aid: Aid, from: number): Promise<Uint8Array>;
   record(said: Said): Promise<Uint8Array | undefined>;
+  /** Whether the log that is held has another event than `head` at its number, and that is not known as a fork yet. */
+  contradicts?(head: LogHead): boolean;
   receiveLogs(from: Aid, logs: readonly Uint8Array[]): Promise<void>;
   receiveRecords(from: Aid, records: readonly Uint8Array[]): Promise<void>;
   /** The clock of the member `aid`, which is bound, was ahead by this many milliseconds as it says. */
@@ -170,7 +178,7 @@ async function give(
   to: Aid,
   have: Have,
 ): Promise<void> {
-  const held = new Map(have.heads.map((head) => [head.aid, head.sn]));
+  const held = new Map(have.heads.map((head) => [head.aid, head]));
   const known = new Set(have.records);
   let frame = new Frame();
   let given = 0;
@@ -179,7 +187,11 @@ async function give(
     frame = await frame.add(stream, kind, bytes);
   };
   for (const head of context.heads(to)) {
-    for (let from = (held.get(head.aid) ?? -1) + 1; from <= head.sn && given < MAX_GIVEN_BYTES; ) {
+    const theirs = held.get(head.aid);
+    // Who holds another event at its head lacks the place where the two logs part: it gets all, and sees it.
+    const parts = theirs !== undefined && context.contradicts?.(theirs) === true;
+    let from = theirs === undefined || parts ? 0 : theirs.sn + 1;
+    while (from <= head.sn && given < MAX_GIVEN_BYTES) {
       const page = await context.log(head.aid, from);
       if (page.length === 0) break;
       await add('logs', page);
@@ -272,7 +284,8 @@ async function expectOrRefusal<K extends SyncMessage['kind']>(
 ): Promise<Of<K> | undefined> {
   const message = await next(stream);
   if (message.kind === 'refuse') {
-    await context.refused(from, message.code, message.revocation, message.log);
+    const { code, revocation, log } = message;
+    await context.refused(stream.peer, from, code, revocation, log);
     await stream.close();
     return undefined;
   }

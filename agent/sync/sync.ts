@@ -76,7 +76,7 @@ export class Sync {
   }
 
   /** Called when another end did not take this organisation for a member; `by` is what it says to be. */
-  onRefused(listener: (by: Aid, code: string) => void): void {
+  onRefused(listener: (by: Aid, code: string, peer: PeerKey) => void): void {
     this.#holdings.onRefused(listener);
   }
 

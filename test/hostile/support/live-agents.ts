@@ -4,7 +4,7 @@
  * privileges nor a second program is needed (attacks on real devices start machines: `test/support/federation.ts`).
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -248,6 +248,20 @@ export class LiveAgent {
     if (agent !== undefined) await agent.stop({ removeTunnels: false });
     else await organisation?.close();
     this.#power.cut();
+  }
+
+  /** Copies the state directory of an agent that is stopped. @returns where */
+  async copyState(): Promise<string> {
+    const copy = this.#all.dirOf(`${this.name} ${randomUUID()}`);
+    await cp(this.#all.dirOf(this.name), copy, { recursive: true });
+    return copy;
+  }
+
+  /** Puts a copy in the place of the state directory; the token keeps what it holds. */
+  async putBack(copy: string): Promise<void> {
+    const dir = this.#all.dirOf(this.name);
+    await rm(dir, { recursive: true });
+    await cp(copy, dir, { recursive: true });
   }
 
   readonly #clock: Clock = {

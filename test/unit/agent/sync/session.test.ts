@@ -69,7 +69,13 @@ class End implements SyncContext {
     return this.isMember;
   };
   revocationOf = async () => this.refusal;
-  refused = async (by: Aid, code: string, revocation: Uint8Array, log: Uint8Array) => {
+  refused = async (
+    _peer: PeerKey,
+    by: Aid,
+    code: string,
+    revocation: Uint8Array,
+    log: Uint8Array,
+  ) => {
     this.told.push(
       `refused by ${by.slice(2).replaceAll('_', '')} ${code} ${Buffer.from(revocation)} ${Buffer.from(log)}`,
     );
