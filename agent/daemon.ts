@@ -6,8 +6,9 @@ import { Agent } from './agent.ts';
 import { agentSettings, composeLocal, composeRunning, openKeyStore } from './compose.ts';
 import type { Config } from './config/config.ts';
 import { ControlError } from './control/errors.ts';
+import { groupId } from './control/group.ts';
 import type { Json, Request } from './control/protocol.ts';
-import { serveControl } from './control/server.ts';
+import { type Handler, serveControl, serveReading } from './control/server.ts';
 import { verbs } from './control/verbs.ts';
 import { type Organisation, openOrganisation } from './organisation.ts';
 
@@ -26,6 +27,8 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
   try {
+    const { reading } = config;
+    const group = reading === undefined ? 0 : groupId(reading.group);
     const running = await composeRunning(config);
     const organisation = await openOrganisation(
       await composeLocal(config, () => openKeyStore(config, secret), hooks.write),
@@ -34,14 +37,20 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
       Agent.start(organisation, running, agentSettings(config)),
     );
     const stopped = Promise.withResolvers<void>();
-    const control = await serveControl(config.socket, (request, progress) =>
-      answer(config, agent, request, progress, stopping.resolve, stopped.promise),
-    );
+    const handler: Handler = (request, progress) =>
+      answer(config, agent, request, progress, stopping.resolve, stopped.promise);
+    await using sockets = new AsyncDisposableStack();
+    try {
+      sockets.use(await serveControl(config.socket, handler));
+      if (reading !== undefined) sockets.use(await serveReading(reading.socket, group, handler));
+    } catch (error) {
+      await agent.stop({ removeTunnels: false });
+      throw error;
+    }
     hooks.ready();
     const how = await stopping.promise;
     await agent.stop(how);
     stopped.resolve();
-    await control[Symbol.asyncDispose]();
   } finally {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);

@@ -6,6 +6,7 @@ import { type Config, readConfig } from '../config/config.ts';
 import { askSecret, readSecretFile } from '../config/secrets.ts';
 import { askAgent } from '../control/client.ts';
 import { ControlError } from '../control/errors.ts';
+import { readingVerbs } from '../control/group.ts';
 import type { Json } from '../control/protocol.ts';
 import { verbs } from '../control/verbs.ts';
 import { askWithoutKeys, expectOwnKeys, isCustodied } from '../custody/at-rest.ts';
@@ -24,15 +25,20 @@ export async function ask(
   { atRest }: { readonly atRest: boolean },
 ): Promise<JsonObject> {
   const config = readConfig(invocation.config);
+  const progress = (text: string) => note(invocation.io, text);
   try {
-    return (await askAgent(config.socket, { verb, args }, (text) =>
-      note(invocation.io, text),
-    )) as JsonObject;
+    return (await askAgent(config.socket, { verb, args }, progress)) as JsonObject;
   } catch (error) {
+    if (config.reading !== undefined && isNoAccess(error) && readingVerbs.has(verb))
+      return (await askAgent(config.reading.socket, { verb, args }, progress)) as JsonObject;
     if (!atRest || !(error instanceof ControlError) || error.code !== 'CONTROL_NOT_RUNNING')
       throw error;
   }
   return askAtRest(config, invocation.io, verb, args);
+}
+
+function isNoAccess(error: unknown): boolean {
+  return error instanceof ControlError && error.code === 'CONTROL_NO_ACCESS';
 }
 
 async function askAtRest(

@@ -19,6 +19,8 @@ export interface Config {
   readonly name: string;
   readonly stateDir: string;
   readonly socket: string;
+  /** For reading, by a group; none when it is undefined. */
+  readonly reading: { readonly group: string; readonly socket: string } | undefined;
   readonly keyStore: {
     readonly tier: 'sealed-file' | 'softhsm' | 'pkcs11';
     readonly secretFile: string | undefined;
@@ -95,11 +97,14 @@ export function parseConfig(text: string, file: string): Config {
     return value === undefined || isAbsolute(value) ? value : join(dirname(file), value);
   };
   const stateDir = path('state') as string;
+  const group = get<string | undefined>('control.group');
   return deepFreeze({
     file,
     name: get('name'),
     stateDir,
     socket: path('control.socket') ?? join(stateDir, 'control.sock'),
+    reading:
+      group === undefined ? undefined : { group, socket: path('control.status-socket') as string },
     keyStore: {
       tier: get('keystore.tier'),
       secretFile: path('keystore.secret-file'),

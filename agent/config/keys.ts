@@ -47,6 +47,19 @@ export const configKeys = {
     kind: { type: 'path' },
     does: 'socket of the running agent; default: control.sock in the state directory',
   },
+  'control.group': {
+    kind: {
+      type: 'text',
+      pattern: /^([A-Za-z_][A-Za-z0-9_-]{0,31}|\d{1,10})$/,
+      what: 'a group of /etc/group, or its number',
+    },
+    does: 'whose members may read `status` and other lists, at a socket of their own; default: nobody but the user who runs the agent',
+  },
+  'control.status-socket': {
+    kind: { type: 'path' },
+    fallback: '/run/kelmesh/status.sock',
+    does: 'socket for the group of `control.group`, mode 0660; in a directory that the group can enter and only the agent writes',
+  },
   'keystore.tier': {
     kind: { type: 'choice', of: ['sealed-file', 'softhsm', 'pkcs11'] },
     fallback: 'sealed-file',

@@ -1,14 +1,18 @@
-/** The control socket of a running agent: mode 0600, one request per connection. */
-import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+/** The sockets of a running agent, one request per connection: mode 0600 for control, 0660 for a group that reads. */
+import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { expectTrustedPlace } from '#src/files/trust';
 import { ControlError } from './errors.ts';
+import { readingVerbs } from './group.ts';
 import { errorResponse, type Json, MAX_REQUEST, type Request, type Response } from './protocol.ts';
 
 /** A request is complete within this, or its connection ends: one that says nothing holds no place. */
 const REQUEST_MS = 10_000;
 /** Connections whose request is not complete. */
 const MAX_WAITING = 64;
+/** Connections in all, those whose answer has not been read included. */
+const MAX_CONNECTIONS = 256;
 
 interface ControlLimits {
   readonly requestMs: number;
@@ -45,6 +49,7 @@ export async function serveControl(
     socket.once('close', heard);
     void answer(socket, handler, heard);
   });
+  server.maxConnections = MAX_CONNECTIONS;
   await listen(server, path);
   chmodSync(path, 0o600);
   return {
@@ -56,6 +61,41 @@ export async function serveControl(
       for (const socket of sockets) socket.end();
     },
   };
+}
+
+/**
+ * A socket of its own for reading, mode 0660, of `group`; what is not in {@link readingVerbs} it refuses. Its directory must be one
+ * in which nobody else can put another socket in its place; it is made when there is none, and everybody may pass through it.
+ * @throws as {@link serveControl}; CONTROL_NO_ACCESS when this user may not give a file to the group, FILE_OTHERS_CAN_WRITE
+ */
+export async function serveReading(
+  path: string,
+  group: number,
+  handler: Handler,
+): Promise<AsyncDisposable> {
+  const made = mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
+  // Whatever the mask of the process leaves of it.
+  if (made !== undefined) chmodSync(dirname(path), 0o711);
+  expectTrustedPlace(dirname(path));
+  const server = await serveControl(path, (request, progress) => {
+    if (readingVerbs.has(request.verb)) return handler(request, progress);
+    throw new ControlError(
+      'CONTROL_READS_ONLY',
+      `${request.verb.slice(0, 64)} changes something, and this socket is for reading`,
+    );
+  });
+  try {
+    // The group first: nobody else's ever has access.
+    chownSync(path, -1, group);
+    chmodSync(path, 0o660);
+  } catch (cause) {
+    await server[Symbol.asyncDispose]();
+    throw new ControlError('CONTROL_NO_ACCESS', `cannot give ${path} to group ${group}`, {
+      cause,
+      hint: 'Put the user who runs the agent into that group (`SupplementaryGroups=` under systemd)',
+    });
+  }
+  return server;
 }
 
 /** Refuses to remove what is no socket: the path may be a slip of the pen in the configuration. */

@@ -3,8 +3,10 @@
  * writes, and that is empty after a reboot, like `/run/netns` beside it.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '#src/files/atomic-file';
+import { ensureTrustedDirectory } from '#src/files/trust';
 import type { Ground } from './ground-removal.ts';
 
 const DIRECTORY = '/run/kelmesh-grounds';
@@ -37,12 +39,9 @@ export function isAlive(owner: Owner): boolean {
 
 /** @returns the path of the entry, for {@link strike} */
 export async function enter(what: string, ground: Ground): Promise<string> {
-  await mkdir(DIRECTORY, { recursive: true, mode: 0o700 });
+  ensureTrustedDirectory(DIRECTORY);
   const path = join(DIRECTORY, `${ground.namespaces[0] ?? process.pid}.json`);
-  await writeFile(`${path}.new`, JSON.stringify({ what, owner: thisProcess(), ground }), {
-    mode: 0o600,
-  });
-  await rename(`${path}.new`, path);
+  await replaceFile(path, Buffer.from(JSON.stringify({ what, owner: thisProcess(), ground })));
   return path;
 }
 

@@ -6,6 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { visible } from '#src/visible';
 import { enter, isAlive, ledgerEntries, strike, thisProcess } from './ground-ledger.ts';
 import { type Ground, takeAway } from './ground-removal.ts';
 
@@ -23,7 +24,7 @@ let isWatched = false;
  * @param what holds it, in words, for the run that finds it left behind
  */
 export async function holdGround(what: string, ground: Ground): Promise<HeldGround> {
-  await sweepGrounds((line) => process.stderr.write(`kelmesh: ${line}\n`));
+  await sweepGrounds((line) => process.stderr.write(`kelmesh: ${visible(line)}\n`));
   const entry = await enter(what, ground);
   if (!isWatched) watch();
   isWatched = true;

@@ -253,6 +253,29 @@ describe('kelmesh with an agent that runs', function () {
     assert.equal(JSON.parse(refused.stdout).error.code, 'CONTROL_NO_ACCESS');
   });
 
+  it('a group reads its status at a socket of its own, and can do nothing else', async () => {
+    const file = '/etc/kelmesh/kelmesh.toml';
+    const { stdout: before } = await machine.run('cat', file);
+    machine.write(file, `${before}\n[control]\ngroup = "4711"\n`);
+    await machine.ok('down', '--keep-tunnels');
+    await machine.ok('up');
+    const as = (group: number, ...args: readonly string[]) => {
+      const other = ['--reuid=65534', `--regid=${group}`, '--clear-groups'];
+      return machine.run('setpriv', ...other, process.execPath, KELMESH, ...args, '--json');
+    };
+    const read = await as(4711, 'status');
+    assert.equal(read.code, 0, read.stderr);
+    assert.equal(JSON.parse(read.stdout).aid, (await machine.json('status')).aid);
+    assert.equal((await as(4711, 'mesh', 'show')).code, 0);
+    for (const args of [['mesh', 'create', 'm'], ['down'], ['id', 'rotate', '--yes']]) {
+      const refused = await as(4711, ...args);
+      assert.equal(refused.code, 4, refused.stderr);
+      assert.match(JSON.parse(refused.stdout).error.hint, /control\.group/);
+    }
+    assert.equal((await as(4712, 'status')).code, 4);
+    machine.write(file, before);
+  }).timeout(120_000);
+
   it('commands reach it: a mesh founded while it runs comes up at once', async () => {
     await machine.ok('mesh', 'create', 'research');
     const status = await machine.json('status');

@@ -532,6 +532,7 @@ describe('text of others at the terminal', () => {
       'agent/cli/local-drivers.ts': 'lines of the journal, which escapes',
       'agent/cli/new-state.ts': 'lines of the journal, which escapes',
       'agent/cli/commands/up.ts': 'lines of the journal, which escapes',
+      'agent/demo/ground.ts': 'escapes what a run that is gone has written down',
       'agent/demo/main.ts': 'escapes what the steps say; else its own words',
       'agent/demo/probe.ts': 'JSON of its own numbers, for its parent',
       'agent/config/secrets.ts': 'an escaped prompt',
