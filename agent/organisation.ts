@@ -206,6 +206,7 @@ async function open(
     kel,
     table: await StateTable.open(db, 'nodes'),
     clock,
+    verifySignature,
   });
   const owned = stack.move();
   return {

@@ -30,6 +30,8 @@ export const agreementErrors = {
   AGREEMENT_STORE_FAILED:
     'Check free space and permissions of the store directory; the key of the new epoch was not handed out',
   AGREEMENT_TIMEOUT: 'The peer or the own token answers too slowly; the agreement is tried afresh',
+  AGREEMENT_TOO_MANY:
+    'The peer asks for fresh agreements faster than they are made; it is served again in a while. If it goes on, ask its operator why, or remove the member',
   AGREEMENT_UNKNOWN_PEER:
     'Synchronise with the peer first; both ends need the log and the tunnel record of the other',
   AGREEMENT_WRONG_ROLE:

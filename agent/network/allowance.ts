@@ -56,6 +56,11 @@ export class Allowance<Key extends string = PeerKey> {
     return true;
   }
 
+  /** Whether `cost` tokens are there; takes none. */
+  has(peer: Key, cost = 1): boolean {
+    return this.#bucketOf(peer).tokens >= cost;
+  }
+
   /** Takes `cost` tokens whether they are there or not: for what turned out to be worthless once it was read. */
   charge(peer: Key, cost: number): void {
     const bucket = this.#bucketOf(peer);

@@ -7,6 +7,10 @@ export const nodeErrors = {
   NODE_NOT_OURS:
     'The node names another organisation; approve it there, or make it anew with `kelmesh node add NAME --organisation AID`',
   NODE_UNKNOWN: '`kelmesh node list` names the nodes and the requests that are known here',
+  NODE_AMBIGUOUS:
+    'Compare the keys with those that `kelmesh node request` shows on the node, and approve by AID',
+  NODE_BUSY:
+    'The organisation takes no more requests for now; it is asked again later. Approve or wait, or bring the file of `kelmesh node request` by hand',
   NODE_NO_DELEGATION:
     'The log of this organisation has the trait DND: it can never delegate; incept another identity',
   NODE_NOTHING_WAITS: 'Nothing of this node waits for its organisation; `kelmesh id show` shows it',

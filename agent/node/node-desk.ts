@@ -1,10 +1,13 @@
 /**
  * The organisation's side of delegation: requests of nodes, their approval by a seal, and what goes back to
- * them. A request is verified before it is kept; what strangers can send is bounded.
+ * them. A request is verified before it is kept, and kept in memory alone: whoever connects can send one, and a node asks
+ * again until it is approved. Nothing of it is on disk before the operator has approved it.
  */
 import { parseStream } from '#kel/cesr/stream';
 import { eventSeal } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
+import { evaluate } from '#kel/state/evaluate';
+import type { VerifySignature } from '#kel/state/key-signatures';
 import type { EventReference, KeyState } from '#kel/state/key-state';
 import type { KelStore } from '#kel/store/kel-store';
 import { concatBytes } from '#src/bytes';
@@ -21,6 +24,7 @@ export interface NodeDeskDeps {
   readonly kel: KelStore;
   readonly table: StateTable;
   readonly clock: Pick<Clock, 'now'>;
+  readonly verifySignature: VerifySignature;
 }
 
 export interface NodeEntry {
@@ -44,24 +48,26 @@ export interface Approval {
   readonly stream: Uint8Array;
 }
 
-interface StoredRequest extends EventReference {
+interface WaitingRequest extends EventReference {
   readonly aid: Aid;
-  readonly name: string;
+  readonly request: NodeRequest;
+  /** Who brought it. */
+  readonly from: string;
   /** Milliseconds since the Unix epoch. */
   readonly at: number;
-  /** Base64. */
-  readonly message: string;
 }
 
+/** Earlier versions kept requests on disk. */
 const REQUEST = 'request.';
 const NAME = 'name.';
-/** Requests kept; the oldest gives way. */
+/** Requests kept of nodes that are not known, and of these, of one peer: the oldest gives way, of whom it may ask again. */
 const MAX_REQUESTS = 64;
+const MAX_PER_PEER = 4;
 
 export class NodeDesk {
   readonly #deps: NodeDeskDeps;
   readonly #queue = new SerialQueue();
-  readonly #requests = new Map<Aid, StoredRequest>();
+  readonly #requests = new Map<Aid, WaitingRequest>();
   readonly #names = new Map<Aid, string>();
   #dropped = 0;
 
@@ -71,8 +77,9 @@ export class NodeDesk {
 
   static async open(deps: NodeDeskDeps): Promise<NodeDesk> {
     const desk = new NodeDesk(deps);
-    for await (const [, request] of deps.table.entries<StoredRequest>(REQUEST))
-      desk.#requests.set(request.aid, request);
+    const earlier: Record<string, undefined> = {};
+    for await (const [key] of deps.table.entries(REQUEST)) earlier[key] = undefined;
+    if (Object.keys(earlier).length > 0) await deps.table.put(earlier);
     for await (const [key, name] of deps.table.entries<string>(NAME))
       desk.#names.set(key.slice(NAME.length) as Aid, name);
     return desk;
@@ -85,37 +92,42 @@ export class NodeDesk {
 
   /**
    * Takes in a request. @returns the approval when the event is approved already, undefined when it waits now.
-   * Throws NODE_BAD_REQUEST, NODE_NOT_OURS. @param stream attacker-controlled
+   * Throws NODE_BAD_REQUEST, NODE_NOT_OURS. @param stream attacker-controlled  @param from who brings it
    */
-  receive(asked: string, stream: Uint8Array): Promise<Approval | undefined> {
+  receive(asked: string, stream: Uint8Array, from: string): Promise<Approval | undefined> {
     return this.#queue.run(async () => {
       const request = nodeRequest(asked, stream);
-      const name = this.#names.get(request.event.aid) ?? asked;
-      if (await this.#isApproved(request)) return this.#approvalOf(request);
       const { aid, sn, said } = request.event;
+      const name = this.#names.get(aid) ?? asked;
+      if (await this.#isApproved(request)) return this.#approvalOf(request);
       if (this.#requests.get(aid)?.said === said) return undefined;
-      const at = this.#deps.clock.now();
-      const message = Buffer.from(request.message).toString('base64');
-      const stored: StoredRequest = { aid, name, sn, said, at, message };
-      const others = [...this.#requests.keys()].filter((other) => other !== aid);
-      const gone = others.slice(0, Math.max(0, others.length + 1 - MAX_REQUESTS));
-      await this.#deps.table.put({
-        ...Object.fromEntries(gone.map((other) => [REQUEST + other, undefined])),
-        [REQUEST + aid]: stored,
-      });
-      for (const other of gone) this.#requests.delete(other);
-      this.#dropped += gone.length;
       this.#requests.delete(aid);
-      this.#requests.set(aid, stored);
+      this.#makeRoom(aid, from);
+      const at = this.#deps.clock.now();
+      this.#requests.set(aid, { aid, sn, said, at, from, request: { ...request, name } });
       return undefined;
     });
   }
 
-  /** A request that has arrived here. Throws NODE_UNKNOWN. @param who AID or name */
+  /** A request that has arrived here. Throws NODE_UNKNOWN, NODE_AMBIGUOUS. @param who AID or name */
   find(who: string): NodeRequest {
-    for (const { aid, name, message } of this.#requests.values())
-      if (aid === who || name === who) return nodeRequest(name, Buffer.from(message, 'base64'));
-    throw new NodeError('NODE_UNKNOWN', `no request of ${who.slice(0, 64)} waits here`);
+    const all = [...this.#requests.values()].map(({ request }) => request);
+    const byAid = all.find(({ event }) => event.aid === who);
+    if (byAid !== undefined) return byAid;
+    const [found, ...more] = all.filter(({ name }) => name === who);
+    if (found === undefined)
+      throw new NodeError('NODE_UNKNOWN', `no request of ${who.slice(0, 64)} waits here`);
+    const namesakes = [...this.#names].filter(
+      ([aid, name]) => name === who && aid !== found.event.aid,
+    );
+    if (more.length + namesakes.length === 0) return found;
+    const lines = [
+      ...[found, ...more].map(
+        ({ event }) => `${event.aid} asks with the key ${event.keys.join(', ')}`,
+      ),
+      ...namesakes.map(([aid]) => `${aid} is a node of that name`),
+    ];
+    throw new NodeError('NODE_AMBIGUOUS', `${who}: ${lines.join('; ')}`);
   }
 
   /** Seals the event; approving it twice seals it once. Throws NODE_… and what {@link Identity.anchor} throws. */
@@ -136,7 +148,6 @@ export class NodeDesk {
             `event ${request.event.said} is sealed and was not accepted`,
           );
       }
-      await table.put({ [REQUEST + aid]: undefined });
       this.#requests.delete(aid);
       return this.#approvalOf(request);
     });
@@ -159,16 +170,17 @@ export class NodeDesk {
         request: this.#requests.get(aid),
       });
     }
-    for (const request of this.#requests.values()) {
-      if (kel.state(request.aid) !== undefined) continue;
-      const { aid, name } = request;
+    for (const waiting of this.#requests.values()) {
+      if (kel.state(waiting.aid) !== undefined) continue;
+      const { aid, request } = waiting;
+      const { name } = request;
       entries.push({
         aid,
         name,
         state: undefined,
         delegator: identity.aid,
         sealSource: undefined,
-        request,
+        request: waiting,
       });
     }
     return entries;
@@ -186,6 +198,10 @@ export class NodeDesk {
           ? `no node ${aid} is known here`
           : `${aid} is delegated by ${delegator}, not by ${identity.aid}`,
       );
+    if (kel.state(aid) === undefined && !this.#names.has(aid)) {
+      this.#expectWhole({ name: '', message: stream, stream, event });
+      return false;
+    }
     const outcomes = await kel.process(stream, { accepts: (other) => other === aid });
     const outcome = outcomes.at(-1);
     if (outcome?.verdict === 'accepted' || outcome?.verdict === 'duplicate') return true;
@@ -196,6 +212,48 @@ export class NodeDesk {
       'NODE_BAD_REQUEST',
       `event ${said} of ${aid}: ${outcome?.code ?? 'none'} ${outcome?.reason ?? ''}`,
     );
+  }
+
+  /** An inception of which nobody here has approved anything, judged in memory. Throws NODE_BAD_REQUEST unless it lacks the own seal alone. */
+  #expectWhole({ event, stream }: NodeRequest): void {
+    const { identity, verifySignature } = this.#deps;
+    const [item] = parseStream(stream);
+    if (item?.type !== 'message') throw new TypeError('a request without an event');
+    const { body: bytes, attachments } = item;
+    const decision = evaluate(
+      undefined,
+      { event, bytes, attachments },
+      {
+        verifySignature,
+        saidAt: () => undefined,
+        stateAt: () => undefined,
+        delegator: () => ({
+          configTraits: identity.state.configTraits,
+          approvalOf: () => undefined,
+        }),
+      },
+    );
+    if (decision.kind === 'escrow' && decision.code === 'KEL_AWAITS_DELEGATOR') return;
+    const { code, reason } =
+      'code' in decision ? decision : { code: 'none', reason: 'it needs no approval' };
+    throw new NodeError(
+      'NODE_BAD_REQUEST',
+      `event ${event.said} of ${event.aid}: ${code} ${reason}`,
+    );
+  }
+
+  /** Nodes that are known have a place each; of others the oldest goes, first of all the oldest of the same peer. */
+  #makeRoom(aid: Aid, from: string): void {
+    if (this.#deps.kel.state(aid) !== undefined) return;
+    const strangers = [...this.#requests.values()].filter(
+      (waiting) => this.#deps.kel.state(waiting.aid) === undefined,
+    );
+    const own = strangers.filter((waiting) => waiting.from === from);
+    const [gone] = own.length >= MAX_PER_PEER ? own : strangers;
+    if (own.length < MAX_PER_PEER && strangers.length < MAX_REQUESTS) return;
+    if (gone === undefined) return;
+    this.#requests.delete(gone.aid);
+    this.#dropped += 1;
   }
 
   async #approvalOf({ name, event }: NodeRequest): Promise<Approval> {

@@ -2,6 +2,7 @@
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import { MeshError } from '#src/errors';
+import { Allowance } from '../network/allowance.ts';
 import type { MessageStream, Network, PeerKey } from '../network/network.ts';
 import { NodeError } from './errors.ts';
 import {
@@ -17,19 +18,31 @@ import {
 import type { NodeDesk } from './node-desk.ts';
 
 const ANSWER_MS = 10_000;
+/** Requests of one peer: a node asks every five seconds. */
+const REQUESTS = { burst: 16, perSecond: 1 / 2 };
 
 export function serveNodes(network: Network, desk: NodeDesk, clock: Clock): void {
+  const allowance = new Allowance(clock, REQUESTS);
   network.handle(nodeProtocol, nodeLimits, async (stream) => {
     const bytes = await withDeadline(clock, ANSWER_MS, stream.receive(), () => undefined);
-    if (bytes !== undefined) await stream.send(encodeNodeAnswer(await answer(desk, bytes)));
+    if (bytes !== undefined) {
+      const isServed = allowance.take(stream.peer);
+      await stream.send(encodeNodeAnswer(isServed ? await answer(desk, bytes, stream.peer) : BUSY));
+    }
     await stream.close();
   });
 }
 
-async function answer(desk: NodeDesk, bytes: Uint8Array): Promise<NodeAnswer> {
+const BUSY: NodeAnswer = {
+  kind: 'refused',
+  code: 'NODE_BUSY',
+  reason: `more than ${REQUESTS.burst} requests at once, or one in ${1 / REQUESTS.perSecond} s`,
+};
+
+async function answer(desk: NodeDesk, bytes: Uint8Array, from: PeerKey): Promise<NodeAnswer> {
   try {
     const { name, stream } = decodeNodeRequest(bytes);
-    const approval = await desk.receive(name, stream);
+    const approval = await desk.receive(name, stream, from);
     if (approval === undefined) return { kind: 'waiting' };
     if (approval.stream.length > MAX_APPROVAL)
       throw new NodeError('NODE_TOO_LARGE', `the logs have ${approval.stream.length} bytes`);

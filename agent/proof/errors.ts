@@ -6,6 +6,10 @@ export const proofErrors = {
     'The peer speaks another version or is broken; compare `kelmesh --version` on both ends',
   PROOF_MISMATCH:
     'The two ends see the tunnel differently; it is tried again when both have the same charter and keys',
+  PROOF_KNOWN:
+    'This end holds a proof of the tunnel under these keys and this agreement, and signs no second one; the next agreement is proven anew',
+  PROOF_TOO_MANY:
+    'The peer asks for proofs faster than they are signed; it is served again in a while. If it goes on, ask its operator why, or remove the member',
   PROOF_WRONG_SOURCE:
     'Something on the overlay answers with an address that is not its own; check routes and allowed IPs on this host',
   PROOF_UNREACHABLE:

@@ -9,8 +9,10 @@ import type { TupRecord, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import { equalBytes } from '#src/bytes';
 import { type Clock, formatDateTime } from '#src/clock';
+import { SerialQueue } from '#src/serial-queue';
 import type { Journal } from '../journal.ts';
 import { overlayAddress } from '../membership/overlay-address.ts';
+import { Allowance } from '../network/allowance.ts';
 import type { StateTable } from '../state-table.ts';
 import { ProofError } from './errors.ts';
 import type { Offer } from './messages.ts';
@@ -18,6 +20,8 @@ import type { Overlay, OverlayStream } from './overlay.ts';
 import { ProofStream } from './proof-stream.ts';
 import { TunnelStatement, type TunnelStatementDeps } from './tunnel-statement.ts';
 
+/** Exchanges that one peer may begin. What they can leave behind is bounded besides: one proof per keys and agreement. */
+const EXCHANGES = { burst: 64, perSecond: 1 / 15 };
 const RETRY_MS = 500;
 const MAX_RETRY_MS = 30_000;
 
@@ -42,12 +46,16 @@ export class TunnelProofs {
   readonly #deps: TunnelProofsDeps;
   readonly #statement: TunnelStatement;
   readonly #running = new Set<Aid>();
+  readonly #asked: Allowance<Aid>;
+  /** One at a time: whether a proof is known must not change before it is written. */
+  readonly #recording = new SerialQueue();
   #signal: AbortSignal = AbortSignal.abort();
   #listening: { readonly address: string; readonly server: AsyncDisposable } | undefined;
 
   constructor(deps: TunnelProofsDeps) {
     this.#deps = deps;
     this.#statement = new TunnelStatement(deps);
+    this.#asked = new Allowance(deps.clock, EXCHANGES);
   }
 
   start(signal: AbortSignal): void {
@@ -179,6 +187,8 @@ export class TunnelProofs {
     try {
       if (aid === undefined)
         throw new ProofError('PROOF_WRONG_SOURCE', "the source address is no member's");
+      if (!this.#asked.take(aid))
+        throw new ProofError('PROOF_TOO_MANY', `${aid} asks for proofs too often`);
       const first = await messages.receive();
       if (first.kind === 'offer') await this.#countersign(messages, aid, first);
       const delivered = first.kind === 'offer' ? await messages.expect('deliver') : first;
@@ -202,6 +212,9 @@ export class TunnelProofs {
     if (identity.aid < aid)
       throw new ProofError('PROOF_BAD_MESSAGE', 'the higher AID does not begin');
     this.#statement.checkEnd(theirs.end, aid);
+    const { view, agreed } = this.#statement.inUse(aid);
+    if (view !== undefined && agreed !== undefined)
+      this.#expectNone(aid, view.own, view.peer, agreed.th);
     const own = await this.#statement.offer(aid);
     await messages.send(own);
     const asked = await messages.expect('sign');
@@ -216,15 +229,29 @@ export class TunnelProofs {
     await messages.send({ kind: 'sign', record: asked.record, signatures: signer.signatures });
   }
 
-  /** Leaf first, then the record that says that the leaf is there. A proof that is known is not written twice. */
+  /** Throws PROOF_KNOWN: of one tunnel under one agreement there is one proof. */
+  #expectNone(aid: Aid, own: Said, theirs: Said, th: Uint8Array): void {
+    const known = this.proofOf(aid, own, theirs, th);
+    if (known === undefined) return;
+    throw new ProofError('PROOF_KNOWN', `${known.d} proves the tunnel to ${aid} already`);
+  }
+
+  /** Leaf first, then the record that says that the leaf is there. A proof that is known is not written twice, and no second one of the same. */
   async #record(aid: Aid, message: Uint8Array): Promise<void> {
-    const { identity, records, keeper, journal } = this.#deps;
+    const { identity } = this.#deps;
     const record = await this.#statement.verified(message);
     const own = record.a.i === identity.aid ? record.a : record.b;
     const theirs = own === record.a ? record.b : record.a;
     if (own.i !== identity.aid || theirs.i !== aid)
       throw new ProofError('PROOF_MISMATCH', 'the proof is of another pair');
+    await this.#recording.run(() => this.#recordOnce(aid, record, message));
+  }
+
+  async #recordOnce(aid: Aid, record: Verified<TupRecord>, message: Uint8Array): Promise<void> {
+    const { identity, records, keeper, journal } = this.#deps;
     if (records.get(record.d) !== undefined) return;
+    const [own, theirs] = record.a.i === identity.aid ? [record.a, record.b] : [record.b, record.a];
+    this.#expectNone(aid, own.t, theirs.t, record.th);
     await keeper.record('tunnel-up', {
       proof: message,
       peer: aid,
@@ -233,6 +260,8 @@ export class TunnelProofs {
       handshake: own.hs,
     });
     await records.put(record, message);
+    // As long as the leaf: one that was forgotten could be delivered again, for another leaf.
+    await records.retain([record.d]);
     journal.info('tunnel.proven', { aid, epoch: record.ep, record: record.d });
   }
 

@@ -22,7 +22,7 @@ const SEALED: ReadonlySet<RecordType> = new Set<RecordType>(['nod', 'tun', 'chr'
  * and revocations wait for nothing; their number is bounded, and an emergency is in them.
  */
 const RATES: { readonly [T in RecordType]?: AllowanceOptions } = {
-  tun: { burst: 32, perSecond: 1 / 30 },
+  tun: { burst: 64, perSecond: 1 / 120 },
   log: { burst: 32, perSecond: 1 / 600 },
   nod: { burst: 8, perSecond: 1 / 60 },
   end: { burst: 64, perSecond: 1 / 5 },

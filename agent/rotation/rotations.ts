@@ -202,7 +202,7 @@ export class Rotations {
     const isHeld = equalBytes(agreements.agreed(from, view)?.th ?? new Uint8Array(0), request.th);
     switch (request.kind) {
       case 'renew':
-        if (isHeld) await agreements.renew(from, view, ASKED_PAUSE_MS);
+        if (isHeld) await agreements.renewFor(from, view, ASKED_PAUSE_MS);
         break;
       case 'epoch':
         agreements.follow(from, view, request.epoch);

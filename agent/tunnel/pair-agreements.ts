@@ -32,6 +32,7 @@ import { type Pair, pairOf, roleOf } from '../agreement/terms.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
 import type { Membership } from '../membership/membership.ts';
+import { Allowance } from '../network/allowance.ts';
 import type { Network, PeerKey } from '../network/network.ts';
 import type { StateTable } from '../state-table.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
@@ -78,6 +79,13 @@ export interface PairAgreementsDeps {
   readonly stale: (peer: PeerKey) => void;
 }
 
+/**
+ * Runs that one peer may begin, and agreements that it may bring about: each is a leaf of the audit log for ever, and a proof may
+ * follow it. An operator who rotates again and again stays below; what exceeds it waits.
+ */
+const RUNS = { burst: 256, perSecond: 1 / 10 };
+const ASKED_AGREEMENTS = { burst: 128, perSecond: 1 / 120 };
+
 /** What is remembered of a confirmed agreement beside its sealed chain. */
 interface Remembered {
   /** Hex. */
@@ -107,10 +115,14 @@ export class PairAgreements implements PairKeys {
   readonly #renewals = new Map<string, Renewal>();
   /** Epoch to which the other end has moved, where clocks differ. */
   readonly #toldEpochs = new Map<string, number>();
+  readonly #runsOf: Allowance<Aid>;
+  readonly #broughtBy: Allowance<Aid>;
   #runs = 0;
 
   private constructor(deps: PairAgreementsDeps) {
     this.#deps = deps;
+    this.#runsOf = new Allowance(deps.clock, RUNS);
+    this.#broughtBy = new Allowance(deps.clock, ASKED_AGREEMENTS);
   }
 
   static async open(deps: PairAgreementsDeps): Promise<PairAgreements> {
@@ -187,6 +199,12 @@ export class PairAgreements implements PairKeys {
     this.#renewals.set(key, renewal);
     await table.put({ [`renew.${key}`]: renewal });
     return this.ensure(aid, view);
+  }
+
+  /** As {@link renew}, asked for by `aid`. Throws AGREEMENT_TOO_MANY. */
+  async renewFor(aid: Aid, view: TunnelView, pauseMs: number): Promise<Agreed | undefined> {
+    if (!this.#broughtBy.take(aid)) throw tooMany(aid);
+    return this.renew(aid, view, pauseMs);
   }
 
   /** Whether the preshared key of the pair stays at its epoch because the clocks of the two ends differ too much. */
@@ -320,6 +338,7 @@ export class PairAgreements implements PairKeys {
           !membership.others().some((member) => member.aid === aid)
         )
           return undefined;
+        if (!this.#runsOf.take(aid) || !this.#broughtBy.has(aid)) throw tooMany(aid);
         const newest = this.#newestView(aid);
         const isRevoked =
           newest !== undefined &&
@@ -340,6 +359,7 @@ export class PairAgreements implements PairKeys {
         };
         if (made.pair.responder.aid !== identity.aid)
           throw new AgreementError('AGREEMENT_WRONG_ROLE', 'the agreement is not of this end');
+        if (!this.#broughtBy.take(made.pair.initiator.aid)) throw tooMany(made.pair.initiator.aid);
         await this.#keep(made.pair.initiator.aid, view, made, (kept) => store.put(kept));
       },
     };
@@ -435,4 +455,8 @@ export class PairAgreements implements PairKeys {
     const { code, message } = error as { code?: string; message: string };
     this.#deps.journal.warn('psk.failed', { aid: aid ?? 'unknown', code: code ?? 'none', message });
   }
+}
+
+function tooMany(aid: Aid): AgreementError {
+  return new AgreementError('AGREEMENT_TOO_MANY', `${aid} asks for fresh agreements too often`);
 }

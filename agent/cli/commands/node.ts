@@ -113,7 +113,7 @@ export const nodeApprove: Command = {
   usage: 'FILE|LINE|AID',
   summary: 'approve a node of this organisation, or its new keys: a seal in the own log',
   details:
-    'An AID or a name is that of a request which has arrived over the network: `kelmesh node list` shows them.',
+    'An AID or a name is that of a request which has arrived over the network: `kelmesh node list` shows them while the agent runs.',
   minPositionals: 1,
   options: {
     out: {

@@ -10,7 +10,13 @@ import { digestSeal } from '#kel/event/seal';
 import type { Database } from '#kel/store/durable-table';
 import { keripyMissing, keripyStates } from '../../support/keripy.ts';
 import { skip } from '../../support/skip.ts';
-import { codeOf, type Disk, identityDeps, newDisk } from '../../unit/agent/party.ts';
+import {
+  codeOf,
+  type Disk,
+  identityDeps,
+  newDisk,
+  verifySignature,
+} from '../../unit/agent/party.ts';
 import { Witnesses, witnesses } from '../../unit/agent/witnesses.ts';
 
 const [first, second, third] = witnesses.map(({ aid }) => aid);
@@ -63,7 +69,7 @@ async function nodeOf(
 
 function deskOf(disk: Disk, { kel, clock }: IdentityDeps, identity: Identity): Promise<NodeDesk> {
   return StateTable.open(disk.db as unknown as Database, 'nodes').then((table) =>
-    NodeDesk.open({ identity, kel, clock, table }),
+    NodeDesk.open({ identity, kel, clock, verifySignature, table }),
   );
 }
 

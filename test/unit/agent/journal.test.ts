@@ -34,4 +34,20 @@ describe('journal', () => {
     );
     assert.ok(lines.every((line) => line.indexOf('\n') === line.length - 1));
   });
+
+  it('writes an event that comes again and again at a rate, says how many it left out, and leaves out no error', async () => {
+    const clock = new SimulatedClock();
+    const lines: { event: string; omitted?: number }[] = [];
+    const journal = createJournal(clock, 'info', (line) => lines.push(JSON.parse(line)));
+    for (let n = 0; n < 10_000; n++) journal.warn('psk.failed', { aid: 'E' });
+    const written = lines.length;
+    assert.ok(written < 1_000);
+    journal.info('peer.bound');
+    assert.equal(lines.at(-1)?.event, 'peer.bound');
+    await clock.advance(60_000);
+    journal.warn('psk.failed');
+    assert.equal(lines.at(-1)?.omitted, 10_000 - written);
+    for (let n = 0; n < 2_000; n++) journal.error('agent.failed');
+    assert.equal(lines.filter(({ event }) => event === 'agent.failed').length, 2_000);
+  });
 });

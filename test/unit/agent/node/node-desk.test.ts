@@ -6,6 +6,7 @@ import { StateTable } from '#agent/state-table';
 import { buildInteraction } from '#kel/event/interaction';
 import { encodeSignedEvent } from '#kel/event/signed-event';
 import type { Database } from '#kel/store/durable-table';
+import type { LevelKelStore } from '#kel/store/level-kel-store';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { concatBytes } from '#src/bytes';
 import { Organisation, type Step, sign, verifySignature } from '../../kel/organisation.ts';
@@ -17,7 +18,7 @@ const delegated = { delegator: approvesAll };
 async function deskOf(party: Party): Promise<NodeDesk> {
   const { identity, kel, clock, disk } = party;
   const table = await StateTable.open(disk.db as unknown as Database, 'nodes');
-  return NodeDesk.open({ identity, kel, table, clock });
+  return NodeDesk.open({ identity, kel, table, clock, verifySignature });
 }
 
 async function setting(name: string) {
@@ -62,18 +63,77 @@ describe('node desk', () => {
     assert.equal(party.identity.state.sn, sn);
   });
 
-  it('keeps a request that arrives, across restarts, until it is approved', async () => {
+  it('keeps a request that arrives until it is approved, and knows it then after a restart', async () => {
     const { party, desk, dip } = await setting('arrives');
-    assert.equal(await desk.receive('node-1', dip.message), undefined);
-    assert.equal(await desk.receive('node-1', dip.message), undefined);
-    const again = await deskOf(await openParty(party.disk));
-    const [entry] = await again.list();
+    assert.equal(await desk.receive('node-1', dip.message, 'peer'), undefined);
+    assert.equal(await desk.receive('node-1', dip.message, 'peer'), undefined);
+    const [entry] = await desk.list();
     assert.equal(entry?.state, undefined);
     assert.equal(entry?.request?.said, dip.said);
-    assert.equal(again.find('node-1').event.said, dip.said);
-    await again.approve(again.find(dip.aid));
-    assert.equal(await codeOf(Promise.resolve().then(() => again.find('node-1'))), 'NODE_UNKNOWN');
-    assert.notEqual(await again.receive('node-1', dip.message), undefined);
+    assert.equal(desk.find('node-1').event.said, dip.said);
+    await desk.approve(desk.find(dip.aid));
+    assert.equal(await codeOf(Promise.resolve().then(() => desk.find('node-1'))), 'NODE_UNKNOWN');
+    const again = await deskOf(await openParty(party.disk));
+    assert.notEqual(await again.receive('node-1', dip.message, 'peer'), undefined);
+  });
+
+  it('writes nothing for a request that nobody has approved, and takes away what earlier versions wrote', async () => {
+    const { party, desk } = await setting('memory');
+    const table = await StateTable.open(party.disk.db as unknown as Database, 'nodes');
+    await table.put({ 'request.EAAA': { aid: 'EAAA', name: 'node-1', sn: 0, said: 'EAAA' } });
+    const { writes } = party.disk.db;
+    for (let n = 0; n < 80; n++) {
+      const { message } = new Organisation(`memory ${n}`).incept(
+        { delegator: party.identity.aid },
+        delegated,
+      );
+      await desk.receive(`node-${n}`, message, `peer ${n}`);
+    }
+    assert.equal(party.disk.db.writes, writes);
+    assert.deepEqual((party.kel as LevelKelStore).waiting(), []);
+    const again = await deskOf(await openParty(party.disk));
+    assert.deepEqual(await again.list(), []);
+    assert.equal(table.get('request.EAAA'), undefined);
+  });
+
+  it('approves by a name only when one alone carries it, and shows the keys of all', async () => {
+    const { party, desk, dip } = await setting('namesakes');
+    const other = new Organisation('namesake');
+    const forged = other.incept({ delegator: party.identity.aid }, delegated);
+    await desk.receive('node-1', dip.message, 'peer');
+    await desk.receive('node-1', forged.message, 'stranger');
+    const found = Promise.resolve().then(() => desk.find('node-1'));
+    const error = await found.catch((reason: Error & { code: string }) => reason);
+    assert.ok(error instanceof Error && 'code' in error && error.code === 'NODE_AMBIGUOUS');
+    for (const { state } of [dip, forged])
+      for (const text of [state.aid, ...state.keys]) assert.ok(error.message.includes(text), text);
+    await desk.approve(desk.find(dip.aid));
+    // The one that is approved holds the name now.
+    assert.equal(await codeOf(Promise.resolve().then(() => desk.find('node-1'))), 'NODE_AMBIGUOUS');
+    assert.equal(desk.find(forged.aid).event.said, forged.said);
+  });
+
+  it('loses no request of a known node, and those of one peer before those of others, to a crowd', async () => {
+    const { party, desk, node, dip } = await setting('crowd');
+    await desk.approve(nodeRequest('node-1', dip.message));
+    const { stream, drt } = rotated(node);
+    await desk.receive('node-1', stream, 'node');
+    const honest = new Organisation('crowd honest').incept(
+      { delegator: party.identity.aid },
+      delegated,
+    );
+    await desk.receive('honest', honest.message, 'honest');
+    for (let n = 0; n < 100; n++) {
+      const { message } = new Organisation(`crowd ${n}`).incept(
+        { delegator: party.identity.aid },
+        delegated,
+      );
+      await desk.receive(`crowd-${n}`, message, 'stranger');
+    }
+    assert.equal(desk.find(honest.aid).event.said, honest.said);
+    assert.equal(desk.find(dip.aid).event.said, drt.said);
+    assert.equal((await desk.list()).length, 1 + 1 + 4);
+    assert.equal(desk.dropped, 96);
   });
 
   it('approves a rotation with what came before it, under the name that it knows', async () => {
@@ -81,7 +141,7 @@ describe('node desk', () => {
     await desk.approve(nodeRequest('node-1', dip.message));
     node.anchor([], delegated);
     const { stream, drt } = rotated(node);
-    assert.equal(await desk.receive('another-name', stream), undefined);
+    assert.equal(await desk.receive('another-name', stream, 'peer'), undefined);
     const approval = await desk.approve(desk.find(dip.aid));
     assert.equal(approval.name, 'node-1');
     assert.equal(approval.event.said, drt.said);
@@ -108,9 +168,9 @@ describe('node desk', () => {
       [new Uint8Array(0), 'NODE_BAD_REQUEST'],
     ];
     for (const [stream, code] of cases) {
-      assert.equal(await codeOf(desk.receive('node-1', stream)), code);
+      assert.equal(await codeOf(desk.receive('node-1', stream, 'peer')), code);
     }
-    assert.equal(await codeOf(desk.receive('Not A Name', dip.message)), 'NODE_BAD_REQUEST');
+    assert.equal(await codeOf(desk.receive('Not A Name', dip.message, 'peer')), 'NODE_BAD_REQUEST');
     assert.deepEqual(await desk.list(), []);
     assert.equal(party.identity.state.sn, 0);
   });
@@ -120,10 +180,10 @@ describe('node desk', () => {
     const requests = Array.from({ length: 66 }, (_, n) =>
       new Organisation(`bound ${n}`).incept({ delegator: party.identity.aid }, delegated),
     );
-    for (const [n, { message }] of requests.entries()) await desk.receive(`node-${n}`, message);
+    for (const [n, { message }] of requests.entries())
+      await desk.receive(`node-${n}`, message, `peer ${n}`);
     assert.equal((await desk.list()).length, 64);
     assert.equal(desk.dropped, 2);
-    assert.equal((await (await deskOf(party)).list()).length, 64);
     assert.equal(desk.find('node-65').name, 'node-65');
     assert.equal(await codeOf(Promise.resolve().then(() => desk.find('node-1'))), 'NODE_UNKNOWN');
   });

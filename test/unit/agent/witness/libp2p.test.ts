@@ -20,7 +20,7 @@ import { Secret } from '#src/secret';
 import { systemClock } from '../../../support/system-clock.ts';
 import { Organisation } from '../../kel/organisation.ts';
 import { approvesAll } from '../../kel-store/store-kit.ts';
-import { createParty, type Party } from '../party.ts';
+import { createParty, type Party, verifySignature } from '../party.ts';
 
 const LOOPBACK = '/ip4/127.0.0.1/tcp/0' as PeerAddress;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -144,6 +144,7 @@ describe('node over libp2p', () => {
       identity,
       kel,
       clock,
+      verifySignature,
       table: await table(organisation, 'nodes'),
     });
     serveNodes(far, desk, systemClock);
