@@ -10,6 +10,7 @@ import { sha256 } from '#src/crypto/hash';
 import { peerSeedLabel } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
+import { SteadyTime } from '#src/steady-time';
 import type { RunningDrivers } from './drivers.ts';
 import type { RotationChange } from './identity/identity.ts';
 import type { Network } from './network/network.ts';
@@ -59,6 +60,7 @@ interface AgentParts extends TunnelParts, ExchangeParts {
   readonly organisation: Organisation;
   readonly network: Network;
   readonly directory: PeerDirectory;
+  readonly time: SteadyTime;
   readonly driverDescription: string;
   readonly stop: AbortController;
   readonly progress: StateTable;
@@ -85,6 +87,8 @@ export class Agent {
   readonly driverDescription: string;
   readonly watcher: Watcher;
   readonly knocking: Knocking;
+  /** The time that epochs follow. */
+  readonly time: SteadyTime;
   readonly queries: QueryClient;
   readonly #parts: AgentParts;
   readonly #ownKeyChanges: OwnKeyChanges;
@@ -113,6 +117,7 @@ export class Agent {
     this.witnesses = parts.witnesses;
     this.watcher = parts.watcher;
     this.knocking = parts.knocking;
+    this.time = parts.time;
     this.queries = parts.queries;
     const { signal } = this;
     const background = new Background(signal, journal);
@@ -166,8 +171,10 @@ export class Agent {
     onFailure.defer(() => network.close());
     const stop = new AbortController();
     const directory = new PeerDirectory();
-    const ground = { organisation, drivers, network, directory };
+    const { clock } = organisation.drivers;
     let sync: Sync | undefined;
+    const time = new SteadyTime(clock, () => sync?.clocks() ?? []);
+    const ground = { organisation, drivers, network, directory, time };
     const tunnelParts = await openTunnelParts({
       ...ground,
       settings: settings.tunnel,

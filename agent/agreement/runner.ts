@@ -51,6 +51,8 @@ export type RunOutcome =
 
 export interface ResponderDeps extends AgreementDeps {
   readonly clock: Clock;
+  /** The time that epochs follow, in milliseconds since the Unix epoch. */
+  now(): number;
   /** The own view of the pair in the greeting, undefined when `peer` is not that AID or the AID is not one to agree with. */
   view(
     terms: PairTerms,
@@ -156,7 +158,7 @@ async function prepare(
     const terms = decodeGreeting(greeting);
     const held = await deps.view(terms, stream.peer);
     if (held === undefined) return { code: 'AGREEMENT_UNKNOWN_PEER' };
-    const refusal = refusalOf(terms, held.view, held.policy, deps.clock.now());
+    const refusal = refusalOf(terms, held.view, held.policy, deps.now());
     return refusal ?? new Responder(deps, held.view, terms.policy);
   } catch (error) {
     if (error instanceof AgreementError && isRefusalCode(error.code)) return { code: error.code };

@@ -192,6 +192,12 @@ function stateOf(
   };
 }
 
+/** The clock of this machine was set; null when it shows the time that epochs follow. */
+function clockStepJson({ time }: Agent): Json {
+  const { step } = time;
+  return step === undefined ? null : { byMs: step.byMs, at: new Date(step.at).toISOString() };
+}
+
 export async function statusJson(agent: Agent): Promise<Json> {
   const { organisation } = agent;
   const peers = await peersJson(agent);
@@ -213,6 +219,7 @@ export async function statusJson(agent: Agent): Promise<Json> {
     port: current?.port ?? null,
     overlay: membership.mesh === undefined ? [] : [overlayAddress(membership.mesh, identity.aid)],
     addresses: agent.network.addresses(),
+    clockStep: clockStepJson(agent),
     rotating: agent.tunnels.isRotating,
     agreements: agent.agreements.runs,
     peersUp: peers.filter(({ state }) => state === 'up').length,

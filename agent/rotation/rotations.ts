@@ -205,7 +205,7 @@ export class Rotations {
         if (isHeld) await agreements.renewFor(from, view, ASKED_PAUSE_MS);
         break;
       case 'epoch':
-        agreements.follow(from, view, request.epoch);
+        await agreements.compare(from, view, request.th, request.epoch);
         break;
       default:
         if (!isHeld)

@@ -50,6 +50,8 @@ interface Due {
 
 const DAY_MINUTES = 1_440;
 const MINUTE_MS = 60_000;
+/** A window comes once a day, and may last nearly as long. */
+const WINDOW_MS = 2 * DAY_MINUTES * MINUTE_MS;
 /** Where it is kept that an event has happened. */
 const EVENT = 'event';
 /** What stood in the way may be gone. */
@@ -109,9 +111,9 @@ export class Schedule {
   /** Until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, table } = this.#deps;
-    for (const kind of ['id', 'tunnel'] as const)
-      if (this.#due(kind) === undefined) await this.#plan(kind);
     while (!signal.aborted) {
+      for (const kind of ['id', 'tunnel'] as const)
+        if (this.#due(kind) === undefined) await this.#plan(kind);
       if (table.get(EVENT) !== undefined) {
         await this.#rotate('tunnel', signal);
         continue;
@@ -170,11 +172,12 @@ export class Schedule {
     }
   }
 
-  /** Undefined when there is none, or another interval is in force. */
+  /** Undefined when there is none, or another interval is in force, or it is so far off that the clock was ahead when it was planned. */
   #due(kind: ScheduledKind): Due | undefined {
     const everyMs = this.#policy.everyMs[kind];
     const due = everyMs === 0 ? undefined : this.#deps.table.get<Due>(kind);
-    return due?.everyMs === everyMs ? due : undefined;
+    if (due?.everyMs !== everyMs) return undefined;
+    return due.at - this.#deps.clock.now() > everyMs + WINDOW_MS ? undefined : due;
   }
 
   async #plan(kind: ScheduledKind): Promise<void> {

@@ -1,4 +1,5 @@
 /** The parts of a running agent by which it shares logs, records and evidence with others. */
+import type { SteadyTime } from '#src/steady-time';
 import type { RunningDrivers } from '../drivers.ts';
 import { EvidenceExchange } from '../duplicity/evidence-exchange.ts';
 import type { Network, PeerKey } from '../network/network.ts';
@@ -26,6 +27,8 @@ export interface ExchangePartsDeps {
   readonly network: Network;
   readonly directory: PeerDirectory;
   readonly tunnels: Pick<Tunnels, 'devices'>;
+  /** The time that is told to others, and compared with theirs. */
+  readonly time: SteadyTime;
   /** Addresses under which UDP reaches this node; empty: those of the network. */
   readonly endpointHosts: readonly string[];
   /** What this organisation would like to be called where it asks to join. */
@@ -55,6 +58,7 @@ export async function openExchangeParts({
   network,
   directory,
   tunnels,
+  time,
   endpointHosts,
   name,
   signal,
@@ -77,6 +81,7 @@ export async function openExchangeParts({
     network,
     issuer,
     clock,
+    time,
     mesh: () => membership.mesh,
     ports: () => tunnels.devices,
     hosts: endpointHosts,
@@ -90,6 +95,7 @@ export async function openExchangeParts({
     membership,
     directory,
     clock,
+    time,
     rng,
     verifySignature,
     endpoints: () => endpoints.current(),

@@ -98,6 +98,11 @@ export class Reactions {
       if (peer !== undefined) evidence.push(peer);
     });
     sync.onRefused((_by, _code, peer) => evidence.refusedBy(peer));
+    // One end asks: ends at different epochs notice it with the first session after.
+    sync.onExchanged((aid) => {
+      const view = identity.aid < aid ? tunnels.activeView(aid) : undefined;
+      if (view !== undefined) background.run(agreements.show(aid, view));
+    });
     // What is proven names the agreement: a fresh one is proven anew, after the next handshake.
     agreements.onAgreed((aid) => proofs.prove(aid));
     tunnels.listen({

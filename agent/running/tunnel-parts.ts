@@ -4,6 +4,7 @@ import {
   type VerifySignature,
   verifyKeySignatures,
 } from '#kel/state/key-signatures';
+import type { SteadyTime } from '#src/steady-time';
 import type { AgreementDeps } from '../agreement/agreement.ts';
 import { AgreementStore } from '../agreement/agreement-store.ts';
 import type { RunningDrivers } from '../drivers.ts';
@@ -31,6 +32,8 @@ export interface TunnelPartsDeps {
   readonly settings: TunnelSettings;
   /** Undefined while it is not made: these parts come first. */
   readonly sync: () => Pick<Sync, 'request' | 'skewOf'> | undefined;
+  /** The time that epochs follow. */
+  readonly time: SteadyTime;
 }
 
 export interface TunnelParts {
@@ -66,6 +69,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     network,
     directory,
     clock,
+    time: deps.time,
     journal,
     table: await StateTable.open(db, 'agreed'),
     agreement: {

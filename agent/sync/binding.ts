@@ -29,7 +29,9 @@ type Lookup = (
 
 export interface BindingDeps {
   readonly verifySignature: VerifySignature;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Where it differs from the clock, one of the two was set: what is dated well by either is. */
+  readonly time: Pick<Clock, 'now'>;
   readonly kel: Pick<KelStore, 'state'>;
 }
 
@@ -58,7 +60,8 @@ export async function verifyEndpoints(
       );
     expectCurrent(deps.kel.state(aid)?.establishment, record.es, parsed.signers[0]);
     const age = deps.clock.now() - (parseDateTime(record.dt) ?? 0);
-    if (age > MAX_AGE_MS || age < -MAX_FUTURE_MS)
+    const steadyAge = deps.time.now() - (parseDateTime(record.dt) ?? 0);
+    if (!isDatedWell(age) && !isDatedWell(steadyAge))
       throw new SyncError(
         'SYNC_NOT_BOUND',
         `the end record is dated ${record.dt}, ${Math.round(age / 1000)} s from here`,
@@ -74,6 +77,10 @@ export async function verifyEndpoints(
       cause: error,
     });
   }
+}
+
+function isDatedWell(ageMs: number): boolean {
+  return ageMs <= MAX_AGE_MS && ageMs >= -MAX_FUTURE_MS;
 }
 
 /** A key that was rotated away binds nothing: it may be in other hands, that is what rotation is for. */

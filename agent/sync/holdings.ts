@@ -5,6 +5,7 @@ import type { RecordStore } from '#kel/record/record-store';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
 import { concatBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
+import type { SteadyTime } from '#src/steady-time';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -29,10 +30,15 @@ export interface HoldingsDeps {
   readonly intake: RecordIntake;
   readonly membership: Membership;
   readonly clock: Clock;
+  /** The time that is told to others, and compared with theirs. */
+  readonly time: Pick<SteadyTime, 'now'>;
   /** The own signed `end` record as it is now. */
   readonly endpoints: () => Promise<Uint8Array>;
   readonly journal: Journal;
 }
+
+/** What a member said of its time counts for this long when the own clock has been set. */
+const CLOCK_AGE_MS = 600_000;
 
 export class Holdings implements SyncContext {
   /** Of the own log with what members hold of it. */
@@ -40,8 +46,9 @@ export class Holdings implements SyncContext {
   readonly #deps: HoldingsDeps;
   readonly #binder: PeerBinder;
   readonly #refusalListeners = new Set<(by: Aid, code: string, peer: PeerKey) => void>();
-  /** Milliseconds that the clock of each member was ahead, as it said when it was last bound. */
-  readonly #skew = new Map<Aid, number>();
+  /** The time of each member, as it said when it was last bound, at the moment in which monotonic time was 0; and when that was. */
+  readonly #zeros = new Map<Aid, { readonly zero: number; readonly heard: number }>();
+  readonly #exchangeListeners = new Set<(aid: Aid) => void>();
   /** Delegators of members whose log waits for theirs. */
   readonly #delegators = new Set<Aid>();
 
@@ -51,15 +58,32 @@ export class Holdings implements SyncContext {
     this.comparison = new OwnLogComparison(deps);
   }
 
+  /** Milliseconds that the clock of `aid` is ahead of the own time, if it goes on as it was last heard. */
   skewOf(aid: Aid): number | undefined {
-    return this.#skew.get(aid);
+    const clockOf = this.#zeros.get(aid);
+    if (clockOf === undefined) return undefined;
+    const { clock, time } = this.#deps;
+    return Math.round(clockOf.zero + clock.monotonic() - time.now());
+  }
+
+  /** The time of every member that was heard of late, at the moment in which monotonic time was 0: a machine that slept has heard nobody. */
+  clocks(): readonly number[] {
+    const since = this.#deps.clock.monotonic() - CLOCK_AGE_MS;
+    return [...this.#zeros.values()].flatMap(({ zero, heard }) => (heard >= since ? [zero] : []));
+  }
+
+  /** After each session in which both ends gave each other what they held. */
+  onExchanged(listener: (aid: Aid) => void): void {
+    this.#exchangeListeners.add(listener);
   }
 
   clockSeen(aid: Aid, skewMs: number): void {
-    this.#skew.set(aid, skewMs);
+    const { clock, time } = this.#deps;
+    const heard = clock.monotonic();
+    this.#zeros.set(aid, { zero: skewMs + time.now() - heard, heard });
     // At most one entry per member, whoever was one meanwhile.
-    for (const known of this.#skew.keys())
-      if (!this.#deps.membership.maySync(known)) this.#skew.delete(known);
+    for (const known of this.#zeros.keys())
+      if (!this.#deps.membership.maySync(known)) this.#zeros.delete(known);
   }
 
   ownHead(): LogHead {
@@ -71,7 +95,7 @@ export class Holdings implements SyncContext {
   }
 
   now(): number {
-    return this.#deps.clock.now();
+    return this.#deps.time.now();
   }
 
   want(peer: PeerKey, head: LogHead): number {
@@ -222,7 +246,9 @@ export class Holdings implements SyncContext {
   }
 
   exchanged(aid: Aid): void {
-    if (this.#deps.membership.maySync(aid)) this.comparison.exchanged(aid);
+    if (!this.#deps.membership.maySync(aid)) return;
+    this.comparison.exchanged(aid);
+    for (const listener of this.#exchangeListeners) listener(aid);
   }
 
   /** Whose logs are held here is told to nobody but them: it would show who knows whom. */

@@ -9,6 +9,8 @@ import { canonicalHost, hostOf, reachableAddresses } from '../network/reachable.
 import type { RecordIssuer } from '../records/record-issuer.ts';
 
 const RENEW_MS = 12 * 3_600_000;
+/** A record dated further ahead than this was made while the clock was: others may refuse it. */
+const AHEAD_MS = 60_000;
 const MAX_ADDRESSES = 16;
 const MAX_HOSTS = 8;
 
@@ -17,6 +19,8 @@ export interface OwnEndpointsDeps {
   readonly network: Network;
   readonly issuer: RecordIssuer;
   readonly clock: Clock;
+  /** Where it differs from the clock, one of the two was set. */
+  readonly time: Pick<Clock, 'now'>;
   readonly mesh: () => Said | undefined;
   /** UDP port per own `tun` record. */
   readonly ports: () => ReadonlyMap<Said, { readonly port: number }>;
@@ -41,9 +45,7 @@ export class OwnEndpoints {
       const fields = this.#fields();
       const content = JSON.stringify(fields);
       const { clock, issuer } = this.#deps;
-      const age = clock.now() - (this.#issued?.at ?? 0);
-      // One that is dated in the future, because the clock was set back, is believed by nobody.
-      if (this.#issued?.content === content && age >= 0 && age < RENEW_MS)
+      if (this.#issued?.content === content && this.#isDatedWell(this.#issued.at))
         return this.#issued.message;
       // The latest wins by its time: of two in one millisecond the other might.
       while (clock.now() === this.#issued?.at) await clock.sleep(1);
@@ -51,6 +53,13 @@ export class OwnEndpoints {
       this.#issued = { content, at: clock.now(), message };
       return message;
     });
+  }
+
+  /** A clock that was set ahead makes no new one, which others would refuse; one that was set back again replaces what it had made. */
+  #isDatedWell(at: number): boolean {
+    const { clock, time } = this.#deps;
+    const age = Math.min(clock.now() - at, time.now() - at);
+    return age < RENEW_MS && age > -AHEAD_MS;
   }
 
   #fields(): EndpointFields {

@@ -3,6 +3,7 @@ import type { Aid } from '#kel/identifiers';
 import { parseRecord } from '#kel/record/parse';
 import type { EndRecord, Verified } from '#kel/record/record';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
+import type { Clock } from '#src/clock';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -17,6 +18,7 @@ import type { PeerDirectory } from './peer-directory.ts';
 
 export interface PeerBinderDeps extends BindingDeps {
   readonly identity: Identity;
+  readonly clock: Clock;
   readonly kel: LevelKelStore;
   readonly intake: RecordIntake;
   readonly membership: Membership;

@@ -262,9 +262,9 @@ export class Changes {
 
   async #flipWhenWarm(pair: Pair, view: TunnelView | undefined): Promise<void> {
     const { clock } = this.#deps;
-    for (const end = clock.now() + HANDSHAKE_MS; pair.staged !== undefined; ) {
+    for (const end = clock.monotonic() + HANDSHAKE_MS; pair.staged !== undefined; ) {
       if (await this.#hasSession(pair)) return this.#flip(pair);
-      if (clock.now() >= end)
+      if (clock.monotonic() >= end)
         throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
       await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
     }
@@ -314,13 +314,17 @@ export class Changes {
         const now = find();
         if (now !== undefined) await pair.drainOn(now, now.until, await received(now));
       }
+      // What is on disk is of the clock, which may be set meanwhile: here it counts once, and no longer than was ever meant.
+      const leftMs = Math.min(view.deadline - clock.now(), this.#settings.changeMs);
+      const end = clock.monotonic() + leftMs;
       for (let now = find(); now !== undefined; now = find()) {
-        await clock.sleep(Math.max(0, now.until - clock.now()), this.#signal);
+        const waitMs = Math.min(now.until - clock.now(), drainMs);
+        await clock.sleep(Math.max(0, waitMs), this.#signal);
         now = find();
         if (now === undefined) return;
         const rxBytes = await received(now);
         const isSilent = rxBytes === now.rxBytes && now.isConfirmed;
-        if (!isSilent && clock.now() < now.deadline) {
+        if (!isSilent && clock.monotonic() < end) {
           await pair.drainOn(now, clock.now() + drainMs, rxBytes);
           continue;
         }

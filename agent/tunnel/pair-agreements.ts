@@ -9,6 +9,7 @@ import type { KelStore } from '#kel/store/kel-store';
 import { equalBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import type { Secret } from '#src/secret';
+import type { SteadyTime } from '#src/steady-time';
 import type {
   Agreement,
   AgreementDeps,
@@ -17,7 +18,7 @@ import type {
   PeerEnd,
 } from '../agreement/agreement.ts';
 import { type AgreementStore, type EpochKey, pairKey } from '../agreement/agreement-store.ts';
-import { epochAt, epochStart } from '../agreement/epoch.ts';
+import { compareEpochs, epochAt, epochStart } from '../agreement/epoch.ts';
 import { AgreementError } from '../agreement/errors.ts';
 import { Initiator } from '../agreement/machine.ts';
 import { type PairPolicy, requiredContributions } from '../agreement/policy.ts';
@@ -48,6 +49,10 @@ export const MAX_SKEW_MS = 55_000;
 const NEAR_SKEW_MS = 45_000;
 /** Epochs by which the word of the other end may differ from the own clock. */
 const MAX_EPOCH_LEAD = 2;
+/** After a start the chain of a pair rests until the other end was heard, at the longest this: the own clock may be wrong. */
+const UNHEARD_MS = 45_000;
+/** Ends that are apart agree afresh no sooner after the last agreement: each one is a leaf of the audit log. */
+const AFRESH_PAUSE_MS = 20_000;
 
 /** Refusals that a sync session may cure. */
 const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
@@ -62,6 +67,8 @@ export interface PairAgreementsDeps {
   readonly network: Network;
   readonly directory: PeerDirectory;
   readonly clock: Clock;
+  /** The time that epochs follow: a clock that is stepped moves no chain. */
+  readonly time: Pick<SteadyTime, 'now'>;
   readonly table: StateTable;
   readonly journal: Journal;
   readonly agreement: AgreementDeps;
@@ -69,7 +76,7 @@ export interface PairAgreementsDeps {
   readonly recorded: (peer: Aid, th: Uint8Array, epoch: number) => Promise<void>;
   /** Whether the `tun` record was revoked: nothing is agreed with it. */
   readonly isRevoked: (tunnelKey: Said) => boolean;
-  /** Milliseconds that the clock of `aid` was ahead when it was last heard; undefined: never heard. */
+  /** Milliseconds that the clock of `aid` is ahead of `time`, as it said when it was last heard; undefined: never heard. */
   readonly skewOf: (aid: Aid) => number | undefined;
   /** The other end has to begin: asks it for an agreement after `th`. */
   readonly askRenewal: (aid: Aid, view: TunnelView, th: Uint8Array) => Promise<void>;
@@ -117,12 +124,17 @@ export class PairAgreements implements PairKeys {
   readonly #toldEpochs = new Map<string, number>();
   readonly #runsOf: Allowance<Aid>;
   readonly #broughtBy: Allowance<Aid>;
+  /** Pairs whose ends were found to be apart, and since when; a fresh agreement brings them together. */
+  readonly #apart = new Map<Aid, number>();
+  /** Monotonic. */
+  readonly #begun: number;
   #runs = 0;
 
   private constructor(deps: PairAgreementsDeps) {
     this.#deps = deps;
     this.#runsOf = new Allowance(deps.clock, RUNS);
     this.#broughtBy = new Allowance(deps.clock, ASKED_AGREEMENTS);
+    this.#begun = deps.clock.monotonic();
   }
 
   static async open(deps: PairAgreementsDeps): Promise<PairAgreements> {
@@ -159,11 +171,13 @@ export class PairAgreements implements PairKeys {
   }
 
   async ensure(aid: Aid, view: TunnelView): Promise<Agreed | undefined> {
-    const { identity, clock } = this.#deps;
+    const { identity, time } = this.#deps;
     const held = this.agreed(aid, view);
     const key = viewKey(identity.aid, aid, view);
     const wanted = this.#renewals.get(key);
-    const isFresh = held !== undefined && wanted === undefined && clock.now() - held.at < RENEW_MS;
+    // By distance: of a clock that was ahead for a while an agreement must not stay in force for longer.
+    const isFresh =
+      held !== undefined && wanted === undefined && Math.abs(time.now() - held.at) < RENEW_MS;
     if (isFresh) return held;
     if (roleOf(identity.aid, aid) === 'responder') {
       if (held === undefined || wanted === undefined) return held;
@@ -186,9 +200,9 @@ export class PairAgreements implements PairKeys {
    * @param pauseMs one that is younger counts as fresh  @returns the agreement in force then
    */
   async renew(aid: Aid, view: TunnelView, pauseMs: number): Promise<Agreed | undefined> {
-    const { identity, clock, table } = this.#deps;
+    const { identity, clock, time, table } = this.#deps;
     const held = this.agreed(aid, view);
-    if (held === undefined || clock.now() - held.at < pauseMs) return held;
+    if (held === undefined || Math.abs(time.now() - held.at) < pauseMs) return held;
     const key = viewKey(identity.aid, aid, view);
     const renewal = this.#renewals.get(key) ?? {
       peer: aid,
@@ -212,10 +226,39 @@ export class PairAgreements implements PairKeys {
     return Math.abs(this.#deps.skewOf(aid) ?? 0) > MAX_SKEW_MS;
   }
 
-  /** The other end has moved to `epoch`: this one follows whatever its clock says. */
-  follow(aid: Aid, view: TunnelView, epoch: number): void {
-    const key = viewKey(this.#deps.identity.aid, aid, view);
-    if (Math.abs(epoch - this.epoch()) <= MAX_EPOCH_LEAD) this.#toldEpochs.set(key, epoch);
+  /** Since when the two ends are known to be at epochs that have nothing in common; milliseconds since the Unix epoch. */
+  apartSince(aid: Aid): number | undefined {
+    return this.#apart.get(aid);
+  }
+
+  /**
+   * The other end is at `epoch` of the agreement `th`. At a boundary this end follows, or tells the other to; else they agree afresh.
+   * Throws what {@link renew} throws.
+   */
+  async compare(aid: Aid, view: TunnelView, th: Uint8Array, epoch: number): Promise<void> {
+    const { identity, tellEpoch, journal, clock } = this.#deps;
+    const held = this.agreed(aid, view);
+    if (held === undefined) return;
+    const own = await this.epochOf(aid, view);
+    const isSameChain = equalBytes(held.th, th);
+    const next = isSameChain ? compareEpochs(own, epoch) : 'afresh';
+    if (next === 'same') this.#apart.delete(aid);
+    else if (next === 'tell') tellEpoch(aid, view, own);
+    else if (next === 'follow' && Math.abs(epoch - this.epoch()) <= MAX_EPOCH_LEAD)
+      this.#toldEpochs.set(viewKey(identity.aid, aid, view), epoch);
+    else {
+      if (!this.#apart.has(aid)) {
+        journal.warn('psk.apart', { aid, own, other: epoch, sameAgreement: isSameChain });
+        this.#apart.set(aid, clock.now());
+      }
+      await this.renew(aid, view, AFRESH_PAUSE_MS);
+    }
+  }
+
+  /** Tells the other end where this one is, so that both notice when they are apart. */
+  async show(aid: Aid, view: TunnelView): Promise<void> {
+    if (this.agreed(aid, view) === undefined) return;
+    this.#deps.tellEpoch(aid, view, await this.epochOf(aid, view));
   }
 
   /** The epoch of the preshared key that the pair has now. */
@@ -234,7 +277,7 @@ export class PairAgreements implements PairKeys {
   }
 
   async advance(views: readonly (readonly [Aid, TunnelView])[]): Promise<void> {
-    const { identity, store, skewOf, tellEpoch } = this.#deps;
+    const { identity, store } = this.#deps;
     const stale: { aid: Aid; view: TunnelView; name: string; from: number; due: number }[] = [];
     for (const [aid, view] of views) {
       const name = viewKey(identity.aid, aid, view);
@@ -251,8 +294,15 @@ export class PairAgreements implements PairKeys {
     );
     for (const [i, { aid, view, name, from, due }] of stale.entries()) {
       this.#presharedKeys.set(name, keys[i] as EpochKey);
-      if (due > from && Math.abs(skewOf(aid) ?? 0) > NEAR_SKEW_MS) tellEpoch(aid, view, due);
+      if (due > from) this.#tellMoved(aid, view, due);
     }
+  }
+
+  /** One of the two ends at each boundary, both where they may see the limit differently. */
+  #tellMoved(aid: Aid, view: TunnelView, epoch: number): void {
+    const { identity, skewOf, tellEpoch } = this.#deps;
+    const isNear = Math.abs(skewOf(aid) ?? 0) > NEAR_SKEW_MS;
+    if (isNear || identity.aid < aid) tellEpoch(aid, view, epoch);
   }
 
   #isCurrent(aid: Aid, name: string): boolean {
@@ -280,11 +330,27 @@ export class PairAgreements implements PairKeys {
 
   #dueEpoch(aid: Aid, key: string, held: number): number {
     const told = this.#toldEpochs.get(key) ?? 0;
-    return Math.max(told, this.isPostponed(aid) ? held : this.epoch());
+    return Math.max(told, this.isPostponed(aid) || this.#isUnheard(aid) ? held : this.epoch());
+  }
+
+  #isUnheard(aid: Aid): boolean {
+    const { clock, skewOf } = this.#deps;
+    return skewOf(aid) === undefined && clock.monotonic() - this.#begun < UNHEARD_MS;
   }
 
   epoch(): number {
-    return epochAt(this.#deps.clock.now(), this.#epochSeconds());
+    return epochAt(this.#deps.time.now(), this.#epochSeconds());
+  }
+
+  untilNextEpoch(): number {
+    return this.nextEpochAt() - this.#deps.time.now();
+  }
+
+  /** Where the first key of a fresh agreement counts. Of clocks that are far apart that of the other end: it refuses what is not near. */
+  #baseEpoch(aid: Aid): number {
+    const { time, skewOf } = this.#deps;
+    const skewMs = this.isPostponed(aid) ? (skewOf(aid) ?? 0) : 0;
+    return epochAt(time.now() + skewMs, this.#epochSeconds());
   }
 
   nextEpochAt(): number {
@@ -312,7 +378,7 @@ export class PairAgreements implements PairKeys {
     const peer = directory.peerOf(aid);
     const terms = await this.#view(aid, view);
     if (peer === undefined || terms === undefined) return undefined;
-    const policy = { ...this.#policy(), baseEpoch: this.epoch() };
+    const policy = { ...this.#policy(), baseEpoch: this.#baseEpoch(aid) };
     using initiator = new Initiator(agreement, terms, policy);
     const stream = await network.open(peer, agreementProtocol, agreementLimits);
     const outcome = await runInitiator(stream, initiator, clock);
@@ -326,10 +392,11 @@ export class PairAgreements implements PairKeys {
   }
 
   #responder(): ResponderDeps {
-    const { agreement, clock, directory, identity, membership, store } = this.#deps;
+    const { agreement, clock, time, directory, identity, membership, store } = this.#deps;
     return {
       ...agreement,
       clock,
+      now: () => time.now(),
       view: async (terms, peer) => {
         const aid = directory.aidOf(peer);
         if (
@@ -386,6 +453,9 @@ export class PairAgreements implements PairKeys {
       ...Object.fromEntries(done.map((name) => [`renew.${name}`, undefined])),
     });
     this.#agreed.set(key, { th: agreement.th, at, peer: aid });
+    // What was said of the chain before.
+    this.#toldEpochs.delete(key);
+    this.#apart.delete(aid);
     for (const name of done) this.#renewals.delete(name);
     this.#runs += 1;
     journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: remembered.th.slice(0, 16) });

@@ -18,10 +18,14 @@ export interface PairKeys {
   advance(views: readonly (readonly [Aid, TunnelView])[]): Promise<void>;
   /** Of the current epoch, 32 bytes. Throws when nothing is agreed. */
   presharedKey(aid: Aid, view: TunnelView): Promise<Secret>;
+  /** Tells the other end at which epoch this one is: ends that are apart agree afresh. */
+  show(aid: Aid, view: TunnelView): Promise<void>;
   /** Number of the current epoch. */
   epoch(): number;
   /** Milliseconds since the Unix epoch at which the next epoch begins. */
   nextEpochAt(): number;
+  /** Milliseconds from now to {@link nextEpochAt}, whatever the clock shows. */
+  untilNextEpoch(): number;
   /** Drops the keys of every view of the pair except `keep`. */
   retire(aid: Aid, keep: readonly TunnelView[]): Promise<void>;
   onAgreed(listener: (aid: Aid, view: TunnelView) => void): void;

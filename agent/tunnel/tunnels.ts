@@ -92,10 +92,15 @@ export interface TunnelListener {
 const COLD_STAGGER_MS = 30_000;
 /** WireGuard uses no session that is older (REJECT_AFTER_TIME, 180 s); a little more, for clocks that tick apart. */
 const REJECT_AFTER_MS = 185_000;
+/** A session that carries packets is renewed earlier (REKEY_AFTER_TIME, 120 s, and two retries). */
+const REKEY_MS = 135_000;
 const HANDSHAKE_MS = 15_000;
 /** How long a rotation waits in all for tunnels that still change over. */
 const SETTLE_MS = 10_000;
 const SETTLE_POLL_MS = 50;
+/** A boundary that comes with a step of the clock is noticed within this. */
+const EPOCH_LOOK_MS = 15_000;
+const FIRST_LOOKS = 4;
 const HANDSHAKE_POLL_MS = 50;
 
 export class Tunnels {
@@ -230,8 +235,8 @@ export class Tunnels {
     if ((await last()) > since) return;
     using throwAway = wireguardPrivateKey(Secret.take(rng.bytes(32)));
     await driver.rekey(device.name, throwAway);
-    for (const end = clock.now() + HANDSHAKE_MS; (await last()) <= since; ) {
-      if (clock.now() >= end)
+    for (const end = clock.monotonic() + HANDSHAKE_MS; (await last()) <= since; ) {
+      if (clock.monotonic() >= end)
         throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
       await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
     }
@@ -304,13 +309,16 @@ export class Tunnels {
    * @param moved slots whose port is another one than before: the other ends look for them in vain
    */
   async #wakeColdPairs(moved: ReadonlySet<number> = new Set()): Promise<void> {
-    const { clock, identity } = this.#deps;
+    const { clock, identity, pairKeys, directory } = this.#deps;
     let isChanged = false;
     for (const { aid, view, peer } of await this.status()) {
-      if (view === undefined || view.initiates) continue;
-      const patienceMs = REJECT_AFTER_MS + (identity.aid < aid ? 0 : COLD_STAGGER_MS);
+      if (view === undefined) continue;
       const handshake = peer?.lastHandshake ?? 0;
-      const isCold = handshake === 0 || clock.now() - handshake >= patienceMs;
+      const age = handshake === 0 ? Number.POSITIVE_INFINITY : clock.now() - handshake;
+      // Perhaps the two ends are at different epochs: then no handshake comes.
+      if (age >= REKEY_MS && directory.peerOf(aid) !== undefined) await pairKeys.show(aid, view);
+      if (view.initiates) continue;
+      const isCold = age >= REJECT_AFTER_MS + (identity.aid < aid ? 0 : COLD_STAGGER_MS);
       if (isCold || moved.has(view.slot))
         isChanged = this.#reconciler.begin(aid, view) || isChanged;
     }
@@ -329,11 +337,15 @@ export class Tunnels {
   /** At every epoch boundary the preshared keys of all pairs are written; WireGuard's next handshake takes them. */
   async #epochLoop(signal: AbortSignal): Promise<void> {
     const { clock, pairKeys } = this.#deps;
-    while (!signal.aborted) {
-      await clock
-        .sleep(Math.max(50, pairKeys.nextEpochAt() - clock.now()), signal)
-        .catch(() => undefined);
+    let written = -1;
+    // At first a few times without a boundary: pairs rest until their other end was heard.
+    for (let looks = 0; !signal.aborted; looks++) {
+      const wait = Math.min(pairKeys.untilNextEpoch(), EPOCH_LOOK_MS);
+      await clock.sleep(Math.max(50, wait), signal).catch(() => undefined);
       if (signal.aborted) return;
+      const epoch = pairKeys.epoch();
+      if (epoch === written && looks > FIRST_LOOKS) continue;
+      written = epoch;
       await this.writePresharedKeys().catch((error: unknown) => this.#failed(error));
       this.pokeAll();
     }

@@ -93,9 +93,9 @@ describe('Epochs of preshared keys in a simulated federation', () => {
         const isSame =
           tunnels.presharedKey(a.name, b.name) === tunnels.presharedKey(b.name, a.name);
         if (!isSame) differing += 1;
-        assert.equal(
-          isSame,
-          sinceFirst >= ahead,
+        // The one that is first may tell the other, which follows then.
+        assert.ok(
+          isSame || sinceFirst < ahead,
           `${a.name}–${b.name}, ${sinceFirst} ms after the first boundary of two that are ${ahead} ms apart`,
         );
         assert.equal(tunnels.passage(a.name, b.name), 'passes');
@@ -103,6 +103,113 @@ describe('Epochs of preshared keys in a simulated federation', () => {
     }
     assert.ok(differing > 0);
     federation.abandon();
+  });
+});
+
+/** Looked at every second: what becomes of packets of each pair. */
+async function watched(
+  federation: SimulatedFederation,
+  seconds: number,
+): Promise<ReadonlyMap<string, number>> {
+  const seen = new Map<string, number>();
+  for (let s = 0; s < seconds; s++) {
+    await federation.clock.advance(1_000);
+    for (const [a, b] of pairs(federation)) {
+      const passage = federation.tunnels.passage(a.name, b.name);
+      seen.set(passage, (seen.get(passage) ?? 0) + 1);
+    }
+  }
+  return seen;
+}
+
+describe('A clock that is set in a simulated federation', () => {
+  const HOUR_MS = 3_600_000;
+
+  for (const byMs of [
+    2 * HOUR_MS,
+    -HOUR_MS,
+    3 * EPOCH_MS,
+    -EPOCH_MS / 2 - 7_000,
+    365 * 24 * HOUR_MS,
+  ])
+    for (const lastsMs of [9_000, 31_000, 4 * EPOCH_MS])
+      it(`by ${byMs / 1_000} s for ${lastsMs / 1_000} s moves no chain, and no packet is lost`, async () => {
+        const federation = await founded(`step ${byMs} ${lastsMs}`, 3);
+        await settled(federation);
+        const [agent] = federation.agents.slice(1) as [SimulatedAgent];
+        await federation.clock.advance(40_000);
+        agent.stepClock(byMs);
+        const during = await watched(federation, lastsMs / 1_000);
+        const said = agent.running.time.step?.byMs ?? 0;
+        assert.ok(Math.abs(said - byMs) <= 1, `it is said: ${said}`);
+        agent.stepClock(-byMs);
+        const later = await watched(federation, (4 * EPOCH_MS) / 1_000);
+        assert.deepEqual([[...during.keys()], [...later.keys()]], [['passes'], ['passes']]);
+        assert.equal(agent.running.time.step, undefined);
+        await settled(federation);
+        assert.deepEqual(
+          federation.agents.map(({ running }) => running.agreements.runs),
+          [2, 2, 2],
+          'nothing had to be agreed afresh',
+        );
+        federation.abandon();
+      });
+
+  it('right after it was wrong is followed as soon as others confirm it', async () => {
+    const federation = await founded('set right', 3, (n) => (n === 1 ? -2 * HOUR_MS : 0));
+    const agent = federation.agents[1] as SimulatedAgent;
+    await federation.clock.advance(2 * EPOCH_MS);
+    agent.stepClock(2 * HOUR_MS);
+    await settled(federation);
+    assert.equal(agent.running.time.step, undefined);
+    federation.abandon();
+  });
+
+  for (const byMs of [2 * HOUR_MS, 3 * EPOCH_MS])
+    for (const who of [0, 1, 2])
+      it(`${byMs / 1_000} s ahead while agent ${who} starts and hears nobody: the ends notice that they are apart, and agree afresh`, async () => {
+        const federation = await founded(`wrong at start ${byMs} ${who}`, 3);
+        await settled(federation);
+        const agent = federation.agents[who] as SimulatedAgent;
+        const others = federation.agents.filter((other) => other !== agent);
+        agent.crash();
+        federation.partition([[agent], others]);
+        agent.stepClock(byMs);
+        await agent.start();
+        await federation.clock.advance(90_000);
+        const view = agent.running.tunnels.activeView((others[0] as SimulatedAgent).aid);
+        assert.ok(view);
+        agent.stepClock(-byMs);
+        federation.heal();
+        await federation.clock.advance(60_000);
+        const epochs = others.map(({ aid }) => agent.running.agreements.apartSince(aid));
+        assert.deepEqual(epochs, [undefined, undefined]);
+        await settled(federation);
+        assert.ok(agent.running.agreements.runs >= 2, 'both pairs agreed afresh');
+        federation.abandon();
+      });
+
+  it('at random, on one machine after the other: every tunnel is up a while after the last, whatever was set when', async () => {
+    for (let seed = 0; seed < (process.env['KELMESH_SLOW'] === '1' ? 40 : 4); seed++) {
+      const federation = await founded(`random steps ${seed}`, 4);
+      await settled(federation);
+      const rng = federation.rng.fork('steps');
+      for (let n = 0; n < 8; n++) {
+        const agent = federation.agents[rng.int(federation.agents.length)] as SimulatedAgent;
+        const byMs = (rng.int(4 * HOUR_MS) - 2 * HOUR_MS) | 0;
+        const restarts = rng.int(3) === 0;
+        agent.stepClock(byMs);
+        if (restarts) {
+          agent.crash();
+          await agent.start();
+        }
+        await federation.clock.advance(rng.int(3 * EPOCH_MS));
+        agent.stepClock(-byMs);
+        await federation.clock.advance(rng.int(EPOCH_MS));
+      }
+      await settled(federation);
+      federation.abandon();
+    }
   });
 });
 

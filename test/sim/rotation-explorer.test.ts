@@ -308,6 +308,8 @@ class World {
         presharedKey: async () => new Secret(new Uint8Array(32).fill(5)),
         epoch: () => 0,
         nextEpochAt: () => clock.now() + 3_600_000,
+        untilNextEpoch: () => 3_600_000,
+        show: async () => undefined,
         retire: async () => undefined,
         onAgreed: () => undefined,
       },

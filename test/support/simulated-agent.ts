@@ -233,7 +233,8 @@ export class SimulatedAgent {
     },
   };
   readonly #federation: SimulatedFederation;
-  readonly #skewMs: number;
+  /** By how much its clock is ahead of the world's. */
+  #skewMs: number;
   readonly #disk: SimulatedDisk;
   readonly #token: KeyStore;
   #runs = 0;
@@ -323,6 +324,12 @@ export class SimulatedAgent {
       },
     );
     this.#agent = await this.#federation.perform(work);
+  }
+
+  /** Its clock is set: from now on it shows this much more. */
+  stepClock(ms: number): void {
+    this.#skewMs += ms;
+    this.#federation.trace(this.name, 'clock', { ms });
   }
 
   /** Takes the governor's line and starts: the agent knocks until it is admitted. */

@@ -12,6 +12,7 @@ interface Status {
   readonly interface: string | null;
   readonly port: number | null;
   readonly overlay: readonly string[];
+  readonly clockStep: { readonly byMs: number; readonly at: string } | null;
   readonly rotating: boolean;
   readonly peersUp: number;
   readonly peers: readonly PeerRow[];
@@ -60,6 +61,7 @@ export const status: Command = {
           s.interface === null ? '-' : `${s.interface}, UDP port ${s.port}, ${s.driver}`,
         ],
         ['peers', `${s.peersUp} of ${s.peers.length} up, next key epoch ${s.nextEpoch}`],
+        ...(s.clockStep === null ? [] : [['clock', clockLine(s.clockStep)]]),
         ['audit log', `${s.auditLeaves} leaves`],
         ...(s.waiting === null
           ? []
@@ -83,6 +85,11 @@ export const status: Command = {
     return exitCodes.ok;
   },
 };
+
+function clockLine({ byMs, at }: NonNullable<Status['clockStep']>): string {
+  const seconds = Math.round(Math.abs(byMs) / 1_000);
+  return `was set ${byMs > 0 ? 'ahead' : 'back'} by ${seconds} s at ${at}: key epochs go on as before until members confirm it`;
+}
 
 function meshLine(mesh: Status['mesh'], admission: Status['admission']): string {
   if (mesh === null) return 'none: `kelmesh mesh create NAME`, or `kelmesh mesh join LINE`';

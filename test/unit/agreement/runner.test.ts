@@ -59,6 +59,7 @@ function start(setup: Setup = {}): Run {
   const responderDeps: ResponderDeps = {
     ...depsOf('r'),
     clock,
+    now: () => clock.now(),
     view: setup.view ?? answer(bView),
     accept:
       setup.accept ??
@@ -184,6 +185,7 @@ describe('agreement over a stream', () => {
     const deps = {
       ...depsOf('r'),
       clock: new SimulatedClock(),
+      now: () => MIDDLE,
       view: answer(bView),
       accept: async () => {},
     };

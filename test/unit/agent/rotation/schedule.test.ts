@@ -102,6 +102,17 @@ describe('schedule of rotations', () => {
     for (const text of world.made) assert.match(text, /T(23:[345]|00:[012])/);
   });
 
+  it('plans anew what was planned by a clock that was ahead', async () => {
+    const world = new World();
+    await world.start({ everyMs: { tunnel: 7 * DAY, id: 0 } });
+    const table = await StateTable.open(world.db as Database, 'schedule');
+    const at = world.clock.now() + 365 * DAY;
+    await table.put({ tunnel: { at, everyMs: 7 * DAY } });
+    await world.start({ everyMs: { tunnel: 7 * DAY, id: 0 } });
+    await world.clock.advance(8 * DAY);
+    assert.equal(world.made.length, 1);
+  });
+
   it('tries again what was in the way, and says so', async () => {
     const world = new World();
     world.fail = true;

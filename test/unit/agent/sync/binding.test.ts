@@ -15,7 +15,7 @@ async function world(name: string) {
   await giveLog(alice, bob);
   const bind = (message: Uint8Array, from: PeerKey = peer, aid = alice.identity.aid) =>
     verifyEndpoints(
-      { kel: bob.kel, clock: bob.clock, verifySignature },
+      { kel: bob.kel, clock: bob.clock, time: bob.clock, verifySignature },
       aid,
       from,
       message,
@@ -23,7 +23,13 @@ async function world(name: string) {
     );
   const headOf = () => ({ aid: alice.identity.aid, sn: 0, said: alice.identity.state.said });
   const knock = (log: Uint8Array, message: Uint8Array, from: PeerKey = peer, head = headOf()) =>
-    verifyStranger({ clock: bob.clock, verifySignature }, head, from, log, message);
+    verifyStranger(
+      { clock: bob.clock, time: bob.clock, verifySignature },
+      head,
+      from,
+      log,
+      message,
+    );
   return { alice, bob, bind, knock };
 }
 

@@ -158,19 +158,41 @@ describe('own endpoints', () => {
       addresses: () => current,
     } as unknown as Network;
     const mesh = `EM${'m'.repeat(42)}` as Said;
+    const ahead = { clock: 0, time: 0 };
+    const clock = {
+      now: () => party.clock.now() + ahead.clock,
+      monotonic: () => party.clock.monotonic(),
+      sleep: (ms: number) => party.clock.sleep(ms),
+    };
+    const time = { now: () => party.clock.now() + ahead.time };
     const own = new OwnEndpoints({
       identity: party.identity,
       network,
       issuer: party.issuer,
-      clock: party.clock,
+      clock,
+      time,
       mesh: () => mesh,
       ports: () => ports,
       hosts,
     });
     const record = async () =>
       parseRecord(await party.clock.run(own.current())).record as EndRecord;
-    return { party, current, ports, own, record };
+    return { party, current, ports, own, record, ahead };
   }
+
+  it('are dated by no clock that was set: ahead they stay, and set back they are replaced', async () => {
+    const { record, ahead } = await endpoints(['/ip4/198.51.100.1/tcp/7400']);
+    const first = await record();
+    ahead.clock = 13 * 3_600_000;
+    assert.equal((await record()).d, first.d, 'what others would refuse is not made');
+    // An agent that was started with a clock that is ahead: others refuse what it makes.
+    const other = await endpoints(['/ip4/198.51.100.1/tcp/7400']);
+    other.ahead.clock = 7_200_000;
+    other.ahead.time = 7_200_000;
+    const refused = await other.record();
+    other.ahead.clock = 0;
+    assert.notEqual((await other.record()).d, refused.d, 'it is made anew when the clock is right');
+  });
 
   it('say where this node is reached, and are issued once until that changes', async () => {
     const { party, current, ports, own, record } = await endpoints([
