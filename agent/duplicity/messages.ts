@@ -15,7 +15,12 @@ import type { ProtocolId, ProtocolLimits } from '../network/network.ts';
 import { SyncError } from '../sync/errors.ts';
 
 export const evidenceProtocol = '/kelmesh/1/evidence' as ProtocolId;
-export const evidenceLimits: ProtocolLimits = { maxMessage: 1 << 20, maxStreams: 2 };
+export const evidenceLimits: ProtocolLimits = {
+  maxMessage: 1 << 20,
+  // It goes to members alone: whoever is none is told so without being heard.
+  maxFromStranger: 1_024,
+  maxStreams: 2,
+};
 
 /** Forks named in a `have`. */
 export const MAX_FORKS = 4_096;

@@ -70,6 +70,10 @@ export class Door {
     this.#favour = favour;
   }
 
+  favours(peer: PeerKey): boolean {
+    return this.#favour.peer(peer);
+  }
+
   /** Connections that were refused, or had to give way, since the start. */
   get turnedAway(): number {
     return this.#turnedAway + this.#pending.pushedOut + this.#reserved.pushedOut;

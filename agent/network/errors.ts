@@ -16,6 +16,8 @@ export const networkErrors = {
   NETWORK_STREAM_CLOSED:
     'Open a new stream; see `kelmesh peer list` for whether the peer is still connected',
   NETWORK_TIMEOUT: 'Check the path to the peer; it answers too late or not at all',
+  NETWORK_TOO_MANY_BYTES:
+    'A peer that is no member sends more than a stranger may; if it is to be one, admit it: `kelmesh mesh show` names who asks',
   NETWORK_TOO_MANY_STREAMS: 'Close streams to this peer before opening more',
   NETWORK_UNREACHABLE: 'Check address, firewall and that the peer runs and admits this node',
 } as const satisfies ErrorTable;

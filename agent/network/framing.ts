@@ -18,15 +18,15 @@ export function encodeFrame(message: Uint8Array): Uint8Array {
 
 /** Cuts a byte stream into messages; holds at most one incomplete message, and memory only for what came of it. */
 export class FrameDecoder {
-  readonly #maxMessage: number;
+  readonly #maxMessage: () => number;
   readonly #prefix = new Uint8Array(PREFIX_LENGTH);
   #prefixFilled = 0;
   #buffer = new Uint8Array(0);
   #filled = 0;
   #length = 0;
 
-  /** @param maxMessage bytes */
-  constructor(maxMessage: number) {
+  /** @param maxMessage bytes; asked when a message begins */
+  constructor(maxMessage: () => number) {
     this.#maxMessage = maxMessage;
   }
 
@@ -62,9 +62,8 @@ export class FrameDecoder {
     this.#prefixFilled += part.length;
     if (this.#prefixFilled === PREFIX_LENGTH) {
       this.#length = new DataView(this.#prefix.buffer).getUint32(0);
-      if (this.#length > this.#maxMessage) {
-        throw messageTooLarge('received message', this.#length, this.#maxMessage);
-      }
+      const max = this.#maxMessage();
+      if (this.#length > max) throw messageTooLarge('received message', this.#length, max);
     }
     return part.length;
   }

@@ -15,6 +15,8 @@ const HALF_LIFE_MS = 600_000;
 /** Messages that a forwarder may send at once, and per second in the long run. */
 const BURST = 2_048;
 const MESSAGES_PER_SECOND = 256;
+/** A message counts once more for each of these: what it costs to read follows its size, whoever it is of. */
+const BYTES_PER_TOKEN = 1_024;
 const MAX_PEERS = 2_048;
 
 /** Score at and below which a forwarder is not heard; gossipsub's own default. */
@@ -40,14 +42,15 @@ export class GossipGuard {
     return record ? -this.#aged(record).points : 0;
   }
 
-  /** Takes one message of the forwarder's allowance; false when it has none left, or is not heard. */
-  admit(peer: PeerKey): boolean {
+  /** Takes one message of the forwarder's allowance; false when it has none left, or is not heard. @param bytes of the message */
+  admit(peer: PeerKey, bytes = 0): boolean {
     const record = this.#record(peer);
-    if (record.tokens < 1) {
+    const cost = 1 + Math.floor(bytes / BYTES_PER_TOKEN);
+    if (record.tokens < cost) {
       record.points += EXCESS_POINTS;
       return false;
     }
-    record.tokens -= 1;
+    record.tokens -= cost;
     return -record.points > GRAYLIST;
   }
 

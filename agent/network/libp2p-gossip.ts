@@ -54,7 +54,7 @@ export class Libp2pGossip {
     message: TopicMessage,
     handler: (message: Uint8Array, from: PeerKey) => Promise<GossipVerdict>,
   ): Promise<GossipVerdict> {
-    if (!this.#guard.admit(forwarder)) {
+    if (!this.#guard.admit(forwarder, message.data.length)) {
       this.#dropped('gossip', forwarder);
       return 'ignore';
     }

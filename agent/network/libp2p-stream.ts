@@ -5,15 +5,23 @@ import { messageTooLarge, type NetworkError, streamClosed } from './errors.ts';
 import { encodeFrame, FrameDecoder } from './framing.ts';
 import { Inbox } from './inbox.ts';
 import type { Libp2pStream } from './libp2p-node.ts';
-import type { MessageStream, PeerKey, ProtocolLimits } from './network.ts';
+import { type MessageStream, maxReceived, type PeerKey, type ProtocolLimits } from './network.ts';
 
 /** Bytes of whole messages that wait for `receive` before the peer is told to pause. */
 const HIGH_WATER = 262_144;
+
+/** What a peer is to this node while its stream is open. */
+export interface PeerStanding {
+  isStranger(peer: PeerKey): boolean;
+  /** Throws NETWORK_TOO_MANY_BYTES when the peer has sent more than it may. */
+  received(peer: PeerKey, bytes: number): void;
+}
 
 export class Libp2pMessageStream implements MessageStream {
   readonly peer: PeerKey;
   readonly #stream: Libp2pStream;
   readonly #clock: Clock;
+  readonly #standing: PeerStanding;
   readonly #maxMessage: number;
   readonly #decoder: FrameDecoder;
   readonly #inbox: Inbox;
@@ -27,12 +35,19 @@ export class Libp2pMessageStream implements MessageStream {
   /** Nobody will read any more: further bytes are dropped. */
   #unread = false;
 
-  constructor(stream: Libp2pStream, peer: PeerKey, limits: ProtocolLimits, clock: Clock) {
+  constructor(
+    stream: Libp2pStream,
+    peer: PeerKey,
+    limits: ProtocolLimits,
+    clock: Clock,
+    standing: PeerStanding,
+  ) {
+    this.#standing = standing;
     this.#stream = stream;
     this.peer = peer;
     this.#clock = clock;
     this.#maxMessage = limits.maxMessage;
-    this.#decoder = new FrameDecoder(limits.maxMessage);
+    this.#decoder = new FrameDecoder(() => maxReceived(limits, standing.isStranger(peer)));
     this.#inbox = new Inbox(() => this.#resume());
     this.#lastActivity = clock.monotonic();
     this.#remoteClosed = stream.status === 'open' && stream.remoteWriteStatus === 'closed';
@@ -100,6 +115,7 @@ export class Libp2pMessageStream implements MessageStream {
     this.#lastActivity = this.#clock.monotonic();
     try {
       for (const chunk of data instanceof Uint8Array ? [data] : data) {
+        this.#standing.received(this.peer, chunk.length);
         for (const message of this.#decoder.push(chunk)) this.#inbox.push(message);
       }
     } catch (error) {

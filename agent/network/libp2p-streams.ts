@@ -1,5 +1,6 @@
 /** The streams of one node: opening, serving, counting them per peer, and resetting those that went silent. */
 import type { Clock } from '#src/clock';
+import { Allowance } from './allowance.ts';
 import { duplicateHandler, NetworkError } from './errors.ts';
 import type { Libp2pConnection, Libp2pNode, Libp2pStream } from './libp2p-node.ts';
 import { Libp2pMessageStream } from './libp2p-stream.ts';
@@ -9,6 +10,11 @@ import type { MessageStream, NetworkDrop, PeerKey, ProtocolId, ProtocolLimits } 
 const NEGOTIATION_MS = 10_000;
 /** Outbound streams of one protocol on one connection. */
 const MAX_OUTBOUND = 128;
+
+/** Streams of all protocols that a stranger may open: enough to join, to have a node approved and to ask again. */
+const STRANGER_STREAMS = { burst: 64, perSecond: 2 };
+/** Bytes that a stranger may send, on all its streams together. */
+const STRANGER_BYTES = { burst: 4 << 20, perSecond: 64 << 10 };
 
 export type StreamHandler = (stream: MessageStream) => Promise<void>;
 
@@ -22,8 +28,20 @@ export class Libp2pStreams {
   readonly #protocols = new Set<ProtocolId>();
   readonly #closed = new AbortController();
 
+  readonly #isStranger: (peer: PeerKey) => boolean;
+  readonly #opened: Allowance;
+  readonly #sent: Allowance;
+
   /** @param idleMs milliseconds without a byte after which a stream is reset */
-  constructor(clock: Clock, idleMs: number, dropped: (what: NetworkDrop, peer: PeerKey) => void) {
+  constructor(
+    clock: Clock,
+    idleMs: number,
+    dropped: (what: NetworkDrop, peer: PeerKey) => void,
+    isStranger: (peer: PeerKey) => boolean,
+  ) {
+    this.#isStranger = isStranger;
+    this.#opened = new Allowance(clock, STRANGER_STREAMS);
+    this.#sent = new Allowance(clock, STRANGER_BYTES);
     this.#dropped = dropped;
     this.#clock = clock;
     this.#idleMs = idleMs;
@@ -80,6 +98,11 @@ export class Libp2pStreams {
     limits: ProtocolLimits,
     handler: StreamHandler,
   ): void {
+    if (this.#isStranger(peer) && !this.#opened.take(peer)) {
+      this.#dropped('stream', peer);
+      stream.abort(new Error('more streams than a stranger may open'));
+      return;
+    }
     const slot = `${protocol} ${peer}`;
     const count = this.#inbound.get(slot) ?? 0;
     if (count >= limits.maxStreams) {
@@ -100,11 +123,25 @@ export class Libp2pStreams {
   }
 
   #wrap(stream: Libp2pStream, peer: PeerKey, limits: ProtocolLimits): Libp2pMessageStream {
-    const wrapped = new Libp2pMessageStream(stream, peer, limits, this.#clock);
+    const wrapped = new Libp2pMessageStream(stream, peer, limits, this.#clock, {
+      isStranger: this.#isStranger,
+      received: (from, bytes) => this.#received(from, bytes),
+    });
     this.#open.add(wrapped);
     void wrapped.finished.then(() => this.#open.delete(wrapped));
     if (this.#closed.signal.aborted) wrapped.abort(this.#closed.signal.reason);
     return wrapped;
+  }
+
+  /** Whatever a stranger says is read and judged: how much of it there is, is bounded before. */
+  #received(peer: PeerKey, bytes: number): void {
+    if (!this.#isStranger(peer)) return;
+    if (this.#sent.take(peer, bytes)) return;
+    this.#dropped('stream', peer);
+    throw new NetworkError(
+      'NETWORK_TOO_MANY_BYTES',
+      `${peer}: more than ${STRANGER_BYTES.burst} bytes at once, or ${STRANGER_BYTES.perSecond} a second`,
+    );
   }
 
   async #sweep(): Promise<void> {

@@ -92,7 +92,12 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     library,
     clock: options.clock,
     liveness: limits.liveness,
-    streams: new Libp2pStreams(options.clock, limits.idleStreamMs, dropped),
+    streams: new Libp2pStreams(
+      options.clock,
+      limits.idleStreamMs,
+      dropped,
+      (peer) => !door.favours(peer),
+    ),
     gossip: new Libp2pGossip(node.services.gossip, library.topicVerdicts, guard, dropped),
   });
   await network.current.start(options.listen, options.bootstrap);

@@ -28,6 +28,10 @@ export interface MessageStream {
 export interface ProtocolLimits {
   /** Bytes. */
   readonly maxMessage: number;
+  /** Bytes of a message that is received, where that is less than what is sent. */
+  readonly maxReceived?: number;
+  /** Bytes of a message that a stranger sends: a peer that is not favoured when the message begins. */
+  readonly maxFromStranger?: number;
   /** Concurrent inbound streams per peer; more are reset. */
   readonly maxStreams: number;
 }
@@ -37,7 +41,7 @@ export type GossipVerdict = 'accept' | 'ignore' | 'reject';
 
 /**
  * What a bound made the network drop: a `gossip` message above the forwarder's rate or from one that is not heard any
- * more, a `stream` above `maxStreams`, a lost peer too many to `redial`.
+ * more, a `stream` above `maxStreams` or above what a stranger may open and send, a lost peer too many to `redial`.
  */
 export type NetworkDrop = 'gossip' | 'stream' | 'redial';
 
@@ -54,6 +58,12 @@ export interface Favour {
   peer(peer: PeerKey): boolean;
   /** An IP address from which members come. */
   host(ip: string): boolean;
+}
+
+/** Bytes of the next message of a peer. */
+export function maxReceived(limits: ProtocolLimits, isStranger: boolean): number {
+  const max = limits.maxReceived ?? limits.maxMessage;
+  return isStranger ? Math.min(max, limits.maxFromStranger ?? max) : max;
 }
 
 export interface Network {

@@ -11,7 +11,14 @@ import { NodeError } from './errors.ts';
 import { MAX_REQUEST } from './request.ts';
 
 export const nodeProtocol = '/kelmesh/1/node' as ProtocolId;
+/** At the node, which takes in the logs of its delegators. */
 export const nodeLimits: ProtocolLimits = { maxMessage: 8 << 20, maxStreams: 1 };
+/** At the organisation: it answers more than it hears. A node that nobody knows yet brings one inception. */
+export const nodeRequestLimits: ProtocolLimits = {
+  ...nodeLimits,
+  maxReceived: MAX_REQUEST + 1_024,
+  maxFromStranger: 128 * 1024,
+};
 
 /** Bytes of the logs in one answer. */
 export const MAX_APPROVAL = 8_000_000;

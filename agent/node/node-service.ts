@@ -14,6 +14,7 @@ import {
   type NodeAnswer,
   nodeLimits,
   nodeProtocol,
+  nodeRequestLimits,
 } from './messages.ts';
 import type { NodeDesk } from './node-desk.ts';
 
@@ -23,7 +24,7 @@ const REQUESTS = { burst: 16, perSecond: 1 / 2 };
 
 export function serveNodes(network: Network, desk: NodeDesk, clock: Clock): void {
   const allowance = new Allowance(clock, REQUESTS);
-  network.handle(nodeProtocol, nodeLimits, async (stream) => {
+  network.handle(nodeProtocol, nodeRequestLimits, async (stream) => {
     const bytes = await withDeadline(clock, ANSWER_MS, stream.receive(), () => undefined);
     if (bytes !== undefined) {
       const isServed = allowance.take(stream.peer);

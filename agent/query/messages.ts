@@ -12,7 +12,11 @@ import type { ProtocolId, ProtocolLimits } from '../network/network.ts';
 import { QueryError } from './errors.ts';
 
 export const queryProtocol = '/kelmesh/1/query' as ProtocolId;
-export const queryLimits: ProtocolLimits = { maxMessage: 64 * 1024, maxStreams: 2 };
+export const queryLimits: ProtocolLimits = {
+  maxMessage: 64 * 1024,
+  maxFromStranger: 4 * 1024,
+  maxStreams: 2,
+};
 
 /** Bytes of one piece: with its frame within {@link queryLimits}. */
 export const PIECE_BYTES = 48 * 1024;

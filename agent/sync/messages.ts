@@ -21,7 +21,12 @@ import type { ProtocolId, ProtocolLimits } from '../network/network.ts';
 import { SyncError } from './errors.ts';
 
 export const syncProtocol = '/kelmesh/1/sync' as ProtocolId;
-export const syncLimits: ProtocolLimits = { maxMessage: 1 << 20, maxStreams: 4 };
+export const syncLimits: ProtocolLimits = {
+  maxMessage: 1 << 20,
+  // A newcomer's log and those of its delegators, in the first page of each.
+  maxFromStranger: 528 * 1024,
+  maxStreams: 4,
+};
 
 /**
  * Entries of a `have`: together they stay below the frame limit. What a sender leaves out is given to it once

@@ -24,6 +24,8 @@ import { SyncError } from '../sync/errors.ts';
 
 const protocol = '/kelmesh/1/log' as ProtocolId;
 const limits: ProtocolLimits = { maxMessage: 512 * 1024, maxStreams: 2 };
+/** At the end that is asked. */
+const requestLimits: ProtocolLimits = { ...limits, maxReceived: 1_024 };
 
 const PAGE_BYTES = 256 * 1024;
 /** Pages of one stream. */
@@ -40,7 +42,7 @@ export interface LogServiceDeps {
 
 /** Answers members. */
 export function serveLogs({ network, kel, clock, mayHave }: LogServiceDeps): void {
-  network.handle(protocol, limits, async (stream) => {
+  network.handle(protocol, requestLimits, async (stream) => {
     for (let pages = 0; pages < MAX_PAGES; pages++) {
       const bytes = await withDeadline(clock, PAGE_MS, stream.receive(), () => undefined);
       if (bytes === undefined) break;

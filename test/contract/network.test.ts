@@ -97,6 +97,8 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
     async function create(options?: NetworkOptions): Promise<Network> {
       const network = await driver.create(options);
       running.push(network);
+      // Nobody is a stranger, except where a test says so.
+      network.setFavour({ peer: () => true, host: () => true });
       return network;
     }
 
@@ -387,6 +389,30 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
         await near.send(new Uint8Array(11));
         await assert.rejects(far.receive(), { code: 'NETWORK_MESSAGE_TOO_LARGE' });
         await assert.rejects(near.receive(), { code: 'NETWORK_STREAM_CLOSED' });
+      });
+
+      test("a stranger's message is small; from when it is known on, those that follow may be large", async () => {
+        const [a, b] = await pair();
+        const limits = { maxMessage: 1_000, maxReceived: 500, maxFromStranger: 10, maxStreams: 4 };
+        let isKnown = false;
+        b.setFavour({ peer: () => isKnown, host: () => true });
+        const arrived: MessageStream[] = [];
+        b.handle(PROTOCOL, limits, async (stream) => {
+          arrived.push(stream);
+          await new Promise(() => undefined);
+        });
+        const near = await a.open(b.self, PROTOCOL, LIMITS);
+        await near.send(new Uint8Array(10));
+        await eventually(() => arrived.length > 0);
+        const far = arrived[0] as MessageStream;
+        assert.equal((await far.receive())?.length, 10);
+        isKnown = true;
+        await near.send(new Uint8Array(500));
+        assert.equal((await far.receive())?.length, 500);
+        await far.send(new Uint8Array(1_000));
+        isKnown = false;
+        await near.send(new Uint8Array(11));
+        await assert.rejects(far.receive(), { code: 'NETWORK_MESSAGE_TOO_LARGE' });
       });
 
       test('send waits for a reader that is slow', async () => {

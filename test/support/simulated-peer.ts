@@ -2,6 +2,7 @@
 import { duplicateHandler, messageTooLarge, NetworkError } from '#agent/network/errors';
 import { GossipGuard } from '#agent/network/gossip-guard';
 import {
+  type Favour,
   type GossipVerdict,
   MAX_GOSSIP_MESSAGE,
   type MessageStream,
@@ -64,6 +65,7 @@ export class SimulatedPeer implements Network {
   readonly #listeners: NetworkListener[] = [];
   readonly #guard: GossipGuard;
   readonly #redialler: Redialler;
+  #favour: Favour = { peer: () => false, host: () => false };
   #gate: (peer: PeerKey) => boolean = () => true;
   #published = 0;
   #down = false;
@@ -87,7 +89,9 @@ export class SimulatedPeer implements Network {
   /** Nobody is short of places here. */
   readonly turnedAway = 0;
 
-  setFavour(): void {}
+  setFavour(favour: Favour): void {
+    this.#favour = favour;
+  }
 
   addresses(): readonly PeerAddress[] {
     return this.#down ? [] : [this.#host.address];
@@ -136,8 +140,12 @@ export class SimulatedPeer implements Network {
     }
     const [own, theirs] = SimulatedStream.pair(
       this.#wire,
-      { peer, limits },
-      { peer: this.self, limits: served.limits },
+      { peer, limits, isStranger: (other) => !this.#favour.peer(other) },
+      {
+        peer: this.self,
+        limits: served.limits,
+        isStranger: (other) => !connection.other.#favour.peer(other),
+      },
     );
     this.#track(own, connection);
     connection.other.#accept(theirs, protocol, served);

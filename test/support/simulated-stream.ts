@@ -1,7 +1,12 @@
 /** A message stream between two networks of a simulated world; the counterpart of `agent/network/libp2p-stream.ts`. */
 import { messageTooLarge, NetworkError, streamClosed } from '#agent/network/errors';
 import { Inbox } from '#agent/network/inbox';
-import type { MessageStream, PeerKey, ProtocolLimits } from '#agent/network/network';
+import {
+  type MessageStream,
+  maxReceived,
+  type PeerKey,
+  type ProtocolLimits,
+} from '#agent/network/network';
 import { SerialQueue } from '#src/serial-queue';
 import type { SimulatedClock } from './simulated-clock.ts';
 
@@ -18,10 +23,18 @@ export interface Wire {
   loses(): boolean;
 }
 
+interface SimulatedEnd {
+  /** The other end. */
+  readonly peer: PeerKey;
+  readonly limits: ProtocolLimits;
+  readonly isStranger?: (peer: PeerKey) => boolean;
+}
+
 export class SimulatedStream implements MessageStream {
   readonly peer: PeerKey;
   readonly #wire: Wire;
   readonly #maxMessage: number;
+  readonly #maxReceived: () => number;
   readonly #inbox = new Inbox(() => this.#partner.#onTaken());
   readonly #sending = new SerialQueue();
   readonly #finished = Promise.withResolvers<void>();
@@ -37,7 +50,8 @@ export class SimulatedStream implements MessageStream {
   #failure: NetworkError | undefined;
   #unread = false;
 
-  private constructor(peer: PeerKey, limits: ProtocolLimits, wire: Wire) {
+  private constructor({ peer, limits, isStranger = () => false }: SimulatedEnd, wire: Wire) {
+    this.#maxReceived = () => maxReceived(limits, isStranger(peer));
     this.peer = peer;
     this.#wire = wire;
     this.#maxMessage = limits.maxMessage;
@@ -48,11 +62,11 @@ export class SimulatedStream implements MessageStream {
   /** The two ends; each is given the key of the other end and its own side's limits. */
   static pair(
     wire: Wire,
-    a: { readonly peer: PeerKey; readonly limits: ProtocolLimits },
-    b: { readonly peer: PeerKey; readonly limits: ProtocolLimits },
+    a: SimulatedEnd,
+    b: SimulatedEnd,
   ): readonly [SimulatedStream, SimulatedStream] {
-    const first = new SimulatedStream(a.peer, a.limits, wire);
-    const second = new SimulatedStream(b.peer, b.limits, wire);
+    const first = new SimulatedStream(a, wire);
+    const second = new SimulatedStream(b, wire);
     first.#partner = second;
     second.#partner = first;
     return [first, second];
@@ -142,11 +156,12 @@ export class SimulatedStream implements MessageStream {
       return;
     }
     this.#lastActivity = this.#wire.clock.now();
-    if (message.length <= this.#maxMessage) {
+    const max = this.#maxReceived();
+    if (message.length <= max) {
       this.#inbox.push(message);
       return;
     }
-    const error = messageTooLarge('received message', message.length, this.#maxMessage);
+    const error = messageTooLarge('received message', message.length, max);
     this.#inbox.fail(error);
     this.abort(error);
   }

@@ -20,7 +20,12 @@ const IDLE_MS = 600_000;
 export class Stranger implements AsyncDisposable {
   readonly self: PeerKey;
   readonly #node: Libp2pNode;
-  readonly #streams = new Libp2pStreams(systemClock, IDLE_MS, () => undefined);
+  readonly #streams = new Libp2pStreams(
+    systemClock,
+    IDLE_MS,
+    () => undefined,
+    () => false,
+  );
 
   private constructor(node: Libp2pNode) {
     this.#node = node;

@@ -29,7 +29,7 @@ describe('message framing', () => {
     fc.assert(
       fc.property(messages, cuts, fc.nat({ max: 3 }), (sent, lengths, missing) => {
         const wire = concatBytes(...sent.map(encodeFrame));
-        const decoder = new FrameDecoder(MAX);
+        const decoder = new FrameDecoder(() => MAX);
         const got = cut(wire, lengths).flatMap((chunk) => decoder.push(chunk));
         assert.deepEqual(got, sent);
         assert.ok(decoder.atBoundary);
@@ -42,7 +42,7 @@ describe('message framing', () => {
 
   it('holds a message that grows over many chunks', () => {
     const message = new Uint8Array(MAX).map((_, i) => i % 251);
-    const decoder = new FrameDecoder(MAX);
+    const decoder = new FrameDecoder(() => MAX);
     const chunks = cut(
       encodeFrame(message),
       Array.from({ length: 3000 }, () => 13),
@@ -54,7 +54,7 @@ describe('message framing', () => {
   });
 
   it('copies what it is given', () => {
-    const decoder = new FrameDecoder(MAX);
+    const decoder = new FrameDecoder(() => MAX);
     const chunk = encodeFrame(Uint8Array.of(1, 2));
     const [message] = decoder.push(chunk);
     chunk.fill(9);
@@ -66,7 +66,7 @@ describe('message framing', () => {
       fc.property(fc.integer({ min: 0, max: 2 ** 32 - 1 }), (length) => {
         const prefix = new Uint8Array(4);
         new DataView(prefix.buffer).setUint32(0, length);
-        const push = () => new FrameDecoder(MAX).push(prefix);
+        const push = () => new FrameDecoder(() => MAX).push(prefix);
         if (length > MAX) {
           assert.throws(push, { code: 'NETWORK_MESSAGE_TOO_LARGE', fields: { length, max: MAX } });
         } else {

@@ -35,6 +35,64 @@ describe('libp2p network', () => {
     return network;
   }
 
+  describe('a stranger', () => {
+    /** What `near` could do before it was stopped; nobody reads. */
+    async function between(isKnown: boolean) {
+      const [near, far] = [await create(), await create()];
+      far.setFavour({ peer: () => isKnown, host: () => true });
+      near.setFavour({ peer: () => true, host: () => true });
+      let drops = 0;
+      far.listen({
+        connected: () => undefined,
+        disconnected: () => undefined,
+        dropped: () => {
+          drops += 1;
+        },
+      });
+      const limits = { maxMessage: 1 << 20, maxStreams: 4 };
+      far.handle(PROTOCOL, limits, async (stream) => {
+        while ((await stream.receive()) !== undefined);
+      });
+      await near.dial(far.addresses());
+      return { open: () => near.open(far.self, PROTOCOL, limits), drops: () => drops };
+    }
+
+    for (const isKnown of [false, true]) {
+      it(`${isKnown ? 'that is none sends' : 'sends'} ${isKnown ? 'what it likes' : 'a bounded number of bytes, on all its streams together, and the rest is dropped and told'}`, async () => {
+        const { open, drops } = await between(isKnown);
+        const streams = [await open(), await open()];
+        let sent = 0;
+        const sending = async () => {
+          for (let n = 0; n < 12; n++) {
+            await streams[n % 2]?.send(new Uint8Array(1 << 20));
+            sent += 1;
+          }
+          for (const stream of streams) {
+            await stream.close();
+            await stream.receive();
+          }
+        };
+        if (isKnown) await sending();
+        else await assert.rejects(sending(), { code: 'NETWORK_STREAM_CLOSED' });
+        assert.deepEqual([sent === 12, drops() > 0], [isKnown, !isKnown]);
+      });
+    }
+
+    it('opens a bounded number of streams, of all protocols together', async () => {
+      const { open, drops } = await between(false);
+      let refused = 0;
+      for (let n = 0; n < 80; n++) {
+        const stream = await open().catch(() => undefined);
+        const answer = stream?.close().then(() => stream.receive());
+        await answer?.catch(() => {
+          refused += 1;
+        });
+      }
+      assert.ok(refused >= 5 && refused <= 16, `${refused} of 80 were refused`);
+      assert.equal(drops(), refused);
+    });
+  });
+
   /** A peer that speaks libp2p but not our framing. */
   async function createRaw(): Promise<Libp2pNode> {
     const node = await createNode({
