@@ -143,7 +143,7 @@ export class Agent {
       table: parts.scheduleTable,
       askedBy: rotation.askedBy,
       delegator: () => identity.state.delegator,
-      governors: () => membership.charter?.governors ?? [],
+      governors: () => membership.charter?.governors.slice(0, 1) ?? [],
       rotate: () => this.rotate(),
     });
     this.schedule = new Schedule(rotation, {

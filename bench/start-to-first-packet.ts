@@ -46,7 +46,7 @@ async function prepare(): Promise<void> {
   await a.ok('mesh', 'create', 'bench');
   await a.ok('up');
   await b.ok('mesh', 'join', (await a.ok('mesh', 'invite')).trim());
-  await a.ok('mesh', 'admit', (await b.json('id', 'show')).aid, '--name', 'b');
+  await a.ok('mesh', 'admit', (await b.json('id', 'show')).aid, '--name', 'b', '--yes');
 }
 
 async function overlayOf(machine: Machine): Promise<string> {

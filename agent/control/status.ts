@@ -33,9 +33,10 @@ export function meshJson(organisation: Organisation): Json {
     name: charter?.name ?? null,
     version: charter?.version ?? null,
     charter: charter?.said ?? null,
-    governors: charter?.governors ?? [membership.governor as Aid],
+    governors: charter?.governors.slice(0, 1) ?? [membership.governor as Aid],
     isMember: membership.isIn,
-    isGovernor: charter?.governors.includes(identity.aid) === true,
+    isGovernor: charter?.governors[0] === identity.aid,
+    successor: charter?.governors[1] ?? null,
     revoked:
       membership.ownRevocation === undefined
         ? null

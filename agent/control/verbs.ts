@@ -69,21 +69,45 @@ export const verbs: Readonly<Record<string, Verb>> = {
       throw new MembershipError('MESH_NOT_A_MEMBER', `${aid.slice(0, 64)} is not an AID`, {
         hint: 'Give the whole AID that `kelmesh id show` prints on the other side',
       });
+    const knock = agent?.sync.knocks.get(aid);
+    if (knock === undefined && args['yes'] !== true)
+      throw new MembershipError(
+        'MESH_NEVER_ASKED',
+        agent === undefined
+          ? `the agent does not run, so nobody knows whether ${aid} asks to join`
+          : `${aid} has not asked to join`,
+      );
     await organisation.membership.admit(
       aid,
       optionalText(args['name']) ??
-        agent?.sync.knocks.get(aid)?.name ??
+        knock?.name ??
         `member-${aid
           .slice(1, 9)
           .toLowerCase()
           .replaceAll(/[^a-z0-9]/g, 'x')}`,
-      optionalText(args['region']) ?? '',
+      { region: optionalText(args['region']) ?? '', again: args['again'] === true },
     );
     return {
       schema: 'kelmesh.mesh/1',
       mesh: meshJson(organisation),
-      knocked: agent?.sync.knocks.get(aid) !== undefined,
+      knocked: knock !== undefined,
     };
+  },
+  'mesh.rename': async ({ organisation, args }) => {
+    await organisation.membership.rename(text(args, 'who'), text(args, 'name'));
+    return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
+  },
+  'mesh.hand-over': async ({ organisation, args }) => {
+    await organisation.membership.handOver(optionalText(args['who']));
+    return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
+  },
+  'mesh.accept': async ({ organisation }) => {
+    await organisation.membership.acceptGoverning();
+    return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
+  },
+  'mesh.leave': async ({ organisation, args }) => {
+    await organisation.membership.leave(args['yes'] === true);
+    return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.remove': async ({ organisation, args }) => {
     await organisation.membership.remove(text(args, 'who'), optionalText(args['reason']) ?? '');

@@ -100,7 +100,7 @@ export async function rejoin(federation: DemoFederation): Promise<string> {
   await federation.patience.until(30_000, 'charlie asks alpha again', async () =>
     (await alpha.status()).knocks.some(({ aid }) => aid === charlie.aid),
   );
-  await alpha.ask('mesh.admit', { aid: charlie.aid, name: 'charlie' });
+  await alpha.ask('mesh.admit', { aid: charlie.aid, name: 'charlie', again: true });
   await federation.allUp();
   return 'three organisations and three proven tunnels again';
 }

@@ -13,7 +13,17 @@ export const membershipErrors = {
   MESH_NAME_TAKEN: 'Give another name with `--name`',
   MESH_BAD_NAME: 'Use 1 to 63 of a-z, 0-9 and hyphen',
   MESH_GOVERNOR_STAYS:
-    "A charter without its governor would be nobody's, and this version cannot hand the governing over",
+    "A charter without its governor would be nobody's: hand the governing over first, `kelmesh mesh hand-over NAME`; to name another successor, `--withdraw` the former",
+  MESH_NEVER_ASKED:
+    'Compare the AID with the one that the other side reads to you: a mistyped AID is admitted as well as a right one. `--yes` admits it',
+  MESH_REMOVED:
+    'Read why it was removed, in `kelmesh revoke status`; `--again` admits it all the same',
+  MESH_REVOKED:
+    'It stays out for ever: its organisation makes a new node, `kelmesh node add` and `node request`, which has another AID',
+  MESH_NOT_OFFERED:
+    'The governor names the successor first, with `kelmesh mesh hand-over`; wait until this organisation has that charter',
+  MESH_LEAVE_UNSURE:
+    'The charter names this organisation until its governor removes it; `--yes` leaves all the same',
 } as const satisfies ErrorTable;
 
 export class MembershipError extends MeshError<keyof typeof membershipErrors> {

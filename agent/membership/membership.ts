@@ -258,7 +258,12 @@ export class Membership {
     });
   }
 
-  admit(aid: Aid, name: string, region = ''): Promise<Charter> {
+  /** @param again also one that a governor has removed. Throws MESH_REVOKED, MESH_REMOVED, MESH_NAME_TAKEN and others */
+  admit(
+    aid: Aid,
+    name: string,
+    { region = '', again = false }: { readonly region?: string; readonly again?: boolean } = {},
+  ): Promise<Charter> {
     return this.#queue.run(async () => {
       checkName(name);
       const charter = this.#governed();
@@ -267,12 +272,35 @@ export class Membership {
           'MESH_ALREADY_MEMBER',
           `${aid} is ${charter.members.get(aid)?.name}`,
         );
-      if ([...charter.members.values()].some((member) => member.name === name))
-        throw new MembershipError('MESH_NAME_TAKEN', `a member is called ${name}`);
-      return this.#nextVersion(charter, [
-        ...charter.members.values(),
-        { aid, name, role: 'server', region },
-      ]);
+      this.#checkNameIsFree(charter, name);
+      const forEver = this.#deps.revocations.ofNode(aid);
+      if (forEver !== undefined)
+        throw new MembershipError(
+          'MESH_REVOKED',
+          `${aid} was revoked on ${forEver.from} by ${forEver.i}, which it is a node of: ${forEver.why || 'no reason given'}`,
+        );
+      const removal = this.#revocations.get(aid);
+      if (removal !== undefined && !again)
+        throw new MembershipError(
+          'MESH_REMOVED',
+          `${aid} was removed on ${removal.from}: ${removal.why || 'no reason given'}`,
+        );
+      return this.#nextVersion(charter, {
+        members: [...charter.members.values(), { aid, name, role: 'server', region }],
+      });
+    });
+  }
+
+  rename(who: string, name: string): Promise<Charter> {
+    return this.#queue.run(async () => {
+      checkName(name);
+      const charter = this.#governed();
+      const { aid } = this.find(who);
+      this.#checkNameIsFree(charter, name);
+      const members = [...charter.members.values()].map((member) =>
+        member.aid === aid ? { ...member, name } : member,
+      );
+      return this.#nextVersion(charter, { members });
     });
   }
 
@@ -282,13 +310,87 @@ export class Membership {
       const charter = this.#governed();
       const member = this.find(who);
       if (charter.governors.includes(member.aid))
-        throw new MembershipError('MESH_GOVERNOR_STAYS', `${member.name} governs the mesh`);
+        throw new MembershipError(
+          'MESH_GOVERNOR_STAYS',
+          member.aid === charter.governors[0]
+            ? `${member.name} governs the mesh`
+            : `${member.name} is named as the next governor`,
+        );
       const from = formatDateTime(this.#deps.clock.now());
       const staying = [...charter.members.values()].filter(({ aid }) => aid !== member.aid);
       // One event seals both: there is no moment at which one holds without the other.
-      return this.#nextVersion(charter, staying, [
+      return this.#nextVersion(charter, { members: staying }, [
         { type: 'rvk', fields: { k: 'organisation', who: member.aid, from, why: reason } },
       ]);
+    });
+  }
+
+  /**
+   * Names a member as the next governor, or nobody any more. It governs when it has accepted; until then this one does.
+   * Throws MESH_NOT_GOVERNOR, MESH_NOT_A_MEMBER, MESH_GOVERNOR_STAYS.
+   */
+  handOver(who: string | undefined): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const charter = this.#governed();
+      const [self] = charter.governors as readonly [Aid];
+      const next = who === undefined ? undefined : this.find(who);
+      if (next !== undefined && charter.governors.length > 1)
+        throw new MembershipError(
+          'MESH_GOVERNOR_STAYS',
+          `${charter.governors[1]} is named as the next governor already`,
+        );
+      if (next?.aid === self)
+        throw new MembershipError('MESH_GOVERNOR_STAYS', `${next.name} governs the mesh already`);
+      if (next !== undefined && !this.#isInGoodStanding(next.aid))
+        throw new MembershipError(
+          'MESH_NOT_A_MEMBER',
+          `${next.name} is revoked, or suspended because its log has forked`,
+        );
+      return this.#nextVersion(charter, {
+        governors: next === undefined ? [self] : [self, next.aid],
+      });
+    });
+  }
+
+  /** As the one that the governor has named. Throws MESH_NOT_OFFERED. */
+  acceptGoverning(): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const { charter } = this;
+      const { aid } = this.#deps.identity;
+      if (charter?.governors[1] !== aid || !this.isIn)
+        throw new MembershipError(
+          'MESH_NOT_OFFERED',
+          `the charter in force does not name ${aid} as the next governor`,
+        );
+      // What the former governor has revoked since its last charter stays out.
+      const members = [...charter.members.values()].filter(
+        (member) => !this.#newerRevocations.has(member.aid),
+      );
+      return this.#nextVersion(charter, { governors: [aid], members });
+    });
+  }
+
+  /**
+   * Forgets the mesh; identity, log and audit log stay. Others are told nothing: where the charter names this organisation,
+   * it does until the governor removes it.
+   * @param sure also where the charter names it. Throws MESH_NONE, MESH_GOVERNOR_STAYS, MESH_LEAVE_UNSURE
+   */
+  leave(sure: boolean): Promise<void> {
+    return this.#queue.run(async () => {
+      const { charter } = this;
+      const { aid } = this.#deps.identity;
+      if (this.#choice === undefined)
+        throw new MembershipError('MESH_NONE', 'there is no mesh to leave');
+      if (charter?.governors[0] === aid && charter.members.size > 1)
+        throw new MembershipError(
+          'MESH_GOVERNOR_STAYS',
+          `this organisation governs the mesh, and ${charter.members.size - 1} others are in it`,
+        );
+      if (this.isIn && !sure)
+        throw new MembershipError('MESH_LEAVE_UNSURE', 'this organisation is a member of the mesh');
+      await this.#deps.table.put({ [MESH]: undefined });
+      this.#choice = undefined;
+      await this.refresh();
     });
   }
 
@@ -306,7 +408,7 @@ export class Membership {
       const choice = this.#choice;
       const chain =
         choice === undefined ? [] : charterChain(choice.mesh, await this.#sealedCharters());
-      const { all, newer } = await this.#sealedRevocations(chain.at(-1));
+      const { all, newer } = await this.#sealedRevocations(chain);
       // All at once: nobody sees the new charter with the old revocations, or a moment without any.
       this.#chain = chain;
       this.#known = this.#named();
@@ -335,21 +437,27 @@ export class Membership {
     return sealed;
   }
 
-  /** By governors. `newer`: sealed after the charter in force. */
-  async #sealedRevocations(charter: Charter | undefined): Promise<{
+  /**
+   * By who governs, and by who did until it had sealed its last charter: a former governor puts nobody out. `newer`: sealed
+   * after the charter in force, by the one that sealed that.
+   */
+  async #sealedRevocations(chain: readonly Charter[]): Promise<{
     all: ReadonlyMap<Aid, Verified<RvkRecord>>;
     newer: ReadonlyMap<Aid, Verified<RvkRecord>>;
   }> {
     const { records, intake } = this.#deps;
+    const charter = chain.at(-1);
     const all = new Map<Aid, Verified<RvkRecord>>();
     const newer = new Map<Aid, Verified<RvkRecord>>();
     for (const { record } of records.list('rvk')) {
-      if (record.k !== 'organisation' || charter?.governors.includes(record.i) !== true) continue;
+      const last = chain.findLast(({ sealedBy }) => sealedBy === record.i);
+      if (record.k !== 'organisation' || charter === undefined || last === undefined) continue;
       const who = record.who as Aid;
-      all.set(who, record);
       const sealedIn = await intake.sealedIn(record.i, record.d);
-      if ((sealedIn?.sn ?? 0) > charter.sealedIn.sn && !charter.governors.includes(who))
-        newer.set(who, record);
+      const isAfter = (sealedIn?.sn ?? 0) > last.sealedIn.sn;
+      if (record.i !== charter.governors[0] && isAfter) continue;
+      all.set(who, record);
+      if (isAfter && !charter.governors.includes(who)) newer.set(who, record);
     }
     return { all, newer };
   }
@@ -357,26 +465,32 @@ export class Membership {
   #governed(): Charter {
     const { charter } = this;
     if (charter === undefined) throw new MembershipError('MESH_NONE', 'there is no charter yet');
-    if (!charter.governors.includes(this.#deps.identity.aid)) {
+    if (charter.governors[0] !== this.#deps.identity.aid)
       throw new MembershipError(
         'MESH_NOT_GOVERNOR',
-        `the charter is governed by ${charter.governors.join(', ')}`,
+        `the charter is governed by ${charter.governors[0]}`,
       );
-    }
     return charter;
   }
 
+  #checkNameIsFree(charter: Charter, name: string): void {
+    if ([...charter.members.values()].some((member) => member.name === name))
+      throw new MembershipError('MESH_NAME_TAKEN', `a member is called ${name}`);
+  }
+
+  /** What `change` does not name stays as it is in force. */
   async #nextVersion(
     charter: Charter,
-    members: readonly Member[],
+    change: { readonly members?: readonly Member[]; readonly governors?: readonly Aid[] },
     beside: readonly Draft[] = [],
   ): Promise<Charter> {
+    const members = change.members ?? [...charter.members.values()];
     const fields: CharterFields = {
       m: charter.mesh,
       p: charter.said,
       n: charter.version + 1,
       name: charter.name,
-      gov: [...charter.governors],
+      gov: [...(change.governors ?? charter.governors)],
       mem: members.map(({ aid, name, role, region }) => ({ i: aid, n: name, role, region })),
       edge: { min: charter.minimumLevel },
       ep: { len: charter.epochs.lengthSeconds, base: charter.epochs.baseSeconds },

@@ -142,7 +142,7 @@ function inForce({
     .map(({ record }) => record)
     .filter((record) => {
       if (record.k === 'organisation')
-        return membership.charter?.governors.includes(record.i) === true;
+        return membership.charters.some(({ sealedBy }) => sealedBy === record.i);
       const found =
         record.k === 'epoch'
           ? revocations.ofEpoch(record.who as Said)

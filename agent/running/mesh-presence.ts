@@ -33,7 +33,10 @@ export class MeshPresence {
   async enter(): Promise<void> {
     if (this.#entered !== undefined) {
       await this.#entered;
-      return this.#deps.tunnels.reconcile();
+      await this.#deps.tunnels.reconcile();
+      // Nothing to do in the same mesh; in another one the address is another.
+      await this.#announceNode();
+      return this.#deps.proofs.listen();
     }
     this.#entered = this.#enterOnce().catch((error: unknown) => {
       this.#entered = undefined;

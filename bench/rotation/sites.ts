@@ -79,7 +79,7 @@ export class Sites {
     const { line } = await alpha.ask('mesh.invite');
     await bravo.kelmesh('mesh', 'join', String(line));
     await bravo.start();
-    await alpha.ask('mesh.admit', { aid: String(aid), name: 'bravo' });
+    await alpha.ask('mesh.admit', { aid: String(aid), name: 'bravo', yes: true });
     await this.ready();
     this.#bravoOverlay = (await bravo.status()).overlay[0] ?? '';
     const task = { do: 'serve', address: this.#bravoOverlay, port: PROBE_PORT };

@@ -26,7 +26,8 @@ const KELMESH = fileURLToPath(new URL('../../deploy/kelmesh.mjs', import.meta.ur
 const VERBS = [
   ...['init', 'up', 'down', 'status', 'config check', 'peer list'],
   ...['id show', 'id rotate', 'id export', 'id verify', 'audit export', 'audit verify'],
-  ...['mesh create', 'mesh invite', 'mesh join', 'mesh admit', 'mesh remove', 'mesh show'],
+  ...['mesh create', 'mesh invite', 'mesh join', 'mesh admit', 'mesh rename', 'mesh remove'],
+  ...['mesh hand-over', 'mesh accept', 'mesh leave', 'mesh show'],
   ...['ca init', 'ca issue'],
 ];
 
@@ -281,7 +282,10 @@ describe('kelmesh with an agent that runs', function () {
     const status = await machine.json('status');
     assert.equal(status.mesh.name, 'research');
     assert.equal((await machine.json('mesh', 'show')).mesh.isGovernor, true);
-    assert.match(await machine.ok('mesh', 'invite'), /^kelmesh:1:E[^@]+@\/ip4\/10\.77\.0\.1\//);
+    assert.match(
+      await machine.ok('mesh', 'invite'),
+      /^kelmesh:2:[\w-]{8}:E[^@]+@\/ip4\/10\.77\.0\.1\//,
+    );
     assert.match(await machine.ok('peer', 'list'), /no other members/);
     const { sn } = await machine.json('id', 'rotate', '--yes');
     assert.ok(sn > status.sn);

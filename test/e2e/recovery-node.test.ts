@@ -58,7 +58,7 @@ describe('recovery: a stolen node', function () {
     await node.ok('node', 'request', '--to', to, '--wait');
     await node.ok('mesh', 'join', (await a.ok('mesh', 'invite')).trim());
     await node.ok('up');
-    await a.ok('mesh', 'admit', aid, '--name', 'ward');
+    await a.ok('mesh', 'admit', aid, '--name', 'ward', '--yes');
     await eventually('the tunnels of the node are up', async () => {
       const { peers } = await node.json('status');
       return peers.length === 2 && peers.every((peer: Json) => peer.state === 'up');

@@ -73,7 +73,7 @@ describe('recovery: a stolen key', function () {
     await b.ok('down');
     const { keys, foreignEvents } = await a.json('id', 'show');
     assert.equal(foreignEvents, true);
-    const refused = await a.kelmesh('mesh', 'admit', NOBODY, '--name', 'mole');
+    const refused = await a.kelmesh('mesh', 'admit', NOBODY, '--name', 'mole', '--yes');
     assert.match(refused.stderr, /IDENTITY_AWAITS_RECOVERY/);
 
     await a.ok('id', 'rotate', '--yes');
@@ -99,7 +99,7 @@ describe('recovery: a stolen key', function () {
     thief = await Thief.of(a);
     const loot = await thief.interaction();
     // The victim writes on, and does not know: both events stand at one place.
-    await a.ok('mesh', 'admit', NOBODY, '--name', 'guest');
+    await a.ok('mesh', 'admit', NOBODY, '--name', 'guest', '--yes');
     await a.ok('mesh', 'remove', 'guest');
     const own = await eventually('b has the event of the victim', async () => {
       const [peer] = (await b.json('peer', 'list')).peers;
@@ -151,7 +151,7 @@ describe('recovery: a stolen key', function () {
     await a.shell('cp -a /var/lib/kelmesh /run/old-state');
     await a.ok('up');
     await Promise.all([tunnelUp(a), tunnelUp(b)]);
-    await a.ok('mesh', 'admit', NOBODY, '--name', 'guest');
+    await a.ok('mesh', 'admit', NOBODY, '--name', 'guest', '--yes');
     await a.ok('mesh', 'remove', 'guest');
     const { sn, said, keys } = await a.json('id', 'show');
     await eventually('b holds what came after the backup', async () =>
@@ -161,7 +161,7 @@ describe('recovery: a stolen key', function () {
     await a.shell('rm -rf /var/lib/kelmesh/* && cp -a /run/old-state/. /var/lib/kelmesh/');
 
     await a.ok('up');
-    const refused = await a.kelmesh('mesh', 'admit', NOBODY, '--name', 'guest');
+    const refused = await a.kelmesh('mesh', 'admit', NOBODY, '--name', 'guest', '--yes');
     assert.match(refused.stderr, /IDENTITY_AWAITS_RECOVERY/);
     await eventually('the later events are here', async () => {
       const { events } = await a.json('id', 'log');

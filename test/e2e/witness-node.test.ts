@@ -102,7 +102,7 @@ describe('witnesses and nodes', function () {
     await node.shell("sed -i '/^.tunnel.$/a drain = 2' /etc/kelmesh/kelmesh.toml");
     await node.ok('mesh', 'join', (await a.ok('mesh', 'invite')).trim());
     await node.ok('up');
-    await a.ok('mesh', 'admit', added.aid, '--name', 'ward');
+    await a.ok('mesh', 'admit', added.aid, '--name', 'ward', '--yes');
     await eventually('the tunnels of the node are up', async () => {
       const { peers, rotating } = await node.json('status');
       return !rotating && peers.length === 2 && peers.every((peer: Json) => peer.state === 'up');

@@ -10,6 +10,8 @@ interface Mesh {
   readonly governors: readonly string[];
   readonly isMember: boolean;
   readonly isGovernor: boolean;
+  /** Named as the next governor, and has not accepted yet. */
+  readonly successor: string | null;
   readonly epochSeconds: number | null;
   readonly revoked: { readonly from: string; readonly reason: string } | null;
   readonly members: readonly {
@@ -56,6 +58,9 @@ function describe(mesh: Mesh): readonly string[] {
           : `version ${mesh.version}, PSK epochs of ${mesh.epochSeconds} s`,
       ],
       ['governed by', mesh.governors.join(', ')],
+      ...(mesh.successor === null
+        ? []
+        : [['next governor', `${mesh.successor}, when it has run \`kelmesh mesh accept\``]]),
       ['this organisation', standing],
     ]),
     ...(mesh.members.length === 0
@@ -150,9 +155,12 @@ export const meshAdmit: Command = {
   usage: 'AID',
   summary: 'admit an organisation: a new version of the charter',
   minPositionals: 1,
+  details: 'Without --name it gets the name that it proposes.',
   options: {
     name: { type: 'string', value: 'NAME', does: 'its name in the charter' },
     region: { type: 'string', value: 'REGION', does: 'its region in the charter' },
+    again: { type: 'boolean', does: 'also one that was removed before' },
+    yes: { type: 'boolean', short: 'y', does: 'also one that has not asked to join' },
   },
   async run(invocation) {
     const name = optionText(invocation, 'name');
@@ -161,6 +169,8 @@ export const meshAdmit: Command = {
       aid: invocation.positionals[0] ?? '',
       ...(name === undefined ? {} : { name }),
       ...(region === undefined ? {} : { region }),
+      again: invocation.options['again'] === true,
+      yes: invocation.options['yes'] === true,
     };
     return show(invocation, await ask(invocation, 'mesh.admit', args, { atRest: true }));
   },
@@ -185,6 +195,63 @@ export const meshRemove: Command = {
         { atRest: true },
       ),
     );
+  },
+};
+
+export const meshRename: Command = {
+  name: 'mesh rename',
+  usage: 'AID|NAME NEW-NAME',
+  summary: 'give a member another name: a new version of the charter',
+  minPositionals: 2,
+  async run(invocation) {
+    const [who = '', name = ''] = invocation.positionals;
+    return show(invocation, await ask(invocation, 'mesh.rename', { who, name }, { atRest: true }));
+  },
+};
+
+export const meshHandOver: Command = {
+  name: 'mesh hand-over',
+  usage: '[AID|NAME]',
+  summary: 'name the member that governs from when it accepts',
+  details: `Until then this organisation governs, and may take it back. Afterwards it is a member like the others, and may leave.`,
+  minPositionals: 0,
+  maxPositionals: 1,
+  options: { withdraw: { type: 'boolean', does: 'name nobody any more' } },
+  async run(invocation) {
+    const [who] = invocation.positionals;
+    const withdraw = invocation.options['withdraw'] === true;
+    if ((who === undefined) !== withdraw)
+      throw new UsageError('mesh hand-over takes a member, or --withdraw');
+    const result = await ask(invocation, 'mesh.hand-over', who === undefined ? {} : { who }, {
+      atRest: true,
+    });
+    return show(
+      invocation,
+      result,
+      withdraw ? undefined : 'next, at the member: `kelmesh mesh accept`',
+    );
+  },
+};
+
+export const meshAccept: Command = {
+  name: 'mesh accept',
+  summary: 'govern from now on, as the governor has named this organisation',
+  async run(invocation) {
+    return show(invocation, await ask(invocation, 'mesh.accept', {}, { atRest: true }));
+  },
+};
+
+export const meshLeave: Command = {
+  name: 'mesh leave',
+  summary: 'follow this mesh no more; identity, log and audit log stay',
+  details: `For a mesh that was joined by mistake, and before another is joined. A governor hands the governing over first. The tunnels
+of this end go at once; the others keep theirs, without an answer, until the governor removes this organisation.`,
+  options: {
+    yes: { type: 'boolean', short: 'y', does: 'also when the charter names this organisation' },
+  },
+  async run(invocation) {
+    const yes = invocation.options['yes'] === true;
+    return show(invocation, await ask(invocation, 'mesh.leave', { yes }, { atRest: true }));
   },
 };
 

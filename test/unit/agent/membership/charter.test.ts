@@ -41,6 +41,10 @@ function version({ d, p, n, sn, by = 'gov', fields = {} }: Version): SealedChart
   };
 }
 
+function members(...names: readonly string[]) {
+  return names.map((name) => ({ i: aid(name), n: name, role: 'server', region: '' }) as const);
+}
+
 const first = version({ d: 'v0', n: 0, sn: 1 });
 const second = version({ d: 'v1', p: 'v0', n: 1, sn: 2 });
 const third = version({ d: 'v2', p: 'v1', n: 2, sn: 3 });
@@ -89,6 +93,7 @@ describe('charter chain', () => {
       ]),
       minimumLevel: 'AB',
       epochs: { lengthSeconds: 120, baseSeconds: 60 },
+      sealedBy: aid('gov'),
       sealedIn: { sn: 2, said: said('ev2') },
     });
   });
@@ -131,12 +136,45 @@ describe('charter chain', () => {
     assert.deepEqual(chainOf(foreign), []);
   });
 
-  it('lets governing be handed over, and takes nothing from the former governor then', () => {
-    const handOver = version({ d: 'v1', p: 'v0', n: 1, sn: 2, fields: { gov: [aid('new')] } });
-    const late = version({ d: 'x2', p: 'v1', n: 2, sn: 3 });
-    const next = version({ d: 'v2', p: 'v1', n: 2, sn: 9, by: 'new' });
-    assert.deepEqual(chainOf(first, handOver, late), [said('v0'), said('v1')]);
-    assert.deepEqual(chainOf(first, handOver, late, next), [said('v0'), said('v1'), said('v2')]);
+  const both = { gov: [aid('gov'), aid('b')], mem: members('gov', 'b', 'c') };
+  const before = version({ d: 'v1', p: 'v0', n: 1, sn: 2, fields: { mem: both.mem } });
+  const offer = version({ d: 'v2', p: 'v1', n: 2, sn: 3, fields: both });
+  const acceptance = { d: 'v3', p: 'v2', n: 3, sn: 9, by: 'b' } as const;
+
+  it('lets governing be handed over: offered by the governor, accepted by the successor', () => {
+    const accepted = version({ ...acceptance, fields: { gov: [aid('b')], mem: both.mem } });
+    const next = version({ d: 'v4', p: 'v3', n: 4, sn: 10, by: 'b', fields: { gov: [aid('b')] } });
+    const late = version({ d: 'x4', p: 'v3', n: 4, sn: 4 });
+    const whole = ['v0', 'v1', 'v2', 'v3', 'v4'].map(said);
+    assert.deepEqual(chainOf(first, before, offer, accepted, next), whole);
+    assert.deepEqual(chainOf(first, before, offer, accepted, late), whole.slice(0, 4), 'too late');
+    // A member that a revocation has put out meanwhile may be missing.
+    const fewer = version({ ...acceptance, fields: { gov: [aid('b')], mem: members('gov', 'b') } });
+    assert.equal(chainOf(first, before, offer, fewer).length, 4);
+  });
+
+  it('lets an offer be taken back, and the governor govern until it is accepted', () => {
+    const back = version({ d: 'v3', p: 'v2', n: 3, sn: 4, fields: { mem: both.mem } });
+    assert.deepEqual(chainOf(first, before, offer, back), ['v0', 'v1', 'v2', 'v3'].map(said));
+  });
+
+  it('makes nobody governor who has not signed, and takes from a successor nothing but its acceptance', () => {
+    const unasked = version({ d: 'v2', p: 'v1', n: 2, sn: 3, fields: { gov: [aid('b')] } });
+    assert.deepEqual(chainOf(first, before, unasked), ['v0', 'v1'].map(said));
+    for (const fields of [
+      { gov: [aid('b')], mem: members('gov', 'b', 'c', 'eve') },
+      { gov: [aid('b')], mem: members('gov', 'b', 'c').map((it) => ({ ...it, n: `${it.n}x` })) },
+      { gov: [aid('b')], mem: both.mem, name: 'renamed' },
+      { gov: [aid('b')], mem: both.mem, ep: { len: 120, base: 0 } },
+      { gov: [aid('b')], mem: both.mem, edge: { min: 'AB' } },
+      { gov: [aid('b'), aid('gov')], mem: both.mem },
+      { gov: [aid('gov'), aid('b')], mem: both.mem },
+    ] as const) {
+      const more = version({ ...acceptance, fields });
+      assert.deepEqual(chainOf(first, before, offer, more), ['v0', 'v1', 'v2'].map(said));
+    }
+    const third = version({ ...acceptance, by: 'c', fields: { gov: [aid('c')], mem: both.mem } });
+    assert.deepEqual(chainOf(first, before, offer, third), ['v0', 'v1', 'v2'].map(said));
   });
 
   it('takes nothing of another mesh', () => {

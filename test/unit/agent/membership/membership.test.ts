@@ -60,7 +60,7 @@ describe('membership', () => {
     assert.equal(member.membership.isIn, false);
     assert.equal(member.membership.maySync(governor.identity.aid), true);
     assert.equal(governor.membership.maySync(member.identity.aid), false);
-    await governor.membership.admit(member.identity.aid, 'beta', 'eu');
+    await governor.membership.admit(member.identity.aid, 'beta', { region: 'eu' });
     assert.equal(governor.membership.maySync(member.identity.aid), true);
     await give(governor, member);
     assert.equal(told, 1);
@@ -137,11 +137,117 @@ describe('membership', () => {
     const { governor, member } = await federation('back');
     await governor.membership.admit(member.identity.aid, 'beta');
     await governor.membership.remove('beta', 'by mistake');
-    await governor.membership.admit(member.identity.aid, 'beta');
+    assert.equal(
+      await codeOf(governor.membership.admit(member.identity.aid, 'beta')),
+      'MESH_REMOVED',
+      'not by an ordinary admission',
+    );
+    await governor.membership.admit(member.identity.aid, 'beta', { again: true });
     assert.equal(governor.membership.revocationOf(member.identity.aid), undefined);
     await give(governor, member);
     assert.equal(member.membership.isIn, true);
     assert.equal(member.membership.ownRevocation, undefined);
+  });
+
+  it('renames a member, and keeps all else that is in force', async () => {
+    const { governor, member } = await federation('rename');
+    const { membership } = governor;
+    await membership.admit(member.identity.aid, 'beta', { region: 'eu' });
+    const before = membership.charter;
+    await membership.rename('beta', 'university-b');
+    await give(governor, member);
+    const after = member.membership.charter;
+    assert.equal(member.membership.find(member.identity.aid).name, 'university-b');
+    assert.equal(member.membership.find('university-b').region, 'eu');
+    for (const field of ['governors', 'minimumLevel', 'epochs', 'name'] as const)
+      assert.deepEqual(after?.[field], before?.[field], field);
+    assert.equal(await codeOf(membership.rename('beta', 'x')), 'MESH_NOT_A_MEMBER');
+    assert.equal(await codeOf(membership.rename('university-b', 'alpha')), 'MESH_NAME_TAKEN');
+    assert.equal(await codeOf(membership.rename('university-b', 'A b')), 'MESH_BAD_NAME');
+    assert.equal(await codeOf(member.membership.rename('alpha', 'x')), 'MESH_NOT_GOVERNOR');
+  });
+
+  it('hands the governing over when the successor has accepted, and not before', async () => {
+    const { governor, member } = await federation('hand over');
+    const third = await joined('hand over third', governor);
+    await governor.membership.admit(member.identity.aid, 'beta');
+    await governor.membership.admit(third.identity.aid, 'gamma');
+    await give(governor, member);
+    assert.equal(await codeOf(member.membership.acceptGoverning()), 'MESH_NOT_OFFERED');
+    assert.equal(await codeOf(governor.membership.handOver('alpha')), 'MESH_GOVERNOR_STAYS');
+    await governor.membership.handOver('beta');
+    assert.equal(await codeOf(governor.membership.handOver('gamma')), 'MESH_GOVERNOR_STAYS');
+    assert.equal(await codeOf(governor.membership.remove('beta', '')), 'MESH_GOVERNOR_STAYS');
+    await give(governor, member);
+    await give(governor, third);
+    for (const { membership } of [governor, member, third])
+      assert.equal(membership.governor, governor.identity.aid, 'still');
+    assert.equal(await codeOf(member.membership.remove('gamma', 'x')), 'MESH_NOT_GOVERNOR');
+    assert.equal(await codeOf(third.membership.acceptGoverning()), 'MESH_NOT_OFFERED');
+    // One that is put out between the two stays out.
+    const fields = {
+      k: 'organisation',
+      who: third.identity.aid,
+      from: '2026-01-01T00:00:00.000000+00:00',
+      why: 'stolen',
+    } as const;
+    await governor.issuer.issueSealed([{ type: 'rvk', fields }]);
+    await give(governor, member);
+    await member.membership.acceptGoverning();
+    await give(member, governor);
+    for (const { membership } of [governor, member]) {
+      assert.equal(membership.governor, member.identity.aid);
+      assert.deepEqual(
+        [...(membership.charter?.members.values() ?? [])].map((m) => m.name),
+        ['alpha', 'beta'],
+      );
+    }
+    assert.equal(await codeOf(governor.membership.rename('beta', 'x')), 'MESH_NOT_GOVERNOR');
+    // The former governor puts nobody out any more; it may go, and be put out.
+    await governor.issuer.issueSealed([
+      { type: 'rvk', fields: { ...fields, who: member.identity.aid } },
+    ]);
+    await give(governor, member);
+    assert.equal(member.membership.isIn, true);
+    assert.equal(member.membership.revocationOf(member.identity.aid), undefined);
+    await member.membership.remove('alpha', 'contract ended');
+    await give(member, governor, ['rvk']);
+    assert.equal(governor.membership.ownRevocation?.why, 'contract ended');
+  });
+
+  it('takes an offer of the governing back', async () => {
+    const { governor, member } = await federation('withdraw');
+    await governor.membership.admit(member.identity.aid, 'beta');
+    await governor.membership.handOver('beta');
+    await governor.membership.handOver(undefined);
+    await give(governor, member);
+    assert.equal(await codeOf(member.membership.acceptGoverning()), 'MESH_NOT_OFFERED');
+  });
+
+  it('is left again: a wrong join costs no identity', async () => {
+    const { governor, member } = await federation('leave');
+    const other = await createParty('leave other governor', governor.clock);
+    await other.membership.create(terms);
+    assert.equal(await codeOf(other.membership.leave(false)), 'MESH_LEAVE_UNSURE', 'alone in it');
+    await member.membership.leave(false);
+    assert.equal(member.membership.mesh, undefined);
+    assert.equal(member.membership.maySync(governor.identity.aid), false);
+    assert.equal(await codeOf(member.membership.leave(true)), 'MESH_NONE');
+    assert.equal((await openParty(member.disk)).membership.mesh, undefined);
+    await member.membership.join({
+      mesh: other.membership.mesh as never,
+      governor: other.identity.aid,
+      addresses: [address],
+    });
+    await other.membership.admit(member.identity.aid, 'beta');
+    await give(other, member);
+    assert.equal(member.membership.isIn, true);
+    // As a member it has to say that it means it, and a governor hands over first.
+    assert.equal(await codeOf(other.membership.leave(true)), 'MESH_GOVERNOR_STAYS');
+    assert.equal(await codeOf(member.membership.leave(false)), 'MESH_LEAVE_UNSURE');
+    await member.membership.leave(true);
+    assert.equal(member.membership.isIn, false);
+    assert.deepEqual(member.membership.others(), []);
   });
 
   it('believes no revocation but that of a governor', async () => {
@@ -187,7 +293,7 @@ describe('membership', () => {
     assert.equal(third.membership.revocationOf(aid)?.why, 'stolen');
     await give(governor, third);
     assert.equal(third.membership.maySync(aid), false);
-    await governor.membership.admit(aid, 'beta');
+    await governor.membership.admit(aid, 'beta', { again: true });
     await give(governor, third);
     assert.equal(third.membership.maySync(aid), true);
   });
