@@ -63,7 +63,7 @@ const open: Omit<EdgeRule, 'between' | 'offered'> = {
 };
 
 /** Servers and relays have B as soon as both ends can, devices A alone. C is the services' own. */
-export const DEFAULT_RULES: readonly EdgeRule[] = [
+const DEFAULT_RULES: readonly EdgeRule[] = [
   { ...open, between: ['role:device', '*'], offered: INDISPENSABLE },
   { ...open, between: ['*', '*'], offered: [...INDISPENSABLE, 'rosenpass'] },
 ];

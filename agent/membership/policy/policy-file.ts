@@ -23,7 +23,7 @@ import {
 } from './edge-policy.ts';
 
 const MAX_FILE_BYTES = 256 * 1024;
-export const MAX_RULES = 256;
+const MAX_RULES = 256;
 const MAX_ENTRIES = 64;
 const SELECTOR =
   /^(\*|role:(server|relay|device)|region:[^\p{Cc}]{1,64}|name:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/u;
