@@ -12,6 +12,7 @@ export class UapiLines {
   readonly #bytes: Buffer;
   #number = 0;
   #next = 0;
+  #lineStart = 0;
   #valueStart = 0;
   #valueEnd = 0;
 
@@ -32,10 +33,27 @@ export class UapiLines {
     let equals = start;
     while (equals < end && this.#bytes[equals] !== EQUALS) equals++;
     if (equals >= end) throw this.malformed('key=value');
+    this.#lineStart = start;
     this.key = this.#bytes.toString('latin1', start, equals);
     this.#valueStart = equals + 1;
     this.#valueEnd = end;
     this.#next = end + 1;
+  }
+
+  /** Where the current line begins. */
+  get lineStart(): number {
+    return this.#lineStart;
+  }
+
+  /** Of the current line, from 1. */
+  get number(): number {
+    return this.#number;
+  }
+
+  /** Passes over lines that are known: the next {@link advance} reads the line that begins at `at`. @param count of lines from the current one on */
+  skipTo(at: number, count: number): void {
+    this.#number += count - 1;
+    this.#next = at;
   }
 
   /** The rest of the reply is the empty line at its end. @throws WIREGUARD_UAPI_MALFORMED */

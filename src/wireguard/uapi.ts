@@ -106,8 +106,12 @@ export function parseSetReply(reply: Uint8Array): void {
   finish(lines);
 }
 
-/** @param reply the whole reply, attacker-controlled  @throws WIREGUARD_UAPI_MALFORMED, WIREGUARD_UAPI_REFUSED */
-export function parseGetReply(reply: Uint8Array): UapiDevice {
+/**
+ * @param reply the whole reply, attacker-controlled
+ * @param memory of an earlier reply: a peer whose lines are the same is not read again
+ * @throws WIREGUARD_UAPI_MALFORMED, WIREGUARD_UAPI_REFUSED
+ */
+export function parseGetReply(reply: Uint8Array, memory?: PeerMemory): UapiDevice {
   const lines = new UapiLines(reply);
   const device: { privateKey?: Secret; listenPort?: number; fwmark?: number } = {};
   for (lines.advance(); lines.key !== 'public_key' && lines.key !== 'errno'; lines.advance()) {
@@ -117,14 +121,81 @@ export function parseGetReply(reply: Uint8Array): UapiDevice {
     else throw lines.malformed('private_key, listen_port, fwmark, public_key or errno');
   }
   const peers = new Map<WireGuardKey, PeerState>();
+  const places = new Map<WireGuardKey, Place>();
   while (lines.key === 'public_key') {
-    const peer = parsePeer(lines);
+    const { lineStart: start, number } = lines;
+    const peer = memory?.find(reply, start, lines) ?? parsePeer(lines);
     if (peers.has(peer.publicKey)) throw lines.malformed('each peer once, before this line');
     if (peers.size === MAX_PEERS) throw lines.malformed(`at most ${MAX_PEERS} peers`);
     peers.set(peer.publicKey, peer);
+    places.set(peer.publicKey, {
+      start,
+      end: lines.lineStart,
+      lines: lines.number - number,
+      peer,
+    });
   }
   finish(lines);
+  memory?.remember(reply, places);
   return { listenPort: 0, fwmark: 0, ...device, peers };
+}
+
+interface Place {
+  readonly start: number;
+  readonly end: number;
+  readonly lines: number;
+  readonly peer: PeerState;
+}
+
+/** Where the digits stand in the first line of a peer. */
+const KEY_START = 'public_key='.length;
+const KEY_END = KEY_START + 2 * KEY_LENGTH;
+/** What may stand behind the lines of a peer. */
+const NEXT = [Buffer.from('public_key='), Buffer.from('errno=')];
+
+/**
+ * The peers of the last reply of one device, with their lines: at a thousand peers nearly all are as they were, and to
+ * compare bytes costs a twentieth of reading them. The lines hold preshared keys, as the peers do: they are filled with zeros
+ * when others take their place, and by dispose.
+ */
+export class PeerMemory implements Disposable {
+  #bytes: Buffer = Buffer.alloc(0);
+  #places: ReadonlyMap<WireGuardKey, Place> = new Map();
+
+  /** The peer that begins at `start`, if its lines are those of the last reply; `lines` then stands behind them. */
+  find(reply: Uint8Array, start: number, lines: UapiLines): PeerState | undefined {
+    const key = bufferOf(reply).toString('latin1', start + KEY_START, start + KEY_END);
+    const place = this.#places.get(key as WireGuardKey);
+    if (place === undefined) return undefined;
+    const end = start + place.end - place.start;
+    const view = bufferOf(reply);
+    if (end > view.length || this.#bytes.compare(view, start, end, place.start, place.end) !== 0)
+      return undefined;
+    // As many lines and no more: another line of this peer may follow.
+    if (!NEXT.some((key) => view.subarray(end, end + key.length).equals(key))) return undefined;
+    lines.skipTo(end, place.lines);
+    lines.advance();
+    return place.peer;
+  }
+
+  remember(reply: Uint8Array, places: ReadonlyMap<WireGuardKey, Place>): void {
+    this[Symbol.dispose]();
+    // Without what stands before the peers: the private key of the device.
+    const [first] = places.values();
+    const from = first?.start ?? reply.length;
+    this.#bytes = Buffer.allocUnsafeSlow(reply.length).fill(0, 0, from);
+    this.#bytes.set(reply.subarray(from), from);
+    this.#places = places;
+  }
+
+  [Symbol.dispose](): void {
+    this.#bytes.fill(0);
+    this.#places = new Map();
+  }
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 interface PeerFields {

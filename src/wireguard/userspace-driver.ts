@@ -19,6 +19,7 @@ import {
   encodeRekey,
   encodeSet,
   type Keepalives,
+  PeerMemory,
   parseGetReply,
   parseSetReply,
   type UapiDevice,
@@ -63,6 +64,7 @@ export function createUserspaceDriver(options: UserspaceDriverOptions): TunnelDr
 class UserspaceBackend implements DeviceBackend {
   readonly description: string;
   readonly #program: TunnelProgram;
+  readonly #memories = new Map<InterfaceName, PeerMemory>();
 
   constructor(program: TunnelProgram, description: string) {
     this.#program = program;
@@ -70,8 +72,15 @@ class UserspaceBackend implements DeviceBackend {
   }
 
   async get(name: InterfaceName): Promise<UapiDevice | undefined> {
-    if ((await this.#program.find(name)) === undefined) return undefined;
-    return exchangeUapi(this.#program.socketPath(name), encodeGet(), parseGetReply);
+    if ((await this.#program.find(name)) === undefined) {
+      this.#forget(name);
+      return undefined;
+    }
+    const memory = this.#memories.get(name) ?? new PeerMemory();
+    this.#memories.set(name, memory);
+    return exchangeUapi(this.#program.socketPath(name), encodeGet(), (reply) =>
+      parseGetReply(reply, memory),
+    );
   }
 
   async peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
@@ -113,11 +122,17 @@ class UserspaceBackend implements DeviceBackend {
   }
 
   async destroy(name: InterfaceName): Promise<void> {
+    this.#forget(name);
     await this.#program.stop(name);
   }
 
   async list(): Promise<readonly InterfaceName[]> {
     return this.#program.list();
+  }
+
+  #forget(name: InterfaceName): void {
+    this.#memories.get(name)?.[Symbol.dispose]();
+    this.#memories.delete(name);
   }
 
   /** Alone and first: a program that cannot open the new port has closed the old one, and gets it back. */

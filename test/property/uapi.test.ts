@@ -5,7 +5,13 @@ import { Secret } from '#src/secret';
 import { diffDevice, isEmptyChange } from '#src/wireguard/diff';
 import { WireGuardError } from '#src/wireguard/errors';
 import type { DesiredDevice, DeviceState, PeerState } from '#src/wireguard/tunnel-driver';
-import { encodeGet, encodeSet, parseGetReply, parseSetReply } from '#src/wireguard/uapi';
+import {
+  encodeGet,
+  encodeSet,
+  PeerMemory,
+  parseGetReply,
+  parseSetReply,
+} from '#src/wireguard/uapi';
 import { parseCidr, parseUdpEndpoint } from '#src/wireguard/values';
 import { UapiDevice } from '../support/uapi-device.ts';
 import { deviceOf, privateKeyOf, publicKeyOf } from '../unit/wireguard/devices.ts';
@@ -107,6 +113,89 @@ describe('UAPI, for all devices', () => {
         }
       }),
     );
+  });
+
+  it('a reply reads the same whether or not an earlier one is remembered', () => {
+    const written = (
+      { peers, listenPort }: DesiredDevice,
+      order: number,
+      traffic: bigint,
+    ): string =>
+      formatReply(
+        privateKeyOf('device'),
+        listenPort,
+        (order % 2 === 0 ? peers : peers.toReversed()).map((peer, i) => ({
+          ...peer,
+          lastHandshake: i * 1_000,
+          rxBytes: i % 2 === 0 ? traffic : 0n,
+          txBytes: 0n,
+        })),
+      );
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(desired, fc.nat(1), fc.bigInt({ min: 0n, max: 3n })), {
+          minLength: 1,
+          maxLength: 4,
+        }),
+        fc.array(
+          fc.tuple(fc.nat(2_000), fc.constantFrom('', 'x', '0', '\n', 'allowed_ip=10.0.0.0/8\n')),
+          { maxLength: 2 },
+        ),
+        (devices, changes) => {
+          using memory = new PeerMemory();
+          for (const [device, order, traffic] of devices) {
+            let text = written(device, order, traffic);
+            for (const [at, noise] of changes)
+              if (at % 3 === 0) text = text.slice(0, at) + noise + text.slice(at + 1);
+            const read = (remembered?: PeerMemory): unknown => {
+              try {
+                const { privateKey: _, ...rest } = parseGetReply(
+                  Buffer.from(text, 'latin1'),
+                  remembered,
+                );
+                return {
+                  ...rest,
+                  peers: [...rest.peers].map(([key, peer]) => [
+                    key,
+                    { ...peer, presharedKey: peer.presharedKey.expose().toHex() },
+                  ]),
+                };
+              } catch (error) {
+                return (error as WireGuardError).message;
+              }
+            };
+            assert.deepEqual(read(memory), read());
+          }
+        },
+      ),
+    );
+  });
+
+  it('the peers of an unchanged reply are not read again, and changed ones are', () => {
+    using memory = new PeerMemory();
+    const peers = NAMES.map((name) => ({
+      publicKey: publicKeyOf(name),
+      presharedKey: new Secret(new Uint8Array(32).fill(1)),
+      allowedIps: [],
+      keepalive: 0,
+      lastHandshake: 0,
+      rxBytes: 0n,
+      txBytes: 0n,
+    }));
+    const read = (list: Iterable<PeerState>) =>
+      parseGetReply(Buffer.from(formatReply(undefined, 1, list), 'latin1'), memory).peers;
+    const first = read(peers);
+    const second = read(
+      peers.toReversed().map((peer, i) => (i === 2 ? { ...peer, rxBytes: 7n } : peer)),
+    );
+    const same = NAMES.filter(
+      (name) => first.get(publicKeyOf(name)) === second.get(publicKeyOf(name)),
+    );
+    assert.deepEqual(
+      same,
+      NAMES.filter((_, i) => i !== 2),
+    );
+    assert.equal(second.get(publicKeyOf(NAMES[2] ?? ''))?.rxBytes, 7n);
   });
 
   it('a reply that parses is written back to the same bytes', () => {
