@@ -96,6 +96,17 @@ export async function recoverOrganisation(
   return open(drivers, (deps) => Identity.recover(deps, change, log));
 }
 
+/**
+ * As {@link openOrganisation}, by the operator's word that this state directory is the newest, whatever its stores say of each
+ * other. @returns what they said. Throws as that.
+ */
+export async function confirmOrganisation(
+  drivers: LocalDrivers,
+): Promise<{ readonly organisation: Organisation; readonly against: string | undefined }> {
+  const organisation = await open(drivers, (deps) => Identity.open(deps), { isConfirmed: true });
+  return { organisation, against: await organisation.identity.confirmNewest() };
+}
+
 /** Begins a node of `delegator` in an empty state directory. Closes the drivers. @returns its request. Throws IDENTITY_EXISTS */
 export function requestNode(
   drivers: LocalDrivers,
@@ -117,7 +128,7 @@ export function pendingAtRest(
 }
 
 async function atRest<T>(
-  { clock, rng, db, keyStore, suite }: LocalDrivers,
+  { clock, rng, db, keyStore, suite, logFiles: files }: LocalDrivers,
   task: (deps: IdentityDeps) => Promise<T>,
 ): Promise<T> {
   await using stack = new AsyncDisposableStack();
@@ -127,12 +138,13 @@ async function atRest<T>(
   const kel = await LevelKelStore.open(db, { verifySignature, clock });
   stack.defer(() => kel.close());
   const table = await StateTable.open(db, 'identity');
-  return await task({ keyStore, kel, table, clock, rng });
+  return await task({ keyStore, kel, table, files, clock, rng });
 }
 
 async function open(
   drivers: LocalDrivers,
   identify: (deps: IdentityDeps) => Promise<Identity>,
+  { isConfirmed = false }: { readonly isConfirmed?: boolean } = {},
 ): Promise<Organisation> {
   const { clock, rng, db, keyStore, suite, journal, logFiles } = drivers;
   await using stack = new AsyncDisposableStack();
@@ -142,7 +154,7 @@ async function open(
   const kel = await LevelKelStore.open(db, { verifySignature, clock });
   const records = await RecordStore.open(db);
   const table = await StateTable.open(db, 'identity');
-  const identity = await identify({ keyStore, kel, table, clock, rng });
+  const identity = await identify({ keyStore, kel, table, files: logFiles, clock, rng });
   await forgetLostSecrets(db, keyStore, table);
   const intake = new RecordIntake({ kel, records, clock, verifySignature, self: identity.aid });
   const issuer = await RecordIssuer.open({
@@ -179,7 +191,20 @@ async function open(
   });
   const log = await AuditLog.open(AuditKeeper.originOf(identity.aid), logFiles);
   stack.use(log);
-  const provenance = await ProvenanceLog.open(identity.aid, { log, db, rng, clock });
+  const provenance = await ProvenanceLog.open(
+    identity.aid,
+    { log, db, rng, clock },
+    { isConfirmed },
+  );
+  if (provenance.storeIsOlder && !isConfirmed)
+    await identity.doubt(
+      `the audit log of ${log.size} leaves is newer than the database, which had never seen the last of them`,
+    );
+  if (identity.stepBack !== undefined && !isConfirmed)
+    journal.error('identity.stepped-back', {
+      code: 'IDENTITY_AWAITS_CONFIRMATION',
+      message: identity.stepBack,
+    });
   const keeper = await AuditKeeper.open({
     identity,
     issuer,

@@ -11,6 +11,7 @@ const loaders: readonly (readonly [name: string, load: () => Promise<Command>])[
   ['status', async () => (await import('./commands/status.ts')).status],
   ['id show', async () => (await import('./commands/id.ts')).idShow],
   ['id rotate', async () => (await import('./commands/id.ts')).idRotate],
+  ['id confirm', async () => (await import('./commands/id-confirm.ts')).idConfirm],
   ['id backup', async () => (await import('./commands/id.ts')).idBackup],
   ['id export', async () => (await import('./commands/id.ts')).idExport],
   ['id verify', async () => (await import('./commands/id-verify.ts')).idVerify],

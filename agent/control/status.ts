@@ -12,11 +12,21 @@ import { ownWitnessesJson, witnessJson } from './witness-verbs.ts';
 /** WireGuard rejects a session older than this (REJECT_AFTER_TIME), so a handshake older than it carries nothing. */
 const REJECT_AFTER_MS = 180_000;
 
+/** What the operator has confirmed. @param against what other stores said of this one */
+export function confirmJson(
+  { identity }: Organisation,
+  against: string | undefined,
+): { readonly [key: string]: Json } {
+  const { aid, sn, said } = identity.state;
+  return { schema: 'kelmesh.id-confirm/1', aid, sn, said, against: against ?? null };
+}
+
 export function identityJson(organisation: Organisation): { readonly [key: string]: Json } {
   const { state } = organisation.identity;
   return {
     ...keyStateReport(state),
     foreignEvents: organisation.identity.hasForeignEvents,
+    stepBack: organisation.identity.stepBack ?? null,
     keyStore: {
       driver: organisation.drivers.keyStore.description.driver,
       location: organisation.drivers.keyStore.description.location,
@@ -214,6 +224,7 @@ export async function statusJson(agent: Agent): Promise<Json> {
     sn: identity.state.sn,
     said: identity.state.said,
     foreignEvents: identity.hasForeignEvents,
+    stepBack: identity.stepBack ?? null,
     mesh: meshJson(organisation),
     driver: agent.driverDescription,
     interface: current?.name ?? null,

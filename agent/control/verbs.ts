@@ -20,7 +20,14 @@ import { nodeVerbs } from './node-verbs.ts';
 import type { Json } from './protocol.ts';
 import { queryVerbs } from './query-verbs.ts';
 import { rotationVerbs } from './rotation-verbs.ts';
-import { identityJson, knocksJson, meshJson, peersJson, statusJson } from './status.ts';
+import {
+  confirmJson,
+  identityJson,
+  knocksJson,
+  meshJson,
+  peersJson,
+  statusJson,
+} from './status.ts';
 import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
 import { watchVerbs } from './watch-verbs.ts';
 import { witnessVerbs } from './witness-verbs.ts';
@@ -126,6 +133,11 @@ export const verbs: Readonly<Record<string, Verb>> = {
   ...witnessVerbs,
   ...nodeVerbs,
   ...custodyVerbs,
+  'id.confirm': async ({ organisation, agent }) => {
+    agent?.sync.comparison.confirm();
+    const against = await organisation.identity.confirmNewest();
+    return confirmJson(organisation, against);
+  },
   'audit.export': async ({ organisation, args }) => {
     const file = text(args, 'file');
     if (!isAbsolute(file))

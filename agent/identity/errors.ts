@@ -18,7 +18,9 @@ export const identityErrors = {
   IDENTITY_AWAITS_RECOVERY:
     'Own events are suspended. If somebody else has signed it: `kelmesh id rotate`, which takes it out of the log. If this state directory comes from a backup and it is yours: `kelmesh id rotate --adopt`',
   IDENTITY_AWAITS_PEERS:
-    'It is tried again by itself once a member has been asked for the own log, or none could be for 10 s after the start',
+    'It is tried again by itself once a member has been asked for the own log. If none can be reached and you know that this state directory is the newest: `kelmesh id confirm`',
+  IDENTITY_AWAITS_CONFIRMATION:
+    'An older copy of a store was put back. Put the newest state directory back; or bring the own log from a member (`kelmesh id import FILE`); or, if you know that this is the newest, `kelmesh id confirm`: an own event made in error forks the log, and the peers suspend the AID',
   IDENTITY_AWAITS_WITNESSES:
     'Nothing that the event seals counts yet; `kelmesh witness list` says which witness is missing. It is finished by itself when enough are back; `kelmesh witness cut` removes one that is gone',
   IDENTITY_AWAITS_DELEGATOR:

@@ -87,6 +87,7 @@ export class Identity {
     await submit(deps, inception.current, inception.event);
     const identity = new Identity(deps, await settled(deps, undefined));
     await rememberFirst(deps.table, identity.state);
+    await identity.#log.confirmNewest();
     return identity;
   }
 
@@ -119,6 +120,7 @@ export class Identity {
     await checkHeld(deps.keyStore, identity.#log.keys);
     await checkNamed(deps.keyStore, identity.state, identity.#log.keys);
     await rememberFirst(deps.table, identity.state);
+    await identity.#log.compareStores();
     return identity;
   }
 
@@ -164,8 +166,23 @@ export class Identity {
     this.#log.confirmWith(confirmation);
   }
 
-  /** From now on `expectNewest` is asked before an own event is made: it rejects while others may hold a later one. */
-  compareWith(expectNewest: () => Promise<void>): void {
+  /** Why own events wait for the word of a member or the operator; undefined when nothing is known against them. */
+  get stepBack(): string | undefined {
+    return this.#log.stepBack;
+  }
+
+  /** What other stores say against this event store. Own events wait until a member was asked, or the operator confirms. */
+  doubt(why: string): Promise<void> {
+    return this.#log.doubt(why);
+  }
+
+  /** The operator's word that no later own event than this store's exists. @returns what was known against it */
+  confirmNewest(): Promise<string | undefined> {
+    return this.#log.confirmNewest();
+  }
+
+  /** From now on `expectNewest` is asked before an own event is made: it rejects while others may hold a later one; true: a member was asked. */
+  compareWith(expectNewest: () => Promise<boolean>): void {
     this.#log.compareWith(expectNewest);
   }
 

@@ -19,11 +19,14 @@ import {
   readLocalKeys,
   readPending,
 } from './local-keys.ts';
+import type { HeadFiles } from './own-head.ts';
 
 export interface OwnKeysDeps {
   readonly keyStore: KeyStore;
   readonly kel: KelStore;
   readonly table: StateTable;
+  /** Where the last own event is noted, apart from the event store. */
+  readonly files: HeadFiles;
 }
 
 export interface Prepared {

@@ -19,6 +19,16 @@ import {
   readPending,
 } from './local-keys.ts';
 import { type EventToConfirm, makePending, offerPending, submit } from './own-event.ts';
+import {
+  clearDoubt,
+  confirmHead,
+  doubt,
+  keepHead,
+  lastMade,
+  noteBegun,
+  noteFinal,
+  stepBack,
+} from './own-head.ts';
 import { takeRecalled } from './recalled-event.ts';
 
 /** Who confirms own events; a running agent has it. */
@@ -43,7 +53,9 @@ export class OwnLog {
   readonly #queue = new SerialQueue();
   #local: LocalKeys;
   #confirmation: Confirmation | undefined;
-  #expectNewest: () => Promise<void> = async () => undefined;
+  #expectNewest: () => Promise<boolean> = async () => false;
+  /** Why this state directory may be older than the own log. */
+  #stepBack: string | undefined;
   /** An interaction that a witness has receipted and that was not made here. */
   #elsewhere: EventReference | undefined;
 
@@ -79,8 +91,8 @@ export class OwnLog {
     this.#confirmation = confirmation;
   }
 
-  /** @param expectNewest rejects while others may hold a later own event than this store does */
-  compareWith(expectNewest: () => Promise<void>): void {
+  /** @param expectNewest rejects while others may hold a later own event than this store does; true: a member was asked */
+  compareWith(expectNewest: () => Promise<boolean>): void {
     this.#expectNewest = expectNewest;
   }
 
@@ -89,10 +101,54 @@ export class OwnLog {
     return this.#events.run(task);
   }
 
-  /** As {@link write}, for a new event. Throws IDENTITY_AWAITS_PEERS, IDENTITY_AWAITS_RECOVERY as `compareWith` says. */
+  /** Why own events wait for the word of a member or the operator, as far as was looked; undefined: nothing is known against them. */
+  get stepBack(): string | undefined {
+    return this.#stepBack;
+  }
+
+  /** Compares the event store with what is noted apart from it. @returns {@link stepBack} */
+  async compareStores(): Promise<string | undefined> {
+    await keepHead(this.#deps, this.state);
+    await noteFinal(this.#deps);
+    await this.#takeBack();
+    this.#stepBack = await stepBack(this.#deps, this.state);
+    return this.#stepBack;
+  }
+
+  /** Interactions that an older event store did not know and a member has brought are own ones, up to the last that was made here. */
+  async #takeBack(): Promise<void> {
+    const { establishment } = this.state;
+    // After a rotation the keys are others than are remembered: adopting it is for a person to say.
+    if (this.#local.roots.at(-1)?.establishment !== establishment.said) return;
+    const made = await lastMade(this.#deps);
+    if (made?.said === this.state.said && this.hasForeignEvents)
+      await rememberMade(this.#deps.table, made, made.after);
+  }
+
+  /** Own events wait from now on. @param why in words */
+  async doubt(why: string): Promise<void> {
+    await doubt(this.#deps, why);
+    await this.compareStores();
+  }
+
+  /** The operator's word that this state directory is the newest. @returns what was against it */
+  confirmNewest(): Promise<string | undefined> {
+    return this.write(async () => {
+      const against = await this.compareStores();
+      await confirmHead(this.#deps, this.state);
+      await this.compareStores();
+      return against;
+    });
+  }
+
+  /**
+   * As {@link write}, for a new event. Throws IDENTITY_AWAITS_PEERS, IDENTITY_AWAITS_RECOVERY as `compareWith` says, and
+   * IDENTITY_AWAITS_CONFIRMATION while this state directory may be older than the own log.
+   */
   make<T>(task: () => Promise<T>): Promise<T> {
     return this.write(async () => {
-      await this.#expectNewest();
+      if (await this.#expectNewest()) await clearDoubt(this.#deps);
+      await this.#expectInStep();
       await this.#recall();
       return task();
     });
@@ -105,6 +161,11 @@ export class OwnLog {
       this.#expectOwnKeys();
       return use(this.#local);
     });
+  }
+
+  async #expectInStep(): Promise<void> {
+    const why = await this.compareStores();
+    if (why !== undefined) throw new IdentityError('IDENTITY_AWAITS_CONFIRMATION', why);
   }
 
   /** A rotation that was not made here has other keys: what these sign counts nowhere. */
@@ -189,11 +250,14 @@ export class OwnLog {
   /** In {@link write}. Signs the event with `keys` and brings it into the log. Throws IDENTITY_AWAITS_…: it waits on. */
   async submit(keys: KeySet, event: EventToConfirm, after: EventReference): Promise<void> {
     await rememberMade(this.#deps.table, event, after);
+    await noteBegun(this.#deps, event.aid, event, after);
     if (event.threshold === 0 && event.witnesses.length === 0 && event.type !== 'drt') {
       await this.#queue.run(async () => {
         await submit(this.#deps, keys, event);
         if (event.type !== 'ixn') this.#local = await settled(this.#deps, this.#local);
         await this.#deps.table.put({ [PENDING]: undefined });
+        // Not noted now it is at the next event: that it began is on disk.
+        await noteFinal(this.#deps).catch(() => undefined);
       });
       return;
     }
@@ -257,7 +321,10 @@ export class OwnLog {
   async #settlePending(): Promise<MessageOutcome | undefined> {
     if (this.pending === undefined) return undefined;
     const outcome = await offerPending(this.#deps);
-    if (outcome === undefined) this.#local = await settled(this.#deps, this.#local);
+    if (outcome === undefined) {
+      this.#local = await settled(this.#deps, this.#local);
+      await noteFinal(this.#deps).catch(() => undefined);
+    }
     return outcome;
   }
 }

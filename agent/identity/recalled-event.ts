@@ -15,6 +15,7 @@ import { rememberMade } from './foreign-events.ts';
 import { keysWithDigests } from './key-salvage.ts';
 import type { OwnKeysDeps } from './key-succession.ts';
 import { INTENT, type Intent, type LocalKeys, PENDING, type PendingEvent } from './local-keys.ts';
+import { noteBegun } from './own-head.ts';
 
 export type RecalledEvent =
   /** On disk as the event that waits. */
@@ -42,7 +43,9 @@ export async function takeRecalled(
   if (!isRotation(event)) return { kind: 'interaction', event: { sn, said } };
   const intent = await intentOf(deps, local, event);
   const pending = pendingOf(event, before, message);
-  await rememberMade(deps.table, event, { sn: sn - 1, said: event.prior });
+  const after = { sn: sn - 1, said: event.prior };
+  await rememberMade(deps.table, event, after);
+  await noteBegun(deps, event.aid, event, after);
   await deps.table.put({ [INTENT]: intent, [PENDING]: pending });
   return { kind: 'rotation', pending };
 }

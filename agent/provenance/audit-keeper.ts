@@ -52,19 +52,28 @@ export interface AuditKeeperDeps {
   readonly journal: Journal;
 }
 
+interface Anchored {
+  readonly size: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly at: number;
+}
+
 export class AuditKeeper {
   readonly #deps: AuditKeeperDeps;
   readonly #signer: NoteSigner;
   readonly #queue = new SerialQueue();
   /** Size at the last anchor, and when it was made. */
-  #anchored: { readonly size: number; readonly at: number };
+  #anchored: Anchored;
   /** When the next anchor is due; monotonic. */
   #dueAt = 0;
 
   private constructor(deps: AuditKeeperDeps, signer: NoteSigner) {
     this.#deps = deps;
     this.#signer = signer;
-    this.#anchored = deps.table.get(ANCHORED) ?? { size: 0, at: deps.clock.now() };
+    const anchored = deps.table.get<Anchored>(ANCHORED);
+    // A log that went back by the operator's word is anchored anew.
+    const isThere = anchored !== undefined && anchored.size <= deps.provenance.log.size;
+    this.#anchored = isThere ? anchored : { size: 0, at: deps.clock.now() };
     // What is on disk is of the wall clock, which may have been set since.
     this.#wait(Math.max(0, deps.clock.now() - this.#anchored.at));
   }

@@ -9,7 +9,10 @@ import { DurableTable } from '#kel/store/durable-table';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
 import { SerialQueue } from '#src/serial-queue';
 import type { Opening, Openings } from './leaf.ts';
-import { asBytes, asList, asText, ShapeError } from './shape.ts';
+import { asBytes, asInteger, asList, asText, ShapeError } from './shape.ts';
+
+/** Sorts behind every index. */
+const LOG_SIZE = 'log-size';
 
 export interface IndexedOpenings {
   readonly index: number;
@@ -28,9 +31,29 @@ export class OpeningStore {
     return new OpeningStore(await DurableTable.open(db, 'openings'));
   }
 
-  /** Stores all in one durable write; what stood at an index, left by a crash, is replaced. */
-  put(batch: readonly IndexedOpenings[]): Promise<void> {
+  /** Entries that the log had after the last leaves, or before them when a crash came between: it never has fewer. */
+  get logSize(): number {
+    const bytes = this.#table.get(LOG_SIZE);
+    return bytes === undefined ? 0 : asInteger(decodeCbor(bytes), 'size of the log');
+  }
+
+  /** The log as it is counts, shorter or not. @param isLosable without a flush: a power cut may lose it */
+  setLogSize(size: number, { isLosable = false } = {}): Promise<void> {
     return this.#queue.run(async () => {
+      this.#table.put(LOG_SIZE, encodeCbor(size));
+      await this.#table.commit({ isLosable });
+    });
+  }
+
+  /** Whether leaf `index` was written with this store: its openings come first, and stay unless they are erased. */
+  has(index: number): boolean {
+    return this.#table.get(keyOf(index)) !== undefined;
+  }
+
+  /** Stores all in one durable write; what stood at an index, left by a crash, is replaced. @param logSize entries before the batch */
+  put(batch: readonly IndexedOpenings[], logSize: number): Promise<void> {
+    return this.#queue.run(async () => {
+      this.#table.put(LOG_SIZE, encodeCbor(logSize));
       for (const { index, openings } of batch)
         this.#table.put(keyOf(index), encodeOpenings(openings));
       await this.#table.commit();

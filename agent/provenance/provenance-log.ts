@@ -8,9 +8,10 @@
 import type { Aid } from '#kel/identifiers';
 import { type Database, DurableTable } from '#kel/store/durable-table';
 import { checkpointOfNote } from '#src/audit/checkpoint';
+import { AuditError } from '#src/audit/errors';
 import type { AuditLog } from '#src/audit/log';
 import type { NoteSigner } from '#src/audit/note';
-import { utf8 } from '#src/bytes';
+import { equalBytes, utf8 } from '#src/bytes';
 import { type Clock, formatDateTime } from '#src/clock';
 import type { Rng } from '#src/rng';
 import { SerialQueue } from '#src/serial-queue';
@@ -46,6 +47,7 @@ export class ProvenanceLog {
   readonly #checkpoints: DurableTable;
   readonly #queue = new SerialQueue();
   #pending: PendingLeaf[] = [];
+  #storeIsOlder = false;
 
   private constructor(
     aid: Aid,
@@ -61,17 +63,44 @@ export class ProvenanceLog {
     this.#checkpoints = checkpoints;
   }
 
-  /** After a crash that cut the log's tail a `gap` leaf says so. */
-  static async open(aid: Aid, deps: ProvenanceDeps): Promise<ProvenanceLog> {
+  /**
+   * After a crash that cut the log's tail a `gap` leaf says so, and after an older copy of the log was confirmed.
+   * @param isConfirmed the operator's word that the log is to go on as it is, though the database knows a longer one
+   * @throws AUDIT_ROLLBACK when the database knows a longer log, or another one
+   */
+  static async open(
+    aid: Aid,
+    deps: ProvenanceDeps,
+    { isConfirmed = false }: { readonly isConfirmed?: boolean } = {},
+  ): Promise<ProvenanceLog> {
     const openings = await OpeningStore.open(deps.db);
     const checkpoints = await DurableTable.open(deps.db, 'checkpoints');
     const provenance = new ProvenanceLog(aid, deps, openings, checkpoints);
+    const shorter = await provenance.#rollback();
+    if (shorter !== undefined && !isConfirmed) throw shorter;
+    const { size } = deps.log;
+    if (size > 0 && !openings.has(size - 1)) provenance.#storeIsOlder = true;
+    if (shorter !== undefined) {
+      await provenance.#forgetBeyond(size);
+      await provenance.record('gap', {
+        reason: `the operator confirmed an older copy of this log: ${shorter.message}`,
+      });
+    }
+    if (provenance.#storeIsOlder)
+      await provenance.record('gap', {
+        reason: `the database is older than this log of ${size} leaves: openings are lost`,
+      });
     if (deps.log.cutBytes > 0) {
       await provenance.record('gap', {
         reason: `${deps.log.cutBytes} bytes of an unfinished write were cut`,
       });
     }
     return provenance;
+  }
+
+  /** When it was opened, the log held leaves that this database had never seen. */
+  get storeIsOlder(): boolean {
+    return this.#storeIsOlder;
   }
 
   /**
@@ -124,6 +153,38 @@ export class ProvenanceLog {
     return notes;
   }
 
+  /** Why the log is older than the database knows it, or another one. */
+  async #rollback(): Promise<AuditError | undefined> {
+    const { log } = this;
+    const known = this.#openings.logSize;
+    if (known > log.size)
+      return rollback(`log ${log.origin} has ${log.size} entries, it had ${known}`);
+    // Every checkpoint extends the one before: the last one speaks for all.
+    const last = (await this.checkpoints()).at(-1);
+    if (last === undefined) return undefined;
+    const { size, root } = checkpointOfNote(last);
+    if (size > log.size)
+      return rollback(
+        `log ${log.origin} has ${log.size} entries, a signed checkpoint counts ${size}`,
+      );
+    return equalBytes(await log.root(size), root)
+      ? undefined
+      : rollback(`log ${log.origin} has another root at its signed size ${size}`);
+  }
+
+  /** Checkpoints of what is not there any more would make every later export contradict itself. */
+  async #forgetBeyond(size: number): Promise<void> {
+    for await (const [key, note] of this.#checkpoints.entries('')) {
+      const checkpoint = checkpointOfNote(Buffer.from(note).toString());
+      const stands =
+        checkpoint.size <= size &&
+        equalBytes(await this.log.root(checkpoint.size), checkpoint.root);
+      if (!stands) this.#checkpoints.delete(key);
+    }
+    await this.#checkpoints.commit();
+    await this.#openings.setLogSize(size);
+  }
+
   async #write(): Promise<void> {
     const batch = this.#pending;
     this.#pending = [];
@@ -131,11 +192,21 @@ export class ProvenanceLog {
     try {
       const first = this.log.size;
       const sealed = batch.map(({ seal }, i) => seal(first + i));
-      await this.#openings.put(sealed.map(({ openings }, i) => ({ index: first + i, openings })));
+      const openings = sealed.map((leaf, i) => ({ index: first + i, openings: leaf.openings }));
+      await this.#openings.put(openings, first);
       const indices = await Promise.all(sealed.map(({ leaf }) => this.log.append(leaf)));
+      // The leaves are durable whatever becomes of this: without it the next ones say it.
+      const size = first + batch.length;
+      await this.#openings.setLogSize(size, { isLosable: true }).catch(() => undefined);
       for (const [i, { resolve }] of batch.entries()) resolve(indices[i] as number);
     } catch (error) {
       for (const { reject } of batch) reject(error);
     }
   }
+}
+
+function rollback(message: string): AuditError {
+  return new AuditError('AUDIT_ROLLBACK', message, {
+    hint: 'An older copy of the folder `audit` was put back: put the newest one back. If it is lost, `kelmesh id confirm` goes on with this one; evidence of what is missing then fails, and a `gap` leaf says why',
+  });
 }

@@ -4,16 +4,18 @@
  *
  * A member's word that it does stops own events until those events are here, or until it has had the time to show them: nobody
  * holds up another's events by a claim. Who has claimed and not shown is not believed again for a while. Before the first exchange
- * with a member since the start an own event waits, though not for ever: who reaches nobody now tells nobody either.
+ * with a member since the start no own event is made: that nobody can be reached is no proof of anything. Where no other member was
+ * ever heard nobody can hold an own event, and nothing waits; else the operator may say that this store is the newest.
  */
 import type { Aid } from '#kel/identifiers';
+import type { RecordStore } from '#kel/record/record-store';
 import type { Clock } from '#src/clock';
 import { IdentityError } from '../identity/errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
 import type { Membership } from '../membership/membership.ts';
 
-/** How long after the start an own event waits for a member that could hold a later one. */
+/** How long after the start an own event waits for a member before whoever wants it is told. */
 const PATIENCE_MS = 10_000;
 /** How long a member's word that it holds later own events counts without them: longer than any session takes. */
 const CLAIM_MS = 60_000;
@@ -30,6 +32,7 @@ interface Claim {
 export interface OwnLogComparisonDeps {
   readonly identity: Pick<Identity, 'aid' | 'state'>;
   readonly membership: Pick<Membership, 'others'>;
+  readonly records: Pick<RecordStore, 'list'>;
   readonly clock: Clock;
   readonly journal: Journal;
 }
@@ -39,6 +42,9 @@ export class OwnLogComparison {
   /** What each member says and has not shown yet. */
   readonly #claims = new Map<Aid, Claim>();
   readonly #decided = Promise.withResolvers<void>();
+  /** Settles when the first wait is over, whatever came of it. */
+  readonly #waited = Promise.withResolvers<void>();
+  #hasExchanged = false;
   /** Undefined: nobody can be asked yet. */
   #signal: AbortSignal | undefined;
   #isDecided = false;
@@ -52,16 +58,32 @@ export class OwnLogComparison {
   /** Members can be asked from now on. */
   start(signal: AbortSignal): void {
     this.#signal = signal;
-    if (this.#deps.membership.others().length === 0) {
-      this.#decide();
+    if (!this.#mayBeHeld()) {
+      this.confirm();
       return;
     }
     this.#deps.clock.sleep(PATIENCE_MS, signal).then(
       () => {
         if (!this.#isDecided) this.#deps.journal.warn('identity.not-compared');
-        this.#decide();
+        this.#waited.resolve();
       },
-      () => this.#decided.resolve(),
+      () => this.#waited.resolve(),
+    );
+  }
+
+  /** The operator's word that no member holds a later own event; or there is nobody who could. */
+  confirm(): void {
+    this.#isDecided = true;
+    this.#decided.resolve();
+    this.#waited.resolve();
+  }
+
+  /** A member whose record is here was bound once, and was given the own log. */
+  #mayBeHeld(): boolean {
+    const { membership, records, identity } = this.#deps;
+    return (
+      membership.others().length > 0 &&
+      records.list('end').some(({ record }) => record.i !== identity.aid)
     );
   }
 
@@ -92,16 +114,17 @@ export class OwnLogComparison {
       journal.warn('identity.claim-not-shown', { member: aid, theirs: claim.from - 1 });
       this.#claims.set(aid, { ...claim, since: clock.monotonic() - CLAIM_MS });
     }
-    this.#decide();
+    this.#hasExchanged = true;
+    this.confirm();
   }
 
-  /** Throws IDENTITY_AWAITS_PEERS, IDENTITY_AWAITS_RECOVERY. */
-  async expectNewest(): Promise<void> {
+  /** @returns whether a member was asked since the start. Throws IDENTITY_AWAITS_PEERS, IDENTITY_AWAITS_RECOVERY */
+  async expectNewest(): Promise<boolean> {
     if (this.#signal === undefined) {
-      if (this.#deps.membership.others().length === 0) return;
+      if (!this.#mayBeHeld()) return false;
       throw awaitsPeers();
     }
-    await this.#decided.promise;
+    await this.#waited.promise;
     if (!this.#isDecided) throw awaitsPeers();
     const sn = this.#seen();
     const members = new Set(this.#deps.membership.others().map(({ aid }) => aid));
@@ -116,16 +139,12 @@ export class OwnLogComparison {
         },
       );
     }
+    return this.#hasExchanged;
   }
 
   #seen(): number {
     this.#highest = Math.max(this.#highest, this.#deps.identity.state.sn);
     return this.#highest;
-  }
-
-  #decide(): void {
-    this.#isDecided = true;
-    this.#decided.resolve();
   }
 }
 

@@ -45,6 +45,8 @@ export interface KelStore {
   /** State that the event at `sn` follows or would follow; undefined where the log does not reach. */
   stateBefore(aid: Aid, sn: number): KeyState | undefined;
   aids(): readonly Aid[];
+  /** Whether this very event was ever accepted, superseded since or not. */
+  holds(aid: Aid, sn: number, said: Said): boolean;
   /** The establishment event of `aid` with exactly this sn and SAID, current or past. */
   establishment(aid: Aid, sn: number, said: Said): Promise<EstablishedKeys | undefined>;
   /** The accepted event of `aid` that seals `said`, if any. */

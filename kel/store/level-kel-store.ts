@@ -144,6 +144,10 @@ export class LevelKelStore implements KelStore {
     return this.#logs.aids();
   }
 
+  holds(aid: Aid, sn: number, said: Said): boolean {
+    return this.#table.get(eventKey(aid, sn, said)) !== undefined;
+  }
+
   async establishment(aid: Aid, sn: number, said: Said): Promise<EstablishedKeys | undefined> {
     const current = this.#logs.state(aid);
     const isCurrent = current?.establishment.sn === sn;

@@ -32,6 +32,7 @@ export const idShow: Command = {
         ['key store', `${keyStore.driver} at ${keyStore.location}`],
       ]),
     );
+    if (id['stepBack'] !== null) note(invocation.io, `own events wait: ${id['stepBack']}`);
     if (id['foreignEvents'] === true)
       note(
         invocation.io,

@@ -17,6 +17,7 @@ import type { KeyStore } from '#src/keystore/key-store';
 import { seededKeyStore } from '../../support/seeded-key-store.ts';
 import { SeededRng } from '../../support/seeded-rng.ts';
 import { SimulatedClock } from '../../support/simulated-clock.ts';
+import { MemoryLogFiles } from '../audit/audit-log.ts';
 import { FailingLevel } from '../kel-store/failing-level.ts';
 
 export const suite = await loadCryptoSuite();
@@ -25,6 +26,8 @@ export const verifySignature = createSignatureVerifier(suite.ed25519);
 /** What survives a crash. */
 export interface Disk {
   readonly db: FailingLevel;
+  /** Of the audit log: where the last own event is noted. */
+  readonly files: MemoryLogFiles;
   readonly keyStore: KeyStore;
   readonly clock: SimulatedClock;
   readonly rng: SeededRng;
@@ -32,17 +35,20 @@ export interface Disk {
 
 export function newDisk(name: string, clock = new SimulatedClock()): Disk {
   const rng = new SeededRng(name);
-  return { db: new FailingLevel(), keyStore: seededKeyStore(rng.fork('keys')), clock, rng };
+  const files = new MemoryLogFiles();
+  return { db: new FailingLevel(), files, keyStore: seededKeyStore(rng.fork('keys')), clock, rng };
 }
 
 export async function identityDeps({
   db,
+  files,
   keyStore,
   clock,
   rng,
 }: Disk): Promise<IdentityDeps & { readonly kel: LevelKelStore }> {
   const kel = await LevelKelStore.open(db as Database, { verifySignature, clock });
-  return { keyStore, kel, table: await StateTable.open(db as Database, 'identity'), clock, rng };
+  const table = await StateTable.open(db as Database, 'identity');
+  return { keyStore, kel, table, files, clock, rng };
 }
 
 export interface Party {

@@ -7,13 +7,14 @@ import { codeOf } from '../party.ts';
 
 const member = 'Emember' as Aid;
 
-function world(others: readonly Aid[] = [member]) {
+function world(others: readonly Aid[] = [member], heard = others) {
   const clock = new SimulatedClock();
   const own = { sn: 5 };
   const told: string[] = [];
   const comparison = new OwnLogComparison({
     identity: { aid: 'Eself', state: own },
     membership: { others: () => others.map((aid) => ({ aid })) },
+    records: { list: () => heard.map((i) => ({ record: { i } })) },
     clock,
     journal: {
       warn: (event: string) => told.push(event),
@@ -48,7 +49,7 @@ describe('comparison of the own log', () => {
     assert.equal(await codeOf(comparison.expectNewest()), undefined);
   });
 
-  it('waits for an exchange with a member, or for ten seconds', async () => {
+  it('waits for an exchange with a member, and takes no time without one for an answer', async () => {
     for (const isExchanged of [true, false]) {
       const { comparison, clock, told, start } = world();
       start();
@@ -58,10 +59,25 @@ describe('comparison of the own log', () => {
       if (isExchanged) comparison.exchanged(member);
       await clock.advance(isExchanged ? 1 : 1_001);
       await new Promise(setImmediate);
-      assert.equal(event.code(), 'may');
-      await clock.advance(10_000);
+      assert.equal(event.code(), isExchanged ? 'may' : 'IDENTITY_AWAITS_PEERS');
+      await clock.advance(86_400_000);
       assert.deepEqual(told, isExchanged ? [] : ['identity.not-compared']);
+      const later = await codeOf(comparison.expectNewest());
+      assert.equal(later, isExchanged ? undefined : 'IDENTITY_AWAITS_PEERS');
+      comparison.exchanged(member);
+      assert.equal(await comparison.expectNewest(), true);
     }
+  });
+
+  it("takes the operator's word, and asks nobody where no member was ever heard", async () => {
+    const told = world();
+    told.start();
+    told.comparison.confirm();
+    assert.equal(await told.comparison.expectNewest(), false);
+    const alone = world([member], []);
+    assert.equal(await alone.comparison.expectNewest(), false);
+    alone.start();
+    assert.equal(await alone.comparison.expectNewest(), false);
   });
 
   it('ends with the agent', async () => {
