@@ -18,7 +18,7 @@ const KEY_STORE = '/var/lib/kelmesh/keys.sealed';
 const BEFORE = '/run/before.sealed';
 const BACKUP = '/run/backup.sealed';
 const EVIDENCE = '/run/evidence.cbor';
-const NEXT_KEYS = '/run/next.sealed';
+const NEXT_KEYS = '/var/lib/kelmesh/next.sealed';
 
 const LOSE = fileURLToPath(new URL('../support/key-store-process.ts', import.meta.url));
 
