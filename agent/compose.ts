@@ -35,7 +35,7 @@ import { TcpOverlay } from './proof/tcp-overlay.ts';
 import { parseWindow } from './rotation/schedule.ts';
 import { fetchLog } from './watch/http-log-source.ts';
 
-/** An address or a route that somebody else takes away is back within this. */
+/** What no look at the kernel's tables shows, an MTU or an IPv4 address that somebody else changed, is put right within this. */
 const LINK_TRUST_MS = 30_000;
 const HOUR_MS = 3_600_000;
 

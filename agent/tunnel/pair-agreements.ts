@@ -251,7 +251,8 @@ export class PairAgreements implements PairKeys {
         journal.warn('psk.apart', { aid, own, other: epoch, sameAgreement: isSameChain });
         this.#apart.set(aid, clock.now());
       }
-      await this.renew(aid, view, AFRESH_PAUSE_MS);
+      // What it says may be untrue, and each agreement is a leaf.
+      await this.renewFor(aid, view, AFRESH_PAUSE_MS);
     }
   }
 

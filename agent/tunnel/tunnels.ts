@@ -101,6 +101,8 @@ const SETTLE_POLL_MS = 50;
 /** A boundary that comes with a step of the clock is noticed within this. */
 const EPOCH_LOOK_MS = 15_000;
 const FIRST_LOOKS = 4;
+/** How often it is looked whether the devices are as they were left. */
+const DAMAGE_LOOK_MS = 2_000;
 const HANDSHAKE_POLL_MS = 50;
 
 export class Tunnels {
@@ -253,6 +255,7 @@ export class Tunnels {
     await this.#wakeColdPairs(moved);
     this.pokeAll();
     void this.#epochLoop(signal);
+    void this.#damageLoop(signal);
     void this.#sessionLoop(signal);
   }
 
@@ -331,6 +334,24 @@ export class Tunnels {
       await clock.sleep(COLD_STAGGER_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
       await this.#wakeColdPairs().catch((error: unknown) => this.#failed(error));
+    }
+  }
+
+  /** What somebody takes from a device, addresses, routes or the link, is put back. */
+  async #damageLoop(signal: AbortSignal): Promise<void> {
+    const { clock, driver, journal } = this.#deps;
+    if (driver.damaged === undefined) return;
+    for (let waitMs = DAMAGE_LOOK_MS; !signal.aborted; ) {
+      await clock.sleep(waitMs, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const begun = clock.monotonic();
+      const damaged = await driver.damaged().catch(() => undefined);
+      // The files grow with the routing table of the machine: a look costs a hundredth of the time at the most.
+      waitMs = Math.max(DAMAGE_LOOK_MS, 100 * (clock.monotonic() - begun));
+      if (damaged === undefined) waitMs = COLD_STAGGER_MS;
+      if (damaged === undefined || damaged.length === 0) continue;
+      journal.warn('device.damaged', { devices: damaged.join(', ') });
+      await this.reconcile().catch((error: unknown) => this.#failed(error));
     }
   }
 

@@ -119,6 +119,20 @@ export class DeviceDriver implements TunnelDriver {
     return this.#links.drops(parseInterfaceName(name));
   }
 
+  async damaged(): Promise<readonly InterfaceName[] | undefined> {
+    const left = new Map<InterfaceName, LinkState>();
+    for (const [name, { link }] of this.#memory) if (link !== undefined) left.set(name, link.state);
+    const damaged = await this.#links.missing?.(left);
+    for (const name of damaged ?? []) {
+      const memory = this.#memory.get(name);
+      // It may have been changed here meanwhile.
+      if (memory?.link === undefined || memory.link.state !== left.get(name)) continue;
+      const { endpoints, routes } = memory;
+      this.#memory.set(name, { endpoints, routes });
+    }
+    return damaged;
+  }
+
   async apply(desired: DesiredDevice): Promise<readonly string[]> {
     parseInterfaceName(desired.name);
     return this.#inOrder(desired.name, () => this.#apply(desired));

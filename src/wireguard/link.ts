@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { type CommandResult, expectSuccess, type RunCommand } from './command.ts';
 import { WireGuardError } from './errors.ts';
+import { isMissingSome, readLinkTables } from './link-look.ts';
 import type { Cidr, DesiredDevice, DeviceDrops, InterfaceName } from './tunnel-driver.ts';
 import { isIpv6Prefix, parseCidr, parseInterfaceAddress, parseInterfaceName } from './values.ts';
 
@@ -81,6 +82,10 @@ export interface Links {
   /** @returns undefined when there is no such device */
   read(name: InterfaceName): Promise<LinkState | undefined>;
   drops(name: InterfaceName): Promise<DeviceDrops | undefined>;
+  /** Those of `links` from which an address or a route has been taken; undefined where that cannot be told without a program. */
+  missing?(
+    links: ReadonlyMap<InterfaceName, LinkState>,
+  ): Promise<readonly InterfaceName[] | undefined>;
   /** Those of `prefixes` that go into some other device now. */
   takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<ReadonlySet<Cidr>>;
   /** Addresses, MTU, state, then routes: an added route is taken from whoever has it, a removed one only when it is still here. */
@@ -133,6 +138,16 @@ export class SystemLinks implements Links {
     return isMissing(result)
       ? undefined
       : parseDrops(expectSuccess(`ip ${show.join(' ')}`, result));
+  }
+
+  async missing(
+    links: ReadonlyMap<InterfaceName, LinkState>,
+  ): Promise<readonly InterfaceName[] | undefined> {
+    // The files are those of this process's own namespace.
+    if (this.#prefix.length > 0) return undefined;
+    const tables = await readLinkTables().catch(() => undefined);
+    if (tables === undefined) return undefined;
+    return [...links].flatMap(([name, link]) => (isMissingSome(name, link, tables) ? [name] : []));
   }
 
   async takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<ReadonlySet<Cidr>> {

@@ -101,6 +101,12 @@ export interface TunnelDriver {
    */
   peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined>;
   /**
+   * Devices from which somebody has taken an address or a route since this driver left them: `apply` puts it back. Starts no
+   * program, so that it may be asked every few seconds.
+   * @returns undefined where that cannot be told
+   */
+  damaged?(): Promise<readonly InterfaceName[] | undefined>;
+  /**
    * Tells the events of a device until it is disposed.
    * @returns undefined where nothing can tell them (the kernel, the stock program, no device): then {@link peers} has to be asked
    */

@@ -1,0 +1,67 @@
+/**
+ * Whether somebody has taken addresses or routes from a device, read from files of the kernel (proc_pid_net(5), "if_inet6" and
+ * "ipv6_route"): no program is started, so that it may be looked at often. A link that is down has no IPv6 routes.
+ */
+import { readFile } from 'node:fs/promises';
+import { parseIpAddress } from '../net/ip-address.ts';
+import type { LinkState } from './link.ts';
+import type { InterfaceName } from './tunnel-driver.ts';
+import { isIpv6Prefix } from './values.ts';
+
+/** What the files have of all devices: `prefix/length device`, the prefix as 32 hex digits. */
+export type LinkTable = ReadonlySet<string>;
+
+export interface LinkTables {
+  readonly addresses: LinkTable;
+  readonly routes: LinkTable;
+}
+
+/** Of the namespace of this process. @throws when the kernel has no IPv6 */
+export async function readLinkTables(): Promise<LinkTables> {
+  const [addresses, routes] = await Promise.all([
+    readFile('/proc/self/net/if_inet6', 'latin1'),
+    readFile('/proc/self/net/ipv6_route', 'latin1'),
+  ]);
+  return { addresses: parseInet6(addresses), routes: parseRoute6(routes) };
+}
+
+/** Fields: address, number of the device, length of the prefix in hex, scope, flags, device. */
+export function parseInet6(text: string): LinkTable {
+  return tableOf(text, 6, ([address = '', , length = '', , , device = '']) => [
+    address,
+    length,
+    device,
+  ]);
+}
+
+/** Fields: destination, length of its prefix in hex, source, length, next hop, metric, uses, references, flags, device. */
+export function parseRoute6(text: string): LinkTable {
+  return tableOf(text, 10, (fields) => [fields[0] ?? '', fields[1] ?? '', fields[9] ?? '']);
+}
+
+/** Whether an IPv6 address or route of `link`, as it was left, is not there any more. */
+export function isMissingSome(name: InterfaceName, link: LinkState, tables: LinkTables): boolean {
+  const isGone = (table: LinkTable) => (prefix: string) =>
+    isIpv6Prefix(prefix) && !table.has(keyOf(prefix, name));
+  return link.addresses.some(isGone(tables.addresses)) || link.routes.some(isGone(tables.routes));
+}
+
+function tableOf(
+  text: string,
+  count: number,
+  pick: (fields: readonly string[]) => readonly [prefix: string, length: string, device: string],
+): LinkTable {
+  const table = new Set<string>();
+  for (const line of text.split('\n')) {
+    const fields = line.trim().split(/\s+/);
+    if (fields.length !== count) continue;
+    const [prefix, length, device] = pick(fields);
+    table.add(`${prefix}/${Number.parseInt(length, 16)} ${device}`);
+  }
+  return table;
+}
+
+function keyOf(prefix: string, device: string): string {
+  const [address = '', length = '128'] = prefix.split('/');
+  return `${Buffer.from(parseIpAddress(address) ?? []).toString('hex')}/${length} ${device}`;
+}
