@@ -83,7 +83,8 @@ export class Gossip {
         return 'accept';
       case 'duplicate':
         this.counters.duplicate += 1;
-        return 'ignore';
+        // What it brought is news to those behind this agent too.
+        return outcome.brought === true ? 'accept' : 'ignore';
       case 'waiting':
         this.counters.waiting += 1;
         this.#deps.behind(from);

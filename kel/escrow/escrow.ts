@@ -6,6 +6,7 @@ import { type Attachments, mergeAttachments } from '#kel/cesr/attachments';
 import type { KeyEventMessage } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
 import type { EscrowCode, ReceiptCount } from '#kel/state/decision';
+import type { WaitingPlaces } from './freed.ts';
 
 export interface Waiting<Origin> {
   readonly message: KeyEventMessage;
@@ -24,7 +25,7 @@ export interface EscrowLimits {
   readonly maxBytes: number;
 }
 
-export class Escrow<Origin> {
+export class Escrow<Origin> implements WaitingPlaces<Waiting<Origin>> {
   readonly #limits: EscrowLimits;
   readonly #bySaid = new Map<Said, Waiting<Origin>>();
   readonly #saidsByAid = new Map<Aid, Map<number, Set<Said>>>();
@@ -87,6 +88,11 @@ export class Escrow<Origin> {
 
   get(said: Said): Waiting<Origin> | undefined {
     return this.#bySaid.get(said);
+  }
+
+  event(aid: Aid, said: Said): Waiting<Origin> | undefined {
+    const waiting = this.#bySaid.get(said);
+    return waiting?.message.event.aid === aid ? waiting : undefined;
   }
 
   /** What waits at `sn` of `aid`, in order of arrival. */

@@ -5,8 +5,8 @@
 import { type Attachments, emptyAttachments } from '#kel/cesr/attachments';
 import { isFork } from '#kel/duplicity/fork';
 import { KelError } from '#kel/errors';
+import { freedBy } from '#kel/escrow/freed';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
-import { sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
 import type { Decision } from '#kel/state/decision';
 import { type VerifySignature, validSignatures } from '#kel/state/key-signatures';
@@ -197,10 +197,9 @@ export class EventIntake {
     const { aid, sn, said } = message.event;
     const stored = this.#stored(aid, sn, said);
     if (equalBytes(stored, encodeMessage(message.bytes, message.attachments))) {
-      return { verdict: 'duplicate' };
+      return { verdict: 'duplicate', brought: false };
     }
-    this.#addTo(stored, this.#verified(message));
-    return { verdict: 'duplicate' };
+    return { verdict: 'duplicate', brought: this.#addTo(stored, this.#verified(message)) };
   }
 
   /** @returns true when `more` holds something new, which is then written */
@@ -231,7 +230,7 @@ export class EventIntake {
         );
       }
       const isNew = this.#addTo(stored, { ...emptyAttachments(), witnessSignatures: valid });
-      return { verdict: isNew ? 'accepted' : 'duplicate' };
+      return isNew ? { verdict: 'accepted' } : { verdict: 'duplicate', brought: false };
     }
     const waiting = escrow.verified(aid, said);
     // A rotation may wait for its receipts at a place where the interaction stands that it supersedes.
@@ -348,13 +347,7 @@ export class EventIntake {
 
   /** Looks again at what waited for `event`. */
   #release(event: KeyEvent): void {
-    const { escrow } = this.#parts;
-    for (const entry of escrow.upTo(event.aid, event.sn + 1)) this.#reconsider(entry);
-    for (const anchor of event.anchors) {
-      const seal = sealedEvent(anchor);
-      const entry = seal && escrow.verified(seal.aid as Aid, seal.said as Said);
-      if (entry !== undefined) this.#reconsider(entry);
-    }
+    for (const entry of freedBy(event, this.#parts.escrow)) this.#reconsider(entry);
   }
 
   #reconsider(entry: EscrowedMessage): void {

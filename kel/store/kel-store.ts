@@ -14,6 +14,8 @@ export interface MessageOutcome {
   readonly aid?: Aid;
   readonly said?: Said;
   readonly sn?: number;
+  /** Of a duplicate: whether it brought signatures or receipts that were lacking, and that are kept now. */
+  readonly brought?: boolean;
   /** Offset of the message's first byte in the stream. */
   readonly offset: number;
 }

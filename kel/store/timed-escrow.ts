@@ -5,6 +5,8 @@
  * What a stranger can fill is bounded: events out of order, which nobody can verify yet, have a room of
  * their own and never drive out an event that a known key has signed. A full room loses its oldest message.
  */
+
+import type { WaitingPlaces } from '#kel/escrow/freed';
 import type { Aid, Said } from '#kel/identifiers';
 import type { EscrowCode } from '#kel/state/decision';
 
@@ -41,7 +43,7 @@ export const defaultEscrowLimits: EscrowLimits = {
   timeoutMs: 3_600_000,
 };
 
-export class TimedEscrow {
+export class TimedEscrow implements WaitingPlaces<EscrowedMessage> {
   readonly #limits: EscrowLimits;
   #unverified = new Room();
   #verified = new Room();
@@ -72,11 +74,14 @@ export class TimedEscrow {
     return this.#unverified.of(aid).filter((entry) => entry.said === said);
   }
 
-  /** What waits of `aid` up to sequence number `sn`, lowest first. */
-  upTo(aid: Aid, sn: number): readonly EscrowedMessage[] {
+  at(aid: Aid, sn: number): readonly EscrowedMessage[] {
     return [...this.#unverified.of(aid), ...this.#verified.of(aid)]
-      .filter((entry) => entry.sn <= sn)
-      .sort((a, b) => a.sn - b.sn || a.ordinal - b.ordinal);
+      .filter((entry) => entry.sn === sn)
+      .sort((a, b) => a.ordinal - b.ordinal);
+  }
+
+  event(aid: Aid, said: Said): EscrowedMessage | undefined {
+    return this.verified(aid, said);
   }
 
   /** @returns the messages that had to go for `entry` */

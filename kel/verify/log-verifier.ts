@@ -10,9 +10,9 @@ import { verifySaid } from '#kel/cesr/said';
 import { type ParsedMessage, type StreamItem, StreamParser } from '#kel/cesr/stream';
 import { KelError, type KelErrorCode } from '#kel/errors';
 import { Escrow, type Waiting } from '#kel/escrow/escrow';
+import { freedBy } from '#kel/escrow/freed';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import { keyEventOf, type ReceiptedEvent, receiptedEvent } from '#kel/event/parse';
-import { sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
 import type { Decision } from '#kel/state/decision';
 import { evaluate } from '#kel/state/evaluate';
@@ -301,7 +301,7 @@ export class LogVerifier {
       const decision = this.#evaluate(next.message);
       if (decision.kind === 'accept') {
         this.#accept(next.message, decision);
-        for (const freed of this.#freedBy(next.message).reverse()) {
+        for (const freed of this.#freedBy(next.message.event).toReversed()) {
           this.#escrow.remove(freed.message.event.said);
           open.push(freed);
         }
@@ -342,17 +342,8 @@ export class LogVerifier {
     else log.accept(state, event, supersedesFrom);
   }
 
-  /** Successors, rotations that may supersede the event, and the delegated events that it seals. */
-  #freedBy({ event }: KeyEventMessage): Waiting<Origin>[] {
-    if (this.#escrow.size === 0) return [];
-    const siblings = this.#escrow.at(event.aid, event.sn).filter((other) => {
-      const sibling = other.message.event;
-      return 'prior' in event && 'prior' in sibling && sibling.prior === event.prior;
-    });
-    const sealed = event.anchors.flatMap(
-      (anchor) => this.#escrow.get(sealedEvent(anchor)?.said as Said) ?? [],
-    );
-    return [...siblings, ...this.#escrow.at(event.aid, event.sn + 1), ...sealed];
+  #freedBy(event: KeyEvent): readonly Waiting<Origin>[] {
+    return this.#escrow.size === 0 ? [] : freedBy(event, this.#escrow);
   }
 }
 

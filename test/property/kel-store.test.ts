@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { digestSeal, eventSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
+import { type Judgement, judges } from '../unit/kel/judges.ts';
 import { Organisation, witnessKey } from '../unit/kel/organisation.ts';
 import { digest } from '../unit/kel-record/samples.ts';
 import { approvesAll, openStore, receiptOf, statesOf } from '../unit/kel-store/store-kit.ts';
@@ -86,6 +87,20 @@ describe('log store, any order of arrival', () => {
         const again = await reopen();
         assert.deepEqual(statesOf(again), states);
         await again.replay();
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('is judged alike by both engines, the whole of it and any part', async () => {
+    const bySaid = (judgement: Judgement) =>
+      Object.fromEntries([...judgement.states].map(([aid, { said, sn }]) => [aid, { said, sn }]));
+    await fc.assert(
+      fc.asyncProperty(order, fc.nat(messages.length), async (order, count) => {
+        const part = order.slice(0, count);
+        const [first, ...others] = await Promise.all(judges.map(([, judge]) => judge(part)));
+        assert.ok(first !== undefined && others.length > 0);
+        for (const other of others) assert.deepEqual(bySaid(other), bySaid(first));
       }),
       { numRuns: 60 },
     );

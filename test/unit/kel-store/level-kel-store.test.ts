@@ -157,8 +157,11 @@ describe('LevelKelStore', () => {
     const event = org.incept({ keyCount: 3, signingThreshold: '2' });
     const all = org.keys(0, 3).map((key, index) => signature(event, key, index));
     await store.process(signedBy(event, all.slice(0, 2)));
-    const [again] = await store.process(signedBy(event, all.slice(2)));
-    assert.equal(again?.verdict, 'duplicate');
+    const late = signedBy(event, all.slice(2));
+    const [again] = await store.process(late);
+    assert.deepEqual([again?.verdict, again?.brought], ['duplicate', true]);
+    const [known] = await store.process(late);
+    assert.deepEqual([known?.verdict, known?.brought], ['duplicate', false]);
     assert.deepEqual(Buffer.from(await store.export(org.aid)), Buffer.from(event.message));
     assert.equal(await replays(await reopen()), 1);
   });

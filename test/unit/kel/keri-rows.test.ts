@@ -13,8 +13,8 @@ import { buildInception } from '#kel/event/inception';
 import { keyDigest } from '#kel/event/key-digest';
 import { digestSeal, eventSeal } from '#kel/event/seal';
 import { encodeSignedEvent } from '#kel/event/signed-event';
-import { LogVerifier } from '#kel/verify/log-verifier';
 import { concatBytes, utf8 } from '#src/bytes';
+import { judges } from './judges.ts';
 import {
   bare,
   changedBody,
@@ -32,14 +32,7 @@ import {
   withField,
   witness,
 } from './keri-rows.ts';
-import {
-  ed25519,
-  Organisation,
-  sign,
-  testKey,
-  verifySignature,
-  witnessKey,
-} from './organisation.ts';
+import { ed25519, Organisation, sign, testKey, witnessKey } from './organisation.ts';
 
 type Messages = readonly Uint8Array[];
 
@@ -570,27 +563,28 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-describe('rows of the table of KERI verdicts', () => {
-  for (const { row, keripy, streams, sn, refused = [], waiting = [] } of ROWS) {
-    it(`${row} (KERIpy: ${keripy})`, () => {
-      for (const stream of streams()) {
-        const verifier = new LogVerifier(verifySignature);
-        for (const message of stream) verifier.feed(message);
-        const result = verifier.finish();
-        // The AID under test comes last: a delegator stands before its delegate, or is another AID.
-        const tested = result.aids.filter(({ aid }) => aid !== delegation().parent.aid);
-        assert.deepEqual(
-          {
-            sn: tested.find((state) => !isStrict(state.configTraits))?.sn,
-            refused: result.refused.map(({ code }) => code),
-            waiting: result.waiting.map(({ code }) => code),
-          },
-          { sn, refused, waiting },
-        );
-      }
-    });
-  }
-});
+for (const [engine, judge] of judges)
+  describe(`rows of the table of KERI verdicts: ${engine}`, () => {
+    for (const { row, keripy, streams, sn, refused = [], waiting = [] } of ROWS) {
+      it(`${row} (KERIpy: ${keripy})`, async () => {
+        for (const stream of streams()) {
+          const result = await judge(stream);
+          // The AID under test comes last: a delegator stands before its delegate, or is another AID.
+          const tested = [...result.states.values()].filter(
+            ({ aid }) => aid !== delegation().parent.aid,
+          );
+          assert.deepEqual(
+            {
+              sn: tested.find((state) => !isStrict(state.configTraits))?.sn,
+              refused: result.refused,
+              waiting: result.waiting,
+            },
+            { sn, refused: refused.toSorted(), waiting: waiting.toSorted() },
+          );
+        }
+      });
+    }
+  });
 
 /** The delegator of the row about DND is not the AID under test. */
 function isStrict(traits: readonly string[]): boolean {

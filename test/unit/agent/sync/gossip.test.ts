@@ -73,6 +73,23 @@ describe('gossip of key events', () => {
     assert.equal(gossip.counters.stranger, 1);
   });
 
+  it('passes on what a copy of a known event brings, once', async () => {
+    const { bob, gossip, anchor } = await world('late');
+    const event = await anchor('a');
+    const { process } = bob.kel;
+    const brings = [true, false];
+    bob.kel.process = async (...args) =>
+      (await process.apply(bob.kel, args)).map((outcome) =>
+        outcome.verdict === 'duplicate'
+          ? { ...outcome, brought: brings.shift() === true }
+          : outcome,
+      );
+    assert.equal(await gossip.receive(event, from), 'accept');
+    assert.equal(await gossip.receive(event, from), 'accept');
+    assert.equal(await gossip.receive(event, from), 'ignore');
+    assert.equal(gossip.counters.duplicate, 2);
+  });
+
   it('holds a fork against its author and not against whoever passed it on', async () => {
     const { alice, gossip, refused, anchor } = await world('fork');
     const { identity } = alice;
