@@ -24,7 +24,7 @@ import {
 import { type CaRotationRequest, type CaStep, planRotation } from './rotation-plan.ts';
 
 export interface CaRotationOptions extends CaAccess, CaRotationRequest {
-  /** Life of the successor in days, 1 to 3650; default 730. */
+  /** Life of the successor in days, 1 to 3650; default: that of the CA that issues. */
   readonly days?: number;
   /** With `replace`: whoever has the old passphrase opens the file no more. */
   readonly newPassphrase?: Secret;
@@ -37,7 +37,7 @@ const DAY = 86_400_000;
  * @throws CA_NO_STEP, CA_NOT_DUE, CA_EXPIRED, CA_BAD_INPUT, CA_NOT_FOUND, CA_WRONG_PASSPHRASE, CA_CORRUPT, CA_LOCKED, CA_IO
  */
 export async function rotateCa(options: CaRotationOptions): Promise<readonly CaStep[]> {
-  checkDays(options.days ?? 730, 3650);
+  if (options.days !== undefined) checkDays(options.days, 3650);
   return withOpenCa(options, async (ca) => {
     const { steps, obstacle } = planRotation(ca.content, options, options.clock.now());
     if (obstacle !== undefined) throw obstacle;
@@ -111,16 +111,22 @@ function withReceipts(
   return [...retired, ...receipts].slice(-MAX_RETIRED);
 }
 
+/** In days, as it was asked for. */
+function lifeOf(certificate: string): number {
+  const { notBefore, notAfter } = onlyCertificate(certificate);
+  return (notAfter - notBefore - BACKDATE) / DAY;
+}
+
 /** @param isCrossed whether the key of the generation that issues speaks for it */
 async function newGeneration(
   ca: OpenCa,
-  { algorithm = ca.issuing.algorithm, days = 730, clock, rng }: CaRotationOptions,
+  { algorithm = ca.issuing.algorithm, days, clock, rng }: CaRotationOptions,
   isCrossed: boolean,
 ): Promise<KeyedGeneration> {
   const now = clock.now();
   const { certificate: former } = ca.issuing;
   const keys = await generateKeyPair(algorithm);
-  const validity = { notBefore: now - BACKDATE, notAfter: now + days * DAY };
+  const validity = { notBefore: now - BACKDATE, notAfter: now + (days ?? lifeOf(former)) * DAY };
   const certificate = await createSuccessorCertificate(
     former,
     { ...validity, serial: newSerial(rng) },

@@ -28,9 +28,11 @@ export const dirOption: Options = {
   },
 };
 
-export const daysOption: Options = {
-  days: { type: 'string', value: 'N', does: 'life in days, at most 3650; default 730' },
-};
+/** @param otherwise what holds where it is not given */
+export function daysOption(otherwise: string): Options {
+  const does = `life in days, at most 3650; default: ${otherwise}`;
+  return { days: { type: 'string', value: 'N', does } };
+}
 
 export function algorithmOption(does: string): Options {
   return { algorithm: { type: 'string', value: 'ALGORITHM', does } };

@@ -1,5 +1,5 @@
 /** A proposal under review, for scripts. */
-import { explainProposal } from '../custody/explain.ts';
+import { explainProposal, loweredBy } from '../custody/explain.ts';
 import type { Review } from '../custody/review.ts';
 
 /** @param own keys that are named as the own ones */
@@ -19,6 +19,7 @@ export function reviewJson(review: Review, own: ReadonlySet<string>) {
       signed: hasSigned,
     })),
     complete: isComplete,
+    lowered: loweredBy(event, review.prior, signers),
     unknownSeals: unexplained.length,
     explanation: explainProposal(review, own),
   };

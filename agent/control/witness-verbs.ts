@@ -23,21 +23,19 @@ export const witnessVerbs: Readonly<Record<string, Verb>> = {
         throw new WitnessError('WITNESS_LISTED', `${witness} is a witness already`);
       added.push(witness);
     }
+    const change = threshold(organisation, args, added.length);
     progress('rotating the keys: the new witness list begins with this event');
-    await running(agent).rotate({
-      witnessAdds: added,
-      ...threshold(organisation, args, added.length),
-    });
-    return witnessList(organisation, agent);
+    const before = quorum(organisation);
+    await running(agent).rotate({ witnessAdds: added, ...change });
+    return { ...witnessList(organisation, agent), before };
   },
   'witness.cut': async ({ organisation, agent, args, progress }) => {
     const cut = new Set(named(args).map((who) => listedWitness(organisation, running(agent), who)));
+    const change = threshold(organisation, args, -cut.size);
     progress('rotating the keys: the witness list without them begins with this event');
-    await running(agent).rotate({
-      witnessCuts: [...cut],
-      ...threshold(organisation, args, -cut.size),
-    });
-    return witnessList(organisation, agent);
+    const before = quorum(organisation);
+    await running(agent).rotate({ witnessCuts: [...cut], ...change });
+    return { ...witnessList(organisation, agent), before };
   },
   'witness.allow': async (context) => allow(context, true),
   'witness.deny': async (context) => allow(context, false),
@@ -81,7 +79,16 @@ export function ownWitnessesJson(
     }));
 }
 
-function witnessList(organisation: Organisation, agent: Agent | undefined): Json {
+/** How many receipts make an event final, of how many witnesses. */
+function quorum({ identity }: Organisation): { readonly threshold: number; readonly of: number } {
+  const { witnesses, witnessThreshold } = identity.state;
+  return { threshold: witnessThreshold, of: witnesses.length };
+}
+
+function witnessList(
+  organisation: Organisation,
+  agent: Agent | undefined,
+): { readonly [key: string]: Json } {
   const { state, pending } = organisation.identity;
   return {
     schema: 'kelmesh.witnesses/1',
@@ -175,8 +182,15 @@ function threshold(
   change: number,
 ): { readonly witnessThreshold?: number } {
   const { threshold: asked } = args;
+  const { witnesses, witnessThreshold } = identity.state;
+  const count = witnesses.length + change;
+  if (asked === undefined && count > 0 && count < witnessThreshold)
+    throw new WitnessError(
+      'WITNESS_BAD_THRESHOLD',
+      `${witnessThreshold} of ${witnesses.length} receipts make an event final, and ${count} witnesses would be left`,
+      { hint: 'Say how many are to be enough from then on: `--threshold N`' },
+    );
   if (asked === undefined) return {};
-  const count = identity.state.witnesses.length + change;
   if (
     typeof asked !== 'number' ||
     !Number.isInteger(asked) ||

@@ -1,5 +1,6 @@
 /** Makes proposals: the event from cards and from the log as it stands, with all that its signers need to see. */
 
+import { verifyDigest } from '#kel/cesr/digest';
 import { buildInception } from '#kel/event/inception';
 import { buildInteraction } from '#kel/event/interaction';
 import { buildRotation } from '#kel/event/rotation';
@@ -7,16 +8,18 @@ import { digestSeal, eventSeal, type Seal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import type { SerializationKind, ThresholdForm } from '#kel/state/key-state';
+import { utf8 } from '#src/bytes';
 import { type CustodianCard, encodeCard } from './card.ts';
 import { parseEnclosure } from './enclosure.ts';
 import { CustodyError } from './errors.ts';
 import { MAX_PROPOSAL_BYTES, type Proposal } from './proposal.ts';
 import { type Review, reviewProposal, stateOfLog } from './review.ts';
+import { thresholdWords } from './threshold-text.ts';
 
 interface Thresholds {
-  /** Default: the majority of the keys. */
+  /** Default: as in force; of an inception the majority of the keys. */
   readonly signingThreshold?: ThresholdForm;
-  /** Default: as the signing threshold where it stands over as many keys, else the majority. */
+  /** Default: as in force; of an inception as the signing threshold. */
   readonly nextThreshold?: ThresholdForm;
 }
 
@@ -55,7 +58,10 @@ export function proposeInception(
     keys: cards.map(({ key }) => key),
     nextDigests: cards.map(({ next }) => next),
     kind,
-    ...thresholdsFor(thresholds, cards.length, cards.length),
+    ...thresholds,
+    ...(thresholds.nextThreshold === undefined && thresholds.signingThreshold !== undefined
+      ? { nextThreshold: thresholds.signingThreshold }
+      : {}),
   });
   return checked({ event: bytes, log: new Uint8Array(0), cards, enclosures: [] }, verifySignature);
 }
@@ -71,12 +77,26 @@ export function proposeRotation(draft: RotationDraft, verifySignature: VerifySig
       `reserve ${stray} is not one of the next keys ${prior.nextDigests.join(', ')}`,
     );
   const nextDigests = [...cards.map(({ next }) => next), ...reserves];
+  const isInPlace =
+    cards.length === prior.nextDigests.length &&
+    cards.every(({ key }, i) => verifyDigest(prior.nextDigests[i] ?? '', utf8(key)));
   const { bytes } = buildRotation({
     prior,
     keys: cards.map(({ key }) => key),
     nextDigests,
     anchors: sealsOf(draft),
-    ...thresholdsFor(draft, cards.length, nextDigests.length),
+    signingThreshold:
+      draft.signingThreshold ??
+      inForce('--threshold', prior.signingThreshold, prior.keys.length, cards, isInPlace),
+    nextThreshold:
+      draft.nextThreshold ??
+      inForce(
+        '--next-threshold',
+        prior.nextThreshold,
+        prior.nextDigests.length,
+        nextDigests,
+        isInPlace && reserves.length === 0,
+      ),
   });
   return checked({ event: bytes, log, cards, enclosures: draft.enclosures }, verifySignature);
 }
@@ -96,16 +116,29 @@ export function proposeInteraction(
   return checked({ event: bytes, log, cards, enclosures: draft.enclosures }, verifySignature);
 }
 
-function thresholdsFor(
-  { signingThreshold, nextThreshold }: Thresholds,
-  keys: number,
-  digests: number,
-): Thresholds {
-  const next = nextThreshold ?? (keys === digests ? signingThreshold : undefined);
-  return {
-    ...(signingThreshold === undefined ? {} : { signingThreshold }),
-    ...(next === undefined ? {} : { nextThreshold: next }),
-  };
+/**
+ * The threshold in force, where it says the same about those who come. A number does over as many keys, weights do where
+ * each stays with its custodian. Anything else is for people to say. Throws CUSTODY_BAD_PROPOSAL
+ */
+function inForce(
+  option: string,
+  threshold: ThresholdForm,
+  count: number,
+  now: readonly unknown[],
+  isInPlace: boolean,
+): ThresholdForm {
+  if (count === now.length && (typeof threshold === 'string' || isInPlace)) return threshold;
+  const words = thresholdWords(
+    threshold,
+    Array.from({ length: count }, (_, i) => `key ${i + 1}`),
+  );
+  throw new CustodyError(
+    'CUSTODY_BAD_PROPOSAL',
+    count === now.length
+      ? `the threshold in force, ${words}, belongs to custodians in another order`
+      : `the threshold in force, ${words}, stands over ${count} keys, and ${now.length} come`,
+    { hint: `Say what is to hold from then on: ${option}` },
+  );
 }
 
 function sealsOf({ saids, enclosures }: Sealed): readonly Seal[] {

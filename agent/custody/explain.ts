@@ -5,6 +5,7 @@ import type { Aid } from '#kel/identifiers';
 import type { AnyRecord } from '#kel/record/record';
 import type { KeyState } from '#kel/state/key-state';
 import type { Enclosure } from './enclosure.ts';
+import { lowerings } from './lowered.ts';
 import { enclosedBy, nameOf, type Review, type Signer } from './review.ts';
 import { thresholdWords } from './threshold-text.ts';
 
@@ -64,6 +65,7 @@ function explainRotation(
   return [
     `ROTATION: event ${event.sn} of ${event.aid}`,
     `  follows event ${prior.sn} ${prior.said}`,
+    ...loweredBy(event, prior, signers).map((line) => `  LOWERED: ${line}`),
     `  everyday events need ${thresholdWords(event.signingThreshold, names)} (before: ${thresholdWords(prior.signingThreshold, prior.keys.map(shortKey))})`,
     ...keyLines('keys that count from now on', signers),
     `  keys that stop counting: ${prior.keys.join(', ')}`,
@@ -78,12 +80,23 @@ function explainRotation(
         signer === undefined ? shortKey(prior.nextDigests[at] ?? '') : shortName(signer),
       ),
     )} of the next keys of before sign`,
-    `  the next rotation needs ${thresholdWords(event.nextThreshold, nextNames(event, signers))} of these next keys:`,
+    `  the next rotation needs ${thresholdWords(event.nextThreshold, nextNames(event, signers))} (before: ${thresholdWords(prior.nextThreshold, prior.nextDigests.map(shortKey))}) of these next keys:`,
     ...nextLines(event, signers),
     ...event.witnessCuts.map((witness) => `  witness ${witness} is cut`),
     ...event.witnessAdds.map((witness) => `  witness ${witness} is added`),
     `  witnesses: ${witnessWords(witnesses, event.witnessThreshold)}`,
   ];
+}
+
+/** What a signer must not overlook: a line for each thing that is weaker than it is in force. */
+export function loweredBy(
+  event: Review['event'],
+  prior: KeyState | undefined,
+  signers: readonly Signer[],
+): readonly string[] {
+  if (prior === undefined || event.type === 'ixn' || isInception(event)) return [];
+  const names = { signing: signers.map(shortName), next: nextNames(event, signers) };
+  return lowerings(event, prior, names);
 }
 
 function explainInteraction({ event }: Review, prior: KeyState): string[] {

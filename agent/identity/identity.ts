@@ -3,7 +3,7 @@
  * the key store.
  */
 import type { IndexedSignatureInput } from '#kel/cesr/indexer';
-import { ampleWitnesses } from '#kel/event/defaults';
+import { carriedWitnessThreshold } from '#kel/event/defaults';
 import { checkWitnessThreshold } from '#kel/event/fields';
 import { buildInteraction } from '#kel/event/interaction';
 import { buildRotation } from '#kel/event/rotation';
@@ -204,10 +204,8 @@ export class Identity {
         ...this.state.witnesses.filter((witness) => !witnessCuts.includes(witness)),
         ...witnessAdds,
       ];
-      const isSameList = witnessCuts.length + witnessAdds.length === 0;
       const threshold =
-        change.witnessThreshold ??
-        (isSameList ? this.state.witnessThreshold : ampleWitnesses(witnesses.length));
+        change.witnessThreshold ?? carriedWitnessThreshold(this.state, witnesses.length);
       checkWitnessThreshold(threshold, witnesses.length);
       await this.#log.expectReachable(witnesses, threshold);
       const { keyStore } = this.#deps;

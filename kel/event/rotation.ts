@@ -7,20 +7,21 @@ import type {
   ThresholdForm,
 } from '#kel/state/key-state';
 import { type BuiltEvent, finishEvent } from './built-event.ts';
-import { ampleWitnesses, majority } from './defaults.ts';
+import { carriedThreshold, carriedWitnessThreshold } from './defaults.ts';
 import type { Seal } from './seal.ts';
 
 export interface RotationInput {
   readonly prior: KeyState;
   readonly keys: readonly VerificationKey[];
-  /** Default: the majority of the keys. */
+  /** Default: as before where it stands over as many keys, else their majority. */
   readonly signingThreshold?: ThresholdForm;
   /** Empty: the AID ends with this event. */
   readonly nextDigests: readonly string[];
+  /** Default: as before where it stands over as many digests, else their majority. */
   readonly nextThreshold?: ThresholdForm;
   readonly witnessCuts?: readonly Aid[];
   readonly witnessAdds?: readonly Aid[];
-  /** Default: as before, or ample when the list changes. */
+  /** Default: as before, and more where witnesses are added to an ample number. */
   readonly witnessThreshold?: number;
   readonly anchors?: readonly Seal[];
   /** Recovery: the event to follow instead of the last one; the interactions after it are superseded. */
@@ -39,9 +40,12 @@ export function buildRotation(input: RotationInput): BuiltEvent {
     ['i', prior.aid],
     ['s', (after.sn + 1).toString(16)],
     ['p', after.said],
-    ['kt', input.signingThreshold ?? majority(keys.length)],
+    ['kt', input.signingThreshold ?? carriedThreshold(prior.signingThreshold, prior.keys, keys)],
     ['k', keys],
-    ['nt', input.nextThreshold ?? majority(nextDigests.length)],
+    [
+      'nt',
+      input.nextThreshold ?? carriedThreshold(prior.nextThreshold, prior.nextDigests, nextDigests),
+    ],
     ['n', nextDigests],
     ['bt', witnessThreshold(input).toString(16)],
     ['br', witnessCuts],
@@ -57,6 +61,6 @@ function witnessThreshold({
   witnessThreshold,
 }: RotationInput): number {
   if (witnessThreshold !== undefined) return witnessThreshold;
-  if (witnessCuts.length + witnessAdds.length === 0) return prior.witnessThreshold;
-  return ampleWitnesses(prior.witnesses.length - witnessCuts.length + witnessAdds.length);
+  const count = prior.witnesses.length - witnessCuts.length + witnessAdds.length;
+  return carriedWitnessThreshold(prior, count);
 }

@@ -45,7 +45,7 @@ export const caInit: Command = {
       does: 'IP addresses that it may certify too',
     },
     ...algorithmOption('p384 (default), p256 or ed25519'),
-    ...daysOption,
+    ...daysOption('730'),
   },
   async run(invocation) {
     const dir = directory(invocation);

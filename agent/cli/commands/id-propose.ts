@@ -29,12 +29,12 @@ const thresholdOptions = {
   threshold: {
     type: 'string',
     value: 'T',
-    does: 'who can sign: a number, or weights 1/2,1/2,1/2 (clauses separated by ;); default: the majority',
+    does: 'who can sign: a number, or weights 1/2,1/2,1/2 (clauses separated by ;); default: as in force, of an inception the majority',
   },
   'next-threshold': {
     type: 'string',
     value: 'T',
-    does: 'who can rotate next; default: as --threshold where it fits, else the majority',
+    does: 'who can rotate next; default: as in force, of an inception as --threshold',
   },
 } as const satisfies Readonly<Record<string, Option>>;
 

@@ -64,7 +64,7 @@ one is taken in, no cross certificate is handed out, and all others must take in
       does: 'with --now: file (mode 0600) with the passphrase from then on, when the old one may be known',
     },
     ...algorithmOption('of the next key: p384, p256 or ed25519; default: as before'),
-    ...daysOption,
+    ...daysOption('that of the present CA'),
     peer: peerOption,
     plan: planOption,
     yes: yesOption,

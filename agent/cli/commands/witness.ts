@@ -15,7 +15,7 @@ export interface OwnWitness {
 const thresholdOption: Option = {
   type: 'string',
   value: 'N',
-  does: 'receipts that make an event final; default: enough against any third of faulty witnesses',
+  does: 'receipts that make an event final; default: as in force, and with more witnesses enough against any third of faulty ones',
 };
 
 export const witnessShow: Command = {
@@ -118,6 +118,18 @@ function showList(invocation: Invocation, result: JsonObject): number {
     );
     print(invocation.io, ['', ...witnessTable(witnesses)]);
   }
+  const before = result['before'] as
+    | { readonly threshold: number; readonly of: number }
+    | undefined;
+  const now = Number(result['threshold']);
+  if (
+    before !== undefined &&
+    (now < before.threshold || now * before.of < before.threshold * witnesses.length)
+  )
+    note(
+      invocation.io,
+      `lowered: ${now} of ${witnesses.length} receipts are enough, before ${before.threshold} of ${before.of}`,
+    );
   if (waiting !== null)
     note(invocation.io, `event ${waiting.sn} ${waiting.said} is signed and waits for receipts`);
   return exitCodes.ok;

@@ -4,7 +4,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { describeCa, describeGenerations, exportBundle } from '#agent/ca/ca';
+import { describeCa, describeGenerations, exportBundle, initCa } from '#agent/ca/ca';
 import { encodeCaFile, encodeCaHeader, parseCaFile } from '#agent/ca/ca-file';
 import { issueCertificate, serviceIdentity } from '#agent/ca/issue';
 import { planCaRotation } from '#agent/ca/rotation-plan';
@@ -13,7 +13,7 @@ import { utf8 } from '#src/bytes';
 import { seal } from '#src/crypto/aead';
 import { parseCaBundle, successionProof } from '#src/mtls/ca-certificate';
 import { Secret } from '#src/secret';
-import { CrashingSteps, caAt, DAY } from '../../support/ca.ts';
+import { CrashingSteps, caAt, cheapCost, DAY } from '../../support/ca.ts';
 
 const START = Date.UTC(2026, 5, 1);
 
@@ -73,6 +73,20 @@ describe('rotation of the inner CA', () => {
     assert.equal(await keysInFile(), 2);
     await issue();
     assert.equal((await chain())[0]?.verify(new X509Certificate(former.pem).publicKey), true);
+  });
+
+  it('keeps life and algorithm of the CA in force, unless it is told otherwise', async () => {
+    const before = { days: 100, algorithm: 'ed25519' } as const;
+    const bern = caAt(join(root, 'bern'), START);
+    await initCa({ ...bern, name: 'Bern', domain: 'bern.example', cost: cheapCost, ...before });
+    const lifeOf = ({ notBefore, notAfter }: { notBefore: number; notAfter: number }) =>
+      notAfter - notBefore;
+    const [former] = await bundle(bern);
+    await bern.rotate({ step: 'prepare' });
+    const [, successor] = await bundle(bern);
+    assert.ok(former !== undefined && successor !== undefined);
+    assert.equal(lifeOf(successor), lifeOf(former));
+    assert.equal(new X509Certificate(successor.pem).publicKey.asymmetricKeyType, 'ed25519');
   });
 
   it('issues from the successor once it is active, with the cross certificate in the chain', async () => {

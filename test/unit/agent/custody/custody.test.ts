@@ -304,7 +304,14 @@ describe('custodians who rotate', () => {
 
     await assert.rejects(party.get('alice').custodian.nextCard(), { code: 'CUSTODY_LOG_NEEDED' });
     const back = proposeRotation(
-      { log, cards: await next('carol', 'alice', 'bob'), reserves: [], ...NOTHING },
+      {
+        log,
+        cards: await next('carol', 'alice', 'bob'),
+        reserves: [],
+        signingThreshold: '2',
+        nextThreshold: '2',
+        ...NOTHING,
+      },
       party.verifySignature,
     );
     const signed = await party.sign(back, 'carol', 'bob');

@@ -100,7 +100,7 @@ describe('identity with witnesses', () => {
     by.present = 1;
     await codeOf(identity.anchor([digestSeal(some)]));
     const gone = witnesses.slice(1).map(({ aid }) => aid);
-    const state = await identity.rotate({ witnessCuts: gone });
+    const state = await identity.rotate({ witnessCuts: gone, witnessThreshold: 1 });
     assert.equal(state.witnesses.length, 1);
     const { kel } = await identityDeps(disk);
     assert.deepEqual((await kel.sealOf(identity.aid, some))?.event, {

@@ -175,7 +175,7 @@ describe('witnessed federation', function () {
     assert.equal(identity.pending?.type, 'ixn');
     const [, , gone] = identity.state.witnesses;
     assert.ok(gone !== undefined);
-    await federation.clock.run(client.running.rotate({ witnessCuts: [gone] }));
+    await federation.clock.run(client.running.rotate({ witnessCuts: [gone], witnessThreshold: 2 }));
     assert.equal(identity.pending, undefined);
     assert.equal(identity.state.witnesses.length, 2);
     assert.equal(
