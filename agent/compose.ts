@@ -3,7 +3,7 @@
  * enter the program here and nowhere else.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,7 @@ import type { Database } from '#kel/store/durable-table';
 import { NodeLogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
+import { onFileSync } from '#src/files/errors';
 import { ensureTrustedDirectory } from '#src/files/trust';
 import type { KeyStore } from '#src/keystore/key-store';
 import { Pkcs11KeyStore } from '#src/keystore/pkcs11/pkcs11-key-store';
@@ -26,7 +27,9 @@ import { Secret } from '#src/secret';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
 import type { AgentSettings } from './agent.ts';
 import type { Config } from './config/config.ts';
-import { ControlError } from './control/errors.ts';
+import { databaseError } from './control/system-error.ts';
+import { expectWholeDatabase } from './database.ts';
+import { diskSpace } from './disk-space.ts';
 import type { LocalDrivers, RunningDrivers } from './drivers.ts';
 import { createJournal } from './journal.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
@@ -96,6 +99,7 @@ export async function composeLocal(
     suite: await loadCryptoSuite(),
     db,
     keyStore: await keyStore(),
+    disk: () => diskSpace(config.stateDir),
     logFiles: new NodeLogFiles(join(config.stateDir, 'audit')),
     journal: createJournal(systemClock, config.log.level, write),
   };
@@ -167,7 +171,9 @@ export function agentSettings(config: Config): AgentSettings {
 
 /** Whether `kelmesh init` was run with this configuration. */
 export function hasState(config: Config): boolean {
-  return existsSync(join(config.stateDir, 'store'));
+  const path = join(config.stateDir, 'store');
+  // What may not be looked at is no reason to say that nothing is there.
+  return onFileSync(path, () => statSync(path, { throwIfNoEntry: false })) !== undefined;
 }
 
 /** Whether the state directory has its key store; a token that is no file of ours always counts. */
@@ -185,20 +191,16 @@ function tokenDir(config: Config): string {
   return join(config.stateDir, 'softhsm');
 }
 
-/** The database of the state directory; made when there is none. Throws CONTROL_STATE_LOCKED. */
+/** The database of the state directory; made when there is none. Throws CONTROL_STATE_LOCKED, CONTROL_STATE_DAMAGED, FILE_… */
 export async function composeDatabase(config: Config): Promise<Database> {
   ensureTrustedDirectory(config.stateDir);
   const path = join(config.stateDir, 'store');
+  expectWholeDatabase(path);
   const db = new Level<string, Uint8Array>(path, { valueEncoding: 'view' });
   try {
     await db.open();
   } catch (error) {
-    const { cause } = error as { cause?: { code?: string } };
-    if (cause?.code === 'LEVEL_LOCKED')
-      throw new ControlError('CONTROL_STATE_LOCKED', `${path} is open in another process`, {
-        cause: error,
-      });
-    throw error;
+    throw databaseError(path, error) ?? error;
   }
   return db as unknown as Database;
 }

@@ -7,6 +7,7 @@ import type { KeyStore } from '#src/keystore/key-store';
 import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { DiskSpace } from './disk-space.ts';
 import type { Journal } from './journal.ts';
 import type { Network } from './network/network.ts';
 import type { Overlay } from './proof/overlay.ts';
@@ -21,6 +22,8 @@ export interface LocalDrivers {
   readonly keyStore: KeyStore;
   readonly logFiles: LogFiles;
   readonly journal: Journal;
+  /** Of the state directory; none where there is no disk. */
+  readonly disk?: () => DiskSpace;
 }
 
 /** What a running agent needs beyond that. */

@@ -20,6 +20,7 @@ export async function withLock<T>(dir: string, action: () => Promise<T>): Promis
   try {
     lock = await FileLock.acquire(join(dir, 'lock'));
   } catch (cause) {
+    if ((cause as { code?: unknown }).code !== 'KEYSTORE_LOCKED') throw caError(dir, cause);
     throw new CaError('CA_LOCKED', `${dir}: another command is at work here`, { cause });
   }
   try {
@@ -81,14 +82,18 @@ export async function io<T>(path: string, action: () => Promise<T>): Promise<T> 
   try {
     return await action();
   } catch (cause) {
-    if (cause instanceof MeshError) throw cause;
-    const known = fileError(path, cause);
-    throw known instanceof FileError
-      ? new CaError('CA_IO', known.message, { cause, hint: known.hint })
-      : new CaError('CA_IO', `${path}: ${(cause as NodeJS.ErrnoException).code ?? 'failed'}`, {
-          cause,
-        });
+    throw caError(path, cause);
   }
+}
+
+function caError(path: string, cause: unknown): MeshError {
+  const known = fileError(path, cause);
+  if (known instanceof FileError && known.code !== 'FILE_OTHERS_CAN_WRITE')
+    return new CaError('CA_IO', known.message, { cause, hint: known.hint });
+  if (cause instanceof MeshError) return cause;
+  return new CaError('CA_IO', `${path}: ${(cause as NodeJS.ErrnoException).code ?? 'failed'}`, {
+    cause,
+  });
 }
 
 function isMissing(error: unknown): boolean {

@@ -8,10 +8,12 @@ import { askAgent } from '../control/client.ts';
 import { ControlError } from '../control/errors.ts';
 import { readingVerbs } from '../control/group.ts';
 import type { Json } from '../control/protocol.ts';
+import { isUnwritable, withCode } from '../control/system-error.ts';
 import { verbs } from '../control/verbs.ts';
 import { askWithoutKeys, expectOwnKeys, isCustodied } from '../custody/at-rest.ts';
 import { IdentityError } from '../identity/errors.ts';
 import { openOrganisation } from '../organisation.ts';
+import { copyState } from '../state-copy.ts';
 import type { Invocation } from './command.ts';
 import { type Io, note } from './io.ts';
 import { localDrivers } from './local-drivers.ts';
@@ -34,7 +36,17 @@ export async function ask(
     if (!atRest || !(error instanceof ControlError) || error.code !== 'CONTROL_NOT_RUNNING')
       throw error;
   }
-  return askAtRest(config, invocation.io, verb, args);
+  try {
+    return await askAtRest(config, invocation.io, verb, args);
+  } catch (error) {
+    if (!readingVerbs.has(verb) || !isUnwritable(error)) throw error;
+    note(invocation.io, `${(withCode(error) as Error).message}: reading from a copy in memory`);
+    using copy = await copyState(config.stateDir);
+    const { dir } = copy;
+    const result = await askAtRest({ ...config, stateDir: dir }, invocation.io, verb, args);
+    // Where the keys are is not where the copy was.
+    return JSON.parse(JSON.stringify(result).replaceAll(dir, config.stateDir));
+  }
 }
 
 function isNoAccess(error: unknown): boolean {

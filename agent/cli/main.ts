@@ -1,7 +1,7 @@
 /** `kelmesh`: finds the command, parses its options, reports errors in one form. */
 import { parseArgs } from 'node:util';
 import { MeshError } from '#src/errors';
-import { withCode } from '../control/errors.ts';
+import { withCode } from '../control/system-error.ts';
 import type { Command, Invocation, Option } from './command.ts';
 import { loadCommand, loadCommands } from './commands.ts';
 import { helpOf, overview } from './help.ts';

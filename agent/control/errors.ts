@@ -15,6 +15,8 @@ export const controlErrors = {
   CONTROL_START_FAILED: 'Read the last lines of agent.log in the state directory',
   CONTROL_STATE_LOCKED:
     'Another process has the state directory open; end it, or use its control socket',
+  CONTROL_STATE_DAMAGED:
+    'Stop the agent, move the database aside, and put the newest backup of the state directory in its place: docs/recovery.md',
   CONTROL_CLOCK_OFF:
     'Set the clock of this host (NTP), then start again: records and tunnels depend on it',
   CONTROL_SYSTEM:
@@ -25,11 +27,4 @@ export class ControlError extends MeshError<keyof typeof controlErrors> {
   constructor(code: keyof typeof controlErrors, message: string, details?: ErrorDetails) {
     super(code, message, controlErrors, details);
   }
-}
-
-/** What the operating system refused is no defect of the program: it gets a code too. */
-export function withCode(error: unknown): unknown {
-  const { syscall, message } = error as { syscall?: unknown; message?: string };
-  if (error instanceof MeshError || typeof syscall !== 'string') return error;
-  return new ControlError('CONTROL_SYSTEM', message ?? syscall, { cause: error });
 }

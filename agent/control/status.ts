@@ -1,7 +1,9 @@
 /** What `status`, `peer list` and `mesh show` tell: plain data, the same for people and for scripts. */
+
 import type { Aid } from '#kel/identifiers';
 import { keyStateReport } from '#kel/verify/report';
 import type { Agent } from '../agent.ts';
+import { diskWarning } from '../disk-space.ts';
 import { overlayAddress } from '../membership/overlay-address.ts';
 import type { Organisation } from '../organisation.ts';
 import type { TunnelStatus } from '../tunnel/tunnels.ts';
@@ -209,6 +211,15 @@ function clockStepJson({ time }: Agent): Json {
   return step === undefined ? null : { byMs: step.byMs, at: new Date(step.at).toISOString() };
 }
 
+/** Null where there is no disk to look at. */
+function diskJson({ drivers }: Organisation): Json {
+  const space = drivers.disk?.();
+  if (space === undefined) return null;
+  const { path, freeBytes, totalBytes, freeFiles } = space;
+  const warning = diskWarning(space) ?? null;
+  return { path, freeBytes, totalBytes, freeFiles: freeFiles ?? null, warning };
+}
+
 export async function statusJson(agent: Agent): Promise<Json> {
   const { organisation } = agent;
   const peers = await peersJson(agent);
@@ -248,6 +259,7 @@ export async function statusJson(agent: Agent): Promise<Json> {
     suspended: suspensionsJson(organisation),
     escrow: organisation.kel.escrowed().length,
     auditLeaves: organisation.provenance.log.size,
+    disk: diskJson(organisation),
     counters: {
       gossip: { ...agent.gossip.counters },
       recordGossip: { ...agent.recordGossip.counters },

@@ -83,7 +83,7 @@ export class DurableTable {
     } catch (cause) {
       throw new StoreError(
         'STORE_WRITE_FAILED',
-        `table ${this.#name}: expected ${operations.length} writes on disk, got an error`,
+        `table ${this.#name}: expected ${operations.length} writes on disk, got ${cause instanceof Error ? cause.message : 'an error'}`,
         { cause },
       );
     } finally {

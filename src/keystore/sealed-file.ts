@@ -19,7 +19,7 @@ import {
   replaceFile,
   writeOutput,
 } from '../files/atomic-file.ts';
-import { FileError } from '../files/errors.ts';
+import { FileError, fileError } from '../files/errors.ts';
 import { expectTrustedPlace } from '../files/trust.ts';
 import { KeyStoreError } from './errors.ts';
 import { FileLock } from './file-lock.ts';
@@ -288,7 +288,7 @@ async function acquireLock(path: string): Promise<FileLock> {
     return await FileLock.acquire(`${path}.lock`);
   } catch (cause) {
     if (cause instanceof KeyStoreError) throw cause;
-    throw new KeyStoreError('KEYSTORE_IO', `${path}.lock: cannot be written`, { cause });
+    throw notWritten(`${path}.lock`, fileError(`${path}.lock`, cause));
   }
 }
 

@@ -30,6 +30,7 @@ interface Status {
     readonly reason: string;
   }[];
   readonly auditLeaves: number;
+  readonly disk?: { readonly warning: string | null } | null;
   readonly nextEpoch: string;
   readonly mesh: {
     readonly name: string | null;
@@ -71,6 +72,8 @@ export const status: Command = {
           : [['witnesses', `${s.witnessThreshold} of ${s.witnesses.length} make an event final`]]),
       ]),
     );
+    if (s.disk != null && s.disk.warning !== null)
+      print(invocation.io, ['', `warning: ${s.disk.warning}`]);
     if (s.witnesses.length > 0) print(invocation.io, ['', ...witnessTable(s.witnesses)]);
     if (s.peers.length > 0) print(invocation.io, ['', ...peerTable(s.peers)]);
     for (const { aid, name, own, reason } of s.suspended)

@@ -118,6 +118,7 @@ describe('files that the program reads', () => {
       'agent/cli/commands/down.ts',
       'agent/cli/commands/audit.ts',
       'agent/cli/version.ts',
+      'agent/control/group.ts',
       'agent/config/secrets.ts',
       'agent/custody/at-rest.ts',
       'agent/custody/custodian-file.ts',
@@ -125,6 +126,7 @@ describe('files that the program reads', () => {
       'src/files/trust.ts',
       'src/keystore/file-lock.ts',
       'src/keystore/sealed-file.ts',
+      'src/wireguard/link-look.ts',
       'src/wireguard/link.ts',
       'src/wireguard/program.ts',
     ]);
