@@ -118,6 +118,8 @@ export class RecordIntake {
       if (record.t === 'tun' && !this.#claim(record))
         return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
       const outcome = await this.#store.put(verified, message);
+      // No room is no knowledge: it is counted, and a later session brings it again.
+      if (outcome === 'dropped') return { kind: 'refused', code: 'RECORD_TOO_MANY' };
       return outcome === 'stored' ? { kind: 'stored', record: verified } : { kind: 'known' };
     } catch (error) {
       return { kind: 'refused', code: codeOf(error) };

@@ -24,7 +24,7 @@ export interface StoredRecord<T = AnyRecord> {
 export type PutOutcome = 'stored' | 'known' | 'superseded' | 'dropped';
 
 export interface RecordLimits {
-  /** Records in all. @default 262,144 */
+  /** Records in all, charters and revocations apart. @default 262,144 */
   readonly maxRecords: number;
 }
 
@@ -177,7 +177,7 @@ export class RecordStore {
     const entries = this.#index.get(record.t)?.get(record.i) ?? [];
     const oldest = entries.length < keep ? undefined : (entries[0] as Entry);
     if (oldest !== undefined && evict && entry.rank < oldest.rank) return 'superseded';
-    if ((oldest !== undefined && !evict) || (oldest === undefined && this.#isFull())) {
+    if ((oldest !== undefined && !evict) || (oldest === undefined && this.#isFull(record))) {
       this.#dropped += 1;
       return 'dropped';
     }
@@ -204,8 +204,9 @@ export class RecordStore {
     entries.shift();
   }
 
-  #isFull(): boolean {
-    return this.#saids.size >= this.#limits.maxRecords;
+  /** The bound in all is not one for what puts somebody out: no crowd of other records keeps a charter or a revocation away. */
+  #isFull({ t }: AnyRecord): boolean {
+    return t !== 'chr' && t !== 'rvk' && this.#saids.size >= this.#limits.maxRecords;
   }
 
   async #load(): Promise<void> {

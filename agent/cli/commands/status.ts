@@ -23,6 +23,7 @@ interface Status {
   readonly witnesses: readonly OwnWitness[];
   /** The own event that waits for receipts or the delegator. */
   readonly waiting: { readonly sn: number; readonly said: string } | null;
+  readonly stepBack: string | null;
   readonly suspended: readonly {
     readonly aid: string;
     readonly name: string | null;
@@ -76,6 +77,11 @@ export const status: Command = {
       print(invocation.io, ['', `warning: ${s.disk.warning}`]);
     if (s.witnesses.length > 0) print(invocation.io, ['', ...witnessTable(s.witnesses)]);
     if (s.peers.length > 0) print(invocation.io, ['', ...peerTable(s.peers)]);
+    if (s.stepBack !== null)
+      print(invocation.io, [
+        '',
+        `warning: own events wait: ${s.stepBack}: the newest state directory, a member in reach, or \`kelmesh id confirm\``,
+      ]);
     for (const { aid, name, own, reason } of s.suspended)
       print(invocation.io, [
         '',

@@ -218,4 +218,18 @@ describe('RecordStore', () => {
       }
     });
   }
+
+  it('keeps a charter and a revocation out for no crowd of other records', async () => {
+    const store = await RecordStore.open(new MemoryLevel(), { maxRecords: 3 });
+    for (const { record, message } of await items('end', organisation(), 2))
+      assert.equal(await store.put(record, message), 'stored');
+    const org = organisation();
+    for (const type of ['chr', 'rvk', 'chr', 'rvk'] as const)
+      for (const { record, message } of await items(type, org, 1))
+        assert.match(await store.put(record, message), /stored|known/);
+    const [nod] = (await items('nod', org, 1)) as [Item];
+    assert.equal(await store.put(nod.record, nod.message), 'dropped');
+    assert.equal(store.counters().dropped, 1);
+    assert.equal(store.list('rvk', org.aid).length > 0, true);
+  });
 });
