@@ -27,6 +27,7 @@ import { type RotationPolicy, Schedule } from './rotation/schedule.ts';
 import { Background } from './running/background.ts';
 import { type ExchangeParts, openExchangeParts } from './running/exchange-parts.ts';
 import { MeshPresence } from './running/mesh-presence.ts';
+import { Operator } from './running/operator.ts';
 import { OwnEventConfirmation } from './running/own-event-confirmation.ts';
 import { OwnKeyChanges } from './running/own-key-changes.ts';
 import { Reactions } from './running/reactions.ts';
@@ -34,6 +35,7 @@ import { openTunnelParts, type TunnelParts } from './running/tunnel-parts.ts';
 import { StateTable } from './state-table.ts';
 import type { Gossip } from './sync/gossip.ts';
 import type { Knocking } from './sync/knocking.ts';
+import type { OwnTwin } from './sync/own-twin.ts';
 import { PeerDirectory } from './sync/peer-directory.ts';
 import type { RecordGossip } from './sync/record-gossip.ts';
 import type { Sync } from './sync/sync.ts';
@@ -57,6 +59,7 @@ export interface AgentSettings {
 }
 
 interface AgentParts extends TunnelParts, ExchangeParts {
+  readonly operator: Operator;
   readonly organisation: Organisation;
   readonly network: Network;
   readonly directory: PeerDirectory;
@@ -71,6 +74,10 @@ export class Agent {
   readonly organisation: Organisation;
   readonly network: Network;
   readonly sync: Sync;
+  /** A second agent with the own keys, if there is one. */
+  readonly twin: OwnTwin;
+  /** Under which everything runs that the operator asks for. */
+  readonly operator: Operator;
   readonly gossip: Gossip;
   readonly recordGossip: RecordGossip;
   readonly agreements: PairAgreements;
@@ -107,6 +114,8 @@ export class Agent {
     this.directory = parts.directory;
     this.driverDescription = parts.driverDescription;
     this.sync = parts.sync;
+    this.twin = parts.twin;
+    this.operator = parts.operator;
     this.gossip = parts.gossip;
     this.recordGossip = parts.recordGossip;
     this.agreements = parts.agreements;
@@ -170,6 +179,7 @@ export class Agent {
     await using onFailure = new AsyncDisposableStack();
     onFailure.defer(() => network.close());
     const stop = new AbortController();
+    const operator = new Operator();
     const directory = new PeerDirectory();
     const { clock } = organisation.drivers;
     let sync: Sync | undefined;
@@ -186,6 +196,7 @@ export class Agent {
       endpointHosts: settings.endpointHosts,
       name: settings.name,
       signal: stop.signal,
+      operator,
     });
     sync = exchangeParts.sync;
     const agent = new Agent(
@@ -193,6 +204,7 @@ export class Agent {
         ...ground,
         ...tunnelParts,
         ...exchangeParts,
+        operator,
         driverDescription: drivers.tunnels.description,
         stop,
         progress: await StateTable.open(db, 'progress'),

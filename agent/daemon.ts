@@ -38,7 +38,9 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
     );
     const stopped = Promise.withResolvers<void>();
     const handler: Handler = (request, progress) =>
-      answer(config, agent, request, progress, stopping.resolve, stopped.promise);
+      agent.operator.run(() =>
+        answer(config, agent, request, progress, stopping.resolve, stopped.promise),
+      );
     await using sockets = new AsyncDisposableStack();
     try {
       sockets.use(await serveControl(config.socket, handler));

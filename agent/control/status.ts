@@ -138,6 +138,7 @@ export async function peersJson(
       connected: agent.directory.peerOf(status.aid) !== undefined,
       clockSkewMs: agent.sync.skewOf(status.aid) ?? null,
       postponed: agent.rotations.postponement(status.aid),
+      twoPlaces: agent.sync.placesOf(status.aid) ?? null,
     };
   });
   return [...inStanding, ...suspendedJson(agent)];
@@ -173,6 +174,7 @@ function suspendedJson({ organisation }: Agent): readonly { readonly [key: strin
         txBytes: 0,
         connected: false,
         clockSkewMs: null,
+        twoPlaces: null,
       },
     ];
   });
@@ -220,6 +222,13 @@ function diskJson({ drivers }: Organisation): Json {
   return { path, freeBytes, totalBytes, freeFiles: freeFiles ?? null, warning };
 }
 
+function twinJson({ twin }: Agent): Json {
+  const { found } = twin;
+  return found === undefined
+    ? null
+    : { since: new Date(found.since).toISOString(), addresses: found.addresses };
+}
+
 export async function statusJson(agent: Agent): Promise<Json> {
   const { organisation } = agent;
   const peers = await peersJson(agent);
@@ -236,6 +245,7 @@ export async function statusJson(agent: Agent): Promise<Json> {
     said: identity.state.said,
     foreignEvents: identity.hasForeignEvents,
     stepBack: identity.stepBack ?? null,
+    twin: twinJson(agent),
     mesh: meshJson(organisation),
     driver: agent.driverDescription,
     interface: current?.name ?? null,

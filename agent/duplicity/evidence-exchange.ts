@@ -27,6 +27,7 @@ import {
   evidenceProtocol,
   MAX_FORKS,
   MAX_GIVEN_BYTES,
+  MAX_OUTSIDER_FILE,
 } from './messages.ts';
 import { forkId } from './suspensions.ts';
 
@@ -36,9 +37,8 @@ const RETRY_MS = 2_000;
 const MAX_ATTEMPTS = 5;
 /** Files taken and given in one session; the rest comes with the next. */
 const MAX_FILES = 64;
-/** The same from one that is no member here, and bytes of one file. */
+/** The same from one that is no member here. */
 const MAX_OUTSIDER_FILES = 4;
-const MAX_OUTSIDER_FILE = 256 * 1024;
 /** Sessions and files of one outsider, and of all together: each file is verified. */
 const OUTSIDER = { burst: 10, perSecond: 1 / 30 };
 const OUTSIDERS = { burst: 40, perSecond: 1 / 2 };

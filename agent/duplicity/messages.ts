@@ -8,17 +8,20 @@
  * give* (evidence files)      →
  *                             ←   give* (evidence files)
  * ```
- * Both ends are members that have proven their AIDs to each other; a file proves itself and names its AID.
+ * Members that have proven their AIDs to each other exchange; an opener that is none here gives, and gets nothing. A file proves
+ * itself and names its AID.
  */
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
 import type { ProtocolId, ProtocolLimits } from '../network/network.ts';
 import { SyncError } from '../sync/errors.ts';
 
 export const evidenceProtocol = '/kelmesh/1/evidence' as ProtocolId;
+/** Bytes of a file that is taken from one that is no member here: it proves itself, so it is heard. */
+export const MAX_OUTSIDER_FILE = 256 * 1024;
+
 export const evidenceLimits: ProtocolLimits = {
   maxMessage: 1 << 20,
-  // It goes to members alone: whoever is none is told so without being heard.
-  maxFromStranger: 1_024,
+  maxFromStranger: MAX_OUTSIDER_FILE + 1_024,
   maxStreams: 2,
 };
 

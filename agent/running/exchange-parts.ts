@@ -14,12 +14,14 @@ import { Gossip } from '../sync/gossip.ts';
 import { issuerOf } from '../sync/issuer-of.ts';
 import { Knocking } from '../sync/knocking.ts';
 import { OwnEndpoints } from '../sync/own-endpoints.ts';
+import { OwnTwin } from '../sync/own-twin.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
 import { RecordGossip } from '../sync/record-gossip.ts';
 import { Sync } from '../sync/sync.ts';
 import type { Tunnels } from '../tunnel/tunnels.ts';
 import { Watcher } from '../watch/watcher.ts';
 import { OwnWitnesses } from '../witness/own-witnesses.ts';
+import type { Operator } from './operator.ts';
 
 export interface ExchangePartsDeps {
   readonly organisation: Organisation;
@@ -34,6 +36,7 @@ export interface ExchangePartsDeps {
   /** What this organisation would like to be called where it asks to join. */
   readonly name: string | undefined;
   readonly signal: AbortSignal;
+  readonly operator: Operator;
 }
 
 export interface ExchangeParts {
@@ -41,6 +44,8 @@ export interface ExchangeParts {
   readonly witnesses: OwnWitnesses;
   readonly endpoints: OwnEndpoints;
   readonly sync: Sync;
+  /** A second agent with the own keys, if there is one. */
+  readonly twin: OwnTwin;
   readonly evidence: EvidenceExchange;
   readonly watcher: Watcher;
   /** What this organisation asks others, and what it answers. */
@@ -62,6 +67,7 @@ export async function openExchangeParts({
   endpointHosts,
   name,
   signal,
+  operator,
 }: ExchangePartsDeps): Promise<ExchangeParts> {
   const { identity, kel, records, intake, issuer, membership, watch, verifySignature } =
     organisation;
@@ -101,7 +107,24 @@ export async function openExchangeParts({
     endpoints: () => endpoints.current(),
     journal,
   });
-  identity.compareWith(() => sync.comparison.expectNewest());
+  const twin = new OwnTwin({
+    identity,
+    clock,
+    journal,
+    hasIssued: (said) => endpoints.hasIssued(said),
+    reissue: () => {
+      endpoints.renew();
+      sync.push();
+    },
+  });
+  intake.subscribe((record) => {
+    if (record.t === 'end') void twin.seen(record);
+  });
+  identity.compareWith(async () => {
+    // Whoever copies a state directory does not block its owner.
+    if (!operator.isActing) twin.expectAlone();
+    return sync.comparison.expectNewest();
+  });
   network.setFavour(new MemberFavour({ membership, directory, records, clock }));
   const evidence = new EvidenceExchange({
     network,
@@ -198,6 +221,7 @@ export async function openExchangeParts({
     witnesses,
     endpoints,
     sync,
+    twin,
     evidence,
     watcher,
     queries,

@@ -13,6 +13,8 @@ const RENEW_MS = 12 * 3_600_000;
 const AHEAD_MS = 60_000;
 const MAX_ADDRESSES = 16;
 const MAX_HOSTS = 8;
+/** Own records remembered as issued in this run. */
+const MAX_ISSUED = 256;
 
 export interface OwnEndpointsDeps {
   readonly identity: Identity;
@@ -31,12 +33,24 @@ export interface OwnEndpointsDeps {
 export class OwnEndpoints {
   readonly #deps: OwnEndpointsDeps;
   readonly #queue = new SerialQueue();
+  /** Oldest first. */
+  readonly #saids = new Set<Said>();
   #issued:
     | { readonly content: string; readonly at: number; readonly message: Uint8Array }
     | undefined;
 
   constructor(deps: OwnEndpointsDeps) {
     this.#deps = deps;
+  }
+
+  /** Whether this run has issued `said`; waits for one that is being issued. */
+  hasIssued(said: Said): Promise<boolean> {
+    return this.#queue.run(async () => this.#saids.has(said));
+  }
+
+  /** The next one asked for is a new one. */
+  renew(): void {
+    this.#issued = undefined;
   }
 
   /** The signed record as it is now. */
@@ -49,7 +63,12 @@ export class OwnEndpoints {
         return this.#issued.message;
       // The latest wins by its time: of two in one millisecond the other might.
       while (clock.now() === this.#issued?.at) await clock.sleep(1);
-      const { message } = await issuer.issue({ type: 'end', fields });
+      const { message, said } = await issuer.issue({ type: 'end', fields });
+      this.#saids.add(said);
+      for (const oldest of this.#saids) {
+        if (this.#saids.size <= MAX_ISSUED) break;
+        this.#saids.delete(oldest);
+      }
       this.#issued = { content, at: clock.now(), message };
       return message;
     });

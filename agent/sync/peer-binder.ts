@@ -15,6 +15,7 @@ import { SyncError } from './errors.ts';
 import { type Knock, Knocks, MAX_STRANGER_LOG } from './knocks.ts';
 import type { LogHead } from './messages.ts';
 import type { PeerDirectory } from './peer-directory.ts';
+import { TwoPlaces } from './two-places.ts';
 
 export interface PeerBinderDeps extends BindingDeps {
   readonly identity: Identity;
@@ -35,9 +36,16 @@ export class PeerBinder {
   /** Peers that did not bind as the member that they say to be: what is held of its log may be another than its own. */
   readonly #doubted = new Map<PeerKey, Aid>();
   readonly #listeners = new Set<(aid: Aid) => void>();
+  readonly #twoPlaces: TwoPlaces;
 
   constructor(deps: PeerBinderDeps) {
     this.#deps = deps;
+    this.#twoPlaces = new TwoPlaces(deps.clock);
+  }
+
+  /** Addresses of a member that two agents speak for; undefined: one does, as far as is known. */
+  placesOf(aid: Aid): readonly string[] | undefined {
+    return this.#twoPlaces.placesOf(aid);
   }
 
   /** When `aid` last proved who it is, or its connection ended; milliseconds since the Unix epoch. */
@@ -98,6 +106,12 @@ export class PeerBinder {
       kel.establishment(aid, sn, said),
     );
     this.#doubted.delete(peer);
+    if (this.#twoPlaces.show(record))
+      journal.warn('aid.two-places', {
+        aid: head.aid,
+        addresses: this.#twoPlaces.placesOf(head.aid)?.join(' '),
+      });
+    this.#twoPlaces.forget((aid) => membership.maySync(aid));
     await intake.take(endpoints, (type, issuer) => type === 'end' && issuer === head.aid);
     const isNew = directory.aidOf(peer) !== head.aid;
     directory.bind(peer, head.aid);

@@ -100,6 +100,11 @@ export class Sync {
     return this.#binder.takePassedOn(via, log, endpoints, name);
   }
 
+  /** Addresses of a member that two agents speak for; undefined: one does, as far as is known. */
+  placesOf(aid: Aid): readonly string[] | undefined {
+    return this.#binder.placesOf(aid);
+  }
+
   /** Of the own log with what members hold of it. */
   get comparison(): OwnLogComparison {
     return this.#holdings.comparison;

@@ -16,6 +16,8 @@ export interface PeerRow {
   readonly rxBytes: number;
   readonly txBytes: number;
   readonly proof: string | null;
+  /** Addresses of two agents that speak for it; null: there is one, as far as is known. */
+  readonly twoPlaces: readonly string[] | null;
 }
 
 export const peerList: Command = {

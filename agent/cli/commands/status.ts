@@ -30,6 +30,8 @@ interface Status {
     readonly own: boolean;
     readonly reason: string;
   }[];
+  /** A second agent with the own keys. */
+  readonly twin: { readonly since: string; readonly addresses: readonly string[] } | null;
   readonly auditLeaves: number;
   readonly disk?: { readonly warning: string | null } | null;
   readonly nextEpoch: string;
@@ -82,6 +84,17 @@ export const status: Command = {
         '',
         `warning: own events wait: ${s.stepBack}: the newest state directory, a member in reach, or \`kelmesh id confirm\``,
       ]);
+    if (s.twin !== null)
+      print(invocation.io, [
+        '',
+        `warning: since ${s.twin.since} another agent runs with the keys of this one, at ${s.twin.addresses.join(', ') || 'an unknown address'}: stop one of the two, or \`kelmesh id rotate\` if it is not yours; no own event is made unasked`,
+      ]);
+    for (const { aid, name, twoPlaces } of s.peers)
+      if (twoPlaces !== null)
+        print(invocation.io, [
+          '',
+          `warning: two agents speak for ${name || aid}, from ${twoPlaces.join(', ') || 'unknown addresses'}: tell its operator`,
+        ]);
     for (const { aid, name, own, reason } of s.suspended)
       print(invocation.io, [
         '',

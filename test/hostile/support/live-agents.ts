@@ -49,6 +49,7 @@ export interface JournalEntry {
 
 export class LiveAgents implements AsyncDisposable {
   readonly agents: readonly LiveAgent[];
+  readonly #copies: LiveAgent[] = [];
   readonly tunnels: SimulatedTunnels;
   readonly overlay: SimulatedOverlay;
   readonly rng = new SeededRng(randomUUID());
@@ -96,6 +97,16 @@ export class LiveAgents implements AsyncDisposable {
     return agent;
   }
 
+  /** A second machine with a copy of the state directory of `agent`, which is stopped, and of its token. */
+  async copyOf(agent: LiveAgent): Promise<LiveAgent> {
+    const name = `${agent.name}-copy`;
+    const host = `127.77.1.${this.#copies.length + 1}`;
+    const copy = new LiveAgent(this, name, host, agent);
+    this.#copies.push(copy);
+    await cp(this.dirOf(agent.name), this.dirOf(name), { recursive: true });
+    return copy;
+  }
+
   dirOf(name: string): string {
     return join(this.#dir, name);
   }
@@ -137,7 +148,7 @@ export class LiveAgents implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled(this.agents.map((agent) => agent.stop()));
+    await Promise.allSettled([...this.agents, ...this.#copies].map((agent) => agent.stop()));
     await rm(this.#dir, { recursive: true, force: true });
   }
 }
@@ -157,11 +168,16 @@ export class LiveAgent {
   #agent: Agent | undefined;
   #aid: Aid | undefined;
 
-  constructor(all: LiveAgents, name: string, host: string) {
+  /** @param original of which this is a copy: it has the same token */
+  constructor(all: LiveAgents, name: string, host: string, original?: LiveAgent) {
     this.#all = all;
     this.name = name;
     this.host = host;
-    this.#token = heldOpen(seededKeyStore(all.rng.fork(`token ${name}`)));
+    this.#token =
+      original === undefined
+        ? heldOpen(seededKeyStore(all.rng.fork(`token ${name}`)))
+        : original.#token;
+    this.#aid = original === undefined ? undefined : original.#aid;
     all.tunnels.addHost(name, host);
   }
 
