@@ -47,8 +47,6 @@ export class RecordIntake {
   readonly #self: Aid | undefined;
   readonly #allowances: ReadonlyMap<string, Allowance<Aid>>;
   readonly #listeners = new Set<RecordListener>();
-  /** Whose WireGuard key it is, by its bytes in hex: the first that was seen. */
-  #tunnelKeys: Map<string, Aid> | undefined;
   #refused = 0;
 
   constructor(deps: {
@@ -115,8 +113,6 @@ export class RecordIntake {
       // Only now is it the issuer's own: nobody spends another's allowance.
       if (record.i !== this.#self && this.#allowances.get(record.t)?.take(record.i) === false)
         return { kind: 'refused', code: 'RECORD_TOO_MANY' };
-      if (record.t === 'tun' && !this.#claim(record))
-        return { kind: 'refused', code: 'RECORD_BAD_FIELD' };
       const outcome = await this.#store.put(verified, message);
       // No room is no knowledge: it is counted, and a later session brings it again.
       if (outcome === 'dropped') return { kind: 'refused', code: 'RECORD_TOO_MANY' };
@@ -125,19 +121,7 @@ export class RecordIntake {
       return { kind: 'refused', code: codeOf(error) };
     }
   }
-
-  /** A WireGuard key belongs to one AID: a member that names another's would take its place on every device. */
-  #claim({ i, wg }: RecordOf<'tun'>): boolean {
-    this.#tunnelKeys ??= new Map(
-      this.#store.list('tun').map(({ record }) => [hex(record.wg), record.i]),
-    );
-    const owner = this.#tunnelKeys.get(hex(wg)) ?? i;
-    this.#tunnelKeys.set(hex(wg), owner);
-    return owner === i;
-  }
 }
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 function codeOf(error: unknown): string {
   const code = (error as { code?: unknown }).code;

@@ -15,6 +15,7 @@ import type {
   UdpEndpoint,
   WireGuardKey,
 } from '#src/wireguard/tunnel-driver';
+import { holderOf, type KeyClaim, type Possession } from './key-claims.ts';
 
 /** One view of a pair with everything that a device needs. */
 export interface PairView {
@@ -24,6 +25,8 @@ export interface PairView {
   readonly presharedKey: Secret;
   /** Set at the end that starts the handshakes of this view; the other learns it by roaming. */
   readonly endpoint: UdpEndpoint | undefined;
+  /** What the record that names the key proves. @default 'unproven' */
+  readonly possession?: Possession;
 }
 
 export interface PairState {
@@ -51,6 +54,8 @@ export interface DeviceSettings {
   readonly addresses: readonly string[];
   /** Persistent keepalive of the end that starts the handshakes, in seconds; 0: none. */
   readonly keepalive: number;
+  /** Which of several members that name one key has it now, see `key-claims.ts`; from 0. */
+  readonly turn: number;
 }
 
 /** Seconds. No packet asks for the first handshake of a staged view: a keepalive does. */
@@ -69,49 +74,58 @@ export function desiredDevices(
     listenPort: device.listenPort,
     mtu: settings.mtu,
     addresses: settings.addresses,
-    peers: onePerKey(
-      device,
-      pairs.flatMap((pair) => {
-        const peer = peerOf(device.slot, pair, settings.keepalive);
-        return peer === undefined ? [] : [{ pair, peer }];
-      }),
-    ),
+    peers: onePerKey(device, pairs, settings),
     routes: routes((slot) => slot === device.slot),
     routesElsewhere: routes((slot) => slot !== device.slot),
   }));
 }
 
-interface PairPeer {
-  readonly pair: PairState;
-  readonly peer: DesiredPeer;
+/** Which pair has a key that several name, and whether its traffic runs under it. */
+export type Contested = ReadonlyMap<
+  WireGuardKey,
+  { readonly aid: Aid | undefined; readonly isUp: boolean }
+>;
+
+/** Keys that several pairs name on this device. */
+export function contestedKeys(slot: number, pairs: readonly PairState[], turn: number): Contested {
+  const claims = new Map<WireGuardKey, KeyClaim[]>();
+  for (const { aid, active, staged, draining } of pairs) {
+    const view = viewAt(slot, { active, staged, draining });
+    if (view === undefined) continue;
+    const { peerKey, possession = 'unproven' } = view;
+    const claim = { aid, possession, hasHandshake: view !== staged };
+    claims.set(peerKey, [...(claims.get(peerKey) ?? []), claim]);
+  }
+  const contested = [...claims].filter(([, each]) => each.length > 1);
+  return new Map(
+    contested.map(([key, each]) => {
+      const aid = holderOf(each, turn);
+      const isUp = each.some((claim) => claim.aid === aid && claim.hasHandshake);
+      return [key, { aid, isUp }];
+    }),
+  );
 }
 
-/**
- * WireGuard knows a peer by its key alone. A key that two pairs name, or that is the device's own, is left to
- * the pair whose traffic runs under it, else to the lower AID: one member's false claim must cost no other its tunnel.
- */
-function onePerKey(device: OwnDevice, candidates: readonly PairPeer[]): readonly DesiredPeer[] {
-  const owners = new Map<WireGuardKey, Aid | undefined>([
-    [wireguardPublicKeyHex(device.privateKey), undefined],
-  ]);
-  const byAid = candidates.toSorted((a, b) => (a.pair.aid < b.pair.aid ? -1 : 1));
-  for (const wantsActive of [true, false]) {
-    for (const { pair, peer } of byAid) {
-      const isActive = pair.active?.slot === device.slot && pair.active.peerKey === peer.publicKey;
-      if (isActive === wantsActive && !owners.has(peer.publicKey))
-        owners.set(peer.publicKey, pair.aid);
-    }
-  }
-  return candidates
-    .filter(({ pair, peer }) => owners.get(peer.publicKey) === pair.aid)
-    .map(({ peer }) => peer);
+/** WireGuard knows a peer by its key alone: one pair per key, and none under the key of the device itself. */
+function onePerKey(
+  device: OwnDevice,
+  pairs: readonly PairState[],
+  { keepalive, turn }: DeviceSettings,
+): readonly DesiredPeer[] {
+  const own = wireguardPublicKeyHex(device.privateKey);
+  const contested = contestedKeys(device.slot, pairs, turn);
+  return pairs.flatMap((pair) => {
+    const peer = peerOf(device.slot, pair, keepalive);
+    if (peer === undefined || peer.publicKey === own) return [];
+    const holder = contested.get(peer.publicKey);
+    return holder === undefined || holder.aid === pair.aid ? [peer] : [];
+  });
 }
 
 /** One entry per pair and device at most. */
 function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer | undefined {
-  const { active, staged, draining } = pair;
-  const here = (view: PairView | undefined) => (view?.slot === slot ? view : undefined);
-  const view = here(active) ?? here(staged) ?? draining.find((former) => former.slot === slot);
+  const { active, draining } = pair;
+  const view = viewAt(slot, pair);
   if (view === undefined) return undefined;
   const { peerKey, presharedKey, endpoint } = view;
   const lively = view === active ? keepalive : keepalive || STAGED_KEEPALIVE;
@@ -122,4 +136,12 @@ function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer |
     allowedIps: [pair.route],
     keepalive: endpoint === undefined || draining.includes(view) ? 0 : lively,
   };
+}
+
+function viewAt(
+  slot: number,
+  { active, staged, draining }: Pick<PairState, 'active' | 'staged' | 'draining'>,
+): PairView | undefined {
+  const here = (view: PairView | undefined) => (view?.slot === slot ? view : undefined);
+  return here(active) ?? here(staged) ?? draining.find((former) => former.slot === slot);
 }

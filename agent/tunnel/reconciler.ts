@@ -12,6 +12,7 @@ import type {
   DeviceDrops,
   PeerState,
   TunnelDriver,
+  WireGuardKey,
 } from '#src/wireguard/tunnel-driver';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal.ts';
@@ -19,6 +20,8 @@ import type { Membership } from '../membership/membership.ts';
 import { overlayAddress, overlayRoute } from '../membership/overlay-address.ts';
 import type { StateTable } from '../state-table.ts';
 import {
+  type Contested,
+  contestedKeys,
   type DeviceSettings,
   desiredDevices,
   type OwnDevice,
@@ -26,6 +29,7 @@ import {
   type PairView,
 } from './desired-state.ts';
 import type { Devices } from './devices.ts';
+import { turnAt } from './key-claims.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import { Pair } from './pair.ts';
 import type { PairKeys } from './pair-keys.ts';
@@ -60,6 +64,8 @@ export class Reconciler {
   readonly #settings: ReconcilerSettings;
   readonly #queue = new SerialQueue();
   readonly #pairs = new Map<Aid, Pair>();
+  /** Keys that several members name, by slot and key: which of them stands on the device. */
+  readonly #contested = new Map<string, Aid | undefined>();
   /** Views for which this end begins the next session, whoever was to. */
   readonly #begun = new Map<Aid, TunnelView>();
   #next: Promise<void> | undefined;
@@ -143,7 +149,12 @@ export class Reconciler {
     const device = devices.at(view.slot);
     const key = views.keyOf(view.peer);
     if (device === undefined || key === undefined) return undefined;
-    return (await driver.peers(device.name))?.get(key);
+    const state = (await driver.peers(device.name))?.get(key);
+    // What the device shows of a key is of the pair that stands there under it, and of no other that names it.
+    const place = `${view.slot}.${key}`;
+    const isOthers =
+      this.#contested.has(place) && this.#contested.get(place) !== views.issuerOf(view.peer);
+    return isOthers ? undefined : state;
   }
 
   /** Packets that the device of this view has dropped, of all its peers together. */
@@ -239,6 +250,36 @@ export class Reconciler {
       this.#note(desired, await this.#deps.driver.apply(desired));
   }
 
+  /**
+   * Who has a key that several members name. One that changes hands leaves the device first, with its sessions and whatever
+   * handshake is on its way: what the device shows afterwards is of the new holder.
+   */
+  async #settleContested(
+    desired: DesiredDevice,
+    contested: Contested,
+    slot: number,
+  ): Promise<void> {
+    const changed = [...contested].filter(
+      ([key, { aid }]) =>
+        !this.#contested.has(`${slot}.${key}`) || this.#contested.get(`${slot}.${key}`) !== aid,
+    );
+    for (const place of [...this.#contested.keys()]) {
+      const [at, key] = place.split('.') as [string, WireGuardKey];
+      if (at === `${slot}` && !contested.has(key)) this.#contested.delete(place);
+    }
+    const passing = new Set(changed.filter(([, { isUp }]) => !isUp).map(([key]) => key));
+    // Nobody's until the device is without it.
+    for (const key of passing) this.#contested.set(`${slot}.${key}`, undefined);
+    if (passing.size > 0) {
+      const peers = desired.peers.filter(({ publicKey }) => !passing.has(publicKey));
+      this.#note(desired, await this.#deps.driver.apply({ ...desired, peers }));
+    }
+    for (const [key, { aid }] of changed) {
+      this.#contested.set(`${slot}.${key}`, aid);
+      this.#deps.journal.warn('tunnel.key-contested', { device: desired.name, aid });
+    }
+  }
+
   #note({ name }: DesiredDevice, changes: readonly string[]): void {
     if (changes.length > 0)
       this.#deps.journal.debug('device.changed', { device: name, changes: changes.join('; ') });
@@ -254,7 +295,15 @@ export class Reconciler {
     const states: PairState[] = [];
     for (const pair of pairs) states.push(await this.#stateOf(pair));
     const addresses = mesh === undefined ? [] : [`${overlayAddress(mesh, identity.aid)}/128`];
-    return desiredDevices(devices, states, { ...this.#settings, addresses });
+    const turn = turnAt(this.#deps.clock.monotonic());
+    const desired = desiredDevices(devices, states, { ...this.#settings, addresses, turn });
+    for (const [i, { slot }] of devices.entries())
+      await this.#settleContested(
+        desired[i] as DesiredDevice,
+        contestedKeys(slot, states, turn),
+        slot,
+      );
+    return desired;
   }
 
   async #stateOf(pair: Pair): Promise<PairState> {

@@ -61,6 +61,11 @@ export class Views {
       : undefined;
   }
 
+  /** Whose `tun` record it is. */
+  issuerOf(tunnelKey: Said): Aid | undefined {
+    return this.#deps.records.get(tunnelKey)?.record.i;
+  }
+
   /** The address that the newest `end` record gives, for this key or another, at the port that the other end named. */
   endpointOf(aid: Aid, { peer, port }: PlacedView): UdpEndpoint | undefined {
     const ends = this.#deps.records.latest('end', aid)?.record.ue ?? [];

@@ -4,6 +4,7 @@
  *   label            fields              of what
  *   wireguard        AID, epoch          prf: WireGuard private key (clamped afterwards)
  *   ml-kem-1024      AID, epoch          prf: 64-byte seed of the tunnel's ML-KEM-1024 key pair
+ *   tunnel-key       record              what a WireGuard key signs (XEdDSA) to prove that the issuer of its record holds it
  *   kek              n                   prf: key that seals data at rest (1 agreements, 2 audit log, 3 libp2p)
  *   libp2p           a kek               hash: seed of the peer key
  *   agreement-store  head of the value   associated data of a sealed agreement
@@ -60,6 +61,11 @@ export function wireguardLabel(aid: string, epoch: number): Uint8Array {
 /** @param aid qb64 of the node  @param epoch key epoch, from 0 */
 export function mlKemLabel(aid: string, epoch: number): Uint8Array {
   return label('ml-kem-1024', utf8(aid), counter(epoch));
+}
+
+/** @param record body of the `tun` record that names the key, without the proof  @returns what that key signs */
+export function tunnelKeyProofLabel(record: Uint8Array): Uint8Array {
+  return label('tunnel-key', record);
 }
 
 /** @param n generation of the key, from 0 */

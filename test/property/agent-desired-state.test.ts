@@ -13,7 +13,7 @@ import { Secret } from '#src/secret';
 import { checkDesiredDevice } from '#src/wireguard/desired-device';
 import type { Cidr, InterfaceName, UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
 
-const settings = { mtu: 1_420, addresses: ['fd00::1/128'], keepalive: 25 };
+const settings = { mtu: 1_420, addresses: ['fd00::1/128'], keepalive: 25, turn: 0 };
 const psk = new Secret(new Uint8Array(32).fill(1));
 const devices: readonly OwnDevice[] = [0, 1, 2, 3].map((slot) => ({
   slot,

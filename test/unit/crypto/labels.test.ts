@@ -23,6 +23,7 @@ import {
   pairSignatureLabel,
   pairTranscript,
   peerSeedLabel,
+  tunnelKeyProofLabel,
   wireguardLabel,
 } from '#src/crypto/labels';
 
@@ -67,6 +68,7 @@ describe('label', () => {
     const hash = new Uint8Array(32);
     const all = [
       wireguardLabel('E', 0),
+      tunnelKeyProofLabel(hash),
       mlKemLabel('E', 0),
       kekLabel(0),
       pairInfo,

@@ -14,7 +14,7 @@ import type { Cidr, InterfaceName, UdpEndpoint, WireGuardKey } from '#src/wiregu
 const key = (n: number) => n.toString(16).padStart(64, '0') as WireGuardKey;
 const psk = (n: number) => new Secret(new Uint8Array(32).fill(n));
 const endpoint = '192.0.2.1:51820' as UdpEndpoint;
-const settings = { mtu: 1_420, addresses: ['fd00::1/128'], keepalive: 25 };
+const settings = { mtu: 1_420, addresses: ['fd00::1/128'], keepalive: 25, turn: 0 };
 
 const device = (slot: number): OwnDevice => ({
   slot,
@@ -138,17 +138,38 @@ describe('desired devices', () => {
     }
   });
 
-  it('leave a key that two members name and none uses to the lower AID, in any order', () => {
+  it('give a key that two members name and none uses to each in turn, in any order', () => {
     const amy = pair({ staged: view(0, 1) }, 'amy');
-    const zoe = pair({ staged: view(0, 1) }, 'zoeee');
+    const zoe = pair({ staged: view(0, 1, { presharedKey: psk(9) }) }, 'zoeee');
     for (const pairs of [
       [amy, zoe],
       [zoe, amy],
     ]) {
-      assert.deepEqual(
-        desiredDevices(devices, pairs, settings)[0]?.peers.map(({ allowedIps }) => allowedIps),
-        [[amy.route]],
+      const turns = [0, 1, 2, 3].map((turn) =>
+        desiredDevices(devices, pairs, { ...settings, turn })[0]?.peers.map(
+          ({ allowedIps, presharedKey }) => [allowedIps[0], presharedKey.expose()[0]],
+        ),
       );
+      assert.deepEqual(turns, [
+        [[amy.route, 1]],
+        [[zoe.route, 9]],
+        [[amy.route, 1]],
+        [[zoe.route, 9]],
+      ]);
+    }
+  });
+
+  it('leave a key that two members name to the one whose record proves it, whoever has shaken hands', () => {
+    const amy = pair({ active: view(0, 1) }, 'amy');
+    const zoe = pair({ staged: view(0, 1, { possession: 'proven' }) }, 'zoeee');
+    const eve = pair({ staged: view(0, 1, { possession: 'refuted' }) }, 'eve');
+    for (const turn of [0, 1, 2]) {
+      const peersOf = (...pairs: PairState[]) =>
+        desiredDevices(devices, pairs, { ...settings, turn })[0]?.peers.map(
+          ({ allowedIps }) => allowedIps[0],
+        );
+      assert.deepEqual(peersOf(amy, zoe, eve), [zoe.route]);
+      assert.deepEqual(peersOf(eve, pair({ staged: view(0, 1) }, 'amy')), [amy.route]);
     }
   });
 
