@@ -21,12 +21,16 @@ import {
   provisionSoftHsm,
   softHsmEnvironment,
 } from '#src/keystore/pkcs11/softhsm';
-import { SealedFileKeyStore } from '#src/keystore/sealed-file';
+import {
+  SealedFileProcess,
+  type SealedFileProcessOptions,
+} from '#src/keystore/sealed-file-process';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
 import type { AgentSettings } from './agent.ts';
 import type { Config } from './config/config.ts';
+import { readSecretFile } from './config/secrets.ts';
 import { databaseError } from './control/system-error.ts';
 import { expectWholeDatabase } from './database.ts';
 import { diskSpace } from './disk-space.ts';
@@ -57,9 +61,9 @@ const toolsDir = fileURLToPath(new URL('../.tools', import.meta.url));
 export async function createKeyStore(config: Config, secret: Secret): Promise<KeyStore> {
   ensureTrustedDirectory(config.stateDir);
   if (config.keyStore.tier === 'sealed-file')
-    return SealedFileKeyStore.create(keyFile(config), secret, systemRng);
+    return SealedFileProcess.create(keyFile(config), secret, passphraseAgain(config));
   if (config.keyStore.tier === 'softhsm') {
-    using securityOfficerPin = Secret.take(Buffer.from(randomBytes(16).toString('hex')));
+    using securityOfficerPin = digits(randomBytes(16));
     await provisionSoftHsm(
       tokenDir(config),
       config.keyStore.token,
@@ -71,14 +75,38 @@ export async function createKeyStore(config: Config, secret: Secret): Promise<Ke
   return openKeyStore(config, secret);
 }
 
+/** Two hexadecimal digits for each byte, which are wiped; never a string. */
+function digits(bytes: Uint8Array): Secret {
+  using out = new Secret(new Uint8Array(2 * bytes.length));
+  const view = out.expose();
+  for (const [i, byte] of bytes.entries())
+    for (const [j, half] of [byte >> 4, byte & 15].entries())
+      view[2 * i + j] = '0123456789abcdef'.charCodeAt(half);
+  bytes.fill(0);
+  return new Secret(view);
+}
+
 /** Throws KEYSTORE_…: wrong passphrase or PIN, missing module or token. */
 export async function openKeyStore(config: Config, secret: Secret): Promise<KeyStore> {
   const { tier, token } = config.keyStore;
-  if (tier === 'sealed-file') return SealedFileKeyStore.open(keyFile(config), secret, systemRng);
+  if (tier === 'sealed-file')
+    return SealedFileProcess.open(keyFile(config), secret, passphraseAgain(config));
   const module = config.keyStore.module ?? (await findSoftHsmModule());
   const environment =
     tier === 'softhsm' ? { environment: softHsmEnvironment(tokenDir(config)) } : {};
-  return Pkcs11KeyStore.open({ module, tokenLabel: token, pin: secret, ...environment });
+  const { secretFile } = config.keyStore;
+  return Pkcs11KeyStore.open({
+    module,
+    tokenLabel: token,
+    pin: secret,
+    ...(secretFile === undefined ? {} : { pinAgain: () => readSecretFile(secretFile) }),
+    ...environment,
+  });
+}
+
+/** From the file again, if there is one: what was typed is kept nowhere. */
+function passphraseAgain({ keyStore: { secretFile } }: Config): SealedFileProcessOptions {
+  return secretFile === undefined ? {} : { passphraseAgain: () => readSecretFile(secretFile) };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The agent as a process: starts, serves the control socket, ends on SIGINT, SIGTERM or `down`. */
 
 import { parseDateTime } from '#src/clock';
+import type { KeyStore } from '#src/keystore/key-store';
 import type { Secret } from '#src/secret';
 import { Agent } from './agent.ts';
 import { agentSettings, composeLocal, composeRunning, openKeyStore } from './compose.ts';
@@ -31,7 +32,7 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
     const group = reading === undefined ? 0 : groupId(reading.group);
     const running = await composeRunning(config);
     const organisation = await openOrganisation(
-      await composeLocal(config, () => openKeyStore(config, secret), hooks.write),
+      await composeLocal(config, () => openAndForget(config, secret), hooks.write),
     );
     const agent = await startOrClose(organisation, () =>
       Agent.start(organisation, running, agentSettings(config)),
@@ -56,6 +57,15 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
   } finally {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);
+  }
+}
+
+/** The process of the key store has the secret from then on, and the agent has it no more. */
+async function openAndForget(config: Config, secret: Secret): Promise<KeyStore> {
+  try {
+    return await openKeyStore(config, secret);
+  } finally {
+    secret[Symbol.dispose]();
   }
 }
 

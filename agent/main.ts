@@ -1,6 +1,10 @@
 /** Entry point of `kelmesh`. */
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { confine } from '#src/confinement';
+
+// Before anything secret is read, whoever started this and however.
+confine();
 
 // Stripped and compiled once: a start takes a third of the time. In the installation, not in a directory that others can write.
 enableCompileCache(fileURLToPath(new URL('../.tools/compile-cache', import.meta.url)));

@@ -10,7 +10,14 @@ const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const node = path('../node_modules/.bin/node');
 
 if (existsSync(node)) {
-  process.exitCode = await runInForeground(node, [
+  // A signal must not open a debugger's port, here or there, and no core file holds keys: the limit is inherited by all that follows.
+  process.on('SIGUSR1', () => undefined);
+  process.exitCode = await runInForeground('/bin/sh', [
+    '-c',
+    'ulimit -c 0; exec "$@"',
+    'kelmesh',
+    node,
+    '--disable-sigusr1',
     '--disable-warning=ExperimentalWarning',
     path('../agent/main.ts'),
     ...process.argv.slice(2),

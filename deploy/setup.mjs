@@ -12,7 +12,7 @@ import { ensureSystemPackages } from './setup/system-packages.mjs';
 import { checkTunDevice } from './setup/tun-device.mjs';
 
 const programs = {
-  demo: (args) => run(['agent/demo/main.ts', ...args]),
+  demo: (args) => run(['--disable-sigusr1', 'agent/demo/main.ts', ...args]),
   test: (args) => run(mocha(args)),
   'test:slow': (args) => run(mocha(args), { KELMESH_SLOW: '1' }),
   bench: runBenchmarks,

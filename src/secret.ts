@@ -1,18 +1,24 @@
 /**
  * Secret bytes that do not print.
  *
- * The bytes live in a buffer of their own (not the shared pool) and are filled with zeros on dispose.
+ * The bytes live in memory of their own: neither in the shared pool of buffers nor, as short arrays otherwise do, in the engine's
+ * heap, where the garbage collector moves them and leaves a copy at each former place. They are filled with zeros on dispose.
  * That is best effort: copies that the engine or a library made may survive.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { inspect } from 'node:util';
+
+/** Bytes that are never moved, for a secret on its way; whoever asks for them wipes them. */
+export function secretBytes(length: number): Buffer {
+  return Buffer.from(new ArrayBuffer(length));
+}
 
 export class Secret implements Disposable {
   readonly #bytes: Uint8Array;
 
   /** Copies `bytes`; the caller wipes its own copy. */
   constructor(bytes: Uint8Array) {
-    this.#bytes = Buffer.allocUnsafeSlow(bytes.length);
+    this.#bytes = secretBytes(bytes.length);
     this.#bytes.set(bytes);
   }
 

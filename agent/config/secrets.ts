@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { ReadStream } from 'node:tty';
 import { isTrustedOwner } from '#src/files/trust';
-import { Secret } from '#src/secret';
+import { Secret, secretBytes } from '#src/secret';
 import { visible } from '#src/visible';
 import { ConfigError } from './errors.ts';
 
@@ -36,7 +36,7 @@ export function readSecretFile(path: string): Secret {
 
 function readFirstLine(file: number, path: string): Secret {
   // Room for a line end of two bytes: an editor of another system may have written the file.
-  const buffer = Buffer.allocUnsafeSlow(MAX_SECRET + 2);
+  const buffer = secretBytes(MAX_SECRET + 2);
   try {
     const text = buffer.subarray(0, readSync(file, buffer));
     const end = text.indexOf(0x0a);
@@ -81,23 +81,27 @@ export async function askSecret(
   output.write(`${visible(prompt)}: `);
   input.setRawMode(true);
   input.resume();
-  const typed: number[] = [];
+  using typed = new Secret(new Uint8Array(MAX_SECRET));
+  const bytes = typed.expose();
+  let length = 0;
   try {
     for await (const chunk of input.iterator({ destroyOnReturn: false })) {
-      for (const byte of chunk as Buffer) {
-        if (byte === 0x03) throw new ConfigError('CONFIG_SECRET_MISSING', 'interrupted');
-        if (byte === 0x0d || byte === 0x0a) {
-          if (typed.length === 0)
-            throw new ConfigError('CONFIG_SECRET_MISSING', 'nothing was typed');
-          return Secret.take(Buffer.from(typed));
+      try {
+        for (const byte of chunk as Buffer) {
+          if (byte === 0x03) throw new ConfigError('CONFIG_SECRET_MISSING', 'interrupted');
+          if (byte === 0x0d || byte === 0x0a) {
+            if (length === 0) throw new ConfigError('CONFIG_SECRET_MISSING', 'nothing was typed');
+            return new Secret(bytes.subarray(0, length));
+          }
+          if (byte === 0x7f || byte === 0x08) length = Math.max(0, length - 1);
+          else if (length < MAX_SECRET) bytes[length++] = byte;
         }
-        if (byte === 0x7f || byte === 0x08) typed.pop();
-        else if (typed.length < MAX_SECRET) typed.push(byte);
+      } finally {
+        (chunk as Buffer).fill(0);
       }
     }
     throw new ConfigError('CONFIG_SECRET_MISSING', 'the terminal was closed');
   } finally {
-    typed.fill(0);
     input.setRawMode(false);
     input.pause();
     output.write('\n');

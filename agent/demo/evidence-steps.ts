@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { NODE_FLAGS } from '#src/confinement';
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import type { AuditReport } from '../provenance/audit/report.ts';
 import type { DemoFederation } from './federation.ts';
@@ -44,7 +45,7 @@ export async function audit(
   const bundle = join(out, 'evidence.kmb');
   const { stdout } = await execute(
     process.execPath,
-    [kelmesh, 'audit', 'verify', bundle, '--json'],
+    [...NODE_FLAGS, kelmesh, 'audit', 'verify', bundle, '--json'],
     { cwd: '/', env: { PATH: process.env['PATH'] }, maxBuffer: 64 << 20 },
   ).catch((error: { stdout?: string }) => ({ stdout: error.stdout ?? '{}' }));
   const report = JSON.parse(stdout) as AuditReport;

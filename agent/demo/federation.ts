@@ -1,6 +1,7 @@
 /** The three organisations on their ground, and what a step does in their names. */
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '#src/confinement';
 import { type HeldGround, holdGround } from './ground.ts';
 import { DemoOrganisation, type Status } from './organisation.ts';
 import { Patience } from './patience.ts';
@@ -92,13 +93,21 @@ export class DemoFederation {
 
   /** Runs the probe in the namespace of `name`. @returns what it measured */
   async probe(name: Name, task: object): Promise<Readonly<Record<string, unknown>>> {
-    const { stdout } = await this.of(name).run([process.execPath, probe, JSON.stringify(task)]);
+    const { stdout } = await this.of(name).run([
+      process.execPath,
+      ...NODE_FLAGS,
+      probe,
+      JSON.stringify(task),
+    ]);
     return JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}') as Record<string, unknown>;
   }
 
   /** Starts a helper in a namespace and waits for its first line. @returns a function that ends it */
   async serve(name: Name, task: object): Promise<() => Promise<void>> {
-    const child = this.of(name).spawn([process.execPath, probe, JSON.stringify(task)], 'pipe');
+    const child = this.of(name).spawn(
+      [process.execPath, ...NODE_FLAGS, probe, JSON.stringify(task)],
+      'pipe',
+    );
     this.#helpers.add(child);
     await new Promise<void>((resolve, reject) => {
       child.stdout?.once('data', () => resolve());

@@ -6,6 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '#src/confinement';
 import { visible } from '#src/visible';
 import { enter, isAlive, ledgerEntries, strike, thisProcess } from './ground-ledger.ts';
 import { type Ground, takeAway } from './ground-removal.ts';
@@ -51,7 +52,7 @@ export async function sweepGrounds(say: (line: string) => void): Promise<void> {
 
 /** In a session of its own, so that what ends this one does not end it. Its standard input ends with this process. */
 function watch(): void {
-  const child = spawn(process.execPath, [cleaner, JSON.stringify(thisProcess())], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, cleaner, JSON.stringify(thisProcess())], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
     cwd: '/',

@@ -6,9 +6,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { confine } from '#src/confinement';
 import { visible } from '#src/visible';
 import { Demonstration } from './demonstration.ts';
 import { obstacle, onParentGone, reenter, SIGNALS, withoutMark } from './rootless.ts';
+
+confine();
 
 const help = `usage: npm start -- [--out DIR] [--keep]
 

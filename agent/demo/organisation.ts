@@ -3,6 +3,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '#src/confinement';
 import { askAgent } from '../control/client.ts';
 import type { Json } from '../control/protocol.ts';
 import type { Patience } from './patience.ts';
@@ -112,6 +113,7 @@ export class DemoOrganisation {
   async kelmesh(...args: readonly string[]): Promise<Readonly<Record<string, Json>>> {
     const { stdout } = await this.run([
       process.execPath,
+      ...NODE_FLAGS,
       main,
       ...args,
       '--config',
@@ -177,7 +179,7 @@ export class DemoOrganisation {
   /** Starts the agent in the foreground of its namespace and waits until it serves. */
   async start(): Promise<void> {
     const child = this.spawn(
-      [process.execPath, main, 'up', '--foreground', '--config', this.config],
+      [process.execPath, ...NODE_FLAGS, main, 'up', '--foreground', '--config', this.config],
       'log',
     );
     this.#process = child;

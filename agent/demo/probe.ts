@@ -1,4 +1,5 @@
 /** Runs inside a namespace of the demonstration: measures a path, or serves and calls the inner layer. Arguments and result are JSON. */
+import { confine } from '#src/confinement';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import { measureRtt, measureThroughput, serveProbe, streamUdp } from '#src/net/probe';
 import { Secret } from '#src/secret';
@@ -7,6 +8,8 @@ import { callEcho, serveEcho } from '../ca/service.ts';
 import { systemClock, systemRng } from '../compose.ts';
 import { createLibp2pNetwork } from '../network/libp2p.ts';
 import type { PeerAddress, PeerKey } from '../network/network.ts';
+
+confine();
 
 type Task =
   | { readonly do: 'serve'; readonly address: string; readonly port: number }

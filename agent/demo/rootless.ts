@@ -1,7 +1,9 @@
 /** As an ordinary user the demonstration runs in a user namespace of its own, where it may make network namespaces. */
+
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { Socket } from 'node:net';
+import { NODE_FLAGS } from '#src/confinement';
 
 const MARK = '--in-user-namespace';
 /** A pipe that ends when the program outside does, however it does. */
@@ -37,6 +39,7 @@ export async function reenter(argv: readonly string[]): Promise<number | undefin
     script,
     'sh',
     process.execPath,
+    ...NODE_FLAGS,
     process.argv[1] ?? '',
     ...argv,
     MARK,

@@ -30,7 +30,7 @@ export const keyStoreErrors = {
   KEYSTORE_FULL: 'Destroy keys that are no longer needed, or use a token with more space',
   KEYSTORE_TOKEN_FAILED: "Look up the CKR code in the manual of the token's module",
   KEYSTORE_CHILD_DIED:
-    'Nothing to do when it happens once: the next call starts the process again. If it repeats, the module is faulty',
+    'Nothing to do when it happens once and the secret is in a file: the next call starts the process again. If it repeats, memory is short or the module of the token is faulty',
 } as const satisfies ErrorTable;
 
 export type KeyStoreErrorCode = keyof typeof keyStoreErrors;

@@ -5,7 +5,7 @@
  * Replies carry private and preshared keys: they are read from the bytes without a string of them, and no error repeats a value.
  */
 import { getSystemErrorName } from 'node:util';
-import { Secret } from '#src/secret';
+import { Secret, secretBytes } from '#src/secret';
 import type { DeviceChange, PeerChange } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import type { Cidr, PeerState, UdpEndpoint, WireGuardKey } from './tunnel-driver.ts';
@@ -82,7 +82,7 @@ function join(lines: readonly (string | Secret)[]): Uint8Array {
     (sum, part) => sum + (typeof part === 'string' ? part.length : 2 * part.length),
     0,
   );
-  const out = Buffer.allocUnsafeSlow(size);
+  const out = secretBytes(size);
   let at = 0;
   for (const part of lines) {
     if (typeof part === 'string') at += out.write(part, at, 'latin1');

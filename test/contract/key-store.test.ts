@@ -10,6 +10,7 @@ import { verifyP256 } from '#src/crypto/p256';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import type { KeyId, KeyStore, SigningAlgorithm } from '#src/keystore/key-store';
 import { SealedFileKeyStore } from '#src/keystore/sealed-file';
+import { SealedFileProcess } from '#src/keystore/sealed-file-process';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { seededKeyStore } from '../support/seeded-key-store.ts';
@@ -36,6 +37,19 @@ contract('sealed file', async () => {
   await (await SealedFileKeyStore.create(path, passphrase, rng, cheap)).close();
   return {
     open: () => SealedFileKeyStore.open(path, passphrase, rng),
+    remove: () => rm(directory, { recursive: true }),
+    durable: true,
+  };
+});
+
+contract('sealed file in a process of its own', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'kelmesh-keys-'));
+  const path = join(directory, 'keys');
+  const passphrase = new Secret(Buffer.from('correct horse'));
+  const cheap = { memory: 64, passes: 1, lanes: 1 };
+  await (await SealedFileProcess.create(path, passphrase, {}, cheap)).close();
+  return {
+    open: () => SealedFileProcess.open(path, passphrase),
     remove: () => rm(directory, { recursive: true }),
     durable: true,
   };

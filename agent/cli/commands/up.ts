@@ -1,9 +1,13 @@
 import { fork } from 'node:child_process';
+import { closeSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '#src/confinement';
 import { openForAppendSync } from '#src/files/log-file';
 import { ensureTrustedDirectory } from '#src/files/trust';
-import { Secret } from '#src/secret';
+import { readSecret, SECRET_FD, writeSecret } from '#src/keystore/process/secret-channel';
+import type { Secret } from '#src/secret';
 import { type Config, readConfig } from '../../config/config.ts';
 import { askAgent, RemoteError } from '../../control/client.ts';
 import { ControlError } from '../../control/errors.ts';
@@ -13,8 +17,7 @@ import { keyStoreSecret, requireState } from '../ask.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson } from '../io.ts';
 
-/** What the parent and the agent in the background say to each other, once, over the fork's channel. */
-type ToAgent = { readonly secret: string };
+/** What the agent in the background says to its parent, once, over the fork's channel. */
 type FromAgent = { readonly ready: true } | ReturnType<typeof errorResponse>;
 
 /** Starting takes seconds; a token or a slow disk may take more. */
@@ -60,10 +63,14 @@ async function startInBackground(config: Config, secret: Secret): Promise<void> 
   const main = fileURLToPath(new URL('../../main.ts', import.meta.url));
   const child = fork(main, ['up', '--foreground', '--config', config.file], {
     detached: true,
-    stdio: ['ignore', log, log, 'ipc'],
+    stdio: ['ignore', log, log, 'ipc', 'pipe'],
+    execArgv: [...NODE_FLAGS, '--disable-warning=ExperimentalWarning'],
   });
-  const message: ToAgent = { secret: Buffer.from(secret.expose()).toString('base64') };
-  child.send(message);
+  const pipe = child.stdio[SECRET_FD] as Writable;
+  // An agent that ends at once is told by its end.
+  pipe.on('error', () => undefined);
+  await writeSecret(pipe, secret).catch(() => undefined);
+  pipe.destroy();
   const answer = await new Promise<FromAgent>((resolve) => {
     const timer = setTimeout(
       () =>
@@ -108,13 +115,12 @@ async function refuseSecond(config: Config): Promise<void> {
   throw new ControlError('CONTROL_ALREADY_RUNNING', `an agent answers at ${config.socket}`);
 }
 
-/** The agent in the background: the secret comes over the channel, so it stands neither in argv nor in the environment. */
+/** The agent in the background: the secret comes over a pipe, so it stands neither in argv nor in the environment. */
 async function serveForParent(config: Config, io: Io): Promise<number> {
-  const secret = await new Promise<Secret>((resolve) => {
-    process.once('message', (message) =>
-      resolve(Secret.take(Buffer.from((message as ToAgent).secret, 'base64'))),
-    );
-  });
+  const secret = readSecret();
+  closeSync(SECRET_FD);
+  if (secret === undefined)
+    throw new ControlError('CONTROL_START_FAILED', 'the parent gave no passphrase or PIN');
   let isReady = false;
   const tell = (message: FromAgent) =>
     new Promise<void>((resolve) =>

@@ -5,10 +5,12 @@
  * takes only as a string that cannot be wiped, stays out of the agent's memory. It ends with its parent.
  */
 import { unreachable } from '#src/errors';
+import type { Request, Results } from '../process/protocol.ts';
+import { readSecret } from '../process/secret-channel.ts';
+import { serveKeys } from '../process/serve.ts';
 import { CKF_OS_LOCKING_OK, CKR_CRYPTOKI_ALREADY_INITIALIZED } from './constants.ts';
 import { faultOf, returnValueOf, TokenFault } from './fault.ts';
 import { initialiseToken, logIn } from './login.ts';
-import { parseRequest, type Reply, type Request, type Results } from './protocol.ts';
 import { Token } from './token.ts';
 
 type Module = InstanceType<typeof import('pkcs11js').PKCS11>;
@@ -16,12 +18,15 @@ type Module = InstanceType<typeof import('pkcs11js').PKCS11>;
 let token: Token | undefined;
 
 async function answer(request: Request): Promise<Results[keyof Results]> {
-  if (request.op === 'open') return openToken(request.module, request.tokenLabel, request.pin);
+  if (request.op === 'open') return openToken(request.module, request.tokenLabel);
   if (request.op === 'initialise') {
     const cryptoki = await loadModule(request.module);
-    initialiseToken(cryptoki, request.tokenLabel, textOf(request.soPin), textOf(request.pin));
+    const soPin = nextPin();
+    initialiseToken(cryptoki, request.tokenLabel, soPin, nextPin());
     return undefined;
   }
+  if (request.op === 'openFile' || request.op === 'createFile' || request.op === 'backUp')
+    throw new TokenFault('KEYSTORE_UNSUPPORTED', `${request.op}: this process holds a token`);
   if (token === undefined)
     throw new TokenFault('KEYSTORE_TOKEN_FAILED', `${request.op}: no token is open`);
   switch (request.op) {
@@ -46,13 +51,10 @@ async function answer(request: Request): Promise<Results[keyof Results]> {
   }
 }
 
-async function openToken(
-  path: string,
-  tokenLabel: string,
-  pin: Uint8Array,
-): Promise<Results['open']> {
+async function openToken(path: string, tokenLabel: string): Promise<Results['open']> {
+  const pin = nextPin();
   const cryptoki = await loadModule(path);
-  const { slot, session, model, pinTriesLow } = logIn(cryptoki, tokenLabel, textOf(pin));
+  const { slot, session, model, pinTriesLow } = logIn(cryptoki, tokenLabel, pin);
   token = new Token(cryptoki, slot, session);
   return { model, pinTriesLow };
 }
@@ -87,31 +89,18 @@ async function loadBinding(): Promise<typeof import('pkcs11js')> {
   }
 }
 
-function textOf(bytes: Uint8Array): string {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
-  bytes.fill(0);
-  return text;
+/** PKCS#11 3.1: a PIN has at most 255 bytes with every module that is known. */
+const MAX_PIN_LENGTH = 255;
+
+/** A string, because the binding takes nothing else: this process is its last place. */
+function nextPin(): string {
+  using pin = readSecret();
+  if (pin === undefined || pin.length > MAX_PIN_LENGTH)
+    throw new TokenFault(
+      'KEYSTORE_BAD_LENGTH',
+      `PIN: expected at most ${MAX_PIN_LENGTH} bytes, got ${pin?.length ?? 'none'}`,
+    );
+  return Buffer.from(pin.expose().buffer, pin.expose().byteOffset, pin.length).toString('utf8');
 }
 
-async function reply(message: unknown): Promise<Reply> {
-  const request = parseRequest(message);
-  if (request === undefined) {
-    return {
-      ok: false,
-      failure: { code: 'KEYSTORE_TOKEN_FAILED', message: 'malformed request', recovery: 'restart' },
-    };
-  }
-  try {
-    return { ok: true, value: await answer(request) };
-  } catch (error) {
-    return { ok: false, failure: faultOf(error, request.op, false).failure };
-  }
-}
-
-// A terminal's interrupt and the service manager's stop go to every process; the parent decides when this one ends.
-process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => undefined);
-process.on('disconnect', () => process.exit(0));
-process.on('message', (message) => {
-  void reply(message).then((answered) => process.send?.(answered));
-});
+serveKeys(answer, (error, request) => faultOf(error, request.op, false).failure);

@@ -1,5 +1,6 @@
 /** From return values of PKCS#11 to errors of the key store, and what to do after each. */
 import type { KeyStoreErrorCode } from '../errors.ts';
+import type { Failure, Recovery } from '../process/protocol.ts';
 import {
   CKR_DEVICE_ERROR,
   CKR_DEVICE_MEMORY,
@@ -16,7 +17,6 @@ import {
   CKR_TOKEN_NOT_RECOGNIZED,
   CKR_USER_NOT_LOGGED_IN,
 } from './constants.ts';
-import type { Failure, Recovery } from './protocol.ts';
 
 /** An error whose meaning is already known; it crosses the channel as a {@link Failure}. */
 export class TokenFault extends Error {

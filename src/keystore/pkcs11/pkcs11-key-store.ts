@@ -5,10 +5,10 @@
  * and the next one starts afresh with the PIN that was right before. A refused PIN is never sent again.
  */
 import { access } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import { KeyStoreError } from '../errors.ts';
-import { keyIdBytes, keyIdOf } from '../key-id.ts';
 import type {
   KeyId,
   KeyStore,
@@ -17,9 +17,12 @@ import type {
   SigningAlgorithm,
   SigningKey,
 } from '../key-store.ts';
-import { checkMessage, checkPrf } from '../limits.ts';
-import type { Request, Results, WireSigningKey } from './protocol.ts';
-import { TokenProcess, TokenProcessError, type TokenProcessOptions } from './token-process.ts';
+import { KeyProcess, KeyProcessError, type KeyProcessOptions } from '../process/key-process.ts';
+import type { Request, Results } from '../process/protocol.ts';
+import { remoteKeys } from '../process/remote-keys.ts';
+
+/** The program that loads the module. */
+export const tokenProgram = fileURLToPath(new URL('./child.ts', import.meta.url));
 
 /** For the log. */
 export type Pkcs11Event =
@@ -27,22 +30,30 @@ export type Pkcs11Event =
   | { readonly kind: 'process-ended'; readonly how: string }
   | { readonly kind: 'pin-tries-low' };
 
-export interface Pkcs11Options extends TokenProcessOptions {
+export interface Pkcs11Options extends KeyProcessOptions {
   /** Path of the PKCS#11 module (`.so`). */
   readonly module: string;
   /** CKA label of the token, without the padding. */
   readonly tokenLabel: string;
   /** UTF-8; copied, so that the caller may dispose of its own. */
   readonly pin: Secret;
+  /**
+   * Gives the PIN once more, for a new login; the caller of it wipes it. With it the PIN is not kept here after the first login.
+   */
+  readonly pinAgain?: () => Secret;
   readonly onEvent?: (event: Pkcs11Event) => void;
+  /** The program to run; a test puts another in its place. */
+  readonly childPath?: string;
 }
 
 export class Pkcs11KeyStore implements KeyStore {
   readonly #options: Pkcs11Options;
-  readonly #pin: Secret;
+  /** Undefined once it can be had again. */
+  #pin: Secret | undefined;
   readonly #requests = new SerialQueue();
+  readonly #keys = remoteKeys((request) => this.#request(request));
   #description: KeyStoreDescription = { driver: 'pkcs11', location: '' };
-  #process: TokenProcess | undefined;
+  #process: KeyProcess | undefined;
   /** Set by a refused PIN: the answer to everything from then on. */
   #refusal: KeyStoreError | undefined;
   #closed = false;
@@ -62,7 +73,7 @@ export class Pkcs11KeyStore implements KeyStore {
     try {
       await store.#connect();
     } catch (error) {
-      store.#pin[Symbol.dispose]();
+      store.#forgetPin();
       throw error;
     }
     return store;
@@ -72,44 +83,39 @@ export class Pkcs11KeyStore implements KeyStore {
     return this.#description;
   }
 
-  async generateSigningKey(algorithm?: SigningAlgorithm): Promise<SigningKey> {
-    return signingKeyOf(await this.#request({ op: 'generateSigningKey', algorithm }));
+  generateSigningKey(algorithm?: SigningAlgorithm): Promise<SigningKey> {
+    return this.#keys.generateSigningKey(algorithm);
   }
 
-  async signingKey(id: KeyId): Promise<SigningKey> {
-    return signingKeyOf(await this.#request({ op: 'signingKey', id: keyIdBytes(id) }));
+  signingKey(id: KeyId): Promise<SigningKey> {
+    return this.#keys.signingKey(id);
   }
 
-  async sign(id: KeyId, message: Uint8Array): Promise<Uint8Array> {
-    checkMessage(message);
-    return bare(await this.#request({ op: 'sign', id: keyIdBytes(id), message }));
+  sign(id: KeyId, message: Uint8Array): Promise<Uint8Array> {
+    return this.#keys.sign(id, message);
   }
 
-  async generateRoot(): Promise<KeyId> {
-    return keyIdOf(await this.#request({ op: 'generateRoot' }));
+  generateRoot(): Promise<KeyId> {
+    return this.#keys.generateRoot();
   }
 
-  async prf(root: KeyId, label: Uint8Array, length: number): Promise<Secret> {
-    checkPrf(label, length);
-    return Secret.take(await this.#request({ op: 'prf', id: keyIdBytes(root), label, length }));
+  prf(root: KeyId, label: Uint8Array, length: number): Promise<Secret> {
+    return this.#keys.prf(root, label, length);
   }
 
-  async destroy(id: KeyId): Promise<void> {
-    await this.#request({ op: 'destroy', id: keyIdBytes(id) });
+  destroy(id: KeyId): Promise<void> {
+    return this.#keys.destroy(id);
   }
 
-  async list(): Promise<readonly KeyStoreEntry[]> {
-    const entries = await this.#request({ op: 'list' });
-    return entries.map(({ id, kind, algorithm }) =>
-      algorithm === undefined ? { id: keyIdOf(id), kind } : { id: keyIdOf(id), kind, algorithm },
-    );
+  list(): Promise<readonly KeyStoreEntry[]> {
+    return this.#keys.list();
   }
 
   async close(): Promise<void> {
     await this.#requests.run(async () => {
       if (this.#closed) return;
       this.#closed = true;
-      this.#pin[Symbol.dispose]();
+      this.#forgetPin();
       const process = this.#process;
       if (process === undefined || process.end !== undefined) return;
       try {
@@ -121,12 +127,17 @@ export class Pkcs11KeyStore implements KeyStore {
     });
   }
 
+  #forgetPin(): void {
+    this.#pin?.[Symbol.dispose]();
+    this.#pin = undefined;
+  }
+
   async #request<R extends Request>(request: R): Promise<Results[R['op']]> {
     return this.#requests.run(async () => {
       try {
         return await this.#ask(request);
       } catch (error) {
-        if (!(error instanceof TokenProcessError) || error.recovery !== 'restart-and-retry')
+        if (!(error instanceof KeyProcessError) || error.recovery !== 'restart-and-retry')
           throw error;
         return await this.#ask(request);
       }
@@ -145,12 +156,12 @@ export class Pkcs11KeyStore implements KeyStore {
       return await process.request(request);
     } catch (error) {
       // SoftHSM for one never finds a token again in a process that saw it go.
-      if (error instanceof TokenProcessError && error.recovery !== 'none') await process.kill();
+      if (error instanceof KeyProcessError && error.recovery !== 'none') await process.kill();
       throw error;
     }
   }
 
-  async #connected(): Promise<TokenProcess> {
+  async #connected(): Promise<KeyProcess> {
     if (this.#process !== undefined && this.#process.end === undefined) return this.#process;
     try {
       return await this.#connect();
@@ -163,14 +174,17 @@ export class Pkcs11KeyStore implements KeyStore {
     }
   }
 
-  async #connect(): Promise<TokenProcess> {
-    const { module, tokenLabel, onEvent } = this.#options;
-    const process = new TokenProcess(this.#options);
+  async #connect(): Promise<KeyProcess> {
+    const { module, tokenLabel, pinAgain, onEvent, childPath = tokenProgram } = this.#options;
+    const process = new KeyProcess(childPath, this.#options);
     onEvent?.({ kind: 'process-started', pid: process.pid });
     void process.ended.then((how) => onEvent?.({ kind: 'process-ended', how }));
-    const pin = new Uint8Array(this.#pin.expose());
     try {
-      const { model, pinTriesLow } = await process.request({ op: 'open', module, tokenLabel, pin });
+      const request = { op: 'open', module, tokenLabel } as const;
+      using again = this.#pin === undefined ? pinAgain?.() : undefined;
+      const pin = this.#pin ?? again;
+      const { model, pinTriesLow } = await process.request(request, pin === undefined ? [] : [pin]);
+      if (pinAgain !== undefined) this.#forgetPin();
       if (pinTriesLow) onEvent?.({ kind: 'pin-tries-low' });
       this.#description = { driver: 'pkcs11', location: `${tokenLabel} (${model})` };
       this.#process = process;
@@ -178,8 +192,6 @@ export class Pkcs11KeyStore implements KeyStore {
     } catch (error) {
       await process.kill();
       throw error;
-    } finally {
-      pin.fill(0);
     }
   }
 }
@@ -197,13 +209,4 @@ export async function requireModule(path: string): Promise<void> {
   } catch (cause) {
     throw new KeyStoreError('KEYSTORE_NO_MODULE', `PKCS#11 module ${path}: not found`, { cause });
   }
-}
-
-function signingKeyOf({ id, algorithm, publicKey }: WireSigningKey): SigningKey {
-  return { id: keyIdOf(id), algorithm, publicKey: bare(publicKey) };
-}
-
-/** The channel delivers some byte strings as Buffers. */
-function bare(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes);
 }

@@ -4,8 +4,8 @@ import { join, resolve } from 'node:path';
 import type { Secret } from '#src/secret';
 import { replaceFile } from '../../files/atomic-file.ts';
 import { KeyStoreError } from '../errors.ts';
-import { requireModule } from './pkcs11-key-store.ts';
-import { TokenProcess } from './token-process.ts';
+import { KeyProcess } from '../process/key-process.ts';
+import { requireModule, tokenProgram } from './pkcs11-key-store.ts';
 
 /** Where distributions put the module. */
 const MODULE_PATHS = [
@@ -74,20 +74,10 @@ export async function provisionSoftHsm(
   const environment = softHsmEnvironment(root);
   const configuration = `directories.tokendir = ${tokens}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n`;
   await replaceFile(join(root, 'softhsm2.conf'), Buffer.from(configuration));
-  const process = new TokenProcess({ environment });
-  const officerPin = new Uint8Array(soPin.expose());
-  const userPin = new Uint8Array(pin.expose());
+  const process = new KeyProcess(tokenProgram, { environment });
   try {
-    await process.request({
-      op: 'initialise',
-      module: path,
-      tokenLabel,
-      soPin: officerPin,
-      pin: userPin,
-    });
+    await process.request({ op: 'initialise', module: path, tokenLabel }, [soPin, pin]);
   } finally {
-    officerPin.fill(0);
-    userPin.fill(0);
     await process.disconnect();
   }
   return { module: path, environment };

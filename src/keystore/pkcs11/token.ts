@@ -9,10 +9,10 @@ import type { Handle, Mechanism, PKCS11, Template } from 'pkcs11js';
 import { KEY_ID_LENGTH } from '../key-id.ts';
 import type { SigningAlgorithm } from '../key-store.ts';
 import { lowS } from '../p256-form.ts';
+import type { WireEntry, WireSigningKey } from '../process/protocol.ts';
 import * as ck from './constants.ts';
 import { algorithmOf, CurveRefusal, curveForms, publicKeyOf, refusesCurve } from './curves.ts';
 import { isSessionFault, returnValueOf, TokenFault } from './fault.ts';
-import type { WireEntry, WireSigningKey } from './protocol.ts';
 import { type SessionCryptoki, TokenSessions } from './sessions.ts';
 import {
   asBuffer,

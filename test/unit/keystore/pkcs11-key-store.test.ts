@@ -1,6 +1,7 @@
 /** The token process on a real SoftHSM, and processes that misbehave. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,7 @@ import {
   type Pkcs11Options,
 } from '#src/keystore/pkcs11/pkcs11-key-store';
 import { provisionSoftHsm } from '#src/keystore/pkcs11/softhsm';
+import { findInMemory } from '../../support/process-memory.ts';
 import { skip } from '../../support/skip.ts';
 import {
   createTestToken,
@@ -79,6 +81,67 @@ describe('PKCS#11 key store on SoftHSM', () => {
       assert.ok(content.length > 0);
       assert.ok(!content.includes(PIN));
     }
+  });
+
+  /** A process that opens the token with the PIN of a file, signs, and waits. */
+  async function holder(options: string): Promise<{ pid: number; end(): Promise<unknown> }> {
+    const { module, environment, directory } = token as TestToken;
+    const file = join(directory, 'pin');
+    await writeFile(file, PIN, { mode: 0o600 });
+    const program = `
+      import { readSecretFile } from '#agent/config/secrets';
+      import { Pkcs11KeyStore } from '#src/keystore/pkcs11/pkcs11-key-store';
+      const pinAgain = () => readSecretFile(${JSON.stringify(file)});
+      const pin = pinAgain();
+      const store = await Pkcs11KeyStore.open({ module: ${JSON.stringify(module)}, tokenLabel: '${TOKEN_LABEL}', pin,
+        environment: ${JSON.stringify(environment)}, ${options} });
+      pin[Symbol.dispose]();
+      await store.generateRoot();
+      console.log('open');
+      process.on('SIGTERM', async () => { await store.close(); process.exit(0); });`;
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+      cwd: repository,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);
+    return {
+      pid: child.pid as number,
+      end: async () => {
+        const exited = once(child, 'exit');
+        child.kill();
+        await exited;
+      },
+    };
+  }
+
+  it('keeps the PIN in its memory only when there is no other way to have it again', async function () {
+    this.timeout(60_000);
+    const wanted = { pin: Buffer.from(PIN) };
+    for (const [options, expected] of [
+      ['pinAgain', []],
+      ['', ['pin']],
+    ] as const) {
+      const process = await holder(options);
+      try {
+        assert.deepEqual([...findInMemory(process.pid, wanted)], expected, options);
+      } finally {
+        await process.end();
+      }
+    }
+  });
+
+  it('logs in again with the PIN from its source', async () => {
+    let asked = 0;
+    const { store, events } = await start({
+      pinAgain: () => {
+        asked++;
+        return pinOf(PIN);
+      },
+    });
+    process.kill(pidOf(events[0]), 'SIGKILL');
+    await until(() => events.some(({ kind }) => kind === 'process-ended'));
+    await store.generateRoot();
+    assert.equal(asked, 1);
   });
 
   it('prf equals HKDF-Expand in software, given the same root', async () => {

@@ -1,52 +1,58 @@
-/** The agent's end of the token process: start it, ask it one thing at a time, know when it is gone. */
+/** The agent's end of a process that holds keys: start it, ask it one thing at a time, know when it is gone. */
 import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import type { Writable } from 'node:stream';
+import { NODE_FLAGS } from '#src/confinement';
+import type { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import { KeyStoreError } from '../errors.ts';
-import { isResult, parseReply, type Recovery, type Request, type Results } from './protocol.ts';
+import {
+  type Failure,
+  isResult,
+  parseReply,
+  type Recovery,
+  type Request,
+  type Results,
+} from './protocol.ts';
+import { SECRET_FD, writeSecret } from './secret-channel.ts';
 
-export interface TokenProcessOptions {
+export interface KeyProcessOptions {
   /** Added to the environment of the process: where a vendor's module finds its configuration. Never a secret. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Milliseconds for one request, after which the process is ended. @default 60_000 */
   readonly timeout?: number;
-  /** The program to run; a test puts another in its place. */
-  readonly childPath?: string;
 }
 
 /** A failed request, with what to do about the process. */
-export class TokenProcessError extends KeyStoreError {
+export class KeyProcessError extends KeyStoreError {
   readonly recovery: Recovery;
 
-  constructor(code: KeyStoreError['code'], message: string, recovery: Recovery) {
-    super(code, message);
+  constructor({ code, message, recovery, hint }: Failure) {
+    super(code, message, hint === undefined ? {} : { hint });
     this.recovery = recovery;
   }
 }
 
-const defaultChildPath = fileURLToPath(new URL('./child.ts', import.meta.url));
 const defaultTimeout = 60_000;
 
-export class TokenProcess {
+export class KeyProcess {
   readonly #child: ChildProcess;
   readonly #timeout: number;
   readonly #requests = new SerialQueue();
   readonly #ended: Promise<string>;
   #end: string | undefined;
 
-  constructor({
-    environment = {},
-    timeout = defaultTimeout,
-    childPath = defaultChildPath,
-  }: TokenProcessOptions) {
-    // Options for the agent's own runtime, an inspector above all, are not for the process that holds the PIN.
+  /** @param program that serves keys (`serve.ts`) */
+  constructor(program: string, { environment = {}, timeout = defaultTimeout }: KeyProcessOptions) {
+    // Options for the agent's own runtime, an inspector above all, are not for the process that holds the keys.
     const { NODE_OPTIONS: _, ...inherited } = process.env;
-    this.#child = fork(childPath, [], {
+    this.#child = fork(program, [], {
       env: { ...inherited, ...environment },
-      execArgv: ['--disable-sigusr1'],
+      execArgv: [...NODE_FLAGS],
       serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc', 'pipe'],
     });
+    // A process that is gone is told by its end.
+    this.#secrets?.on('error', () => undefined);
     this.#timeout = timeout;
     this.#ended = endOf(this.#child).then((end) => {
       this.#end = end;
@@ -59,6 +65,10 @@ export class TokenProcess {
     return this.#child.pid;
   }
 
+  get #secrets(): Writable | null | undefined {
+    return this.#child.stdio[SECRET_FD] as Writable | null | undefined;
+  }
+
   /** How the process ended; undefined while it runs. */
   get end(): string | undefined {
     return this.#end;
@@ -69,14 +79,17 @@ export class TokenProcess {
     return this.#ended;
   }
 
-  /** @throws TokenProcessError */
-  async request<R extends Request>(request: R): Promise<Results[R['op']]> {
+  /** @param secrets that the request needs, in order; the caller wipes them  @throws KeyProcessError */
+  async request<R extends Request>(
+    request: R,
+    secrets: readonly Secret[] = [],
+  ): Promise<Results[R['op']]> {
     return this.#requests.run(async () => {
+      await this.#handOver(request.op, secrets);
       const reply = parseReply(await this.#exchange(request));
       if (reply === undefined) throw await this.#died(request.op, 'its reply is malformed');
       if (!reply.ok) {
-        const { code, message, recovery } = reply.failure;
-        throw new TokenProcessError(code, message, recovery);
+        throw new KeyProcessError(reply.failure);
       }
       const fits: (value: unknown, request: Request) => boolean = isResult[request.op];
       if (!fits(reply.value, request))
@@ -97,6 +110,18 @@ export class TokenProcess {
     await this.#ended;
   }
 
+  async #handOver(op: string, secrets: readonly Secret[]): Promise<void> {
+    for (const secret of secrets) {
+      const pipe = this.#secrets;
+      if (pipe == null) throw await this.#died(op, 'it has no pipe for secrets');
+      try {
+        await writeSecret(pipe, secret);
+      } catch (error) {
+        throw await this.#died(op, (error as Error).message);
+      }
+    }
+  }
+
   async #exchange(request: Request): Promise<unknown> {
     if (this.#end !== undefined || !this.#child.connected)
       throw await this.#died(request.op, 'it is gone');
@@ -105,11 +130,11 @@ export class TokenProcess {
       return await new Promise<unknown>((resolve, reject) => {
         const timer = setTimeout(() => {
           reject(
-            new TokenProcessError(
-              'KEYSTORE_TOKEN_GONE',
-              `${request.op}: no answer within ${this.#timeout} ms`,
-              'restart',
-            ),
+            new KeyProcessError({
+              code: 'KEYSTORE_TOKEN_GONE',
+              message: `${request.op}: no answer within ${this.#timeout} ms`,
+              recovery: 'restart',
+            }),
           );
         }, this.#timeout);
         this.#child.on('message', resolve);
@@ -127,13 +152,13 @@ export class TokenProcess {
     }
   }
 
-  async #died(op: string, reason: string): Promise<TokenProcessError> {
+  async #died(op: string, reason: string): Promise<KeyProcessError> {
     await this.kill();
-    return new TokenProcessError(
-      'KEYSTORE_CHILD_DIED',
-      `${op}: the token process failed: ${reason} (${this.#end})`,
-      'restart',
-    );
+    return new KeyProcessError({
+      code: 'KEYSTORE_CHILD_DIED',
+      message: `${op}: the process that holds the keys failed: ${reason} (${this.#end})`,
+      recovery: 'restart',
+    });
   }
 }
 

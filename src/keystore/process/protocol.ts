@@ -1,8 +1,9 @@
 /**
- * What the agent and its token process say to each other over the IPC channel of the fork.
+ * What the agent and the process that holds its keys say to each other over the IPC channel of the fork.
  *
- * One request, one reply, in turn. The first request is `open` or `initialise`; the PIN travels here and
- * nowhere else. Both ends check what they receive: a message that does not fit ends the conversation.
+ * One request, one reply, in turn. The first request opens a token or a file, or makes one; PINs and passphrases for it go
+ * before it over a pipe of their own (`secret-channel.ts`). Both ends check what they receive: a message that does not fit
+ * ends the conversation.
  */
 
 import { HKDF_MAX_LENGTH } from '#src/crypto/hash';
@@ -10,21 +11,16 @@ import type { SigningAlgorithm } from '#src/keystore/key-store';
 import { type KeyStoreErrorCode, keyStoreErrors } from '../errors.ts';
 import { KEY_ID_LENGTH } from '../key-id.ts';
 import { MAX_LABEL_LENGTH, MAX_MESSAGE_LENGTH } from '../limits.ts';
+import type { PassphraseCost } from '../sealed-file-format.ts';
 
 export type Request =
-  | {
-      readonly op: 'open';
-      readonly module: string;
-      readonly tokenLabel: string;
-      readonly pin: Uint8Array;
-    }
-  | {
-      readonly op: 'initialise';
-      readonly module: string;
-      readonly tokenLabel: string;
-      readonly soPin: Uint8Array;
-      readonly pin: Uint8Array;
-    }
+  /** One secret: the PIN. */
+  | { readonly op: 'open'; readonly module: string; readonly tokenLabel: string }
+  /** Two secrets: that of the security officer, the user's. */
+  | { readonly op: 'initialise'; readonly module: string; readonly tokenLabel: string }
+  /** One secret: the passphrase. */
+  | { readonly op: 'openFile'; readonly path: string }
+  | { readonly op: 'createFile'; readonly path: string; readonly cost: PassphraseCost }
   | { readonly op: 'generateSigningKey'; readonly algorithm: SigningAlgorithm | undefined }
   | { readonly op: 'signingKey'; readonly id: Uint8Array }
   | { readonly op: 'sign'; readonly id: Uint8Array; readonly message: Uint8Array }
@@ -37,6 +33,7 @@ export type Request =
     }
   | { readonly op: 'destroy'; readonly id: Uint8Array }
   | { readonly op: 'list' }
+  | { readonly op: 'backUp'; readonly ids: readonly Uint8Array[]; readonly path: string }
   | { readonly op: 'close' };
 
 export interface WireSigningKey {
@@ -55,6 +52,8 @@ export interface WireEntry {
 export interface Results {
   open: { readonly model: string; readonly pinTriesLow: boolean };
   initialise: undefined;
+  openFile: undefined;
+  createFile: undefined;
   generateSigningKey: WireSigningKey;
   signingKey: WireSigningKey;
   sign: Uint8Array;
@@ -62,6 +61,7 @@ export interface Results {
   prf: Uint8Array;
   destroy: undefined;
   list: readonly WireEntry[];
+  backUp: undefined;
   close: undefined;
 }
 
@@ -75,6 +75,8 @@ export interface Failure {
   readonly code: KeyStoreErrorCode;
   readonly message: string;
   readonly recovery: Recovery;
+  /** Where another cure is known than that of the code. */
+  readonly hint?: string;
 }
 
 export type Reply =
@@ -82,7 +84,6 @@ export type Reply =
   | { readonly ok: false; readonly failure: Failure };
 
 const MAX_TEXT_LENGTH = 4096;
-const MAX_PIN_LENGTH = 255;
 const MAX_ENTRIES = 1 << 16;
 
 /** @returns undefined for anything that is not exactly a request */
@@ -90,28 +91,19 @@ export function parseRequest(value: unknown): Request | undefined {
   if (!isRecord(value)) return undefined;
   switch (value['op']) {
     case 'open':
-      return isText(value['module']) &&
-        isText(value['tokenLabel']) &&
-        isBytes(value['pin'], 0, MAX_PIN_LENGTH)
-        ? {
-            op: 'open',
-            module: value['module'],
-            tokenLabel: value['tokenLabel'],
-            pin: value['pin'],
-          }
-        : undefined;
     case 'initialise':
-      return isText(value['module']) &&
-        isText(value['tokenLabel']) &&
-        isBytes(value['soPin'], 0, MAX_PIN_LENGTH) &&
-        isBytes(value['pin'], 0, MAX_PIN_LENGTH)
-        ? {
-            op: 'initialise',
-            module: value['module'],
-            tokenLabel: value['tokenLabel'],
-            soPin: value['soPin'],
-            pin: value['pin'],
-          }
+      return isText(value['module']) && isText(value['tokenLabel'])
+        ? { op: value['op'], module: value['module'], tokenLabel: value['tokenLabel'] }
+        : undefined;
+    case 'openFile':
+      return isText(value['path']) ? { op: 'openFile', path: value['path'] } : undefined;
+    case 'createFile':
+      return isText(value['path']) && isCost(value['cost'])
+        ? { op: 'createFile', path: value['path'], cost: value['cost'] }
+        : undefined;
+    case 'backUp':
+      return isText(value['path']) && isList(value['ids'], isId)
+        ? { op: 'backUp', ids: value['ids'], path: value['path'] }
         : undefined;
     case 'generateSigningKey':
       return value['algorithm'] === undefined || isAlgorithm(value['algorithm'])
@@ -148,12 +140,21 @@ export function parseReply(value: unknown): Reply | undefined {
   if (value['ok'] === true) return { ok: true, value: value['value'] };
   const failure = value['failure'];
   if (value['ok'] !== false || !isRecord(failure)) return undefined;
-  const { code, message, recovery } = failure;
+  const { code, message, recovery, hint } = failure;
   return typeof code === 'string' &&
     isErrorCode(code) &&
     typeof message === 'string' &&
-    isRecovery(recovery)
-    ? { ok: false, failure: { code, message: message.slice(0, MAX_TEXT_LENGTH), recovery } }
+    isRecovery(recovery) &&
+    (hint === undefined || typeof hint === 'string')
+    ? {
+        ok: false,
+        failure: {
+          code,
+          message: message.slice(0, MAX_TEXT_LENGTH),
+          recovery,
+          ...(hint === undefined ? {} : { hint: hint.slice(0, MAX_TEXT_LENGTH) }),
+        },
+      }
     : undefined;
 }
 
@@ -168,6 +169,8 @@ export const isResult: ResultParsers = {
     typeof value['model'] === 'string' &&
     typeof value['pinTriesLow'] === 'boolean',
   initialise: isUndefined,
+  openFile: isUndefined,
+  createFile: isUndefined,
   generateSigningKey: isSigningKey,
   signingKey: isSigningKey,
   sign: (value): value is Uint8Array => isBytes(value, 64, 64),
@@ -175,8 +178,8 @@ export const isResult: ResultParsers = {
   prf: (value, request): value is Uint8Array =>
     request.op === 'prf' && isBytes(value, request.length, request.length),
   destroy: isUndefined,
-  list: (value): value is readonly WireEntry[] =>
-    Array.isArray(value) && value.length <= MAX_ENTRIES && value.every(isEntry),
+  list: (value): value is readonly WireEntry[] => isList(value, isEntry),
+  backUp: isUndefined,
   close: isUndefined,
 };
 
@@ -191,6 +194,17 @@ function isEntry(value: unknown): value is WireEntry {
   return value['kind'] === 'root'
     ? value['algorithm'] === undefined
     : value['kind'] === 'signing' && isAlgorithm(value['algorithm']);
+}
+
+function isList<T>(value: unknown, isItem: (item: unknown) => item is T): value is readonly T[] {
+  return Array.isArray(value) && value.length <= MAX_ENTRIES && value.every(isItem);
+}
+
+function isCost(value: unknown): value is PassphraseCost {
+  return (
+    isRecord(value) &&
+    ['memory', 'passes', 'lanes'].every((name) => typeof value[name] === 'number')
+  );
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -2,21 +2,21 @@ import assert from 'node:assert/strict';
 import { deserialize, serialize } from 'node:v8';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { isResult, parseReply, parseRequest, type Request } from '#src/keystore/pkcs11/protocol';
+import { isResult, parseReply, parseRequest, type Request } from '#src/keystore/process/protocol';
 
 const bytes = (minLength: number, maxLength = minLength) => fc.uint8Array({ minLength, maxLength });
 const text = fc.string({ minLength: 1, maxLength: 40 });
 const id = bytes(16);
 
 const request: fc.Arbitrary<Request> = fc.oneof(
-  record({ op: fc.constant('open'), module: text, tokenLabel: text, pin: bytes(0, 255) }),
+  record({ op: fc.constantFrom('open', 'initialise'), module: text, tokenLabel: text }),
+  record({ op: fc.constant('openFile'), path: text }),
   record({
-    op: fc.constant('initialise'),
-    module: text,
-    tokenLabel: text,
-    soPin: bytes(0, 255),
-    pin: bytes(0, 255),
+    op: fc.constant('createFile'),
+    path: text,
+    cost: record({ memory: fc.nat(), passes: fc.nat(), lanes: fc.nat() }),
   }),
+  record({ op: fc.constant('backUp'), ids: fc.array(bytes(16), { maxLength: 4 }), path: text }),
   record({
     op: fc.constant('generateSigningKey'),
     algorithm: fc.constantFrom('ed25519', 'p256', undefined),
@@ -36,7 +36,7 @@ function record<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<
   return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
 }
 
-describe('token process protocol', () => {
+describe('key process protocol', () => {
   it('a request arrives as it was sent', () => {
     fc.assert(
       fc.property(request, (sent) => {
@@ -83,8 +83,11 @@ describe('token process protocol', () => {
       { op: 'prf', id: id16, label: new Uint8Array((1 << 16) + 1), length: 1 },
       { op: 'prf', id: id16, label: id16, length: 0 },
       { op: 'prf', id: id16, label: id16, length: 8161 },
-      { op: 'open', module: 'm', tokenLabel: 't', pin: new Uint8Array(256) },
-      { op: 'open', module: '', tokenLabel: 't', pin: id16 },
+      { op: 'open', module: '', tokenLabel: 't' },
+      { op: 'open', module: 'm', tokenLabel: 't'.repeat(4_097) },
+      { op: 'openFile', path: '' },
+      { op: 'backUp', ids: [new Uint8Array(15)], path: 'p' },
+      { op: 'createFile', path: 'p', cost: { memory: 8, passes: 1 } },
     ]) {
       assert.equal(parseRequest(bad), undefined);
     }
