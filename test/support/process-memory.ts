@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 const CHUNK = 1 << 20;
 
 /** A secret in the forms in which a program may have it. */
-export function formsOf(bytes: Uint8Array): readonly Buffer[] {
+function formsOf(bytes: Uint8Array): readonly Buffer[] {
   const plain = Buffer.from(bytes);
   const texts = [plain.toString('hex'), plain.toString('base64').replace(/=+$/, '')];
   return [
