@@ -63,7 +63,7 @@ export interface Config {
 type Values = Readonly<Record<string, unknown>>;
 
 /** Of a configuration: it is text that people write. */
-const MAX_CONFIG_BYTES = 1 << 20;
+export const MAX_CONFIG_BYTES = 64 << 10;
 
 /** Throws CONFIG_NOT_FOUND, CONFIG_UNREADABLE, FILE_NOT_REGULAR, FILE_TOO_LARGE, FILE_OTHERS_CAN_WRITE and the errors of {@link parseConfig}. */
 export function readConfig(file: string): Config {

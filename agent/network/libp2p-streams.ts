@@ -14,7 +14,7 @@ const MAX_OUTBOUND = 128;
 /** Streams of all protocols that a stranger may open: enough to join, to have a node approved and to ask again. */
 const STRANGER_STREAMS = { burst: 64, perSecond: 2 };
 /** Bytes that a stranger may send, on all its streams together. */
-const STRANGER_BYTES = { burst: 4 << 20, perSecond: 64 << 10 };
+const STRANGER_BYTES = { burst: 1 << 20, perSecond: 64 << 10 };
 
 export type StreamHandler = (stream: MessageStream) => Promise<void>;
 

@@ -9,7 +9,7 @@ import type { MessageOutcome } from '#kel/store/kel-store';
 import type { GossipVerdict, Network, PeerKey } from '../network/network.ts';
 
 /** Bytes of one gossiped message: an event with its signatures and receipts. */
-const MAX_EVENT = 32 * 1024;
+export const MAX_EVENT = 32 * 1024;
 
 /** Validly signed, and another event was first here: whoever saw it the other way round has done nothing wrong. */
 const FIRST_SEEN_DIFFERS: ReadonlySet<string> = new Set(['KEL_DUPLICITOUS', 'KEL_SUPERSEDED']);

@@ -239,11 +239,17 @@ class PrimitiveReader {
         return small;
       }
     }
-    const head = this.#peek(COUNTER_HEAD_LENGTH);
+    const head = isBinary ? this.#binaryHead() : this.#peek(COUNTER_HEAD_LENGTH);
     if (head.startsWith('-0')) this.require(COUNTER_HEAD_LENGTH);
     const counter = decodeCounter(head);
     this.skip(counter.length);
     return counter;
+  }
+
+  /** No more than the counter itself: groups of both domains may take turns. */
+  #binaryHead(): string {
+    const to = Math.min(this.at + this.bytesOf(COUNTER_HEAD_LENGTH), this.#end);
+    return this.#bytes.toString('base64url', this.at, to);
   }
 
   indexedSignature(): IndexedSignature {

@@ -28,8 +28,8 @@ const FIELDS_BY_TYPE: ReadonlyMap<string, readonly string[]> = new Map([
   ['rct', ['v', 't', 'd', 'i', 's']],
 ]);
 
-/** Keys or next digests of one event. */
-const MAX_LIST = 1024;
+/** Keys or next digests of one event: each valid signature hashes the whole event. */
+const MAX_LIST = 256;
 /** Witnesses of one event: each receipt that arrives has its event judged again when it may be the last. */
 const MAX_WITNESSES = 128;
 

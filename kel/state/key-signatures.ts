@@ -22,6 +22,8 @@ export interface KeySignatures {
 
 /** Signatures tried per key: more are noise that costs time. */
 const MAX_TRIES_PER_KEY = 4;
+/** Signatures of one message that may fail: each hashes the whole message, and an honest message has none. */
+const MAX_FAILURES = 64;
 
 /**
  * Verifies `signatures` by the keys that they name. A key counts once towards the threshold, whatever the
@@ -66,6 +68,7 @@ export function validSignatures(
 ): readonly IndexedSignature[] {
   const valid: IndexedSignature[] = [];
   const tried = new Map<number, Tried>();
+  let failures = 0;
   for (const signature of signatures) {
     const key = keys[signature.index];
     if (key === undefined || algorithmOfKey(key) !== signature.algorithm) continue;
@@ -73,7 +76,11 @@ export function validSignatures(
     if (ofKey.count >= MAX_TRIES_PER_KEY || ofKey.valid.includes(signature.ondex)) continue;
     ofKey.count += 1;
     tried.set(signature.index, ofKey);
-    if (!verifySignature(key, signature.raw, message)) continue;
+    if (!verifySignature(key, signature.raw, message)) {
+      failures += 1;
+      if (failures >= MAX_FAILURES) break;
+      continue;
+    }
     ofKey.valid.push(signature.ondex);
     valid.push(signature);
   }

@@ -13,7 +13,7 @@ interface Fraction {
 const WEIGHT = /^(0|1|([1-9][0-9]{0,6})\/([1-9][0-9]{0,6}))$/;
 const MAX_CLAUSES = 64;
 /** Of one threshold, over all clauses; as many as an event has keys. */
-const MAX_WEIGHTS = 1024;
+const MAX_WEIGHTS = 256;
 /** Weights of a millionth are finer than any organisation divides its votes. */
 const MAX_DENOMINATOR = 1_000_000;
 /**
