@@ -1,5 +1,6 @@
 /** Running a program of the system: bounded output, a time limit, nothing through a shell. */
 import { spawn } from 'node:child_process';
+import { secretBytes } from '#src/secret';
 import { WireGuardError } from './errors.ts';
 
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
@@ -10,6 +11,8 @@ export interface CommandResult {
   readonly status: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
+  /** Standard output in place of `stdout`, where `secretOutput` was asked for; the caller wipes it. */
+  readonly secretOutput?: Uint8Array;
 }
 
 export interface CommandInput {
@@ -17,6 +20,8 @@ export interface CommandInput {
   readonly stdin?: string;
   /** File descriptors that the program inherits as 3, 4, …. */
   readonly descriptors?: readonly number[];
+  /** The program prints keys: what it prints is never a string here. */
+  readonly secretOutput?: boolean;
 }
 
 /** The seam of the drivers to the system: `(file, arguments, input)`. */
@@ -45,7 +50,14 @@ export const runCommand: RunCommand = async (file, args, input = {}) => {
     reject(new WireGuardError(code, message, { cause }));
   });
   child.on('close', (status) => {
-    resolve({ status: status ?? undefined, stdout: out(), stderr: err() });
+    const output = out();
+    const isSecret = input.secretOutput === true;
+    resolve({
+      status: status ?? undefined,
+      stdout: isSecret ? '' : output.toString('utf8'),
+      stderr: err().toString('utf8'),
+      ...(isSecret ? { secretOutput: output } : {}),
+    });
   });
   // A program that does not read to the end is judged by its status.
   stdin.on('error', () => undefined);
@@ -75,7 +87,7 @@ export function expectSuccess(command: string, result: CommandResult): string {
   );
 }
 
-function collect(stream: NodeJS.ReadableStream, tooMuch: () => void): () => string {
+function collect(stream: NodeJS.ReadableStream, tooMuch: () => void): () => Buffer {
   const chunks: Buffer[] = [];
   let size = 0;
   stream.on('data', (chunk: Buffer) => {
@@ -84,10 +96,13 @@ function collect(stream: NodeJS.ReadableStream, tooMuch: () => void): () => stri
     else chunks.push(chunk);
   });
   return () => {
-    const whole = Buffer.concat(chunks);
-    const text = whole.toString('utf8');
-    // `wg show` prints keys.
-    for (const bytes of [whole, ...chunks]) bytes.fill(0);
-    return text;
+    const whole = secretBytes(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+    let at = 0;
+    for (const chunk of chunks) {
+      whole.set(chunk, at);
+      at += chunk.length;
+      chunk.fill(0);
+    }
+    return whole;
   };
 }

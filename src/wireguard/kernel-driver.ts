@@ -2,7 +2,13 @@
 import type { FileHandle } from 'node:fs/promises';
 import { release } from 'node:os';
 import type { Secret } from '#src/secret';
-import { type CommandResult, expectSuccess, type RunCommand, runCommand } from './command.ts';
+import {
+  type CommandInput,
+  type CommandResult,
+  expectSuccess,
+  type RunCommand,
+  runCommand,
+} from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
 import type { DeviceChange, PeerChange } from './diff.ts';
 import { WireGuardError } from './errors.ts';
@@ -74,13 +80,16 @@ class KernelBackend implements DeviceBackend {
 
   async get(name: InterfaceName): Promise<UapiDevice | undefined> {
     if (!(await this.list()).includes(name)) return undefined;
-    return parseWgDump(await this.#wg(['show', name, 'dump']));
+    const result = await this.#dump(name);
+    expectSuccess(`wg show ${name}`, result);
+    return parsed(result);
   }
 
   async peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined> {
-    const result = await this.#wgResult(['show', name, 'dump']);
+    const result = await this.#dump(name);
     if (result.status !== 0 && isNoDevice(result.stderr)) return undefined;
-    const device = parseWgDump(expectSuccess(`wg show ${name}`, result));
+    expectSuccess(`wg show ${name}`, result);
+    const device = parsed(result);
     using _privateKey = device.privateKey;
     return device.peers;
   }
@@ -176,7 +185,7 @@ class KernelBackend implements DeviceBackend {
   }
 
   async #wg(args: readonly string[], descriptors: readonly number[] = []): Promise<string> {
-    const result = await this.#wgResult(args, descriptors);
+    const result = await this.#wgResult(args, { descriptors });
     if (/address already in use/i.test(result.stderr))
       throw new WireGuardError(
         'WIREGUARD_PORT_IN_USE',
@@ -186,9 +195,22 @@ class KernelBackend implements DeviceBackend {
     return expectSuccess(`wg ${args.slice(0, 2).join(' ')}`, result);
   }
 
-  #wgResult(args: readonly string[], descriptors: readonly number[] = []): Promise<CommandResult> {
+  #dump(name: InterfaceName): Promise<CommandResult> {
+    return this.#wgResult(['show', name, 'dump'], { secretOutput: true });
+  }
+
+  #wgResult(args: readonly string[], input: CommandInput): Promise<CommandResult> {
     const [file = 'wg', ...rest] = [...this.#enter, 'wg', ...args];
-    return this.#run(file, rest, { descriptors });
+    return this.#run(file, rest, input);
+  }
+}
+
+/** The output has keys in it, and lives no longer than it is read. */
+function parsed({ secretOutput = new Uint8Array() }: CommandResult): UapiDevice {
+  try {
+    return parseWgDump(secretOutput);
+  } finally {
+    secretOutput.fill(0);
   }
 }
 

@@ -4,6 +4,7 @@ import { constants } from 'node:fs';
 import { access, type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Secret } from '#src/secret';
+import { encodeBase64Secret } from './base64-secret.ts';
 
 const MEMORY = '/dev/shm';
 
@@ -19,8 +20,9 @@ export async function openSecretFile(secret: Secret, directory: string): Promise
   const path = join(memory ? MEMORY : directory, `kelmesh-${randomBytes(16).toString('hex')}`);
   const file = await open(path, 'wx+', 0o600);
   await rm(path);
-  const line = Buffer.from(`${secret.expose().toBase64()}\n`, 'latin1');
+  const line = encodeBase64Secret(secret);
   await file.write(line, 0, line.length, 0);
+  await file.write('\n', line.length);
   line.fill(0);
   return file;
 }

@@ -1,5 +1,5 @@
 /** The lines of a UAPI reply, read in place: a secret goes from the bytes to a `Secret` without a string of it. */
-import { Secret } from '#src/secret';
+import { Secret, secretBytes } from '#src/secret';
 import { WireGuardError } from './errors.ts';
 
 const MAX_LINE = 128;
@@ -70,7 +70,7 @@ export class UapiLines {
   secret(): Secret {
     if (this.#valueEnd - this.#valueStart !== 2 * SECRET_LENGTH)
       throw this.malformed('64 hex digits');
-    const bytes = new Uint8Array(SECRET_LENGTH);
+    const bytes = secretBytes(SECRET_LENGTH);
     for (let i = 0; i < SECRET_LENGTH; i++) {
       const at = this.#valueStart + 2 * i;
       bytes[i] = (this.#digit(at) << 4) | this.#digit(at + 1);

@@ -1,5 +1,4 @@
 /** The values of a WireGuard configuration: each has one text form, and only the functions here make them. */
-import { Secret } from '#src/secret';
 import { formatIpAddress, parseIpAddress, unmapIpv4 } from '../net/ip-address.ts';
 import { formatIpPrefix, parseIpPrefix } from '../net/ip-prefix.ts';
 import { WireGuardError } from './errors.ts';
@@ -47,11 +46,6 @@ export function parseBase64Key(text: string): WireGuardKey {
 /** Base64 as `wg` prints it, 44 characters. */
 export function formatBase64Key(key: WireGuardKey): string {
   return wireGuardKeyBytes(key).toBase64();
-}
-
-/** @param text 44 characters of base64  @throws WIREGUARD_BAD_VALUE, without the text */
-export function parseBase64Secret(text: string): Secret {
-  return Secret.take(base64KeyBytes(text));
 }
 
 /**

@@ -29,7 +29,8 @@ function kernel(answers: Record<string, string> = {}): { run: RunCommand; calls:
     if (command.startsWith('ip link add')) made = true;
     if (command === 'ip -j link show type wireguard')
       return ok(made ? '[{"ifname":"km-test0"}]' : '[]');
-    if (command.includes('show km-test0 dump')) return ok('(none)\t(none)\t0\toff\n');
+    if (command.includes('show km-test0 dump'))
+      return { ...ok(''), secretOutput: Buffer.from('(none)\t(none)\t0\toff\n') };
     if (!command.startsWith('ip -j')) return ok('');
     if (!made) return { status: 1, stdout: '', stderr: 'Device "km-test0" does not exist.' };
     return ok(command.includes('addr') ? '[{"flags":["NOARP"],"mtu":1420,"addr_info":[]}]' : '[]');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { utf8 } from '#src/bytes';
 import { formatBase64Key } from '#src/wireguard/values';
 import { parseWgDump } from '#src/wireguard/wg-dump';
 import { privateKeyOf, publicKeyOf, secretOf } from './devices.ts';
@@ -27,7 +28,7 @@ const textOf = (...lines: string[][]): string =>
 
 describe('wg show dump', () => {
   it('reads a device and its peers', () => {
-    const state = parseWgDump(textOf(device, peerA, peerB));
+    const state = parseWgDump(utf8(textOf(device, peerA, peerB)));
     assert.ok(state.privateKey?.equals(privateKeyOf('device')));
     assert.equal(state.listenPort, 51820);
     assert.equal(state.fwmark, 0);
@@ -49,9 +50,27 @@ describe('wg show dump', () => {
   });
 
   it('reads a device without a key, as it is after it was made', () => {
-    const state = parseWgDump(textOf(['(none)', '(none)', '0', '0x1337']));
+    const state = parseWgDump(utf8(textOf(['(none)', '(none)', '0', '0x1337'])));
     assert.equal(state.privateKey, undefined);
     assert.equal(state.fwmark, 0x1337);
+  });
+
+  it('leaves no key in the bytes that it has read, well formed or not', () => {
+    for (const text of [
+      textOf(device, peerA, peerB),
+      textOf(device, peerA.with(1, `${PSK}=`), peerB),
+      textOf(device.slice(0, 3), peerA),
+      textOf(device, peerA).trimEnd(),
+    ]) {
+      const bytes = Buffer.from(text);
+      try {
+        parseWgDump(bytes);
+      } catch {
+        // Refused or not: the keys are gone.
+      }
+      assert.equal(bytes.includes(PRIVATE), false);
+      assert.equal(bytes.includes(PSK), false);
+    }
   });
 
   it('refuses what is not a dump, and never repeats a key', () => {
@@ -71,7 +90,7 @@ describe('wg show dump', () => {
     ];
     for (const [what, text] of bad)
       assert.throws(
-        () => parseWgDump(text),
+        () => parseWgDump(utf8(text)),
         (error: Error & { code?: string }) =>
           error.code === 'WIREGUARD_DUMP_MALFORMED' &&
           !`${error.message}${error.stack}`.includes(PSK.slice(2, 20)) &&
