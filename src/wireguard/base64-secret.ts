@@ -8,7 +8,7 @@ const ALPHABET = Buffer.from(
 const PAD = 0x3d;
 const SECRET_LENGTH = 32;
 /** Characters. */
-export const BASE64_SECRET_LENGTH = 44;
+const BASE64_SECRET_LENGTH = 44;
 
 /** @param secret 32 bytes  @returns 44 characters, ASCII, which the caller wipes */
 export function encodeBase64Secret(secret: Secret): Buffer {
