@@ -3,7 +3,8 @@
  * stranger can fill it: it has a bound per AID and in all.
  */
 import { type Attachments, mergeAttachments } from '#kel/cesr/attachments';
-import type { KeyEventMessage } from '#kel/event/key-event';
+import type { BodyValue } from '#kel/cesr/body-value';
+import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
 import type { EscrowCode, ReceiptCount } from '#kel/state/decision';
 import type { WaitingPlaces } from './freed.ts';
@@ -21,15 +22,21 @@ export interface Waiting<Origin> {
 export interface EscrowLimits {
   readonly maxMessages: number;
   readonly maxMessagesPerAid: number;
-  /** Bodies and signatures, roughly. */
+  /** Bodies, what they hold as values, and signatures, roughly. */
   readonly maxBytes: number;
 }
+
+/** Of a list or map, of any other value and of a signature in memory, roughly. */
+const CONTAINER_BYTES = 200;
+const VALUE_BYTES = 40;
+const SIGNATURE_BYTES = 100;
 
 export class Escrow<Origin> implements WaitingPlaces<Waiting<Origin>> {
   readonly #limits: EscrowLimits;
   readonly #bySaid = new Map<Said, Waiting<Origin>>();
   readonly #saidsByAid = new Map<Aid, Map<number, Set<Said>>>();
   readonly #countByAid = new Map<Aid, number>();
+  readonly #values = new WeakMap<KeyEvent, number>();
   #bytes = 0;
 
   constructor(limits: EscrowLimits) {
@@ -48,7 +55,7 @@ export class Escrow<Origin> implements WaitingPlaces<Waiting<Origin>> {
             attachments: mergeAttachments(earlier.message.attachments, attachments),
           };
     const entry = { ...waiting, message, origin: earlier?.origin ?? waiting.origin };
-    const size = sizeOf(message);
+    const size = this.#sizeOf(message);
     const count = this.#countByAid.get(event.aid) ?? 0;
     const { maxMessages, maxMessagesPerAid, maxBytes } = this.#limits;
     if (
@@ -78,8 +85,17 @@ export class Escrow<Origin> implements WaitingPlaces<Waiting<Origin>> {
     if (waiting === undefined) return;
     const { event, bytes, attachments } = waiting.message;
     const message = { event, bytes, attachments: mergeAttachments(attachments, more) };
-    this.#bytes += sizeOf(message) - sizeOf(waiting.message);
+    this.#bytes += this.#sizeOf(message) - this.#sizeOf(waiting.message);
     this.#bySaid.set(said, { ...waiting, message });
+  }
+
+  /** Of one event the same each time: counted once. */
+  #sizeOf({ event, bytes, attachments }: KeyEventMessage): number {
+    const values = this.#values.get(event) ?? sizeOfValues(event.anchors);
+    this.#values.set(event, values);
+    const { signatures, witnessSignatures, receiptCouples } = attachments;
+    const count = signatures.length + witnessSignatures.length + receiptCouples.length;
+    return bytes.length + values + SIGNATURE_BYTES * count;
   }
 
   get size(): number {
@@ -111,7 +127,7 @@ export class Escrow<Origin> implements WaitingPlaces<Waiting<Origin>> {
     if (waiting === undefined) return undefined;
     const { aid, sn } = waiting.message.event;
     this.#bySaid.delete(said);
-    this.#bytes -= sizeOf(waiting.message);
+    this.#bytes -= this.#sizeOf(waiting.message);
     const bySn = this.#saidsByAid.get(aid);
     const saids = bySn?.get(sn);
     saids?.delete(said);
@@ -124,9 +140,18 @@ export class Escrow<Origin> implements WaitingPlaces<Waiting<Origin>> {
   }
 }
 
-function sizeOf({ bytes, attachments }: KeyEventMessage): number {
-  const { signatures, witnessSignatures, receiptCouples } = attachments;
-  return (
-    bytes.length + 100 * (signatures.length + witnessSignatures.length + receiptCouples.length)
-  );
+/** What the anchors of an event take as values in memory, roughly: a small map is a few bytes in its body. */
+function sizeOfValues(values: readonly BodyValue[]): number {
+  let size = 0;
+  const open: BodyValue[] = [...values];
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (value instanceof Map) {
+      size += CONTAINER_BYTES;
+      for (const item of value.values()) open.push(item);
+    } else if (Array.isArray(value)) {
+      size += CONTAINER_BYTES;
+      for (const item of value) open.push(item);
+    } else size += VALUE_BYTES;
+  }
+  return size;
 }

@@ -14,7 +14,7 @@ import { freedBy } from '#kel/escrow/freed';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import { keyEventOf, type ReceiptedEvent, receiptedEvent } from '#kel/event/parse';
 import type { Aid, Said } from '#kel/identifiers';
-import type { Decision } from '#kel/state/decision';
+import { type Decision, reject } from '#kel/state/decision';
 import { evaluate } from '#kel/state/evaluate';
 import type { EvaluationContext } from '#kel/state/evaluation-context';
 import type { VerifySignature } from '#kel/state/key-signatures';
@@ -90,11 +90,17 @@ interface Block {
 export interface LogVerifierOptions extends MemoryLogOptions {
   /** Verifies signatures ahead, on other threads say; default: on this one. */
   readonly batchRunner?: BatchRunner;
+  /** AIDs whose logs are held; @default 65 536 */
+  readonly maxLogs?: number;
 }
+
+/** Each log takes some kilobytes, and an inception some hundred bytes. */
+const MAX_LOGS = 65_536;
 
 export class LogVerifier {
   readonly #verifySignature: VerifySignature;
   readonly #options: LogVerifierOptions;
+  readonly #maxLogs: number;
   readonly #runner: BatchRunner;
   readonly #forecast = new SignatureForecast((aid) => this.#logs.get(aid)?.state);
   #pending: Pending[] = [];
@@ -114,6 +120,7 @@ export class LogVerifier {
     this.#verifySignature = (key, signature, message) =>
       this.#results.find(key, signature, message) ?? verifySignature(key, signature, message);
     this.#options = options;
+    this.#maxLogs = options.maxLogs ?? MAX_LOGS;
     this.#runner = options.batchRunner ?? new SerialBatchRunner(verifySignature);
   }
 
@@ -294,11 +301,17 @@ export class LogVerifier {
     this.#settle({ ...message, attachments: whole }, origin);
   }
 
+  #hasRoomFor({ aid }: KeyEvent): boolean {
+    return this.#logs.has(aid) || this.#logs.size < this.#maxLogs;
+  }
+
   /** Decides on the message, and on those that waited for it. */
   #settle(message: KeyEventMessage, origin: Origin): void {
     const open: Pick<Waiting<Origin>, 'message' | 'origin'>[] = [{ message, origin }];
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
-      const decision = this.#evaluate(next.message);
+      const decision = this.#hasRoomFor(next.message.event)
+        ? this.#evaluate(next.message)
+        : reject('KEL_LIMIT', `more than ${this.#maxLogs} logs`);
       if (decision.kind === 'accept') {
         this.#accept(next.message, decision);
         for (const freed of this.#freedBy(next.message.event).toReversed()) {

@@ -23,7 +23,8 @@ export class MemoryLog implements DelegatorView {
   /** States after establishment events that are no longer part of the log. */
   readonly #superseded = new Map<Said, KeyState>();
   readonly #digestSeals: SealIndex | undefined;
-  readonly #eventSeals = new SealIndex();
+  /** Made with the first seal: most logs approve nothing. */
+  #eventSeals: SealIndex | undefined;
 
   /** @param state after the inception */
   constructor(
@@ -80,7 +81,7 @@ export class MemoryLog implements DelegatorView {
   }
 
   approvalOf(seal: SealedEvent): DelegationApproval | undefined {
-    const place = this.#eventSeals.find(sealText(seal));
+    const place = this.#eventSeals?.find(sealText(seal));
     if (place === undefined) return undefined;
     const { sn, sealIndex } = place;
     const isRotation =
@@ -101,7 +102,9 @@ export class MemoryLog implements DelegatorView {
       const digest = this.#digestSeals === undefined ? undefined : sealedDigest(anchor);
       if (digest !== undefined) this.#digestSeals?.add(digest, place);
       const seal = sealedEvent(anchor);
-      if (seal !== undefined) this.#eventSeals.add(sealText(seal), place);
+      if (seal === undefined) continue;
+      this.#eventSeals ??= new SealIndex();
+      this.#eventSeals.add(sealText(seal), place);
     }
   }
 
@@ -114,7 +117,7 @@ export class MemoryLog implements DelegatorView {
     this.#establishments.truncate(from);
     this.#saids.truncate(from);
     this.#digestSeals?.truncate(from);
-    this.#eventSeals.truncate(from);
+    this.#eventSeals?.truncate(from);
   }
 }
 

@@ -2,7 +2,7 @@
 
 /** Rows per chunk; the first chunk grows up to it, so that a short log stays small. */
 const CHUNK_ROWS = 4096;
-const FIRST_ROWS = 16;
+const FIRST_ROWS = 2;
 
 export class PackedRows {
   readonly #rowLength: number;

@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, it } from 'mocha';
+import { emptyAttachments } from '#kel/cesr/attachments';
 import { encodeBody, parseBody } from '#kel/cesr/body';
 import type { BodyValue } from '#kel/cesr/body-value';
 import { encodeMatter } from '#kel/cesr/matter';
 import { encodeWithSaid } from '#kel/cesr/said';
 import { KelError } from '#kel/errors';
+import { Escrow } from '#kel/escrow/escrow';
 import { buildInception } from '#kel/event/inception';
 import { keyDigest } from '#kel/event/key-digest';
 import { parseKeyEvent } from '#kel/event/parse';
@@ -183,6 +185,49 @@ describe('bodies of a stranger', () => {
     const text = '[{,:"\\'.repeat(5_000);
     const body = encodeBody('KERI', 'JSON', [['a', text]]);
     assert.equal(parseBody(body, 'KERI').fields.get('a'), text);
+  });
+});
+
+describe('logs of a file', () => {
+  it('are as many as there is memory for: one too many is refused and said, and those before it stand', () => {
+    const verifier = new LogVerifier(verifySignature, { maxLogs: 3 });
+    const orgs = [1, 2, 3, 4].map((n) => new Organisation(`log ${n}`));
+    for (const org of orgs) {
+      org.incept();
+      verifier.feed(org.stream);
+    }
+    const [first] = orgs;
+    first?.anchor();
+    verifier.feed(first?.steps[1]?.message as Uint8Array);
+    const { aids, refused } = verifier.finish();
+    assert.deepEqual([aids.length, aids[0]?.sn], [3, 1]);
+    assert.deepEqual(
+      refused.map(({ code, aid }) => [code, aid]),
+      [['KEL_LIMIT', orgs[3]?.aid]],
+    );
+  });
+
+  it('wait within the memory that they take, not the bytes that they are: events full of small values', () => {
+    const escrow = new Escrow<number>({
+      maxMessages: 1_000,
+      maxMessagesPerAid: 1_000,
+      maxBytes: 1_000_000,
+    });
+    const org = new Organisation('full of values');
+    org.incept();
+    const { bytes } = org.anchor(Array.from({ length: 1_000 }, () => new Map()));
+    const event = parseKeyEvent(bytes);
+    let added = 0;
+    for (let n = 0; n < 100; n++) {
+      const said = `${event.said.slice(0, -3)}${n + 100}` as typeof event.said;
+      const message = { event: { ...event, said }, bytes, attachments: emptyAttachments() };
+      const waits = { code: 'KEL_AWAITS_PRIOR', reason: '', origin: n } as const;
+      if (escrow.add({ message, ...waits })) added += 1;
+    }
+    // 1,000 empty maps are a kilobyte in the body, and some 200 in memory.
+    assert.equal(added, 4);
+    for (const waiting of [...escrow.all()]) escrow.remove(waiting.message.event.said);
+    assert.equal(escrow.size, 0);
   });
 });
 
