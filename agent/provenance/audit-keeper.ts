@@ -67,13 +67,10 @@ export class AuditKeeper {
   /** When the next anchor is due; monotonic. */
   #dueAt = 0;
 
-  private constructor(deps: AuditKeeperDeps, signer: NoteSigner) {
+  private constructor(deps: AuditKeeperDeps, signer: NoteSigner, anchored: Anchored) {
     this.#deps = deps;
     this.#signer = signer;
-    const anchored = deps.table.get<Anchored>(ANCHORED);
-    // A log that went back by the operator's word is anchored anew.
-    const isThere = anchored !== undefined && anchored.size <= deps.provenance.log.size;
-    this.#anchored = isThere ? anchored : { size: 0, at: deps.clock.now() };
+    this.#anchored = anchored;
     // What is on disk is of the wall clock, which may have been set since.
     this.#wait(Math.max(0, deps.clock.now() - this.#anchored.at));
   }
@@ -87,7 +84,8 @@ export class AuditKeeper {
     const origin = AuditKeeper.originOf(deps.identity.aid);
     // Lives as long as the signer, which keeps no copy of its own.
     const seed = await logKeySeed(deps);
-    const keeper = new AuditKeeper(deps, ed25519NoteSigner(deps.ed25519, origin, seed.expose()));
+    const signer = ed25519NoteSigner(deps.ed25519, origin, seed.expose());
+    const keeper = new AuditKeeper(deps, signer, await lastAnchored(deps));
     const key = formatVerifierKey(verifierKey(origin, deps.ed25519.publicKey(seed.expose())));
     // Another one than was announced: the former was lost with the root that sealed it.
     if (deps.records.latest('log', deps.identity.aid)?.record.vk[0] !== key) {
@@ -196,6 +194,14 @@ export class AuditKeeper {
       }
     }
   }
+}
+
+/** A log that went back by the operator's word has lost the checkpoint that was anchored: it is anchored anew. */
+async function lastAnchored({ table, provenance, clock }: AuditKeeperDeps): Promise<Anchored> {
+  const anchored = table.get<Anchored>(ANCHORED);
+  const notes = await provenance.checkpoints();
+  const isThere = notes.some((note) => checkpointOfNote(note).size === anchored?.size);
+  return anchored !== undefined && isThere ? anchored : { size: 0, at: clock.now() };
 }
 
 async function logKeySeed({ identity, table, rng }: AuditKeeperDeps): Promise<Secret> {
