@@ -3,6 +3,7 @@
  * enter the program here and nowhere else.
  */
 import { randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -36,6 +37,7 @@ import { expectWholeDatabase } from './database.ts';
 import { diskSpace } from './disk-space.ts';
 import type { LocalDrivers, RunningDrivers } from './drivers.ts';
 import { createJournal } from './journal.ts';
+import type { ResolveHost } from './network/host-names.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
 import type { Network, PeerAddress } from './network/network.ts';
 import { TcpOverlay } from './proof/tcp-overlay.ts';
@@ -53,6 +55,10 @@ export const systemClock: Clock = {
 };
 
 export const systemRng: Rng = { bytes: (length) => new Uint8Array(randomBytes(length)) };
+
+/** As the system resolves names, `/etc/hosts` included. */
+const resolveHost: ResolveHost = async (name) =>
+  (await lookup(name, { all: true })).map(({ address }) => address);
 
 /** Programs that set-up builds. */
 const toolsDir = fileURLToPath(new URL('../.tools', import.meta.url));
@@ -171,6 +177,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
     }),
     overlay: new TcpOverlay(proofPort),
     fetchLog,
+    resolveHost,
   };
 }
 

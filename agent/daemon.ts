@@ -1,15 +1,19 @@
 /** The agent as a process: starts, serves the control socket, ends on SIGINT, SIGTERM or `down`. */
 
 import { parseDateTime } from '#src/clock';
+import { MeshError } from '#src/errors';
 import type { KeyStore } from '#src/keystore/key-store';
 import type { Secret } from '#src/secret';
 import { Agent } from './agent.ts';
 import { agentSettings, composeLocal, composeRunning, openKeyStore } from './compose.ts';
 import type { Config } from './config/config.ts';
+import { hintWithFile } from './config/hint.ts';
+import { RemoteError } from './control/client.ts';
 import { ControlError } from './control/errors.ts';
 import { groupId } from './control/group.ts';
 import type { Json, Request } from './control/protocol.ts';
 import { type Handler, serveControl, serveReading } from './control/server.ts';
+import { withCode } from './control/system-error.ts';
 import { verbs } from './control/verbs.ts';
 import { type Organisation, openOrganisation } from './organisation.ts';
 
@@ -39,9 +43,11 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
     );
     const stopped = Promise.withResolvers<void>();
     const handler: Handler = (request, progress) =>
-      agent.operator.run(() =>
-        answer(config, agent, request, progress, stopping.resolve, stopped.promise),
-      );
+      agent.operator
+        .run(() => answer(config, agent, request, progress, stopping.resolve, stopped.promise))
+        .catch((error: unknown) => {
+          throw withFile(withCode(error), config.file);
+        });
     await using sockets = new AsyncDisposableStack();
     try {
       sockets.use(await serveControl(config.socket, handler));
@@ -67,6 +73,13 @@ async function openAndForget(config: Config, secret: Secret): Promise<KeyStore> 
   } finally {
     secret[Symbol.dispose]();
   }
+}
+
+/** Whoever asks may have given another configuration than this agent's. */
+function withFile(error: unknown, file: string): unknown {
+  if (!(error instanceof MeshError)) return error;
+  const { code, message } = error;
+  return new RemoteError({ code, message, hint: hintWithFile(error, file) });
 }
 
 async function startOrClose(

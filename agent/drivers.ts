@@ -9,6 +9,7 @@ import type { Secret } from '#src/secret';
 import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
 import type { DiskSpace } from './disk-space.ts';
 import type { Journal } from './journal.ts';
+import type { ResolveHost } from './network/host-names.ts';
 import type { Network } from './network/network.ts';
 import type { Overlay } from './proof/overlay.ts';
 import type { FetchLog } from './watch/log-source.ts';
@@ -32,6 +33,8 @@ export interface RunningDrivers {
   network(seed: Secret): Promise<Network>;
   readonly tunnels: TunnelDriver;
   readonly overlay: Overlay;
+  /** Of names in `tunnel.endpoints`. */
+  readonly resolveHost?: ResolveHost;
   /** Foreign logs over HTTP. */
   readonly fetchLog?: FetchLog;
 }

@@ -22,7 +22,11 @@ export const exitCodes = {
   incomplete: 6,
 } as const;
 
-export class UsageError extends Error {}
+/** The command line is wrong. */
+export class UsageError extends Error {
+  /** Which help explains it; set where the command is known. */
+  help = 'kelmesh --help';
+}
 
 /** A line each; a line break within one shows as an escape. */
 export type Lines = string | readonly string[];

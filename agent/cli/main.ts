@@ -1,6 +1,9 @@
 /** `kelmesh`: finds the command, parses its options, reports errors in one form. */
+
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { MeshError } from '#src/errors';
+import { hintWithFile } from '../config/hint.ts';
 import { withCode } from '../control/system-error.ts';
 import type { Command, Invocation, Option } from './command.ts';
 import { loadCommand, loadCommands } from './commands.ts';
@@ -16,17 +19,23 @@ const common: Readonly<Record<string, Option>> = {
   help: { type: 'boolean', short: 'h', does: 'this text' },
 };
 
+/** The configuration file of the command, where one was given its options. */
+interface InUse {
+  config: string | undefined;
+}
+
 /** @returns exit code; never throws */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   const json = argv.includes('--json');
+  const inUse: InUse = { config: undefined };
   try {
-    return await dispatch(argv, io);
+    return await dispatch(argv, io, inUse);
   } catch (error) {
-    return report(withCode(error), io, json);
+    return report(withCode(error), io, json, inUse);
   }
 }
 
-async function dispatch(argv: readonly string[], io: Io): Promise<number> {
+async function dispatch(argv: readonly string[], io: Io, inUse: InUse): Promise<number> {
   const { leading, words } = splitLeading(argv);
   if (words.length === 0 || words[0] === 'help') {
     if (argv.includes('--version')) {
@@ -46,14 +55,29 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
       print(io, overview(group));
       return words.includes('--help') || words.includes('-h') ? exitCodes.ok : exitCodes.usage;
     }
-    throw new UsageError(`unknown command: ${words.slice(0, 2).join(' ')}`);
+    throw await unknownCommand(words);
   }
-  const invocation = parse(found.command, [...leading, ...found.rest], io);
-  if (invocation === undefined) {
-    print(io, helpOf(found.command, common));
-    return exitCodes.ok;
+  const { command } = found;
+  try {
+    const invocation = parse(command, [...leading, ...found.rest], io);
+    if (invocation === undefined) {
+      print(io, helpOf(command, common));
+      return exitCodes.ok;
+    }
+    inUse.config = resolve(invocation.config);
+    return await command.run(invocation);
+  } catch (error) {
+    if (error instanceof UsageError) error.help = `kelmesh ${command.name} --help`;
+    throw error;
   }
-  return found.command.run(invocation);
+}
+
+/** Points to the help of the noun where that is known. */
+async function unknownCommand(words: readonly string[]): Promise<UsageError> {
+  const [noun = '', verb] = words;
+  const error = new UsageError(`there is no command ${[noun, verb].join(' ').trim()}`);
+  if ((await loadCommands(noun)).length > 0) error.help = `kelmesh ${noun} --help`;
+  return error;
 }
 
 /** The commands of a noun that stands without a verb: `kelmesh mesh`, `kelmesh id evidence --help`. */
@@ -105,7 +129,7 @@ function parse(command: Command, args: readonly string[], io: Io): Invocation | 
       ),
     });
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    throw badOption(command, known, error as Error & { code?: string });
   }
   const { values, positionals } = parsed;
   if (values['help'] === true) return undefined;
@@ -125,28 +149,45 @@ function parse(command: Command, args: readonly string[], io: Io): Invocation | 
   };
 }
 
-function report(error: unknown, io: Io, json: boolean): number {
+/** The sentence of the parser, in our words. */
+function badOption(
+  command: Command,
+  known: Readonly<Record<string, Option>>,
+  { code, message }: Error & { readonly code?: string },
+): UsageError {
+  const named = /'(-[^' =,]+)/.exec(message)?.[1] ?? '';
+  const long = /--([a-z-]+)/.exec(/'([^']*)'/.exec(message)?.[1] ?? '')?.[1] ?? '';
+  const option = known[long];
+  if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION')
+    return new UsageError(`kelmesh ${command.name} has no option ${named}`);
+  if (option?.type === 'string')
+    return new UsageError(
+      `--${long} takes a value: --${long} ${option.value ?? 'VALUE'}; one that begins with a hyphen is given as --${long}=VALUE`,
+    );
+  if (option?.type === 'boolean') return new UsageError(`--${long} takes no value`);
+  return new UsageError(message.split('\n')[0] ?? message);
+}
+
+function report(error: unknown, io: Io, json: boolean, inUse: InUse): number {
   if (error instanceof UsageError) {
     if (json)
       printJson(io, {
         schema: 'kelmesh.error/1',
-        error: { code: 'CLI_USAGE', message: error.message, hint: 'kelmesh --help' },
+        error: { code: 'CLI_USAGE', message: error.message, hint: `\`${error.help}\` explains it` },
       });
     note(io, `kelmesh: error: ${error.message}`);
-    note(
-      io,
-      'kelmesh: hint: `kelmesh --help` lists the commands, `kelmesh COMMAND --help` explains one',
-    );
+    note(io, `kelmesh: hint: \`${error.help}\` explains it`);
     return exitCodes.usage;
   }
   if (error instanceof MeshError) {
+    const hint = hintWithFile(error, inUse.config);
     if (json)
       printJson(io, {
         schema: 'kelmesh.error/1',
-        error: { code: error.code, message: error.message, hint: error.hint },
+        error: { code: error.code, message: error.message, hint },
       });
     note(io, `kelmesh: error: ${error.message} (${error.code})`);
-    if (error.hint !== '') note(io, `kelmesh: hint: ${error.hint}`);
+    if (hint !== '') note(io, `kelmesh: hint: ${hint}`);
     if (error.code === 'CONTROL_NOT_RUNNING') return exitCodes.notRunning;
     return error.code === 'CONTROL_NO_ACCESS' ? exitCodes.noAccess : exitCodes.failed;
   }

@@ -17,8 +17,8 @@ export const newStateOptions = {
   state: { type: 'string', value: 'DIR', does: 'state directory, for a new configuration file' },
   endpoint: {
     type: 'string',
-    value: 'IP',
-    does: 'address under which UDP reaches this node, for a new configuration file',
+    value: 'HOST',
+    does: 'IP address or DNS name under which UDP reaches this node, for a new configuration file',
   },
   'secret-file': {
     type: 'string',

@@ -26,6 +26,13 @@ export interface ConfigKey {
 // A value never looks like a protocol name: there is one way to match, and no backtracking.
 const multiaddr = /^(\/[a-z0-9-]+(\/(?![a-z0-9-]+(\/|$))[^/\s]+)?)+$/;
 const ipAddress = { test: (text: string) => isIP(text) !== 0 && !text.includes('%') };
+/** A name ends in a label with a letter: no misspelt address passes for one. */
+const DNS_NAME =
+  /^(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
+const endpointHost = {
+  test: (text: string) =>
+    ipAddress.test(text) || (DNS_NAME.test(text) && /[a-z]/i.test(text.split('.').at(-1) ?? '')),
+};
 
 /** By `section.key`; a key without section stands at the top of the file. */
 export const configKeys = {
@@ -137,9 +144,9 @@ export const configKeys = {
     does: 'UDP port of the first interface; up to three more, in use while keys change, have the next ones',
   },
   'tunnel.endpoints': {
-    kind: { type: 'list', pattern: ipAddress, what: 'IP addresses', max: 8 },
+    kind: { type: 'list', pattern: endpointHost, what: 'IP addresses or DNS names', max: 8 },
     fallback: [],
-    does: 'addresses under which UDP reaches this node; default: those on which the agent listens',
+    does: 'addresses or names under which UDP reaches this node; names are resolved again every minute; default: the addresses on which the agent listens',
   },
   'tunnel.mtu': {
     kind: { type: 'integer', min: 1_280, max: 9_000, unit: 'bytes' },

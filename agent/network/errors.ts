@@ -8,10 +8,11 @@ export const networkErrors = {
   NETWORK_BAD_KEY: 'Give the 32-byte Ed25519 seed of the node',
   NETWORK_CLOSED: 'The agent is shutting down: start it again',
   NETWORK_DUPLICATE_HANDLER: 'Register each protocol and each topic once',
-  NETWORK_LISTEN_FAILED: 'Choose a listen address that this machine has and a port it may bind',
+  NETWORK_LISTEN_FAILED:
+    'Choose an address that this machine has and a port it may bind: `network.listen`',
   NETWORK_MESSAGE_TOO_LARGE:
     'Split the message; if a peer sent it, check that both ends run the same version',
-  NETWORK_PORT_IN_USE: 'Stop the other program on this port, or set another listen address',
+  NETWORK_PORT_IN_USE: 'Stop the other program on this port, or set another port: `network.listen`',
   NETWORK_PROTOCOL_UNSUPPORTED: 'Upgrade the peer to a version that speaks the protocol',
   NETWORK_STREAM_CLOSED:
     'Open a new stream; see `kelmesh peer list` for whether the peer is still connected',

@@ -12,6 +12,8 @@ export const proofErrors = {
     'The peer asks for proofs faster than they are signed; it is served again in a while. If it goes on, ask its operator why, or remove the member',
   PROOF_WRONG_SOURCE:
     'Something on the overlay answers with an address that is not its own; check routes and allowed IPs on this host',
+  PROOF_PORT_IN_USE:
+    'Stop the program that holds this TCP port, or set another, the same in the whole mesh: `tunnel.proof-port`',
   PROOF_UNREACHABLE:
     'Nothing answers through the tunnel; check that the overlay address is not filtered on either host',
 } as const satisfies ErrorTable;

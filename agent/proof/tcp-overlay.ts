@@ -97,9 +97,15 @@ export class TcpOverlay implements Overlay {
 
 async function listening(server: Server, host: string, port: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        cause.code === 'EADDRINUSE'
+          ? new ProofError('PROOF_PORT_IN_USE', `TCP port ${port} of ${host} is taken`, { cause })
+          : cause,
+      ),
+    );
     server.listen({ host, port }, () => {
-      server.off('error', reject);
+      server.removeAllListeners('error');
       resolve();
     });
   });

@@ -108,9 +108,11 @@ export class TunnelProofs {
         if (await this.#proveOnce(aid)) return;
       } catch (error) {
         if (this.#signal.aborted) return;
-        journal.debug('proof.retry', {
+        const { code = 'none' } = error as { code?: string };
+        // What only the own operator can mend is not for those alone who look closely.
+        journal[code === 'PROOF_PORT_IN_USE' ? 'warn' : 'debug']('proof.retry', {
           aid,
-          code: (error as { code?: string }).code ?? 'none',
+          code,
           message: (error as Error).message,
         });
       }

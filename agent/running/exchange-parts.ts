@@ -1,7 +1,9 @@
 /** The parts of a running agent by which it shares logs, records and evidence with others. */
+
 import type { SteadyTime } from '#src/steady-time';
 import type { RunningDrivers } from '../drivers.ts';
 import { EvidenceExchange } from '../duplicity/evidence-exchange.ts';
+import { HostNames } from '../network/host-names.ts';
 import type { Network, PeerKey } from '../network/network.ts';
 import { withDelegators } from '../node/delegators.ts';
 import type { Organisation } from '../organisation.ts';
@@ -31,7 +33,7 @@ export interface ExchangePartsDeps {
   readonly tunnels: Pick<Tunnels, 'devices'>;
   /** The time that is told to others, and compared with theirs. */
   readonly time: SteadyTime;
-  /** Addresses under which UDP reaches this node; empty: those of the network. */
+  /** Addresses and names under which UDP reaches this node; empty: the addresses of the network. */
   readonly endpointHosts: readonly string[];
   /** What this organisation would like to be called where it asks to join. */
   readonly name: string | undefined;
@@ -82,6 +84,12 @@ export async function openExchangeParts({
     self: identity.aid,
     signal: signal,
   });
+  const hostNames = new HostNames(endpointHosts, {
+    clock,
+    journal,
+    resolve:
+      drivers.resolveHost ?? (() => Promise.reject(new Error('there is nobody to ask for names'))),
+  });
   const endpoints = new OwnEndpoints({
     identity,
     network,
@@ -90,7 +98,7 @@ export async function openExchangeParts({
     time,
     mesh: () => membership.mesh,
     ports: () => tunnels.devices,
-    hosts: endpointHosts,
+    hosts: () => hostNames.addresses(),
   });
   const sync = new Sync({
     network,

@@ -26,8 +26,8 @@ export interface OwnEndpointsDeps {
   readonly mesh: () => Said | undefined;
   /** UDP port per own `tun` record. */
   readonly ports: () => ReadonlyMap<Said, { readonly port: number }>;
-  /** Configured addresses under which UDP reaches this node; empty: those of the network. */
-  readonly hosts: readonly string[];
+  /** Configured addresses under which UDP reaches this node; none: those of the network. */
+  readonly hosts: () => Promise<readonly string[]>;
 }
 
 export class OwnEndpoints {
@@ -56,7 +56,7 @@ export class OwnEndpoints {
   /** The signed record as it is now. */
   current(): Promise<Uint8Array> {
     return this.#queue.run(async () => {
-      const fields = this.#fields();
+      const fields = this.#fields(await this.#deps.hosts());
       const content = JSON.stringify(fields);
       const { clock, issuer } = this.#deps;
       if (this.#issued?.content === content && this.#isDatedWell(this.#issued.at))
@@ -81,11 +81,11 @@ export class OwnEndpoints {
     return age < RENEW_MS && age > -AHEAD_MS;
   }
 
-  #fields(): EndpointFields {
+  #fields(configuredHosts: readonly string[]): EndpointFields {
     const { identity, network, ports } = this.#deps;
     const { sn, said } = identity.state.establishment;
     const addresses = reachableAddresses(network.addresses(), this.#deps.mesh());
-    const hosts = this.#hosts(addresses);
+    const hosts = hostsOf(configuredHosts, addresses);
     return {
       es: { s: sn, d: said },
       p: network.self,
@@ -96,13 +96,15 @@ export class OwnEndpoints {
       })),
     };
   }
+}
 
-  #hosts(addresses: readonly PeerAddress[]): readonly string[] {
-    const configured = this.#deps.hosts.map(canonicalHost);
-    const hosts =
-      configured.length > 0
-        ? configured
-        : addresses.map(hostOf).filter((host) => host !== undefined);
-    return [...new Set(hosts)].slice(0, MAX_HOSTS);
-  }
+function hostsOf(
+  configured: readonly string[],
+  addresses: readonly PeerAddress[],
+): readonly string[] {
+  const hosts =
+    configured.length > 0
+      ? configured.map(canonicalHost)
+      : addresses.map(hostOf).filter((host) => host !== undefined);
+  return [...new Set(hosts)].slice(0, MAX_HOSTS);
 }

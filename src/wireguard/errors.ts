@@ -25,7 +25,7 @@ export const wireGuardErrors = {
     'Use kelmesh-dataplane or wireguard-go: the agent needs a program that changes a preshared key without touching the session',
   WIREGUARD_NO_KERNEL_MODULE:
     'Load the module (modprobe wireguard), or choose the userspace driver in the configuration',
-  WIREGUARD_PORT_IN_USE: 'Choose another listen port, or stop the program that holds this one',
+  WIREGUARD_PORT_IN_USE: 'Stop the program that holds this UDP port, or set another: `tunnel.port`',
   WIREGUARD_PROGRAM_DIED: 'Look into the log file named in the message',
   WIREGUARD_NAME_TAKEN:
     'Choose another interface name: names are unique on the whole machine, across network namespaces',

@@ -123,6 +123,7 @@ describe('files that the program reads', () => {
       'agent/custody/at-rest.ts',
       'agent/custody/custodian-file.ts',
       'src/audit/log-files.ts',
+      'src/confinement.ts',
       'src/files/trust.ts',
       'src/keystore/file-lock.ts',
       'src/keystore/sealed-file.ts',

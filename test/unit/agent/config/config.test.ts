@@ -132,6 +132,7 @@ proof-port = 65535
     ],
     state: ['""', '5', '"a\\u0000b"', 'true'],
     'keystore.tier': ['"hsm"', '""', '5', '[]'],
+    'control.group': ['""', '"a group"', '"a:b"', '"-a"', '"12345678901"', '7'],
     'keystore.token': ['""', `"${'x'.repeat(33)}"`, '"a\\nb"'],
     'keystore.algorithm': ['"rsa"'],
     'log.kind': ['"cbor"', '"MGPK"'],
@@ -152,7 +153,8 @@ proof-port = 65535
     'tunnel.port': ['0', '65535', '-1', '1.5', '"51820"', 'nan', 'inf', '[1]'],
     'tunnel.endpoints': [
       '["999.1.1.1"]',
-      '["host.example"]',
+      '["host..example"]',
+      '["host.example:51820"]',
       '[":"]',
       '["fe80::1%eth0"]',
       '["192.0.2.1:51820"]',

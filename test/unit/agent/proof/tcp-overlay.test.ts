@@ -233,6 +233,6 @@ describe('overlay on TCP', () => {
 
   it('does not share its address', async () => {
     const { overlay } = await serve(echo().handler);
-    await assert.rejects(overlay.listen(THERE, echo().handler), { code: 'EADDRINUSE' });
+    await assert.rejects(overlay.listen(THERE, echo().handler), { code: 'PROOF_PORT_IN_USE' });
   });
 });

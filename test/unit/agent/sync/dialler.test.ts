@@ -173,7 +173,7 @@ describe('own endpoints', () => {
       time,
       mesh: () => mesh,
       ports: () => ports,
-      hosts,
+      hosts: async () => hosts,
     });
     const record = async () =>
       parseRecord(await party.clock.run(own.current())).record as EndRecord;
