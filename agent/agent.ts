@@ -292,7 +292,11 @@ export class Agent {
     if (membership.isIn)
       await this.#presence
         .enter()
-        .catch((error: unknown) => this.#background.deferIfAwaiting(error));
+        .catch((error: unknown) =>
+          this.#background.deferIfAwaiting(this.tunnels.deviceFailure ?? error),
+        );
+    // Whoever starts an agent hears at once that its interface cannot be made; one that runs shows it in its status.
+    if (this.tunnels.deviceFailure !== undefined) throw this.tunnels.deviceFailure;
     await this.#parts.endpoints.current();
     this.knocking.start();
     this.sync.start(signal);

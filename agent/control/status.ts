@@ -1,5 +1,6 @@
 /** What `status`, `peer list` and `mesh show` tell: plain data, the same for people and for scripts. */
 
+import { networkInterfaces } from 'node:os';
 import type { Aid } from '#kel/identifiers';
 import { keyStateReport } from '#kel/verify/report';
 import type { Agent } from '../agent.ts';
@@ -9,10 +10,8 @@ import type { Organisation } from '../organisation.ts';
 import type { TunnelStatus } from '../tunnel/tunnels.ts';
 import { forkReason, suspensionsJson } from './evidence-verbs.ts';
 import type { Json } from './protocol.ts';
+import { type TunnelReason, tunnelReason } from './tunnel-reason.ts';
 import { ownWitnessesJson, witnessJson } from './witness-verbs.ts';
-
-/** WireGuard rejects a session older than this (REJECT_AFTER_TIME), so a handshake older than it carries nothing. */
-const REJECT_AFTER_MS = 180_000;
 
 /** What the operator has confirmed. @param against what other stores said of this one */
 export function confirmJson(
@@ -94,17 +93,17 @@ export async function peersJson(
   agent: Agent,
 ): Promise<readonly { readonly [key: string]: Json }[]> {
   const { organisation } = agent;
-  const { membership, kel, drivers } = organisation;
+  const { membership, kel } = organisation;
   const statuses = await agent.tunnels.status();
-  const now = drivers.clock.now();
   const epochs = new Map<Aid, number>();
   for (const { aid, view, agreed } of statuses)
     if (view !== undefined && agreed !== undefined)
       epochs.set(aid, await agent.agreements.epochOf(aid, view));
+  const isOnline = hasAddress(agent);
   const inStanding = statuses.map((status) => {
     const member = membership.charter?.members.get(status.aid);
     const state = kel.state(status.aid);
-    const { state: word, reason } = stateOf(agent, status, now);
+    const { state: word, reason, reasonCode } = reasonOf(agent, status, isOnline);
     const { view, agreed } = status;
     const proof =
       view === undefined || agreed === undefined
@@ -116,6 +115,7 @@ export async function peersJson(
       overlay: membership.mesh === undefined ? [] : [overlayAddress(membership.mesh, status.aid)],
       state: word,
       reason,
+      reasonCode,
       sn: state?.sn ?? null,
       said: state?.said ?? null,
       level: status.view === undefined || status.agreed === undefined ? null : 'A',
@@ -159,6 +159,7 @@ function suspendedJson({ organisation }: Agent): readonly { readonly [key: strin
         overlay: membership.mesh === undefined ? [] : [overlayAddress(membership.mesh, aid)],
         state: 'suspended',
         reason: forkReason(suspension.sn, suspension.saids),
+        reasonCode: 'suspended',
         sn: state?.sn ?? null,
         said: state?.said ?? null,
         level: null,
@@ -181,30 +182,45 @@ function suspendedJson({ organisation }: Agent): readonly { readonly [key: strin
 }
 
 /** The state word, and why it is not `up`. */
-function stateOf(
-  agent: Agent,
-  { aid, view, agreed, peer }: TunnelStatus,
-  now: number,
-): { state: string; reason: string | null } {
-  const connected = agent.directory.peerOf(aid) !== undefined;
-  const age = peer === undefined || peer.lastHandshake === 0 ? undefined : now - peer.lastHandshake;
-  if (age !== undefined && age < REJECT_AFTER_MS) return { state: 'up', reason: null };
-  if (agent.organisation.kel.state(aid) === undefined)
-    return { state: 'waiting', reason: 'its log has not arrived yet' };
-  if (agent.organisation.records.latest('tun', aid) === undefined)
-    return { state: 'waiting', reason: 'its tunnel keys have not arrived yet' };
-  if (agreed === undefined)
-    return {
-      state: 'waiting',
-      reason: connected ? 'no key is agreed yet' : 'it is not connected, so no key is agreed',
-    };
-  if (view === undefined) return { state: 'waiting', reason: 'the tunnel is being set up' };
-  if (age === undefined)
-    return { state: 'down', reason: 'no handshake yet: UDP may not reach its endpoint' };
-  return {
-    state: 'down',
-    reason: `last handshake ${Math.round(age / 1_000)} s ago${connected ? '' : ', and it is not connected'}`,
-  };
+function reasonOf(agent: Agent, status: TunnelStatus, isOnline: boolean): TunnelReason {
+  const { aid, view, peer, device, coming, failure } = status;
+  const { kel, records } = agent.organisation;
+  return tunnelReason({
+    hasLog: kel.state(aid) !== undefined,
+    hasTunnelKeys: records.latest('tun', aid) !== undefined,
+    isConnected: agent.directory.peerOf(aid) !== undefined,
+    active: view && {
+      ports: { own: device?.port, peer: peer?.endpoint },
+      handshakeAge: status.handshakeAge,
+      silentMs: status.silentMs,
+    },
+    coming: coming && {
+      isAgreed: coming.isAgreed,
+      stagedMs: coming.stagedMs,
+      ports: { own: coming.ownPort, peer: coming.peer },
+    },
+    isLeftBehind: agent.tunnels.leftBehind(aid) !== undefined,
+    isApart: agent.agreements.apartSince(aid) !== undefined,
+    failure,
+    peerRefusal: failure?.refusal,
+    ownDevice: agent.tunnels.deviceFailure,
+    // Two agents of one machine need none.
+    hasAddress: isOnline || /^(127\.|\[::1\])/.test(peer?.endpoint ?? ''),
+  });
+}
+
+/** Whether anything could leave this machine: an address of no loopback and of no tunnel. */
+function hasAddress({ organisation, tunnels }: Agent): boolean {
+  const { identity, membership } = organisation;
+  const own = membership.mesh && overlayAddress(membership.mesh, identity.aid);
+  const names = new Set([...tunnels.devices.values()].map(({ name }) => String(name)));
+  return Object.entries(networkInterfaces()).some(
+    ([name, addresses = []]) =>
+      !names.has(name) &&
+      addresses.some(
+        ({ address, internal }) => !internal && address !== own && !address.startsWith('fe80:'),
+      ),
+  );
 }
 
 /** The clock of this machine was set; null when it shows the time that epochs follow. */

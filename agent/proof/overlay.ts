@@ -17,6 +17,8 @@ export interface Overlay {
     address: string,
     handler: (stream: OverlayStream) => Promise<void>,
   ): Promise<AsyncDisposable>;
+  /** Sends one datagram, which WireGuard at the other end answers with a keepalive at least. @param to an overlay address */
+  nudge?(to: string): void;
   /** Rejects with PROOF_UNREACHABLE. @param from the own overlay address */
   connect(from: string, to: string): Promise<OverlayStream>;
 }

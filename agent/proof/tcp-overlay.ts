@@ -1,4 +1,5 @@
 /** The overlay on TCP: 4-byte big-endian length and message, one port, bounded. */
+import { createSocket } from 'node:dgram';
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
 import { concatBytes, uint32be } from '#src/bytes';
 import { whoGivesWay } from '../network/places.ts';
@@ -71,6 +72,13 @@ export class TcpOverlay implements Overlay {
     sockets.delete(victim.socket);
     victim.socket.destroy();
     return true;
+  }
+
+  nudge(to: string): void {
+    const socket = createSocket('udp6');
+    // No route, a full buffer: then nothing comes, which is what is found out.
+    socket.on('error', () => undefined);
+    socket.send(new Uint8Array(1), this.#port, to, () => socket.close());
   }
 
   async connect(from: string, to: string): Promise<OverlayStream> {

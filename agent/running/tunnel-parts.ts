@@ -1,4 +1,5 @@
 /** The parts of a running agent that turn key states into tunnels: agreements, devices, changes of keys, proofs. */
+import type { Aid } from '#kel/identifiers';
 import {
   algorithmOfKey,
   type VerifySignature,
@@ -8,6 +9,7 @@ import type { SteadyTime } from '#src/steady-time';
 import type { AgreementDeps } from '../agreement/agreement.ts';
 import { AgreementStore } from '../agreement/agreement-store.ts';
 import type { RunningDrivers } from '../drivers.ts';
+import { overlayAddress } from '../membership/overlay-address.ts';
 import type { Network } from '../network/network.ts';
 import type { Organisation } from '../organisation.ts';
 import { TunnelProofs } from '../proof/tunnel-proofs.ts';
@@ -51,6 +53,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   const { identity, membership, kel, records, intake, issuer, keeper, verifySignature } =
     organisation;
   const { clock, rng, db, suite, journal } = organisation.drivers;
+  const { overlay } = drivers;
   const store = await AgreementStore.open(db, await identity.storageKey(AGREEMENT_KEK), rng);
   const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
   const requests = new PairRequests({
@@ -105,6 +108,14 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       table: await StateTable.open(db, 'tunnel'),
       journal,
       isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
+      ...(overlay.nudge === undefined
+        ? {}
+        : {
+            nudge: (aid: Aid) => {
+              if (membership.mesh !== undefined)
+                overlay.nudge?.(overlayAddress(membership.mesh, aid));
+            },
+          }),
     },
     deps.settings,
   );

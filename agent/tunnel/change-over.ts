@@ -157,7 +157,9 @@ async function expect(
 ): Promise<readonly CborValue[]> {
   const fields = await receive(stream, clock, withinMs);
   if (fields[0] === 'refused' && fields.length === 2 && typeof fields[1] === 'string')
-    throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`);
+    throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`, {
+      fields: { refusal: /^[A-Z_]{1,64}$/.exec(fields[1])?.[0] },
+    });
   if (fields[0] === kind && fields.length === count) return fields;
   throw new TunnelError(
     'TUNNEL_BAD_MESSAGE',

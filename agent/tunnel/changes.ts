@@ -46,6 +46,14 @@ export interface ChangesDeps {
   readonly reached: (pair: Pair, step: ReceiptStep, view: PlacedView, other: TunnelView) => void;
 }
 
+/** The last step of a change that failed. */
+export interface StepFailure {
+  readonly code: string;
+  readonly message: string;
+  /** The code with which the other end refused; undefined: it did not. */
+  readonly refusal: string | undefined;
+}
+
 export type ReceiptStep = 'staged' | 'warmed' | 'flipped' | 'drained';
 
 export interface ChangesSettings {
@@ -69,6 +77,8 @@ export class Changes {
   readonly #driving = new Map<Aid, { again: boolean }>();
   /** Peers with which the handshake did not come: the other end begins the next one. */
   readonly #deaf = new Set<Aid>();
+  /** What failed last with a peer, until a view of it flips. */
+  readonly #failures = new Map<Aid, StepFailure>();
   #signal: AbortSignal = AbortSignal.abort();
 
   constructor(deps: ChangesDeps, settings: ChangesSettings) {
@@ -82,6 +92,11 @@ export class Changes {
     network.handle(changeOverProtocol, changeOverLimits, (stream) => this.#answer(stream));
     for (const pair of reconciler.pairs.values())
       for (const view of pair.draining) void this.#drain(pair, view);
+  }
+
+  /** Why the last step with `aid` failed; undefined when none has since its tunnel came up. */
+  failureOf(aid: Aid): StepFailure | undefined {
+    return this.#failures.get(aid);
   }
 
   /** Something about `aid` may have changed: its keys, its endpoints, the agreement, the connection. */
@@ -120,6 +135,7 @@ export class Changes {
         if (this.#signal.aborted) return;
         failures += 1;
         this.#report('tunnel.retry', error, aid);
+        this.#failures.set(aid, failureOf(error));
         await clock.sleep(this.#pauseMs(failures), this.#signal).catch(() => undefined);
       }
     }
@@ -134,7 +150,8 @@ export class Changes {
   /** @returns whether there is nothing more to do by itself */
   async #step(aid: Aid): Promise<boolean> {
     const { reconciler, views, directory, pairKeys, identity, clock } = this.#deps;
-    await reconciler.reconcile();
+    // A device that cannot be made keeps nobody from agreeing: the other end hears why when it comes to the tunnel.
+    const failure = await reconciler.reconcile().catch((error: unknown) => error);
     const pair = reconciler.pairs.get(aid);
     const view = views.newest(aid);
     if (pair === undefined || view === undefined || pair.isExchanging) return true;
@@ -142,6 +159,7 @@ export class Changes {
     if (sameView(pair.staged, view) && (await this.#hasSession(pair))) await this.#flip(pair);
     if (directory.peerOf(aid) === undefined) return pair.staged === undefined;
     const agreed = await pairKeys.ensure(aid, view);
+    if (failure !== undefined) throw failure;
     if (agreed === undefined) return true;
     await reconciler.reconcile();
     const isOnNewest = sameView(pair.active, view);
@@ -293,6 +311,7 @@ export class Changes {
       reached(pair, 'flipped', active, former);
       void this.#drain(pair, former);
     }
+    this.#failures.delete(pair.aid);
     journal.info('tunnel.up', { aid: pair.aid, generation: active.generation });
     established(pair, active);
   }
@@ -350,6 +369,15 @@ function leads(isLower: boolean, former: TunnelView | undefined, view: TunnelVie
   const ownIsNew = former?.own !== view.own;
   const peerIsNew = former?.peer !== view.peer;
   return ownIsNew && (!peerIsNew || isLower);
+}
+
+function failureOf(error: unknown): StepFailure {
+  const { code, message, fields } = error as {
+    code?: string;
+    message: string;
+    fields?: { readonly refusal?: string };
+  };
+  return { code: code ?? 'none', message: message.slice(0, 200), refusal: fields?.refusal };
 }
 
 function isNoHandshake(error: unknown): boolean {

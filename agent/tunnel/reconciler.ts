@@ -68,6 +68,8 @@ export class Reconciler {
   readonly #contested = new Map<string, Aid | undefined>();
   /** Views for which this end begins the next session, whoever was to. */
   readonly #begun = new Map<Aid, TunnelView>();
+  /** Devices that could not be made or changed when that was tried last, by name. */
+  readonly #failures = new Map<string, Error>();
   #next: Promise<void> | undefined;
 
   constructor(deps: ReconcilerDeps, settings: ReconcilerSettings) {
@@ -246,8 +248,25 @@ export class Reconciler {
   }
 
   async #apply(devices: readonly OwnDevice[]): Promise<void> {
-    for (const desired of await this.#desired(devices))
-      this.#note(desired, await this.#deps.driver.apply(desired));
+    const failed: unknown[] = [];
+    for (const desired of await this.#desired(devices)) {
+      try {
+        this.#note(desired, await this.#deps.driver.apply(desired));
+        this.#failures.delete(desired.name);
+      } catch (error) {
+        // One that cannot be made keeps none of the others from being as it should be.
+        this.#failures.set(desired.name, error as Error);
+        failed.push(error);
+      }
+    }
+    if (failed.length > 0) throw failed[0];
+  }
+
+  /** The device that could not be made or changed when that was tried last; undefined: all are as they should be. */
+  get deviceFailure(): Error | undefined {
+    const wanted = new Set(this.#deps.devices.all().map(({ name }) => String(name)));
+    for (const [name, failure] of this.#failures) if (wanted.has(name)) return failure;
+    return undefined;
   }
 
   /**

@@ -17,9 +17,10 @@ import type { Membership } from '../membership/membership.ts';
 import type { Network } from '../network/network.ts';
 import type { StateTable } from '../state-table.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
-import { Changes, type ChangesSettings, type ReceiptStep } from './changes.ts';
+import { Changes, type ChangesSettings, type ReceiptStep, type StepFailure } from './changes.ts';
 import { type Device, type DeviceSlots, Devices } from './devices.ts';
 import { TunnelError } from './errors.ts';
+import { asked, handshakeAge, isQuiet, type Life, lived, silentMs } from './liveness.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { ActiveView, DrainingView, LeftBehind, Pair, PairChange } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
@@ -46,6 +47,8 @@ export interface TunnelsDeps {
   readonly journal: Journal;
   /** Whether the `tun` record was revoked: no view uses it any more. */
   readonly isRevoked: (tunnelKey: Said) => boolean;
+  /** Sends one datagram to the overlay address of `aid`, which its WireGuard answers; absent: nobody is asked. */
+  readonly nudge?: (aid: Aid) => void;
 }
 
 /** One pair as `rotate status` shows it. */
@@ -79,6 +82,22 @@ export interface TunnelStatus {
   readonly agreed: Agreed | undefined;
   readonly peer: PeerState | undefined;
   readonly device: Device | undefined;
+  /** Milliseconds since the last handshake, whatever the clock was set to meanwhile; undefined: there was none. */
+  readonly handshakeAge: number | undefined;
+  /** How long nothing has come although it was asked; undefined: it is alive, or not known yet. */
+  readonly silentMs: number | undefined;
+  /** The view that is to follow, or to be the first. */
+  readonly coming: ComingView | undefined;
+  readonly failure: StepFailure | undefined;
+}
+
+export interface ComingView {
+  readonly isAgreed: boolean;
+  /** How long it has been on a device; undefined: it is on none yet. */
+  readonly stagedMs: number | undefined;
+  readonly ownPort: number | undefined;
+  /** Address and UDP port of the other end; undefined: not known. */
+  readonly peer: string | undefined;
 }
 
 export interface TunnelListener {
@@ -101,6 +120,8 @@ const SETTLE_POLL_MS = 50;
 /** A boundary that comes with a step of the clock is noticed within this. */
 const EPOCH_LOOK_MS = 15_000;
 const FIRST_LOOKS = 4;
+/** How often it is looked whether something has come from each peer. */
+const LIFE_LOOK_MS = 15_000;
 /** How often it is looked whether the devices are as they were left. */
 const DAMAGE_LOOK_MS = 2_000;
 const HANDSHAKE_POLL_MS = 50;
@@ -112,6 +133,8 @@ export class Tunnels {
   readonly #reconciler: Reconciler;
   readonly #changes: Changes;
   readonly #listeners = new Set<TunnelListener>();
+  /** Of the active views. */
+  readonly #lives = new Map<Aid, { readonly view: ActiveView; readonly life: Life }>();
   /** In the order of the steps. */
   readonly #receipts = new SerialQueue();
   #signal: AbortSignal = AbortSignal.abort();
@@ -247,15 +270,22 @@ export class Tunnels {
   /** Brings the devices to the desired state, then follows every change until `signal` aborts. Devices stay when it does. */
   async start(signal: AbortSignal): Promise<void> {
     const { driver, pairKeys } = this.#deps;
+    // Whoever enters the mesh again, because something after this has failed, finds the tunnels started.
+    if (this.#signal === signal) return this.reconcile();
     this.#signal = signal;
     pairKeys.onAgreed((aid) => this.poke(aid));
     const moved = await this.#devices.configure(driver);
-    await this.reconcile();
+    // A device that cannot be made now is tried again; the tunnels that stand on others go on.
+    await this.reconcile().catch((error: unknown) => {
+      if (error !== this.deviceFailure) throw error;
+      this.#failed(error);
+    });
     this.#changes.start(signal);
     await this.#wakeColdPairs(moved);
     this.pokeAll();
     void this.#epochLoop(signal);
     void this.#damageLoop(signal);
+    void this.#lifeLoop(signal);
     void this.#sessionLoop(signal);
   }
 
@@ -290,20 +320,74 @@ export class Tunnels {
   }
 
   async status(): Promise<readonly TunnelStatus[]> {
-    const { driver, membership, pairKeys } = this.#deps;
+    const { driver, membership, pairKeys, clock } = this.#deps;
     const peers = new Map<number, Awaited<ReturnType<TunnelDriver['peers']>>>();
     for (const { slot, name } of this.#devices.all()) peers.set(slot, await driver.peers(name));
     return membership.others().map(({ aid }) => {
       const view = this.activeView(aid);
       const key = view && this.#views.keyOf(view.peer);
+      const peer = view && key && peers.get(view.slot)?.get(key);
+      const life = view && peer && this.#look(aid, view, peer);
       return {
         aid,
         view,
         agreed: view && pairKeys.agreed(aid, view),
-        peer: view && key && peers.get(view.slot)?.get(key),
+        peer,
         device: view && this.#devices.at(view.slot),
+        handshakeAge: life && handshakeAge(life, clock.monotonic(), clock.now()),
+        silentMs: life && silentMs(life, clock.monotonic()),
+        coming: this.#coming(aid),
+        failure: this.#changes.failureOf(aid),
       };
     });
+  }
+
+  /** The own device that could not be made or changed when that was tried last. */
+  get deviceFailure(): Error | undefined {
+    return this.#reconciler.deviceFailure;
+  }
+
+  #coming(aid: Aid): ComingView | undefined {
+    const { pairKeys, clock } = this.#deps;
+    const pair = this.#reconciler.pairs.get(aid);
+    const { change, staged } = pair ?? {};
+    if (change === undefined) return undefined;
+    return {
+      isAgreed: pairKeys.agreed(aid, change) !== undefined,
+      stagedMs: staged && Math.max(0, clock.now() - change.since),
+      ownPort: staged && this.#devices.at(staged.slot)?.port,
+      peer: staged && staged.port !== 0 ? this.#views.endpointOf(aid, staged) : undefined,
+    };
+  }
+
+  /** What the device shows of the active view now. */
+  #look(aid: Aid, view: ActiveView, peer: PeerState): Life {
+    const before = this.#lives.get(aid);
+    const isSame = before !== undefined && before.view.generation === view.generation;
+    const life = lived(isSame ? before.life : undefined, peer, this.#deps.clock.monotonic());
+    this.#lives.set(aid, { view, life });
+    return life;
+  }
+
+  /** Where nothing has come for a while, the other end is asked: a tunnel is not called up because it once was. */
+  async #lifeLoop(signal: AbortSignal): Promise<void> {
+    const { clock, membership, nudge } = this.#deps;
+    if (nudge === undefined) return;
+    while (!signal.aborted) {
+      await clock.sleep(LIFE_LOOK_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.status().catch((error: unknown) => this.#failed(error));
+      const members = new Set(membership.others().map(({ aid }) => aid));
+      for (const [aid, { view, life }] of this.#lives) {
+        if (!members.has(aid) || this.activeView(aid) === undefined) {
+          this.#lives.delete(aid);
+          continue;
+        }
+        if (!isQuiet(life, clock.monotonic())) continue;
+        this.#lives.set(aid, { view, life: asked(life, clock.monotonic()) });
+        nudge(aid);
+      }
+    }
   }
 
   /**
@@ -334,6 +418,8 @@ export class Tunnels {
       await clock.sleep(COLD_STAGGER_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
       await this.#wakeColdPairs().catch((error: unknown) => this.#failed(error));
+      if (this.#reconciler.deviceFailure !== undefined)
+        await this.reconcile().catch((error: unknown) => this.#failed(error));
     }
   }
 

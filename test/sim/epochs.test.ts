@@ -122,7 +122,9 @@ async function watched(
   return seen;
 }
 
-describe('A clock that is set in a simulated federation', () => {
+describe('A clock that is set in a simulated federation', function () {
+  this.timeout(180_000);
+
   const HOUR_MS = 3_600_000;
 
   for (const byMs of [

@@ -1,0 +1,79 @@
+/** What `status` says while a tunnel is not up, at both ends, for causes that are made with the means of the system. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import {
+  createMachines,
+  eventually,
+  joinTwoMachines,
+  type Machine,
+  type Machines,
+  machinesUnavailable,
+  tunnelUp,
+} from '../support/federation.ts';
+import { skip } from '../support/skip.ts';
+
+describe('the reason why a tunnel is not up, on two machines', function () {
+  this.timeout(180_000);
+  let machines: Machines | undefined;
+  let a: Machine;
+  let b: Machine;
+
+  beforeEach(async function () {
+    const reason = machinesUnavailable();
+    if (reason !== undefined) skip(this, reason);
+    machines = await createMachines(['a', 'b']);
+    a = machines.get('a');
+    b = machines.get('b');
+  });
+
+  afterEach(async () => {
+    await machines?.[Symbol.asyncDispose]();
+    machines = undefined;
+  });
+
+  async function says(machine: Machine, code: string): Promise<string> {
+    let last = '';
+    try {
+      return await eventually(
+        `${machine.name} says ${code}`,
+        async () => {
+          const [peer] = (await machine.json('peer', 'list')).peers;
+          last = `${peer?.state} ${peer?.reasonCode} ${peer?.reason}`;
+          return peer?.reasonCode === code && peer.reason;
+        },
+        90_000,
+      );
+    } catch (error) {
+      throw new Error(`${(error as Error).message}; last: ${last}`);
+    }
+  }
+
+  it('is the name of the own interface where that is taken, and at the other end that it is so there', async () => {
+    await b.shell('ip link add kelmesh0 type veth peer name other0');
+    await joinTwoMachines(a, b);
+    assert.match(await says(b, 'own-device-failed'), /kelmesh0/);
+    assert.match(await says(a, 'peer-device-failed'), /WIREGUARD_NAME_TAKEN/);
+    await b.shell('ip link del kelmesh0');
+    await Promise.all([tunnelUp(a), tunnelUp(b)]);
+  });
+
+  it('is the UDP port, where datagrams are dropped from the start, and the addresses, where they are lost later', async function () {
+    // Only datagrams of WireGuard: the agents hear each other.
+    const rule = 'pref 10 ipproto 17 dport 51820-51823 blackhole';
+    for (const machine of [a, b]) {
+      const ruled = await machine.run('sh', '-c', `ip rule add ${rule}`);
+      if (ruled.code !== 0) skip(this, `ip rule cannot drop datagrams here: ${ruled.stderr}`);
+    }
+    await joinTwoMachines(a, b);
+    for (const machine of [a, b])
+      assert.match(await says(machine, 'no-handshake'), /a key is agreed.*own UDP port 5182\d/);
+    for (const machine of [a, b]) await machine.shell(`ip rule del ${rule}`);
+    await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    const { lastHandshake } = (await a.json('peer', 'list')).peers[0];
+    await b.shell('ip addr flush dev net0');
+    await says(b, 'no-address');
+    assert.match(await says(a, 'silent'), /nothing has come for \d+ s.*5182\d/);
+    // Long before the session ends by itself.
+    assert.ok(lastHandshake !== null);
+  });
+});

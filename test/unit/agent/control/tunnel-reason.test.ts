@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { describe, it } from 'mocha';
+import {
+  type ReasonCode,
+  reasonCodes,
+  type TunnelLook,
+  tunnelReason,
+} from '#agent/control/tunnel-reason';
+
+const ports = { own: 51_820, peer: '198.51.100.7:51821' };
+const alive = { ports, handshakeAge: 20_000, silentMs: undefined };
+const fine: TunnelLook = {
+  hasLog: true,
+  hasTunnelKeys: true,
+  isConnected: true,
+  active: undefined,
+  coming: undefined,
+  isLeftBehind: false,
+  isApart: false,
+  failure: undefined,
+  peerRefusal: undefined,
+  ownDevice: undefined,
+  hasAddress: true,
+};
+const coming = (isAgreed: boolean, stagedMs?: number) => ({ isAgreed, stagedMs, ports });
+
+describe('the reason why a tunnel is not up', () => {
+  const rows: readonly [string, Partial<TunnelLook>, ReasonCode | null, RegExp?][] = [
+    ['a recent handshake', { active: alive }, null],
+    ['one, and the agent of the other end is down', { active: alive, isConnected: false }, null],
+    [
+      'one, while other keys are on their way',
+      { active: alive, coming: coming(true, 60_000) },
+      null,
+    ],
+    ['its log is not here', { hasLog: false, hasTunnelKeys: false }, 'no-log'],
+    ['its keys are not here', { hasTunnelKeys: false }, 'no-tunnel-keys'],
+    ['it is away', { isConnected: false, coming: coming(false) }, 'not-connected'],
+    ['the agreement has begun', { coming: coming(false) }, 'agreeing'],
+    [
+      'the agreement is refused',
+      {
+        coming: coming(false),
+        failure: { code: 'AGREEMENT_CLOCK_SKEW', message: 'it refused' },
+      },
+      'agreement-failed',
+      /AGREEMENT_CLOCK_SKEW/,
+    ],
+    ['agreed, and a device is being made', { coming: coming(true) }, 'setting-up'],
+    ['agreed and staged a moment ago', { coming: coming(true, 2_000) }, 'setting-up'],
+    [
+      'UDP is dropped from the start',
+      { coming: coming(true, 20_000) },
+      'no-handshake',
+      /a key is agreed.*51820.*198\.51\.100\.7:51821/,
+    ],
+    [
+      'the name of the own interface is taken',
+      {
+        ownDevice: { message: 'kelmesh0 is taken' },
+        coming: coming(true),
+      },
+      'own-device-failed',
+      /kelmesh0 is taken/,
+    ],
+    [
+      'that of the other end is',
+      { coming: coming(true, 60_000), peerRefusal: 'WIREGUARD_NAME_TAKEN' },
+      'peer-device-failed',
+      /a key is agreed.*WIREGUARD_NAME_TAKEN/,
+    ],
+    [
+      'the machine has lost its addresses, a moment after a handshake',
+      { active: alive, hasAddress: false },
+      'no-address',
+    ],
+    [
+      'the other end has vanished, within the life of the session',
+      { active: { ...alive, silentMs: 30_000 }, isConnected: false },
+      'silent',
+      /30 s.*51820.*198\.51\.100\.7:51821.*not connected/,
+    ],
+    [
+      'and after it',
+      { active: { ...alive, silentMs: 300_000, handshakeAge: 200_000 } },
+      'session-ended',
+    ],
+    [
+      'no session for long',
+      { active: { ...alive, handshakeAge: 181_000 } },
+      'session-ended',
+      /181 s/,
+    ],
+    [
+      'a device made anew',
+      { active: { ...alive, handshakeAge: undefined } },
+      'no-handshake',
+      /51820/,
+    ],
+    [
+      'the ends are at different epochs',
+      { active: { ...alive, handshakeAge: 200_000 }, isApart: true },
+      'epochs-apart',
+    ],
+    [
+      'it did not follow',
+      { isLeftBehind: true, coming: coming(false), isConnected: false },
+      'left-behind',
+    ],
+  ];
+  for (const [what, look, code, words] of rows)
+    it(`${code ?? 'none, it is up'}: ${what}`, () => {
+      const found = tunnelReason({ ...fine, ...look });
+      assert.equal(found.reasonCode, code);
+      assert.equal(found.state === 'up', code === null);
+      assert.equal(found.reason === null, code === null);
+      if (words !== undefined) assert.match(found.reason ?? '', words);
+    });
+
+  it('has every code in the table, and in the page for operators with what to look at', () => {
+    const seen = new Set(rows.map(([, , code]) => code));
+    const page = readFileSync(new URL('../../../../docs/operations.md', import.meta.url), 'utf8');
+    const documented = [...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, code]) => code);
+    for (const code of reasonCodes) {
+      assert.ok(seen.has(code) || code === 'suspended', code);
+      assert.ok(documented.includes(code), `${code} is not in docs/operations.md`);
+    }
+    const known: readonly string[] = reasonCodes;
+    assert.deepEqual(
+      documented.filter((code) => !known.includes(code ?? '')),
+      [],
+    );
+  });
+});
