@@ -19,7 +19,6 @@ import type { SyncContext } from './session.ts';
 
 /** Log bytes of one AID in one frame. */
 const LOG_PAGE = 256 * 1024;
-const MAX_DELEGATORS = 1_024;
 
 const OFFERED: readonly RecordType[] = ['chr', 'rvk', 'ack', 'nod', 'log', 'tun', 'end'];
 
@@ -49,8 +48,8 @@ export class Holdings implements SyncContext {
   /** The time of each member, as it said when it was last bound, at the moment in which monotonic time was 0; and when that was. */
   readonly #zeros = new Map<Aid, { readonly zero: number; readonly heard: number }>();
   readonly #exchangeListeners = new Set<(aid: Aid) => void>();
-  /** Delegators of members whose log waits for theirs. */
-  readonly #delegators = new Set<Aid>();
+  /** Delegators of members whose log waits for theirs, by the AID that waits: a few each, so nobody drives out another's. */
+  readonly #delegators = new Map<Aid, readonly Aid[]>();
 
   constructor(deps: HoldingsDeps, binder: PeerBinder) {
     this.#deps = deps;
@@ -202,15 +201,17 @@ export class Holdings implements SyncContext {
   /** Logs of AIDs that the charter names; the rest is dropped unread. */
   async receiveLogs(_from: Aid, logs: readonly Uint8Array[]): Promise<void> {
     const { kel, membership } = this.#deps;
-    const wanted = withDelegators([...membership.known(), ...this.#delegators], kel);
+    const above = [...this.#delegators.values()].flat();
+    const wanted = withDelegators([...membership.known(), ...above], kel);
     // As one stream: the store writes once for many events, whatever number of logs they belong to.
     const outcomes = await kel.process(concatBytes(...logs), { accepts: (aid) => wanted.has(aid) });
     for (const { code, aid, offset } of outcomes) {
       if (code !== 'KEL_AWAITS_DELEGATOR' || aid === undefined) continue;
-      if (this.#delegators.size >= MAX_DELEGATORS) this.#delegators.clear();
-      for (const delegator of delegatorsIn(logAt(logs, offset), aid))
-        this.#delegators.add(delegator);
+      const chain = delegatorsIn(logAt(logs, offset), aid);
+      if (chain.length > 0) this.#delegators.set(aid, chain);
     }
+    for (const aid of this.#delegators.keys())
+      if (!wanted.has(aid) || kel.state(aid) !== undefined) this.#delegators.delete(aid);
   }
 
   async receiveRecords(from: Aid, messages: readonly Uint8Array[]): Promise<void> {

@@ -65,6 +65,11 @@ function candidates(name: string, aid: Aid): readonly Candidate[] {
     witnesses,
     witnessThreshold: 3,
     delegator: undefined,
+    // One key each time, as the first event has it.
+    keys: [key(0).key],
+    signingThreshold: '1',
+    nextDigests: [keyDigest(key(1).key)],
+    nextThreshold: '1',
   } as unknown as KeyState;
   /** Two of each kind after `prior`. @returns the states after the first interaction and after both rotations */
   const step = (prior: KeyState, label: string, generation: number, under: string) => {
