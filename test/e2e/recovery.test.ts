@@ -68,8 +68,8 @@ describe('recovery: a stolen key', function () {
     // Its signature is right; what it lacks is the key that the log has committed to.
     const seized = await reaches(b, await thief.rotation());
     assert.deepEqual([seized.verdict, seized.code], ['waiting', 'KEL_AWAITS_NEXT_KEYS']);
-    // The victim would have it from b with the next session.
-    assert.equal((await reaches(a, loot.message)).verdict, 'accepted');
+    // The victim may have it already, from a session with b.
+    assert.match((await reaches(a, loot.message)).verdict, /^(accepted|duplicate)$/);
     await b.ok('down');
     const { keys, foreignEvents } = await a.json('id', 'show');
     assert.equal(foreignEvents, true);
@@ -151,7 +151,7 @@ describe('recovery: a stolen key', function () {
     await a.shell('cp -a /var/lib/kelmesh /run/old-state');
     await a.ok('up');
     await Promise.all([tunnelUp(a), tunnelUp(b)]);
-    await a.ok('mesh', 'admit', NOBODY, '--name', 'guest', '--yes');
+    await a.ok('mesh', 'admit', NOBODY, '--name', 'guest', '--yes', '--again');
     await a.ok('mesh', 'remove', 'guest');
     const { sn, said, keys } = await a.json('id', 'show');
     await eventually('b holds what came after the backup', async () =>
@@ -161,7 +161,7 @@ describe('recovery: a stolen key', function () {
     await a.shell('rm -rf /var/lib/kelmesh/* && cp -a /run/old-state/. /var/lib/kelmesh/');
 
     await a.ok('up');
-    const refused = await a.kelmesh('mesh', 'admit', NOBODY, '--name', 'guest', '--yes');
+    const refused = await a.kelmesh('mesh', 'admit', NOBODY, '--name', 'guest', '--yes', '--again');
     assert.match(refused.stderr, /IDENTITY_AWAITS_RECOVERY/);
     await eventually('the later events are here', async () => {
       const { events } = await a.json('id', 'log');
