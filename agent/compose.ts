@@ -9,12 +9,12 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Level } from 'level';
-import type { Database } from '#kel/store/durable-table';
 import { NodeLogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import { onFileSync } from '#src/files/errors';
 import { ensureTrustedDirectory } from '#src/files/trust';
+import { createJournal } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
 import { Pkcs11KeyStore } from '#src/keystore/pkcs11/pkcs11-key-store';
 import {
@@ -28,21 +28,21 @@ import {
 } from '#src/keystore/sealed-file-process';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
+import type { Database } from '#src/store/durable-table';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
-import type { AgentSettings } from './agent.ts';
-import type { Config } from './config/config.ts';
-import { readSecretFile } from './config/secrets.ts';
-import { databaseError } from './control/system-error.ts';
-import { expectWholeDatabase } from './database.ts';
-import { diskSpace } from './disk-space.ts';
-import type { LocalDrivers, RunningDrivers } from './drivers.ts';
-import { createJournal } from './journal.ts';
+import { fetchLog } from './mesh/watch/http-log-source.ts';
 import type { ResolveHost } from './network/host-names.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
 import type { Network, PeerAddress } from './network/network.ts';
-import { TcpOverlay } from './proof/tcp-overlay.ts';
-import { parseWindow } from './rotation/schedule.ts';
-import { fetchLog } from './watch/http-log-source.ts';
+import type { Config } from './organisation/config/config.ts';
+import { readSecretFile } from './organisation/config/secrets.ts';
+import { expectWholeDatabase } from './organisation/database.ts';
+import { diskSpace } from './organisation/disk-space.ts';
+import type { LocalDrivers, RunningDrivers } from './organisation/drivers.ts';
+import type { AgentSettings } from './organisation/running/agent.ts';
+import { databaseError } from './organisation/system-error.ts';
+import { TcpOverlay } from './tunnel/proof/tcp-overlay.ts';
+import { parseWindow } from './tunnel/rotation/schedule.ts';
 
 /** What no look at the kernel's tables shows, an MTU or an IPv4 address that somebody else changed, is put right within this. */
 const LINK_TRUST_MS = 30_000;

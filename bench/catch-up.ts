@@ -7,15 +7,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Level } from 'level';
-import type { LogHead } from '#agent/sync/messages';
-import { answerSession, openSession, type SyncContext } from '#agent/sync/session';
+import type { LogHead } from '#agent/mesh/sync/messages';
+import { answerSession, openSession, type SyncContext } from '#agent/mesh/sync/session';
 import type { Aid } from '#kel/identifiers';
 import { LevelKelStore } from '#kel/store/level-kel-store';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { concatBytes } from '#src/bytes';
 import { loadCryptoSuite } from '#src/crypto/suites';
-import { streamPair } from '../test/support/stream-pair.ts';
+import { streamPair } from '../test/support/doubles/stream-pair.ts';
 import { singleSignatureLog } from './kel-log.ts';
 
 const AIDS = 1_000;

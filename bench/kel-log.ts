@@ -7,7 +7,7 @@ import { buildRotation } from '#kel/event/rotation';
 import { digestSeal } from '#kel/event/seal';
 import { encodeSignedEvent } from '#kel/event/signed-event';
 import { encodeVerificationKey } from '#kel/event/verification-key';
-import type { KeyState, SerializationKind } from '#kel/state/key-state';
+import type { KeyState, SerializationKind } from '#kel/key-state/key-state';
 import { utf8 } from '#src/bytes';
 import { sha256 } from '#src/crypto/hash';
 import type { Ed25519 } from '#src/crypto/suite';

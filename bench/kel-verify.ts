@@ -17,7 +17,7 @@ import { LogVerifier, type LogVerifierOptions } from '#kel/verify/log-verifier';
 import { SignaturePool } from '#kel/verify/signature-pool';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
-import { Keripy, keripyMissing } from '../test/support/keripy.ts';
+import { Keripy, keripyMissing } from '../test/support/machines/keripy.ts';
 import { type LoggedEvent, singleSignatureLog } from './kel-log.ts';
 
 const EVENTS = 10_000;

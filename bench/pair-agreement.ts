@@ -5,9 +5,9 @@
  * checks the own signature too before it sends it).
  */
 import { randomBytes } from 'node:crypto';
-import type { AgreementDeps, LocalEnd, PeerEnd } from '#agent/agreement/agreement';
-import { Initiator, Responder } from '#agent/agreement/machine';
-import { requiredContributions } from '#agent/agreement/policy';
+import type { AgreementDeps, LocalEnd, PeerEnd } from '#agent/tunnel/agreement/agreement';
+import { Initiator, Responder } from '#agent/tunnel/agreement/machine';
+import { requiredContributions } from '#agent/tunnel/agreement/policy';
 import type { Aid, Said, VerificationKey } from '#kel/identifiers';
 import type { CryptoSuite } from '#src/crypto/suite';
 import { loadCryptoSuite } from '#src/crypto/suites';

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { SeededRng } from '../test/support/seeded-rng.ts';
+import { SeededRng } from '../test/support/doubles/seeded-rng.ts';
 import { type Findings, findProblems } from './soak/invariants.ts';
 import { type Action, planActions } from './soak/plan.ts';
 import { EpochWatch, MemoryWatch } from './soak/watch.ts';

@@ -6,11 +6,16 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { createMachines, eventually, type Machine, tunnelUp } from '../test/support/federation.ts';
+import {
+  createMachines,
+  eventually,
+  type Machine,
+  tunnelUp,
+} from '../test/support/machines/federation.ts';
 
 const ROUNDS = 5;
 const PORT = 7_000;
-const PROBE = fileURLToPath(new URL('../test/support/first-echo.ts', import.meta.url));
+const PROBE = fileURLToPath(new URL('../test/support/machines/first-echo.ts', import.meta.url));
 const BUILT = fileURLToPath(new URL('../.tools/bin/wireguard-go', import.meta.url));
 const WIREGUARD_GO = existsSync(BUILT) ? BUILT : 'wireguard-go';
 const BARE = { device: 'bare0', a: 'fd00:ba7e::a', b: 'fd00:ba7e::b', port: 51_900 };

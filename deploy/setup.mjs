@@ -1,5 +1,5 @@
 // Installs what is missing on this machine, then runs one of the project's programs on the project's Node.
-//   node deploy/setup.mjs demo|test|test:slow|bench|install -- ARGUMENTS
+//   node deploy/setup.mjs demo|test|test:unit|test:slow|bench|install -- ARGUMENTS
 // Plain JavaScript without dependencies: it runs before anything is installed, on Node 18 or later.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
@@ -12,8 +12,9 @@ import { ensureSystemPackages } from './setup/system-packages.mjs';
 import { checkTunDevice } from './setup/tun-device.mjs';
 
 const programs = {
-  demo: (args) => run(['--disable-sigusr1', 'agent/demo/main.ts', ...args]),
+  demo: (args) => run(['--disable-sigusr1', 'demo/main.ts', ...args]),
   test: (args) => run(mocha(args)),
+  'test:unit': (args) => run(mocha(['--parallel', ...args], 'test/unit/**/*.test.ts')),
   'test:slow': (args) => run(mocha(args), { KELMESH_SLOW: '1' }),
   bench: runBenchmarks,
   install: async () => 0,
@@ -53,9 +54,9 @@ async function ensureEverything(verb) {
 }
 
 /** The whole suite unless files are named: `npm test -- test/unit/secret.test.ts`, or a pattern with `*`. */
-function mocha(args) {
+function mocha(args, all = 'test/**/*.test.ts') {
   const named = args.some((arg) => !arg.startsWith('-') && (arg.includes('*') || existsSync(arg)));
-  return ['node_modules/mocha/bin/mocha.js', ...args, ...(named ? [] : ['test/**/*.test.ts'])];
+  return ['node_modules/mocha/bin/mocha.js', ...args, ...(named ? [] : [all])];
 }
 
 async function runBenchmarks(args) {

@@ -2,18 +2,18 @@
 
 import type { Secret } from '#src/secret';
 import { hasState } from '../compose.ts';
-import { type Config, readConfig } from '../config/config.ts';
-import { askSecret, readSecretFile } from '../config/secrets.ts';
 import { askAgent } from '../control/client.ts';
+import { askWithoutKeys, expectOwnKeys, isCustodied } from '../control/custody-at-rest.ts';
 import { ControlError } from '../control/errors.ts';
 import { readingVerbs } from '../control/group.ts';
 import type { Json } from '../control/protocol.ts';
-import { isUnwritable, withCode } from '../control/system-error.ts';
 import { verbs } from '../control/verbs.ts';
-import { askWithoutKeys, expectOwnKeys, isCustodied } from '../custody/at-rest.ts';
-import { IdentityError } from '../identity/errors.ts';
-import { openOrganisation } from '../organisation.ts';
-import { copyState } from '../state-copy.ts';
+import { IdentityError } from '../identity/own/errors.ts';
+import { type Config, readConfig } from '../organisation/config/config.ts';
+import { askSecret, readSecretFile } from '../organisation/config/secrets.ts';
+import { openOrganisation } from '../organisation/organisation.ts';
+import { copyState } from '../organisation/state-copy.ts';
+import { isUnwritable, withCode } from '../organisation/system-error.ts';
 import type { Invocation } from './command.ts';
 import { type Io, note } from './io.ts';
 import { localDrivers } from './local-drivers.ts';

@@ -1,5 +1,5 @@
 /** The report of an audit for people: the verdict with what it is about, the order bounds, what is claimed, what is missing. */
-import type { AuditReport, EndEvidence, TunnelRow } from '../provenance/audit/report.ts';
+import type { AuditReport, EndEvidence, TunnelRow } from '../evidence/auditor/report.ts';
 import { type Io, note, print, table } from './io.ts';
 
 export function describeAudit(io: Io, report: AuditReport): void {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { expectTrusted } from '#src/files/trust';
 import type { KeyAlgorithm } from '#src/mtls/key-algorithm';
 import type { Secret } from '#src/secret';
-import { readConfig } from '../config/config.ts';
-import { askNewSecret, askSecret, readSecretFile } from '../config/secrets.ts';
+import { readConfig } from '../organisation/config/config.ts';
+import { askNewSecret, askSecret, readSecretFile } from '../organisation/config/secrets.ts';
 import { type Invocation, type Option, optionText } from './command.ts';
 import { UsageError } from './io.ts';
 

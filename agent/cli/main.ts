@@ -3,8 +3,8 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { MeshError } from '#src/errors';
-import { hintWithFile } from '../config/hint.ts';
-import { withCode } from '../control/system-error.ts';
+import { hintWithFile } from '../organisation/config/hint.ts';
+import { withCode } from '../organisation/system-error.ts';
 import type { Command, Invocation, Option } from './command.ts';
 import { loadCommand, loadCommands } from './commands.ts';
 import { helpOf, overview } from './help.ts';

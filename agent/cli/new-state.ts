@@ -5,11 +5,11 @@ import { PRIVATE, PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { expectTrustedPlace } from '#src/files/trust';
 import type { Secret } from '#src/secret';
 import { composeLocal, createKeyStore, hasState, systemRng } from '../compose.ts';
-import { type Config, parseConfig, readConfig } from '../config/config.ts';
-import { ConfigError } from '../config/errors.ts';
-import { askNewSecret, readSecretFile } from '../config/secrets.ts';
-import type { LocalDrivers } from '../drivers.ts';
-import { IdentityError } from '../identity/errors.ts';
+import { IdentityError } from '../identity/own/errors.ts';
+import { type Config, parseConfig, readConfig } from '../organisation/config/config.ts';
+import { ConfigError } from '../organisation/config/errors.ts';
+import { askNewSecret, readSecretFile } from '../organisation/config/secrets.ts';
+import type { LocalDrivers } from '../organisation/drivers.ts';
 import { type Invocation, type Option, optionText } from './command.ts';
 import { UsageError } from './io.ts';
 

@@ -1,7 +1,8 @@
 /** The log of an organisation with custodians, wherever it is kept. */
-import { readConfig } from '../config/config.ts';
+
+import { askWithoutKeys } from '../control/custody-at-rest.ts';
 import { ControlError } from '../control/errors.ts';
-import { askWithoutKeys } from '../custody/at-rest.ts';
+import { readConfig } from '../organisation/config/config.ts';
 import { ask, type JsonObject } from './ask.ts';
 import type { Invocation } from './command.ts';
 

@@ -1,6 +1,6 @@
 import { MeshError } from '#src/errors';
 import { readRegularFile } from '#src/files/regular-file';
-import { ConfigError } from '../config/errors.ts';
+import { ConfigError } from '../organisation/config/errors.ts';
 
 /** Bytes of any text that a command reads: certificates, requests, keys. */
 export const MAX_TEXT_BYTES = 1 << 20;

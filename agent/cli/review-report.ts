@@ -1,6 +1,6 @@
 /** A proposal under review, for scripts. */
-import { explainProposal, loweredBy } from '../custody/explain.ts';
-import type { Review } from '../custody/review.ts';
+import { explainProposal, loweredBy } from '../identity/custody/explain.ts';
+import type { Review } from '../identity/custody/review.ts';
 
 /** @param own keys that are named as the own ones */
 export function reviewJson(review: Review, own: ReadonlySet<string>) {

@@ -13,14 +13,8 @@ export const controlErrors = {
     'Make the group with groupadd, or correct `group` in the section [control]: a name of /etc/group, or a number',
   CONTROL_BAD_REQUEST: 'Use the kelmesh command of the same version as the agent',
   CONTROL_START_FAILED: 'Read the last lines of agent.log in the state directory',
-  CONTROL_STATE_LOCKED:
-    'Another process has the state directory open; end it, or use its control socket',
-  CONTROL_STATE_DAMAGED:
-    'Stop the agent, move the database aside, and put the newest backup of the state directory in its place: docs/recovery.md',
   CONTROL_CLOCK_OFF:
     'Set the clock of this host (NTP), then start again: records and tunnels depend on it',
-  CONTROL_SYSTEM:
-    'Correct what the system refused: the path named, its permissions, or the room on its disk',
 } as const satisfies ErrorTable;
 
 export class ControlError extends MeshError<keyof typeof controlErrors> {

@@ -3,7 +3,7 @@ import { DuplicityError } from '#kel/duplicity/errors';
 import type { Aid } from '#kel/identifiers';
 import { isAid } from '#kel/record/qualified';
 import type { DuplicityCase } from '#kel/store/duplicity-evidence';
-import type { Organisation } from '../organisation.ts';
+import type { Organisation } from '../organisation/organisation.ts';
 import { iso } from './log-verbs.ts';
 import type { Json } from './protocol.ts';
 import { text, type Verb } from './verb.ts';

@@ -2,9 +2,9 @@
 import type { Aid } from '#kel/identifiers';
 import type { RecordType } from '#kel/record/record';
 import { checkpointOfNote } from '#src/audit/checkpoint';
-import { withDelegators } from '../node/delegators.ts';
-import type { Organisation } from '../organisation.ts';
-import { buildDossier } from '../provenance/dossier.ts';
+import { buildDossier } from '../evidence/format/dossier.ts';
+import { withDelegators } from '../identity/node/delegators.ts';
+import type { Organisation } from '../organisation/organisation.ts';
 
 const EXPORTED: readonly RecordType[] = ['log', 'chr', 'tun', 'rvk'];
 

@@ -2,16 +2,16 @@
 
 import { isAbsolute } from 'node:path';
 import { readRegularFile } from '#src/files/regular-file';
-import { takeApproval } from '../node/approval.ts';
-import { NodeError } from '../node/errors.ts';
-import type { NodeDesk, NodeEntry } from '../node/node-desk.ts';
+import { takeApproval } from '../identity/node/approval.ts';
+import { NodeError } from '../identity/node/errors.ts';
+import type { NodeDesk, NodeEntry } from '../identity/node/node-desk.ts';
 import {
   formatNodeRequest,
   MAX_REQUEST,
   type NodeRequest,
   parseNodeRequest,
   requestStream,
-} from '../node/request.ts';
+} from '../identity/node/request.ts';
 import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
 import { optionalText, text, type Verb, type VerbContext } from './verb.ts';

@@ -4,7 +4,7 @@
  * request `{"verb": …, "args": {…}}`, then any number of `{"progress": …}` and one `{"result": …}` or
  * `{"error": {"code", "message", "hint"}}`. Who may open the socket may do everything (mode 0600).
  */
-import { withCode } from './system-error.ts';
+import { withCode } from '../organisation/system-error.ts';
 
 export type Json =
   | string

@@ -1,11 +1,11 @@
 /** Rotations and revocations, as the control socket and the commands on a stopped organisation ask for them. */
-import { revocationRows } from '../revocation/acknowledgements.ts';
-import { RevocationError } from '../revocation/errors.ts';
-import { revokeEpoch, revokeNode, revokeOrganisation } from '../revocation/revoke.ts';
-import { namedMembers } from '../rotation/named-members.ts';
-import type { RotationKind } from '../rotation/rotations.ts';
+import { revocationRows } from '../mesh/revocation/acknowledgements.ts';
+import { RevocationError } from '../mesh/revocation/errors.ts';
+import { namedMembers } from '../tunnel/rotation/named-members.ts';
+import type { RotationKind } from '../tunnel/rotation/rotations.ts';
 import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
+import { revokeEpoch, revokeNode, revokeOrganisation } from './revoke.ts';
 import { identityJson } from './status.ts';
 import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
 

@@ -3,11 +3,11 @@
 import { networkInterfaces } from 'node:os';
 import type { Aid } from '#kel/identifiers';
 import { keyStateReport } from '#kel/verify/report';
-import type { Agent } from '../agent.ts';
-import { diskWarning } from '../disk-space.ts';
-import { overlayAddress } from '../membership/overlay-address.ts';
-import type { Organisation } from '../organisation.ts';
-import type { TunnelStatus } from '../tunnel/tunnels.ts';
+import { overlayAddress } from '../mesh/membership/overlay-address.ts';
+import { diskWarning } from '../organisation/disk-space.ts';
+import type { Organisation } from '../organisation/organisation.ts';
+import type { Agent } from '../organisation/running/agent.ts';
+import type { TunnelStatus } from '../tunnel/pairs/tunnels.ts';
 import { forkReason, suspensionsJson } from './evidence-verbs.ts';
 import type { Json } from './protocol.ts';
 import { type TunnelReason, tunnelReason } from './tunnel-reason.ts';

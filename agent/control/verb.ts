@@ -1,6 +1,7 @@
 /** What every verb is given, and how it reads its arguments. */
-import type { Agent } from '../agent.ts';
-import type { Organisation } from '../organisation.ts';
+
+import type { Organisation } from '../organisation/organisation.ts';
+import type { Agent } from '../organisation/running/agent.ts';
 import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
 

@@ -5,13 +5,12 @@
 import { isAbsolute } from 'node:path';
 import { isAid } from '#kel/record/qualified';
 import { writeOutput } from '#src/files/atomic-file';
-
-import { custodyVerbs } from '../custody/verbs.ts';
-import { MembershipError } from '../membership/errors.ts';
-import { parseInvite } from '../membership/invite.ts';
-import { reachableAddresses } from '../network/reachable.ts';
-import { recordOwnEvents } from '../organisation.ts';
-import { StateTable } from '../state-table.ts';
+import { StateTable } from '#src/store/state-table';
+import { MembershipError } from '../mesh/membership/errors.ts';
+import { parseInvite } from '../mesh/membership/invite.ts';
+import { reachableAddresses } from '../mesh/membership/reachable.ts';
+import { recordOwnEvents } from '../organisation/organisation.ts';
+import { custodyVerbs } from './custody-verbs.ts';
 import { ControlError } from './errors.ts';
 import { evidenceVerbs } from './evidence-verbs.ts';
 import { exportEvidence } from './export.ts';

@@ -1,11 +1,11 @@
 /** Foreign AIDs whose logs are kept and followed. */
 import type { Aid } from '#kel/identifiers';
 import { isAid } from '#kel/record/qualified';
-import type { Organisation } from '../organisation.ts';
-import { WatchError } from '../watch/errors.ts';
-import { checkUrl, readLogFile } from '../watch/log-source.ts';
-import type { Watched, WatchSource } from '../watch/watch-list.ts';
-import { takeLog } from '../watch/watcher.ts';
+import { WatchError } from '../mesh/watch/errors.ts';
+import { checkUrl, readLogFile } from '../mesh/watch/log-source.ts';
+import type { Watched, WatchSource } from '../mesh/watch/watch-list.ts';
+import { takeLog } from '../mesh/watch/watcher.ts';
+import type { Organisation } from '../organisation/organisation.ts';
 import { absolutePath, iso } from './log-verbs.ts';
 import type { Json } from './protocol.ts';
 import { optionalText, text, type Verb, type VerbContext } from './verb.ts';

@@ -2,9 +2,9 @@
 import type { Aid } from '#kel/identifiers';
 import { isNonTransferable } from '#kel/identifiers';
 import { isAid } from '#kel/record/qualified';
-import type { Agent } from '../agent.ts';
-import type { Organisation } from '../organisation.ts';
-import { WitnessError } from '../witness/errors.ts';
+import { WitnessError } from '../identity/witness/errors.ts';
+import type { Organisation } from '../organisation/organisation.ts';
+import type { Agent } from '../organisation/running/agent.ts';
 import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
 import { running, text, type Verb, type VerbContext } from './verb.ts';

@@ -3,8 +3,9 @@
  * share a part of all connections. So nobody who says nothing, and no crowd of strangers, keeps a member out; what this end
  * dials itself asks for no place at all.
  */
+
+import { Allowance } from '#src/allowance';
 import type { Clock } from '#src/clock';
-import { Allowance } from './allowance.ts';
 import type { Favour, PeerKey } from './network.ts';
 import { type Held, Places, sourceOf, whoGivesWay } from './places.ts';
 

@@ -4,7 +4,7 @@
  */
 import { isIP } from 'node:net';
 import type { Clock } from '#src/clock';
-import type { Journal } from '../journal.ts';
+import type { Journal } from '#src/journal';
 
 /** @returns IP addresses; rejects when the name has none */
 export type ResolveHost = (name: string) => Promise<readonly string[]>;

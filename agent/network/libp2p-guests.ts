@@ -1,9 +1,9 @@
 /** Whose connections stay once their handshake is done: asks the door after each new one, and ends those that are too many. */
 import type { Door, Guest } from './door.ts';
+import { hostOf } from './host-of.ts';
 import type { Libp2pConnection, Libp2pNode } from './libp2p-node.ts';
 import type { PeerKey } from './network.ts';
 import { addressText } from './peer-key.ts';
-import { hostOf } from './reachable.ts';
 
 export function watchGuests(node: Libp2pNode, door: Door): void {
   /** Not by their time: a clock may jump. */

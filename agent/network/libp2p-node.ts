@@ -12,9 +12,9 @@ import { createLibp2p } from 'libp2p';
 import type { Secret } from '#src/secret';
 import type { Newcomer } from './door.ts';
 import { NetworkError } from './errors.ts';
+import { hostOf } from './host-of.ts';
 import type { GossipVerdict, PeerAddress, PeerKey } from './network.ts';
 import { addressText } from './peer-key.ts';
-import { hostOf } from './reachable.ts';
 
 export type Libp2pNode = Awaited<ReturnType<typeof createNode>>;
 export type Libp2pConnection = ReturnType<Libp2pNode['getConnections']>[number];

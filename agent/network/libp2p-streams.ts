@@ -1,6 +1,7 @@
 /** The streams of one node: opening, serving, counting them per peer, and resetting those that went silent. */
+
+import { Allowance } from '#src/allowance';
 import type { Clock } from '#src/clock';
-import { Allowance } from './allowance.ts';
 import { duplicateHandler, NetworkError } from './errors.ts';
 import type { Libp2pConnection, Libp2pNode, Libp2pStream } from './libp2p-node.ts';
 import { Libp2pMessageStream } from './libp2p-stream.ts';
@@ -29,8 +30,8 @@ export class Libp2pStreams {
   readonly #closed = new AbortController();
 
   readonly #isStranger: (peer: PeerKey) => boolean;
-  readonly #opened: Allowance;
-  readonly #sent: Allowance;
+  readonly #opened: Allowance<PeerKey>;
+  readonly #sent: Allowance<PeerKey>;
 
   /** @param idleMs milliseconds without a byte after which a stream is reset */
   constructor(

@@ -4,7 +4,7 @@
  */
 import type { Brand } from '#src/brand';
 
-/** libp2p peer id, base58btc text (`12D3KooW…`). The channel proves it; `agent/sync` binds it to an AID. */
+/** libp2p peer id, base58btc text (`12D3KooW…`). The channel proves it; `agent/mesh/sync` binds it to an AID. */
 export type PeerKey = Brand<string, 'PeerKey'>;
 
 /** Multiaddr text: `/ip4/192.0.2.1/tcp/7400/p2p/12D3KooW…`. */

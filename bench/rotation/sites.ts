@@ -1,10 +1,10 @@
 /** Two organisations at two sites with nothing between them but the delay proxy; real agents, real WireGuard. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Ground } from '#agent/demo/ground-removal';
+import type { Ground } from '../../demo/ground-removal.ts';
 import { ip, LIBP2P_PORT, pause, Site, TUNNEL_PORT, until } from '../support/site.ts';
 
-const probe = fileURLToPath(new URL('../../agent/demo/probe.ts', import.meta.url));
+const probe = fileURLToPath(new URL('../../demo/probe.ts', import.meta.url));
 const proxy = fileURLToPath(new URL('./delay-proxy.ts', import.meta.url));
 
 const PROBE_PORT = 7_420;

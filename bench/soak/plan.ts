@@ -1,5 +1,5 @@
 /** What happens to whom and when in a soak run: it follows from the seed alone. */
-import type { SeededRng } from '../../test/support/seeded-rng.ts';
+import type { SeededRng } from '../../test/support/doubles/seeded-rng.ts';
 
 export interface Action {
   /** Milliseconds since the start. */

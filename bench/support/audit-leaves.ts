@@ -1,9 +1,14 @@
 /** What the audit log of a running agent says, as it exports it. */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodeBundle, decodeDossier } from '#agent/provenance/bundle';
-import { type LeafType, type LeafValues, openedValues, parseLeaf } from '#agent/provenance/leaf';
-import { decodeLeaves } from '#agent/provenance/sections';
+import { decodeBundle, decodeDossier } from '#agent/evidence/format/bundle';
+import {
+  type LeafType,
+  type LeafValues,
+  openedValues,
+  parseLeaf,
+} from '#agent/evidence/format/leaf';
+import { decodeLeaves } from '#agent/evidence/format/sections';
 import { parseDateTime } from '#src/clock';
 import type { Site } from './site.ts';
 

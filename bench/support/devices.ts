@@ -1,7 +1,7 @@
 /** What a userspace device says over its own socket: no process is started, and the agent is not asked. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
+import { wireguardPublicKeyHex } from '#src/wireguard/static-key';
 import type { PeerState, WireGuardKey } from '#src/wireguard/tunnel-driver';
 import { encodeGet, parseGetReply } from '#src/wireguard/uapi';
 import { exchangeUapi } from '#src/wireguard/uapi-socket';

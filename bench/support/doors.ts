@@ -3,24 +3,24 @@
  * The bounds are those of the doors themselves: a size that is refused before anything is parsed counts as refused.
  */
 
-import { MAX_CONFIG_BYTES, parseConfig } from '#agent/config/config';
-import { parseProposal } from '#agent/custody/proposal';
-import { decodeEvidenceMessage, evidenceLimits } from '#agent/duplicity/messages';
-import { delegatorsIn } from '#agent/node/delegators';
-import { decodeNodeRequest, nodeRequestLimits } from '#agent/node/messages';
-import { nodeRequest } from '#agent/node/request';
-import { decodeProofMessage } from '#agent/proof/messages';
-import { MAX_OVERLAY_MESSAGE } from '#agent/proof/overlay';
-import { verifyBundle } from '#agent/provenance/audit/verify-bundle';
-import { MAX_EVENT } from '#agent/sync/gossip';
-import { issuerOf } from '#agent/sync/issuer-of';
-import { MAX_STRANGER_LOG } from '#agent/sync/knocks';
-import { decodeSyncMessage, syncLimits } from '#agent/sync/messages';
-import { decodeRequest, witnessLimits } from '#agent/witness/messages';
+import { verifyBundle } from '#agent/evidence/auditor/verify-bundle';
+import { parseProposal } from '#agent/identity/custody/proposal';
+import { delegatorsIn } from '#agent/identity/node/delegators';
+import { decodeNodeRequest, nodeRequestLimits } from '#agent/identity/node/messages';
+import { nodeRequest } from '#agent/identity/node/request';
+import { decodeRequest, witnessLimits } from '#agent/identity/witness/messages';
+import { decodeEvidenceMessage, evidenceLimits } from '#agent/mesh/duplicity/messages';
+import { MAX_EVENT } from '#agent/mesh/sync/gossip';
+import { MAX_STRANGER_LOG } from '#agent/mesh/sync/knocks';
+import { decodeSyncMessage, syncLimits } from '#agent/mesh/sync/messages';
+import { MAX_CONFIG_BYTES, parseConfig } from '#agent/organisation/config/config';
+import { decodeProofMessage } from '#agent/tunnel/proof/messages';
+import { MAX_OVERLAY_MESSAGE } from '#agent/tunnel/proof/overlay';
 import { parseStream } from '#kel/cesr/stream';
 import { claimedFork, verifyEvidence } from '#kel/duplicity/evidence-file';
 import { KelError } from '#kel/errors';
 import { buildInception } from '#kel/event/inception';
+import { issuerOf } from '#kel/event/issuer-of';
 import { parseKeyEvent } from '#kel/event/parse';
 import { encodeSignedEvent } from '#kel/event/signed-event';
 import { encodeVerificationKey } from '#kel/event/verification-key';

@@ -1,8 +1,8 @@
 /** Organisations on one switch, each an agent in a network namespace of its own, in full mesh. */
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Ground } from '#agent/demo/ground-removal';
-import { World } from '#agent/demo/world';
+import type { Ground } from '../../demo/ground-removal.ts';
+import { World } from '../../demo/world.ts';
 import { ip, Site, until } from './site.ts';
 
 const reach = fileURLToPath(new URL('./reach.ts', import.meta.url));

@@ -1,7 +1,7 @@
 /** A benchmark on a ground of its own, which is taken away however it ends. */
 import { constants } from 'node:os';
-import { holdGround } from '#agent/demo/ground';
-import type { Ground } from '#agent/demo/ground-removal';
+import { holdGround } from '../../demo/ground.ts';
+import type { Ground } from '../../demo/ground-removal.ts';
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 

@@ -17,17 +17,17 @@ import { KelError, type KelErrorCode } from '#kel/errors';
 import type { KeyEventMessage } from '#kel/event/key-event';
 import { keyEventOf } from '#kel/event/parse';
 import type { Aid, Said } from '#kel/identifiers';
-import { evaluate } from '#kel/state/evaluate';
-import type { EvaluationContext } from '#kel/state/evaluation-context';
-import { type VerifySignature, verifyKeySignatures } from '#kel/state/key-signatures';
-import type { KeyState } from '#kel/state/key-state';
-import { isSignedAfter } from '#kel/state/successor';
+import type { KeyState } from '#kel/key-state/key-state';
 import {
   encodeBareMessage,
   encodeMessage,
   type StoredAttachments,
-} from '#kel/store/stored-message';
-import { verifiedAttachments } from '#kel/store/verified-attachments';
+} from '#kel/message/stored-message';
+import { verifiedAttachments } from '#kel/message/verified-attachments';
+import { evaluate } from '#kel/state/evaluate';
+import type { EvaluationContext } from '#kel/state/evaluation-context';
+import { type VerifySignature, verifyKeySignatures } from '#kel/state/key-signatures';
+import { isSignedAfter } from '#kel/state/successor';
 import { MemoryLog } from '#kel/verify/memory-log';
 import { equalBytes } from '#src/bytes';
 import type { DuplicityErrorCode } from './errors.ts';

@@ -1,9 +1,10 @@
 /** For every message that waits: what for, from whom, and what would release it. */
+
+import type { EscrowedMessage } from '#kel/escrow/timed-escrow';
 import type { Aid, Said } from '#kel/identifiers';
+import type { KeyState } from '#kel/key-state/key-state';
+import { decodeMessage } from '#kel/message/stored-message';
 import type { EscrowCode } from '#kel/state/decision';
-import type { KeyState } from '#kel/state/key-state';
-import { decodeMessage } from '#kel/store/stored-message';
-import type { EscrowedMessage } from '#kel/store/timed-escrow';
 import { explainEarlyReceipt } from './early-receipt.ts';
 import { explainOutOfOrder } from './out-of-order.ts';
 import { explainPartiallyRotated } from './partially-rotated.ts';

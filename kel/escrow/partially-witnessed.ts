@@ -1,5 +1,5 @@
 /** KEL_AWAITS_WITNESSES: everything verifies, and too few witnesses have receipted it. */
-import { witnessesAfter } from '#kel/store/verified-attachments';
+import { witnessesAfter } from '#kel/message/verified-attachments';
 import { type Explanation, plural, type WaitingEvent } from './reason.ts';
 
 export function explainPartiallyWitnessed(waiting: WaitingEvent): Explanation {

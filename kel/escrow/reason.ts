@@ -2,7 +2,7 @@
 import type { KeyEventMessage } from '#kel/event/key-event';
 import type { ReceiptedEvent } from '#kel/event/parse';
 import type { Aid } from '#kel/identifiers';
-import type { KeyState } from '#kel/state/key-state';
+import type { KeyState } from '#kel/key-state/key-state';
 
 export interface WaitingEvent extends Pick<KeyEventMessage, 'event' | 'attachments'> {
   /** State that the event follows or would follow; undefined for an inception and in an unknown log. */

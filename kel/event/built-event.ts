@@ -2,7 +2,7 @@
 import type { BodyValue } from '#kel/cesr/body-value';
 import { encodeWithSaid } from '#kel/cesr/said';
 import type { Aid, Said } from '#kel/identifiers';
-import type { SerializationKind } from '#kel/state/key-state';
+import type { SerializationKind } from '#kel/key-state/key-state';
 import { parseKeyEvent } from './parse.ts';
 
 export interface BuiltEvent {

@@ -1,6 +1,6 @@
 /** Thresholds for callers that give none. */
 
-import type { KeyState, ThresholdForm } from '../state/key-state.ts';
+import type { KeyState, ThresholdForm } from '../key-state/key-state.ts';
 
 /** What is in force stays in force: a threshold over as many as before is the one of before; else their majority. */
 export function carriedThreshold(

@@ -1,7 +1,7 @@
 /** Builds inception events: the birth of an AID, self-addressing unless a basic key is asked for. */
 import type { BodyValue } from '#kel/cesr/body-value';
 import type { Aid, VerificationKey } from '#kel/identifiers';
-import type { SerializationKind, ThresholdForm } from '#kel/state/key-state';
+import type { SerializationKind, ThresholdForm } from '#kel/key-state/key-state';
 import { type BuiltEvent, finishEvent } from './built-event.ts';
 import { ampleWitnesses, majority } from './defaults.ts';
 import type { Seal } from './seal.ts';

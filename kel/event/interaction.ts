@@ -1,5 +1,5 @@
 /** Builds interaction events: seals under the keys in force. */
-import type { KeyState, SerializationKind } from '#kel/state/key-state';
+import type { KeyState, SerializationKind } from '#kel/key-state/key-state';
 import { type BuiltEvent, finishEvent } from './built-event.ts';
 import type { Seal } from './seal.ts';
 

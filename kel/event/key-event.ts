@@ -3,7 +3,7 @@
 import type { Attachments } from '#kel/cesr/attachments';
 import type { BodyValue } from '#kel/cesr/body-value';
 import type { Aid, Said, VerificationKey } from '#kel/identifiers';
-import type { SerializationKind, ThresholdForm } from '#kel/state/key-state';
+import type { SerializationKind, ThresholdForm } from '#kel/key-state/key-state';
 
 interface EventBase {
   readonly said: Said;

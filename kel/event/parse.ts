@@ -6,8 +6,8 @@ import { parseHexNumber } from '#kel/cesr/number';
 import { verifySaid } from '#kel/cesr/said';
 import { KelError } from '#kel/errors';
 import { type Aid, isNonTransferable, isSelfAddressing, type Said } from '#kel/identifiers';
+import { checkThreshold } from '#kel/key-state/threshold';
 import { quote } from '#kel/quote';
-import { checkThreshold } from '#kel/state/threshold';
 import {
   aidField,
   checkFields,

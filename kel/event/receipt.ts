@@ -4,7 +4,7 @@ import { encodeCounter } from '#kel/cesr/counter';
 import { encodeMatter } from '#kel/cesr/matter';
 import { ED25519_SIGNATURE, P256_SIGNATURE } from '#kel/cesr/matter-codes';
 import type { Aid, Said } from '#kel/identifiers';
-import type { SerializationKind } from '#kel/state/key-state';
+import type { SerializationKind } from '#kel/key-state/key-state';
 import { concatBytes, utf8 } from '#src/bytes';
 import type { KeyAlgorithm } from './verification-key.ts';
 

@@ -5,7 +5,7 @@ import type {
   KeyState,
   SerializationKind,
   ThresholdForm,
-} from '#kel/state/key-state';
+} from '#kel/key-state/key-state';
 import { type BuiltEvent, finishEvent } from './built-event.ts';
 import { carriedThreshold, carriedWitnessThreshold } from './defaults.ts';
 import type { Seal } from './seal.ts';

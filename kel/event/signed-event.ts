@@ -2,7 +2,7 @@
 import { COUNTER_MAX_SMALL, type CounterCode, encodeCounter } from '#kel/cesr/counter';
 import { encodeIndexedSignature, type IndexedSignatureInput } from '#kel/cesr/indexer';
 import { encodeOrdinal } from '#kel/cesr/number';
-import type { EventReference } from '#kel/state/key-state';
+import type { EventReference } from '#kel/key-state/key-state';
 import { concatBytes, utf8 } from '#src/bytes';
 
 export interface SignedEventOptions {

@@ -18,9 +18,9 @@ import { KelError } from '#kel/errors';
 import { aidField, textField } from '#kel/event/fields';
 import { type SealedEvent, sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
+import type { SerializationKind } from '#kel/key-state/key-state';
 import { quote } from '#kel/quote';
 import { dateTimeField, expectLabels, mapField } from '#kel/reply/fields';
-import type { SerializationKind } from '#kel/state/key-state';
 import { concatBytes, utf8 } from '#src/bytes';
 
 export type QueryContent =

@@ -7,9 +7,9 @@
  * it leaves the window, for as long as the store: it is found by its SAID and exported, and no longer listed.
  */
 import type { Aid, Said } from '#kel/identifiers';
-import { type Database, DurableTable } from '#kel/store/durable-table';
-import { StoreError } from '#kel/store/errors';
 import { SerialQueue } from '#src/serial-queue';
+import { type Database, DurableTable } from '#src/store/durable-table';
+import { StoreError } from '#src/store/errors';
 import { RecordError } from './errors.ts';
 import { parseRecord } from './parse.ts';
 import type { AnyRecord, RecordOf, RecordType, Verified } from './record.ts';

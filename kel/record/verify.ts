@@ -1,7 +1,8 @@
 /** From a parsed record to a verified one: the right party has signed, with enough of its keys. */
 import type { Aid, Said } from '#kel/identifiers';
+import type { EstablishedKeys } from '#kel/key-state/established-keys';
 import { type VerifySignature, verifyKeySignatures } from '#kel/state/key-signatures';
-import type { EstablishedKeys, KelStore } from '#kel/store/kel-store';
+import type { KelStore } from '#kel/store/kel-store';
 import type { SignatureGroup, Signer } from './attachment.ts';
 import { RecordError } from './errors.ts';
 import type { ParsedRecord } from './parse.ts';

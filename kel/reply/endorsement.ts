@@ -10,7 +10,7 @@ import { encodeMatter, type Matter } from '#kel/cesr/matter';
 import { encodeOrdinal } from '#kel/cesr/number';
 import { KelError } from '#kel/errors';
 import { type Aid, isNonTransferable, parseAid, parseSaid, type Said } from '#kel/identifiers';
-import type { EventReference } from '#kel/state/key-state';
+import type { EventReference } from '#kel/key-state/key-state';
 import { concatBytes, utf8 } from '#src/bytes';
 
 export type Endorsement<S = IndexedSignature> =

@@ -6,10 +6,10 @@
 import { emptyAttachments } from '#kel/cesr/attachments';
 import type { KelErrorCode } from '#kel/errors';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EstablishedKeys } from '#kel/key-state/established-keys';
+import type { KeyState } from '#kel/key-state/key-state';
 import { type VerifySignature, verifyKeySignatures } from '#kel/state/key-signatures';
-import type { KeyState } from '#kel/state/key-state';
 import { verifyWitnessSignatures } from '#kel/state/witness-signatures';
-import type { EstablishedKeys } from '#kel/store/kel-store';
 import type { Endorsement } from './endorsement.ts';
 import { microsecondsOf } from './fields.ts';
 import { type KeyStateReply, type Reply, signerOf } from './reply.ts';

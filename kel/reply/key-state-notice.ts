@@ -14,9 +14,9 @@ import {
   witnessesField,
 } from '#kel/event/fields';
 import type { Aid, Said } from '#kel/identifiers';
+import type { KeyState } from '#kel/key-state/key-state';
+import { checkThreshold } from '#kel/key-state/threshold';
 import { quote } from '#kel/quote';
-import type { KeyState } from '#kel/state/key-state';
-import { checkThreshold } from '#kel/state/threshold';
 import { dateTimeField, expectLabels, mapField } from './fields.ts';
 
 export interface KeyStateNotice {

@@ -7,16 +7,12 @@
 import { type ParsedMessage, parseStream, type StreamItem } from '#kel/cesr/stream';
 import { KelError } from '#kel/errors';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EstablishedKeys } from '#kel/key-state/established-keys';
 import type { VerifySignature } from '#kel/state/key-signatures';
-import { type Database, DurableTable } from '#kel/store/durable-table';
-import { StoreError } from '#kel/store/errors';
-import type {
-  EstablishedKeys,
-  KelStore,
-  MessageOutcome,
-  ProcessOptions,
-} from '#kel/store/kel-store';
+import type { KelStore, MessageOutcome, ProcessOptions } from '#kel/store/kel-store';
 import { SerialQueue } from '#src/serial-queue';
+import { type Database, DurableTable } from '#src/store/durable-table';
+import { StoreError } from '#src/store/errors';
 import { type Endorsement, encodeEndorsed, endorsementsOf } from './endorsement.ts';
 import {
   type EndorsedReply,

@@ -14,8 +14,8 @@ import { encodeWithSaid, verifySaid } from '#kel/cesr/said';
 import { KelError } from '#kel/errors';
 import { aidField, textField } from '#kel/event/fields';
 import { type Aid, parseAid, type Said } from '#kel/identifiers';
+import type { SerializationKind } from '#kel/key-state/key-state';
 import { quote } from '#kel/quote';
-import type { SerializationKind } from '#kel/state/key-state';
 import { dateTimeField, expectLabels, mapField } from './fields.ts';
 import { type KeyStateNotice, noticeFields, parseNotice } from './key-state-notice.ts';
 

@@ -1,10 +1,10 @@
 /** An event at a sequence number that another event holds: recovery, duplicity, or noise (KERI superseding rules A and B). */
 import { isInception, isRotation, type KeyEventMessage } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
+import type { KeyState } from '../key-state/key-state.ts';
 import { type Decision, escrow, reject } from './decision.ts';
 import { isLaterApproval, sealFor } from './delegation.ts';
 import type { EvaluationContext } from './evaluation-context.ts';
-import type { KeyState } from './key-state.ts';
 import { evaluateAfter, evaluateInception, isSignedAfter } from './successor.ts';
 
 /** @param accepted SAID at the sequence number of the event */

@@ -2,7 +2,7 @@
 import type { IndexedSignature } from '#kel/cesr/indexer';
 import type { KelErrorCode } from '#kel/errors';
 import type { Aid, Said } from '#kel/identifiers';
-import type { EventReference, KeyState } from './key-state.ts';
+import type { EventReference, KeyState } from '../key-state/key-state.ts';
 
 export type EscrowCode = Extract<KelErrorCode, `KEL_AWAITS_${string}`>;
 export type RejectCode = Exclude<KelErrorCode, EscrowCode>;

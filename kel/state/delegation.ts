@@ -1,9 +1,9 @@
 /** Delegation: an establishment event of a delegated AID counts when its delegator has sealed it. */
 import type { KeyEventMessage } from '#kel/event/key-event';
 import type { SealedEvent } from '#kel/event/seal';
+import type { KeyState } from '../key-state/key-state.ts';
 import { type Decision, escrow, reject } from './decision.ts';
 import type { DelegationApproval, EvaluationContext } from './evaluation-context.ts';
-import type { KeyState } from './key-state.ts';
 
 export type DelegationCheck =
   | { readonly kind: 'approved'; readonly approval: DelegationApproval | undefined }

@@ -1,9 +1,9 @@
 /** Evaluation of one key event against the state of its AID: pure, so replaying a log gives the same state. */
 import { isInception, type KeyEventMessage } from '#kel/event/key-event';
+import type { KeyState } from '../key-state/key-state.ts';
 import { evaluateConflict } from './conflict.ts';
 import { type Decision, escrow, reject } from './decision.ts';
 import type { EvaluationContext } from './evaluation-context.ts';
-import type { KeyState } from './key-state.ts';
 import { evaluateAfter, evaluateInception, isSignedAfter } from './successor.ts';
 
 /** @param state after the last accepted event of the AID; undefined when none is */

@@ -1,8 +1,8 @@
 /** What evaluation may ask about the world; the answers come from memory, so that evaluation stays synchronous. */
 import type { SealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EventReference, KeyState } from '../key-state/key-state.ts';
 import type { VerifySignature } from './key-signatures.ts';
-import type { EventReference, KeyState } from './key-state.ts';
 
 /** The delegating event: where an approval stands in the delegator's accepted log. */
 export interface DelegationApproval extends EventReference {

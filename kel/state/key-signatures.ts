@@ -1,8 +1,8 @@
 /** Signatures against a key list: what counts, and what it amounts to. Serves events and records alike. */
 import type { IndexedAlgorithm, IndexedSignature } from '#kel/cesr/indexer';
 import { keyMaterial, type VerificationKey } from '#kel/identifiers';
-import type { ThresholdForm } from './key-state.ts';
-import { satisfies } from './threshold.ts';
+import type { ThresholdForm } from '../key-state/key-state.ts';
+import { satisfies } from '../key-state/threshold.ts';
 
 /**
  * True for a valid signature; never throws. The concrete one is `createSignatureVerifier` in

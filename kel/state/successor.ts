@@ -18,12 +18,12 @@ import {
 import type { Aid, VerificationKey } from '#kel/identifiers';
 import { quote } from '#kel/quote';
 import { utf8 } from '#src/bytes';
+import type { KeyState } from '../key-state/key-state.ts';
+import { satisfies } from '../key-state/threshold.ts';
 import { type Decision, escrow, reject } from './decision.ts';
 import { checkDelegation } from './delegation.ts';
 import type { EvaluationContext } from './evaluation-context.ts';
 import { verifyKeySignatures } from './key-signatures.ts';
-import type { KeyState } from './key-state.ts';
-import { satisfies } from './threshold.ts';
 import { witnessesAfter } from './witness-list.ts';
 import { verifyWitnessSignatures } from './witness-signatures.ts';
 

@@ -8,6 +8,7 @@
 import { isInception, type KeyEvent, type KeyEventMessage } from '#kel/event/key-event';
 import { sealedDigest, sealedEvent } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EventReference, KeyState } from '#kel/key-state/key-state';
 import type { Decision } from '#kel/state/decision';
 import { evaluate } from '#kel/state/evaluate';
 import type {
@@ -16,9 +17,9 @@ import type {
   EvaluationContext,
 } from '#kel/state/evaluation-context';
 import type { VerifySignature } from '#kel/state/key-signatures';
-import type { EventReference, KeyState } from '#kel/state/key-state';
-import { StoreError } from './errors.ts';
-import { decodeJson, encodeJson } from './json-value.ts';
+import { StoreError } from '#src/store/errors';
+import { decodeJson, encodeJson } from '#src/store/json-value';
+import { decodeMessage, encodeMessage } from '../message/stored-message.ts';
 import {
   approvalKey,
   chainKey,
@@ -28,7 +29,6 @@ import {
   sealKey,
   stateKey,
 } from './keys.ts';
-import { decodeMessage, encodeMessage } from './stored-message.ts';
 
 /** Where the entries stand; writes show in `getPending` at once. */
 export interface Table {

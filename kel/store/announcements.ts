@@ -1,5 +1,5 @@
 /** Who hears of what the store has committed. */
-import type { KeyState } from '#kel/state/key-state';
+import type { KeyState } from '#kel/key-state/key-state';
 import type { DuplicityCase } from './duplicity-evidence.ts';
 
 export type EventListener = (state: KeyState, message: Uint8Array) => void;

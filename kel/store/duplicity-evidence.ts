@@ -5,10 +5,10 @@
 import type { KeyEventMessage } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
 import { concatBytes, uint32be } from '#src/bytes';
-import type { DurableTable } from './durable-table.ts';
-import { decodeJson, encodeJson } from './json-value.ts';
+import type { DurableTable } from '#src/store/durable-table';
+import { decodeJson, encodeJson } from '#src/store/json-value';
+import { decodeMessage } from '../message/stored-message.ts';
 import { CONFLICT, conflictKey, eventKey, PROOF, proofKey } from './keys.ts';
-import { decodeMessage } from './stored-message.ts';
 
 /** One fork of a log. */
 export interface DuplicityCase {

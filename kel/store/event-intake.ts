@@ -8,19 +8,16 @@ import { KelError } from '#kel/errors';
 import { freedBy } from '#kel/escrow/freed';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
+import type { KeyState } from '#kel/key-state/key-state';
 import type { Decision } from '#kel/state/decision';
 import { type VerifySignature, validSignatures } from '#kel/state/key-signatures';
-import type { KeyState } from '#kel/state/key-state';
 import { verifyWitnessSignatures } from '#kel/state/witness-signatures';
 import { equalBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
-import type { AcceptedLogs } from './accepted-logs.ts';
-import type { DuplicityEvidence } from './duplicity-evidence.ts';
-import { DurableEscrow } from './durable-escrow.ts';
-import type { DurableTable } from './durable-table.ts';
-import { StoreError } from './errors.ts';
-import type { MessageOutcome } from './kel-store.ts';
-import { eventKey } from './keys.ts';
+import type { DurableTable } from '#src/store/durable-table';
+import { StoreError } from '#src/store/errors';
+import { DurableEscrow } from '../escrow/durable-escrow.ts';
+import type { EscrowedMessage, TimedEscrow } from '../escrow/timed-escrow.ts';
 import {
   bodyOf,
   decodeMessage,
@@ -28,9 +25,16 @@ import {
   type ReceiptMessage,
   type StoredAttachments,
   type StoreMessage,
-} from './stored-message.ts';
-import type { EscrowedMessage, TimedEscrow } from './timed-escrow.ts';
-import { joinAttachments, verifiedAttachments, witnessesAfter } from './verified-attachments.ts';
+} from '../message/stored-message.ts';
+import {
+  joinAttachments,
+  verifiedAttachments,
+  witnessesAfter,
+} from '../message/verified-attachments.ts';
+import type { AcceptedLogs } from './accepted-logs.ts';
+import type { DuplicityEvidence } from './duplicity-evidence.ts';
+import type { MessageOutcome } from './kel-store.ts';
+import { eventKey } from './keys.ts';
 
 export type Verdict = Omit<MessageOutcome, 'offset'>;
 

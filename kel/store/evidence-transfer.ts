@@ -4,9 +4,9 @@ import { DuplicityError } from '#kel/duplicity/errors';
 import { MAX_EVIDENCE_BYTES } from '#kel/duplicity/evidence-file';
 import type { Aid } from '#kel/identifiers';
 import { concatBytes } from '#src/bytes';
+import { encodeMessage, toMessage } from '../message/stored-message.ts';
 import type { DuplicityCase, DuplicityEvidence } from './duplicity-evidence.ts';
 import type { KelStore } from './kel-store.ts';
-import { encodeMessage, toMessage } from './stored-message.ts';
 
 type Logs = Pick<KelStore, 'state' | 'export'>;
 

@@ -6,11 +6,11 @@ import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
 import { concatBytes } from '#src/bytes';
 import { formatDateTime } from '#src/clock';
+import type { DurableTable } from '#src/store/durable-table';
+import { StoreError } from '#src/store/errors';
+import { decodeMessage, encodeMessage } from '../message/stored-message.ts';
 import { decodeChain, decodeFirstSeen } from './accepted-logs.ts';
-import type { DurableTable } from './durable-table.ts';
-import { StoreError } from './errors.ts';
 import { chainKey, eventKey, FIRST_SEEN } from './keys.ts';
-import { decodeMessage, encodeMessage } from './stored-message.ts';
 
 export interface FirstSeenEntry {
   /** Place in the first-seen log of this AID, from 0. */

@@ -2,8 +2,9 @@
  * The key event logs that this agent knows, durable: what the rest of the agent sees of `kel/`.
  * Nothing enters unverified, nothing is announced before it is on disk (DESIGN invariants 1 and 2).
  */
-import type { Aid, Said, VerificationKey } from '#kel/identifiers';
-import type { EventReference, KeyState, ThresholdForm } from '#kel/state/key-state';
+import type { Aid, Said } from '#kel/identifiers';
+import type { EstablishedKeys, SealSource } from '#kel/key-state/established-keys';
+import type { KeyState } from '#kel/key-state/key-state';
 
 /** What became of one message of a stream. */
 export interface MessageOutcome {
@@ -18,21 +19,6 @@ export interface MessageOutcome {
   readonly brought?: boolean;
   /** Offset of the message's first byte in the stream. */
   readonly offset: number;
-}
-
-/** An accepted establishment event, as far as verifying a signature made under it needs. */
-export interface EstablishedKeys {
-  readonly aid: Aid;
-  readonly sn: number;
-  readonly said: Said;
-  readonly keys: readonly VerificationKey[];
-  readonly signingThreshold: ThresholdForm;
-}
-
-/** A seal `{d: SAID}` in an accepted event, and the event that carries it. */
-export interface SealSource {
-  readonly aid: Aid;
-  readonly event: EventReference;
 }
 
 export interface ProcessOptions {

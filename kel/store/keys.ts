@@ -15,10 +15,10 @@
  * ```
  */
 import type { Aid, Said } from '#kel/identifiers';
+import { ORDINAL_LENGTH, ordinal } from '#src/store/ordinal';
 
 export const FIRST_SEEN = 'first.';
 export const HEAD = 'head.';
-export const ESCROW = 'escrow.';
 export const CONFLICT = 'conflict.';
 export const PROOF = 'proof.';
 
@@ -42,17 +42,8 @@ export const sealKey = (aid: Aid, said: string): string => `seal.${aid}.${said}`
 export const approvalKey = (delegator: Aid, aid: string, sn: string, said: string): string =>
   `approval.${delegator}.${aid}.${sn.padStart(ORDINAL_LENGTH, '0')}.${said}`;
 
-export const escrowKey = (at: number): string => ESCROW + ordinal(at);
-
 export const conflictKey = (aid: Aid, sn: number, said: Said): string =>
   `${CONFLICT}${aid}.${ordinal(sn)}.${said}`;
 
 export const proofKey = (aid: Aid, sn: number, said: Said): string =>
   `${PROOF}${aid}.${ordinal(sn)}.${said}`;
-
-/** Hexadecimal digits of 2^53. */
-const ORDINAL_LENGTH = 14;
-
-function ordinal(value: number): string {
-  return value.toString(16).padStart(ORDINAL_LENGTH, '0');
-}

@@ -9,11 +9,21 @@ import { KelError } from '#kel/errors';
 import { explainWaiting, type WaitingReport } from '#kel/escrow/explain';
 import { claimedAid } from '#kel/event/parse';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EstablishedKeys, SealSource } from '#kel/key-state/established-keys';
+import type { KeyState } from '#kel/key-state/key-state';
 import type { VerifySignature } from '#kel/state/key-signatures';
-import type { KeyState } from '#kel/state/key-state';
 import { concatBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
+import { type Database, DurableTable } from '#src/store/durable-table';
+import { StoreError } from '#src/store/errors';
+import {
+  defaultEscrowLimits,
+  type EscrowedMessage,
+  type EscrowLimits,
+  TimedEscrow,
+} from '../escrow/timed-escrow.ts';
+import { messageOf } from '../message/stored-message.ts';
 import {
   AcceptedLogs,
   decodeChain,
@@ -23,27 +33,12 @@ import {
 } from './accepted-logs.ts';
 import { Announcements, type DuplicityListener, type EventListener } from './announcements.ts';
 import { type Duplicity, type DuplicityCase, DuplicityEvidence } from './duplicity-evidence.ts';
-import { type Database, DurableTable } from './durable-table.ts';
-import { StoreError } from './errors.ts';
 import { EventIntake, type IntakeCounters, type Verdict } from './event-intake.ts';
 import { buildEvidenceFile, keepEvidenceFile } from './evidence-transfer.ts';
 import { type FirstSeenEntry, firstSeenLog, replayStream } from './first-seen-log.ts';
-import type {
-  EstablishedKeys,
-  KelStore,
-  MessageOutcome,
-  ProcessOptions,
-  SealSource,
-} from './kel-store.ts';
+import type { KelStore, MessageOutcome, ProcessOptions } from './kel-store.ts';
 import { chainKey, eventKey, sealKey, stateKey } from './keys.ts';
 import { loadLogs, type ReplayResult, replayLogs } from './store-check.ts';
-import { messageOf } from './stored-message.ts';
-import {
-  defaultEscrowLimits,
-  type EscrowedMessage,
-  type EscrowLimits,
-  TimedEscrow,
-} from './timed-escrow.ts';
 
 export interface LevelKelStoreOptions {
   readonly verifySignature: VerifySignature;

@@ -4,6 +4,9 @@ import type { KeyEventMessage } from '#kel/event/key-event';
 import type { Aid } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import { equalBytes } from '#src/bytes';
+import type { DurableTable } from '#src/store/durable-table';
+import { StoreError } from '#src/store/errors';
+import { decodeMessage } from '../message/stored-message.ts';
 import {
   AcceptedLogs,
   decodeFirstSeen,
@@ -11,10 +14,7 @@ import {
   type FirstSeenEvent,
   type Head,
 } from './accepted-logs.ts';
-import type { DurableTable } from './durable-table.ts';
-import { StoreError } from './errors.ts';
 import { DERIVED, eventKey, FIRST_SEEN, firstSeenKey, HEAD, headKey } from './keys.ts';
-import { decodeMessage } from './stored-message.ts';
 
 export interface ReplayResult {
   readonly aids: number;

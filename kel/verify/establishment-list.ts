@@ -1,6 +1,6 @@
 /** States right after the establishment events of one log, packed as text outside the JavaScript heap. */
 import type { Said } from '#kel/identifiers';
-import type { KeyState } from '#kel/state/key-state';
+import type { KeyState } from '#kel/key-state/key-state';
 import { PackedRows } from './packed-rows.ts';
 
 /** Bytes of one slab; a state that is longer has one of its own. */

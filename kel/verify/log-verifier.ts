@@ -14,13 +14,13 @@ import { freedBy } from '#kel/escrow/freed';
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import { keyEventOf, type ReceiptedEvent, receiptedEvent } from '#kel/event/parse';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EstablishedKeys, SealSource } from '#kel/key-state/established-keys';
+import type { KeyState } from '#kel/key-state/key-state';
 import { type Decision, reject } from '#kel/state/decision';
 import { evaluate } from '#kel/state/evaluate';
 import type { EvaluationContext } from '#kel/state/evaluation-context';
 import type { VerifySignature } from '#kel/state/key-signatures';
-import type { KeyState } from '#kel/state/key-state';
 import { verifyWitnessSignatures } from '#kel/state/witness-signatures';
-import type { EstablishedKeys, SealSource } from '#kel/store/kel-store';
 import { MemoryLog, type MemoryLogOptions } from './memory-log.ts';
 import { type Dropped, Refusals } from './refusals.ts';
 import {

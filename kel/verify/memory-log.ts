@@ -5,8 +5,8 @@
 import type { KeyEvent } from '#kel/event/key-event';
 import { type SealedEvent, sealedDigest, sealedEvent } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
+import type { EventReference, KeyState } from '#kel/key-state/key-state';
 import type { DelegationApproval, DelegatorView } from '#kel/state/evaluation-context';
-import type { EventReference, KeyState } from '#kel/state/key-state';
 import { EstablishmentList } from './establishment-list.ts';
 import { SaidList } from './said-list.ts';
 import { SealIndex } from './seal-index.ts';

@@ -1,5 +1,5 @@
 /** Key states, and the result of verification, as `--json` prints them. */
-import type { KeyState, SerializationKind, ThresholdForm } from '#kel/state/key-state';
+import type { KeyState, SerializationKind, ThresholdForm } from '#kel/key-state/key-state';
 import type { LeftOut, LogResult } from './log-verifier.ts';
 
 export interface AidReport {

@@ -4,8 +4,8 @@
  */
 import type { KeyEvent, KeyEventMessage } from '#kel/event/key-event';
 import type { Aid, VerificationKey } from '#kel/identifiers';
+import type { KeyState } from '#kel/key-state/key-state';
 import { algorithmOfKey } from '#kel/state/key-signatures';
-import type { KeyState } from '#kel/state/key-state';
 import { witnessesAfter } from '#kel/state/witness-list';
 import type { SignatureCheck } from './signature-batch.ts';
 

@@ -1,5 +1,5 @@
 /** What a desired device must satisfy before anything is changed for its sake. */
-import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
+import { wireguardPublicKeyHex } from '#src/wireguard/static-key';
 import { WireGuardError } from './errors.ts';
 import type { DesiredDevice, WireGuardKey } from './tunnel-driver.ts';
 import {

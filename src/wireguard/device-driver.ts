@@ -1,7 +1,8 @@
 /** A `TunnelDriver` over the two ways of configuring WireGuard: what they share is the difference, and the link. */
-import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
+
 import type { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
+import { wireguardPublicKeyHex } from '#src/wireguard/static-key';
 import { checkDesiredDevice } from './desired-device.ts';
 import {
   type DeviceChange,

@@ -13,9 +13,9 @@ import { SealedFileKeyStore } from '#src/keystore/sealed-file';
 import { SealedFileProcess } from '#src/keystore/sealed-file-process';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
-import { seededKeyStore } from '../support/seeded-key-store.ts';
+import { seededKeyStore } from '../support/doubles/seeded-key-store.ts';
+import { createTestToken, softHsmProblem, type TestToken } from '../support/machines/softhsm.ts';
 import { skip } from '../support/skip.ts';
-import { createTestToken, softHsmProblem, type TestToken } from '../support/softhsm.ts';
 
 const rng: Rng = { bytes: (length) => new Uint8Array(randomBytes(length)) };
 const { ed25519 } = await loadCryptoSuite();

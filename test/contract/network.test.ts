@@ -13,10 +13,10 @@ import {
 } from '#agent/network/network';
 import type { Clock } from '#src/clock';
 import { Secret } from '#src/secret';
-import { SeededRng } from '../support/seeded-rng.ts';
-import { SimulatedClock } from '../support/simulated-clock.ts';
-import { SimulatedWorld } from '../support/simulated-network.ts';
-import { systemClock } from '../support/system-clock.ts';
+import { SeededRng } from '../support/doubles/seeded-rng.ts';
+import { systemClock } from '../support/doubles/system-clock.ts';
+import { SimulatedClock } from '../support/simulation/simulated-clock.ts';
+import { SimulatedWorld } from '../support/simulation/simulated-network.ts';
 
 interface NetworkOptions {
   readonly bootstrap?: readonly PeerAddress[];

@@ -16,10 +16,14 @@ import type {
   WireGuardKey,
 } from '#src/wireguard/tunnel-driver';
 import { formatBase64Key, parseInterfaceName, parseUdpEndpoint } from '#src/wireguard/values';
-import { createNamespaces, type Namespaces, namespacesUnavailable } from '../support/namespace.ts';
-import { RecordingTunnelDriver } from '../support/recording-tunnel-driver.ts';
+import { RecordingTunnelDriver } from '../support/doubles/recording-tunnel-driver.ts';
+import { deviceOf, peerOf, publicKeyOf, secretOf } from '../support/kit/devices.ts';
+import {
+  createNamespaces,
+  type Namespaces,
+  namespacesUnavailable,
+} from '../support/machines/namespace.ts';
 import { skip } from '../support/skip.ts';
-import { deviceOf, peerOf, publicKeyOf, secretOf } from '../unit/wireguard/devices.ts';
 
 const TOOLS = new URL('../../.tools', import.meta.url).pathname;
 

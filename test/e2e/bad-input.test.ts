@@ -6,25 +6,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
-import { serviceIdentity } from '#agent/ca/issue';
-import { callEcho, serveEcho } from '#agent/ca/service';
 import { composeLocal, openKeyStore } from '#agent/compose';
-import { readConfig } from '#agent/config/config';
-import { readSecretFile } from '#agent/config/secrets';
+import { serviceIdentity } from '#agent/inner/ca/issue';
+import { callEcho, serveEcho } from '#agent/inner/ca/service';
 import type { PeerKey } from '#agent/network/network';
-import { openOrganisation } from '#agent/organisation';
+import { readConfig } from '#agent/organisation/config/config';
+import { readSecretFile } from '#agent/organisation/config/secrets';
+import { openOrganisation } from '#agent/organisation/organisation';
 import type { MtlsError } from '#src/mtls/errors';
-import { cli, cliError, cliJson } from '../support/cli.ts';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 import {
   createMachines,
   type Json,
   type Machine,
   type Machines,
   machinesUnavailable,
-} from '../support/federation.ts';
-import { SimulatedClock } from '../support/simulated-clock.ts';
+} from '../support/machines/federation.ts';
+import { softHsmProblem } from '../support/machines/softhsm.ts';
+import { SimulatedClock } from '../support/simulation/simulated-clock.ts';
 import { skip } from '../support/skip.ts';
-import { softHsmProblem } from '../support/softhsm.ts';
 
 const KELMESH = fileURLToPath(new URL('../../deploy/kelmesh.mjs', import.meta.url));
 const LEVEL = fileURLToPath(import.meta.resolve('level'));

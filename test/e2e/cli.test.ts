@@ -8,14 +8,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, it } from 'mocha';
 import { loadCommands } from '#agent/cli/commands';
-import { configKeys } from '#agent/config/keys';
-import { cli, cliError, cliJson } from '../support/cli.ts';
+import { configKeys } from '#agent/organisation/config/keys';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 import {
   createMachines,
   type Machine,
   type Machines,
   machinesUnavailable,
-} from '../support/federation.ts';
+} from '../support/machines/federation.ts';
 import { skip } from '../support/skip.ts';
 
 const commands = await loadCommands();

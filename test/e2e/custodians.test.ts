@@ -5,11 +5,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { cli, cliError, cliJson } from '../support/cli.ts';
-import type { Json } from '../support/federation.ts';
-import { keripyMissing, keripyStates } from '../support/keripy.ts';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
+import type { Json } from '../support/machines/federation.ts';
+import { keripyMissing, keripyStates } from '../support/machines/keripy.ts';
+import { softHsmProblem } from '../support/machines/softhsm.ts';
 import { skip } from '../support/skip.ts';
-import { softHsmProblem } from '../support/softhsm.ts';
 
 const THING = 'EBkPreYpZfFk66jpf3uFv7vklXKhzBrAqjsKAn2EDIPM';
 

@@ -9,7 +9,7 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
+} from '../support/machines/federation.ts';
 import { skip } from '../support/skip.ts';
 
 describe('a device that is damaged from outside', function () {

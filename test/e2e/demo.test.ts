@@ -8,18 +8,18 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, it } from 'mocha';
-import { verifyBundle } from '#agent/provenance/audit/verify-bundle';
+import { verifyBundle } from '#agent/evidence/auditor/verify-bundle';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
-import { partOf } from '../support/bundle-parts.ts';
-import { eventually, type Json, type Outcome } from '../support/federation.ts';
-import { keripyMissing, keripyStates } from '../support/keripy.ts';
-import { namespacesUnavailable } from '../support/namespace.ts';
-import { SeededRng } from '../support/seeded-rng.ts';
+import { SeededRng } from '../support/doubles/seeded-rng.ts';
+import { partOf } from '../support/kit/bundle-parts.ts';
+import { eventually, type Json, type Outcome } from '../support/machines/federation.ts';
+import { keripyMissing, keripyStates } from '../support/machines/keripy.ts';
+import { namespacesUnavailable } from '../support/machines/namespace.ts';
+import { softHsmProblem } from '../support/machines/softhsm.ts';
 import { skip } from '../support/skip.ts';
-import { softHsmProblem } from '../support/softhsm.ts';
 
-const DEMO = fileURLToPath(new URL('../../agent/demo/main.ts', import.meta.url));
+const DEMO = fileURLToPath(new URL('../../demo/main.ts', import.meta.url));
 const KELMESH = fileURLToPath(new URL('../../deploy/kelmesh.mjs', import.meta.url));
 const NAMES = ['alpha', 'bravo', 'charlie'];
 const STEPS = [

@@ -8,12 +8,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
-import { holdGround, sweepGrounds } from '#agent/demo/ground';
-import { eventually } from '../support/federation.ts';
-import { namespacesUnavailable } from '../support/namespace.ts';
+import { holdGround, sweepGrounds } from '../../demo/ground.ts';
+import { eventually } from '../support/machines/federation.ts';
+import { namespacesUnavailable } from '../support/machines/namespace.ts';
 import { skip } from '../support/skip.ts';
 
-const GROUND = new URL('../../agent/demo/ground.ts', import.meta.url).href;
+const GROUND = new URL('../../demo/ground.ts', import.meta.url).href;
 
 /** Holds a ground, makes it, starts something in it that does not end by itself, and does nothing more. */
 const HOLDER = `

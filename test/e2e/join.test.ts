@@ -10,7 +10,7 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
+} from '../support/machines/federation.ts';
 import { skip } from '../support/skip.ts';
 
 const DEVICE = 'kelmesh0';

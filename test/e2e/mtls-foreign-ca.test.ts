@@ -5,25 +5,25 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { exportBundle, initCa } from '#agent/ca/ca';
-import { issueCertificate, serviceIdentity } from '#agent/ca/issue';
-import { callEcho, serveEcho } from '#agent/ca/service';
-import { importBundle, readTrust } from '#agent/ca/trust';
+import { exportBundle, initCa } from '#agent/inner/ca/ca';
+import { issueCertificate, serviceIdentity } from '#agent/inner/ca/issue';
+import { callEcho, serveEcho } from '#agent/inner/ca/service';
+import { importBundle, readTrust } from '#agent/inner/ca/trust';
 import { utf8 } from '#src/bytes';
 import { parseCaBundle } from '#src/mtls/ca-certificate';
 import type { MtlsIdentity } from '#src/mtls/context';
 import type { MtlsError } from '#src/mtls/errors';
 import { Secret } from '#src/secret';
-import { cheapCost } from '../support/ca.ts';
+import { SeededRng } from '../support/doubles/seeded-rng.ts';
+import { cheapCost } from '../support/kit/ca.ts';
 import {
   constraintsOf,
   foreignCa,
   foreignLeaf,
   type MadeCertificate,
   names,
-} from '../support/certificates.ts';
-import { SeededRng } from '../support/seeded-rng.ts';
-import { SimulatedClock } from '../support/simulated-clock.ts';
+} from '../support/kit/certificates.ts';
+import { SimulatedClock } from '../support/simulation/simulated-clock.ts';
 import { skip } from '../support/skip.ts';
 
 const HOST = '127.0.0.1';

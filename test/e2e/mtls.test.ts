@@ -7,12 +7,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, createServer, type TlsOptions } from 'node:tls';
 import { after, before, describe, it } from 'mocha';
-import { describeCa, exportBundle, initCa } from '#agent/ca/ca';
-import { issueCertificate, serviceIdentity } from '#agent/ca/issue';
-import type { CaAccess } from '#agent/ca/open-ca';
-import { rotateCa } from '#agent/ca/rotation';
-import { callEcho, serveEcho } from '#agent/ca/service';
-import { importBundle } from '#agent/ca/trust';
+import { describeCa, exportBundle, initCa } from '#agent/inner/ca/ca';
+import { issueCertificate, serviceIdentity } from '#agent/inner/ca/issue';
+import type { CaAccess } from '#agent/inner/ca/open-ca';
+import { rotateCa } from '#agent/inner/ca/rotation';
+import { callEcho, serveEcho } from '#agent/inner/ca/service';
+import { importBundle } from '#agent/inner/ca/trust';
 import { utf8 } from '#src/bytes';
 import {
   createCrossCertificate,
@@ -25,9 +25,9 @@ import type { MtlsError } from '#src/mtls/errors';
 import { explainTlsError } from '#src/mtls/explain';
 import { generateKeyPair } from '#src/mtls/key-algorithm';
 import { Secret } from '#src/secret';
-import { cheapCost } from '../support/ca.ts';
-import { SeededRng } from '../support/seeded-rng.ts';
-import { SimulatedClock } from '../support/simulated-clock.ts';
+import { SeededRng } from '../support/doubles/seeded-rng.ts';
+import { cheapCost } from '../support/kit/ca.ts';
+import { SimulatedClock } from '../support/simulation/simulated-clock.ts';
 
 const HOST = '127.0.0.1';
 const DAY = 86_400_000;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, it } from 'mocha';
-import { configure } from '../support/configured.ts';
+import { configure } from '../support/machines/configured.ts';
 import {
   createMachines,
   joinTwoMachines,
@@ -10,9 +10,9 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
+} from '../support/machines/federation.ts';
+import { softHsmProblem } from '../support/machines/softhsm.ts';
 import { skip } from '../support/skip.ts';
-import { softHsmProblem } from '../support/softhsm.ts';
 
 const KEY_STORE = '/var/lib/kelmesh/keys.sealed';
 const BEFORE = '/run/before.sealed';
@@ -20,7 +20,7 @@ const BACKUP = '/run/backup.sealed';
 const EVIDENCE = '/run/evidence.cbor';
 const NEXT_KEYS = '/var/lib/kelmesh/next.sealed';
 
-const LOSE = fileURLToPath(new URL('../support/key-store-process.ts', import.meta.url));
+const LOSE = fileURLToPath(new URL('../support/machines/key-store-process.ts', import.meta.url));
 
 describe('recovery: lost keys', function () {
   this.timeout(90_000);

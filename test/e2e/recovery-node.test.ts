@@ -1,7 +1,7 @@
 /** docs/recovery.md: a node was stolen. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
-import { configure } from '../support/configured.ts';
+import { configure } from '../support/machines/configured.ts';
 import {
   createMachines,
   eventually,
@@ -11,7 +11,7 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
+} from '../support/machines/federation.ts';
 import { skip } from '../support/skip.ts';
 
 const SECRET = '/var/lib/kelmesh/secret';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, afterEach, before, describe, it } from 'mocha';
-import { configure } from '../support/configured.ts';
+import { configure } from '../support/machines/configured.ts';
 import {
   createMachines,
   eventually,
@@ -12,10 +12,10 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
+} from '../support/machines/federation.ts';
+import { softHsmProblem } from '../support/machines/softhsm.ts';
+import { Thief } from '../support/machines/thief.ts';
 import { skip } from '../support/skip.ts';
-import { softHsmProblem } from '../support/softhsm.ts';
-import { Thief } from '../support/thief.ts';
 
 const NOBODY = `E${'A'.repeat(43)}`;
 const LOOT = '/run/loot.cesr';

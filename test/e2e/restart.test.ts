@@ -11,8 +11,8 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
-import type { LongRunning } from '../support/namespace.ts';
+} from '../support/machines/federation.ts';
+import type { LongRunning } from '../support/machines/namespace.ts';
 import { skip } from '../support/skip.ts';
 
 const DEVICE = 'kelmesh0';

@@ -4,8 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { caAt } from '../support/ca.ts';
-import { cli, cliError, cliJson } from '../support/cli.ts';
+import { caAt } from '../support/kit/ca.ts';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('kelmesh rotate ca', () => {
   let root: string;

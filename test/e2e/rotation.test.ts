@@ -9,8 +9,8 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
-import type { LongRunning } from '../support/namespace.ts';
+} from '../support/machines/federation.ts';
+import type { LongRunning } from '../support/machines/namespace.ts';
 import { skip } from '../support/skip.ts';
 
 const PER_SECOND = 200;

@@ -16,8 +16,8 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
-import { findInMemory } from '../support/process-memory.ts';
+} from '../support/machines/federation.ts';
+import { findInMemory } from '../support/machines/process-memory.ts';
 import { skip } from '../support/skip.ts';
 
 const MAIN = fileURLToPath(new URL('../../agent/main.ts', import.meta.url));

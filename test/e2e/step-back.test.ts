@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'mocha';
-import { cli, cliError, cliJson } from '../support/cli.ts';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('one store was put back alone', function () {
   this.timeout(60_000);

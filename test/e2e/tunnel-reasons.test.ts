@@ -9,7 +9,7 @@ import {
   type Machines,
   machinesUnavailable,
   tunnelUp,
-} from '../support/federation.ts';
+} from '../support/machines/federation.ts';
 import { skip } from '../support/skip.ts';
 
 describe('the reason why a tunnel is not up, on two machines', function () {

@@ -7,12 +7,16 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
 import type { DesiredDevice, TunnelDriver } from '#src/wireguard/tunnel-driver';
-import { createNamespaces, type Namespaces, namespacesUnavailable } from '../support/namespace.ts';
+import { deviceOf, peerOf, publicKeyOf } from '../support/kit/devices.ts';
+import {
+  createNamespaces,
+  type Namespaces,
+  namespacesUnavailable,
+} from '../support/machines/namespace.ts';
 import { skip } from '../support/skip.ts';
-import { deviceOf, peerOf, publicKeyOf } from '../unit/wireguard/devices.ts';
 
-const PROBE = new URL('../support/probe-process.ts', import.meta.url);
-const AGENT = new URL('../support/tunnel-process.ts', import.meta.url);
+const PROBE = new URL('../support/machines/probe-process.ts', import.meta.url);
+const AGENT = new URL('../support/machines/tunnel-process.ts', import.meta.url);
 const TOOLS = new URL('../../.tools', import.meta.url).pathname;
 const id = randomBytes(3).toString('hex');
 const [nameA, nameB] = [`k${id}a`, `k${id}b`];

@@ -9,11 +9,15 @@ import { after, before, describe, it } from 'mocha';
 import { Secret } from '#src/secret';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
 import type { DesiredDevice, DeviceEvent, TunnelDriver } from '#src/wireguard/tunnel-driver';
-import { createNamespaces, type Namespaces, namespacesUnavailable } from '../support/namespace.ts';
+import { deviceOf, peerOf } from '../support/kit/devices.ts';
+import {
+  createNamespaces,
+  type Namespaces,
+  namespacesUnavailable,
+} from '../support/machines/namespace.ts';
 import { skip } from '../support/skip.ts';
-import { deviceOf, peerOf } from '../unit/wireguard/devices.ts';
 
-const PROBE = new URL('../support/probe-process.ts', import.meta.url);
+const PROBE = new URL('../support/machines/probe-process.ts', import.meta.url);
 const TOOLS = new URL('../../.tools', import.meta.url).pathname;
 const id = randomBytes(3).toString('hex');
 

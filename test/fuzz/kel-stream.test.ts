@@ -12,7 +12,7 @@ import { describe, it } from 'mocha';
 import { parseBody } from '#kel/cesr/body';
 import { parseStream } from '#kel/cesr/stream';
 import { randomFederation } from '../interop/keripy/random-federation.ts';
-import { SeededRng } from '../support/seeded-rng.ts';
+import { SeededRng } from '../support/doubles/seeded-rng.ts';
 import { BlockCoverage } from './coverage.ts';
 import { checkStream } from './kel-stream.ts';
 import { Mutator } from './mutator.ts';

@@ -5,7 +5,7 @@ import { type StreamItem, StreamParser } from '#kel/cesr/stream';
 import { KelError } from '#kel/errors';
 import { parseKeyEvent } from '#kel/event/parse';
 import { LogVerifier } from '#kel/verify/log-verifier';
-import { verifySignature } from '../unit/kel/organisation.ts';
+import { verifySignature } from '../support/kit/key-log.ts';
 
 /** @param known every event that was ever signed: no other one may be accepted  @throws AssertionError, or what the code should not throw */
 export function checkStream(bytes: Uint8Array, known: ReadonlySet<string>): void {

@@ -1,5 +1,5 @@
 /** Changes streams of key events: blindly, by parts, and so that sizes fit again and the reader looks further. */
-import type { SeededRng } from '../support/seeded-rng.ts';
+import type { SeededRng } from '../support/doubles/seeded-rng.ts';
 
 /** Longest input that is made, in bytes. */
 const MAX_LENGTH = 8 * 1024;

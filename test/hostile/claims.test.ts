@@ -1,7 +1,7 @@
 /** Claims that nobody has proven: what a stranger says on the way in must not move anything. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { syncProtocol } from '#agent/sync/messages';
+import { syncProtocol } from '#agent/mesh/sync/messages';
 import { type LiveAgent, LiveAgents, until } from './support/live-agents.ts';
 import { hear, helloOf, proofOf, say } from './support/member.ts';
 import { Stranger } from './support/stranger.ts';

@@ -1,14 +1,14 @@
 /** Bodies that explode where they are read, on every protocol: a stranger's bytes cost what they are, and soon nothing more comes in. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { evidenceProtocol } from '#agent/duplicity/messages';
+import { nodeProtocol } from '#agent/identity/node/messages';
+import { witnessProtocol } from '#agent/identity/witness/messages';
+import { evidenceProtocol } from '#agent/mesh/duplicity/messages';
+import { queryProtocol } from '#agent/mesh/query/messages';
+import { eventTopic } from '#agent/mesh/sync/gossip';
+import { knockProtocol } from '#agent/mesh/sync/knock-messages';
+import { syncProtocol } from '#agent/mesh/sync/messages';
 import type { ProtocolId } from '#agent/network/network';
-import { nodeProtocol } from '#agent/node/messages';
-import { queryProtocol } from '#agent/query/messages';
-import { eventTopic } from '#agent/sync/gossip';
-import { knockProtocol } from '#agent/sync/knock-messages';
-import { syncProtocol } from '#agent/sync/messages';
-import { witnessProtocol } from '#agent/witness/messages';
 import { eventShapes } from '../../bench/support/hostile-shapes.ts';
 import { type LiveAgent, LiveAgents, until } from './support/live-agents.ts';
 import { Stranger } from './support/stranger.ts';

@@ -1,19 +1,19 @@
 /** What somebody with the keys of a log, and a crowd of strangers, reach over sockets at a witness and at the desk for nodes. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { PeerKey } from '#agent/network/network';
-import { decodeNodeAnswer, encodeNodeRequest, nodeProtocol } from '#agent/node/messages';
+import { decodeNodeAnswer, encodeNodeRequest, nodeProtocol } from '#agent/identity/node/messages';
 import {
   decodeAnswer,
   encodeRequest,
   type WitnessAnswer,
   witnessProtocol,
-} from '#agent/witness/messages';
+} from '#agent/identity/witness/messages';
+import type { PeerKey } from '#agent/network/network';
 import { digestSeal } from '#kel/event/seal';
 import { encodeSignedEvent } from '#kel/event/signed-event';
 import type { Aid } from '#kel/identifiers';
-import { Organisation, type Step, sign, witnessKey } from '../unit/kel/organisation.ts';
-import { approvesAll } from '../unit/kel-store/store-kit.ts';
+import { Organisation, type Step, sign, witnessKey } from '../support/kit/key-log.ts';
+import { approvesAll } from '../support/kit/store-kit.ts';
 import { type LiveAgent, LiveAgents } from './support/live-agents.ts';
 import { Stranger } from './support/stranger.ts';
 

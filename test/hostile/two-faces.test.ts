@@ -1,7 +1,7 @@
 /** A governor that shows one log to one member and another to the next: nobody who holds proof of it is silenced by being removed. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { evidenceProtocol } from '#agent/duplicity/messages';
+import { evidenceProtocol } from '#agent/mesh/duplicity/messages';
 import { digestSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
 import { encodeCbor } from '#src/cbor';

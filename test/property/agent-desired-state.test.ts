@@ -6,11 +6,11 @@ import {
   type OwnDevice,
   type PairState,
   type PairView,
-} from '#agent/tunnel/desired-state';
+} from '#agent/tunnel/pairs/desired-state';
 import type { Aid } from '#kel/identifiers';
-import { wireguardPublicKeyHex } from '#src/crypto/wireguard-key';
 import { Secret } from '#src/secret';
 import { checkDesiredDevice } from '#src/wireguard/desired-device';
+import { wireguardPublicKeyHex } from '#src/wireguard/static-key';
 import type { Cidr, InterfaceName, UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
 
 const settings = { mtu: 1_420, addresses: ['fd00::1/128'], keepalive: 25, turn: 0 };

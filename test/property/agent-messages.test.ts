@@ -1,17 +1,21 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { formatInvite, parseInvite } from '#agent/membership/invite';
-import type { PeerAddress } from '#agent/network/network';
-import { decodeProofMessage, encodeProofMessage, type ProofMessage } from '#agent/proof/messages';
-import { issuerOf } from '#agent/sync/issuer-of';
+import { formatInvite, parseInvite } from '#agent/mesh/membership/invite';
 import {
   decodeSyncMessage,
   encodeSyncMessage,
   MAX_HEADS,
   MAX_RECORDS,
   type SyncMessage,
-} from '#agent/sync/messages';
+} from '#agent/mesh/sync/messages';
+import type { PeerAddress } from '#agent/network/network';
+import {
+  decodeProofMessage,
+  encodeProofMessage,
+  type ProofMessage,
+} from '#agent/tunnel/proof/messages';
+import { issuerOf } from '#kel/event/issuer-of';
 import type { Aid, Said } from '#kel/identifiers';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
 

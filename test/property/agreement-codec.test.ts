@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { AgreementError } from '#agent/agreement/errors';
+import { AgreementError } from '#agent/tunnel/agreement/errors';
 import {
   decodeGreeting,
   decodeRefusal,
   encodeGreeting,
   encodeRefusal,
-} from '#agent/agreement/frames';
+} from '#agent/tunnel/agreement/frames';
 import {
   decodeMessage1,
   decodeMessage2,
@@ -15,9 +15,9 @@ import {
   encodeMessage1,
   encodeMessage2,
   encodeMessage3,
-} from '#agent/agreement/messages';
-import { requiredContributions } from '#agent/agreement/policy';
-import type { PairTerms } from '#agent/agreement/terms';
+} from '#agent/tunnel/agreement/messages';
+import { requiredContributions } from '#agent/tunnel/agreement/policy';
+import type { PairTerms } from '#agent/tunnel/agreement/terms';
 import type { Aid, Said } from '#kel/identifiers';
 import { equalBytes } from '#src/bytes';
 

@@ -11,9 +11,9 @@ import {
   encodeHeader,
   encodeSignature,
   sectionNames,
-} from '#agent/provenance/bundle';
-import { ProvenanceError } from '#agent/provenance/errors';
-import { openedValues, parseLeaf, sealLeaf, wrongOpenings } from '#agent/provenance/leaf';
+} from '#agent/evidence/format/bundle';
+import { ProvenanceError } from '#agent/evidence/format/errors';
+import { openedValues, parseLeaf, sealLeaf, wrongOpenings } from '#agent/evidence/format/leaf';
 import {
   decodeCheckpoints,
   decodeKels,
@@ -22,10 +22,10 @@ import {
   decodeRecords,
   encodeSections,
   type Sections,
-} from '#agent/provenance/sections';
+} from '#agent/evidence/format/sections';
 import type { Aid } from '#kel/identifiers';
 import { type CborValue, encodeCbor } from '#src/cbor';
-import { type Member, resigned, verify, World } from '../unit/provenance/federation.ts';
+import { type Member, resigned, verify, World } from '../support/kit/evidence-federation.ts';
 
 /** Objects as literals make them. */
 function plain<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {

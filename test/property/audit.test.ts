@@ -21,7 +21,7 @@ import {
 import { decodeTail, encodeFrame } from '#src/audit/tail';
 import { decodeEntries, encodeEntries } from '#src/audit/tile';
 import { concatBytes } from '#src/bytes';
-import { MemoryLogFiles } from '../unit/audit/audit-log.ts';
+import { MemoryLogFiles } from '../support/kit/audit-log.ts';
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 const keyName = fc.stringMatching(/^[A-Za-z0-9./_-]{1,40}$/);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { type CaFile, encodeCaFile, type Generation, parseCaFile } from '#agent/ca/ca-file';
-import { CaError } from '#agent/ca/errors';
+import { type CaFile, encodeCaFile, type Generation, parseCaFile } from '#agent/inner/ca/ca-file';
+import { CaError } from '#agent/inner/ca/errors';
 import { concatBytes } from '#src/bytes';
 import { sha256 } from '#src/crypto/hash';
 

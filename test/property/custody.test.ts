@@ -1,22 +1,22 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { after, before, describe, it } from 'mocha';
-import { encodeCard, parseCard } from '#agent/custody/card';
-import { encodeCustodian, parseCustodian } from '#agent/custody/custodian-file';
-import { proposeInception, proposeInteraction } from '#agent/custody/draft';
-import { parseEnclosure } from '#agent/custody/enclosure';
-import { CustodyError } from '#agent/custody/errors';
-import { explainProposal } from '#agent/custody/explain';
+import { encodeCard, parseCard } from '#agent/identity/custody/card';
+import { encodeCustodian, parseCustodian } from '#agent/identity/custody/custodian-file';
+import { proposeInception, proposeInteraction } from '#agent/identity/custody/draft';
+import { parseEnclosure } from '#agent/identity/custody/enclosure';
+import { CustodyError } from '#agent/identity/custody/errors';
+import { explainProposal } from '#agent/identity/custody/explain';
 import {
   encodeProposal,
   mergeProposals,
   type Proposal,
   parseProposal,
   withSignatures,
-} from '#agent/custody/proposal';
-import { reviewProposal } from '#agent/custody/review';
+} from '#agent/identity/custody/proposal';
+import { reviewProposal } from '#agent/identity/custody/review';
 import type { Said } from '#kel/identifiers';
-import { logAfter, Party } from '../unit/agent/custody/party.ts';
+import { logAfter, Party } from '../support/kit/custodian-party.ts';
 
 const THING = 'EBkPreYpZfFk66jpf3uFv7vklXKhzBrAqjsKAn2EDIPM' as Said;
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { decodeEvidenceMessage, encodeEvidenceMessage } from '#agent/duplicity/messages';
-import { SyncError } from '#agent/sync/errors';
+import { decodeEvidenceMessage, encodeEvidenceMessage } from '#agent/mesh/duplicity/messages';
+import { SyncError } from '#agent/mesh/sync/errors';
 
 const message = fc.oneof(
   fc.record({

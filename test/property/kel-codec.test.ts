@@ -18,7 +18,7 @@ import { type StreamItem, StreamParser } from '#kel/cesr/stream';
 import { KelError } from '#kel/errors';
 import { parseKeyEvent } from '#kel/event/parse';
 import { blake3 } from '#src/crypto/hash';
-import { Organisation } from '../unit/kel/organisation.ts';
+import { Organisation } from '../support/kit/key-log.ts';
 
 const fixedCodes = [...MATTER_CODES].filter(
   ([, { rawLength, softLength }]) => rawLength !== undefined && softLength === 0,

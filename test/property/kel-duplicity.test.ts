@@ -4,9 +4,9 @@ import { describe, it } from 'mocha';
 import { verifyEvidence } from '#kel/duplicity/evidence-file';
 import type { Aid } from '#kel/identifiers';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
-import { Organisation, verifySignature } from '../unit/kel/organisation.ts';
-import { delegatedFork, interactionFork, rotationFork, seal } from '../unit/kel-duplicity/forks.ts';
-import { openStore } from '../unit/kel-store/store-kit.ts';
+import { delegatedFork, interactionFork, rotationFork, seal } from '../support/kit/forks.ts';
+import { Organisation, verifySignature } from '../support/kit/key-log.ts';
+import { openStore } from '../support/kit/store-kit.ts';
 
 interface World {
   readonly messages: readonly Uint8Array[];

@@ -6,7 +6,7 @@ import type { Aid } from '#kel/identifiers';
 import { buildRecord, encodeSignedRecord } from '#kel/record/build';
 import { type ParsedRecord, parseRecord } from '#kel/record/parse';
 import type { RecordFields, RecordType, TunnelProofFields } from '#kel/record/record';
-import { aid, dateTime, recordFields, said } from '../unit/kel-record/arbitraries.ts';
+import { aid, dateTime, recordFields, said } from '../support/kit/record-arbitraries.ts';
 
 const types = Object.keys(recordFields) as RecordType[];
 

@@ -8,8 +8,8 @@ import { buildQuery, parseQuery, type QueryContent } from '#kel/query/query';
 import { parseReply } from '#kel/reply/reply';
 import { type Section, sectionsOf } from '#kel/reply/sections';
 import { concatBytes, equalBytes } from '#src/bytes';
-import { Organisation, witnessKey } from '../unit/kel/organisation.ts';
-import { at, noticeOf, openReplies, replyBy, replyOfKey } from '../unit/kel-reply/replies.ts';
+import { Organisation, witnessKey } from '../support/kit/key-log.ts';
+import { at, noticeOf, openReplies, replyBy, replyOfKey } from '../support/kit/replies.ts';
 
 const endpoint = witnessKey('endpoint');
 const org = new Organisation('controller');

@@ -7,9 +7,9 @@ import { keyDigest } from '#kel/event/key-digest';
 import { buildRotation } from '#kel/event/rotation';
 import { digestSeal, eventSeal } from '#kel/event/seal';
 import { encodeSignedEvent } from '#kel/event/signed-event';
-import { checkThreshold, satisfies } from '#kel/state/threshold';
+import { checkThreshold, satisfies } from '#kel/key-state/threshold';
 import { LogVerifier } from '#kel/verify/log-verifier';
-import { Organisation, sign, testKey, verifySignature } from '../unit/kel/organisation.ts';
+import { Organisation, sign, testKey, verifySignature } from '../support/kit/key-log.ts';
 
 /** A delegator, a delegate, and a log with a recovery in it. */
 function scene(): { messages: Uint8Array[]; superseded: Uint8Array[]; heads: Map<string, string> } {

@@ -3,10 +3,10 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { digestSeal, eventSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
-import { type Judgement, judges } from '../unit/kel/judges.ts';
-import { Organisation, witnessKey } from '../unit/kel/organisation.ts';
-import { digest } from '../unit/kel-record/samples.ts';
-import { approvesAll, openStore, receiptOf, statesOf } from '../unit/kel-store/store-kit.ts';
+import { type Judgement, judges } from '../support/kit/judges.ts';
+import { Organisation, witnessKey } from '../support/kit/key-log.ts';
+import { digest } from '../support/kit/record-samples.ts';
+import { approvesAll, openStore, receiptOf, statesOf } from '../support/kit/store-kit.ts';
 
 interface World {
   readonly messages: readonly Uint8Array[];

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { NodeError } from '#agent/node/errors';
+import { NodeError } from '#agent/identity/node/errors';
 import {
   decodeNodeAnswer,
   decodeNodeRequest,
   encodeNodeAnswer,
   encodeNodeRequest,
   type NodeAnswer,
-} from '#agent/node/messages';
-import { formatNodeRequest, parseNodeRequest } from '#agent/node/request';
-import { Organisation } from '../unit/kel/organisation.ts';
-import { approvesAll } from '../unit/kel-store/store-kit.ts';
+} from '#agent/identity/node/messages';
+import { formatNodeRequest, parseNodeRequest } from '#agent/identity/node/request';
+import { Organisation } from '../support/kit/key-log.ts';
+import { approvesAll } from '../support/kit/store-kit.ts';
 
 const bytes = fc.uint8Array({ maxLength: 300 });
 const name = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?$/);

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { decodeRequest, encodeRequest, type PairRequest } from '#agent/rotation/pair-requests';
+import {
+  decodeRequest,
+  encodeRequest,
+  type PairRequest,
+} from '#agent/tunnel/rotation/pair-requests';
 import type { Said } from '#kel/identifiers';
 import { type CborValue, encodeCbor } from '#src/cbor';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { QueryError } from '#agent/query/errors';
-import { decodeAnswer, encodeAnswer, type QueryAnswer } from '#agent/query/messages';
+import { QueryError } from '#agent/mesh/query/errors';
+import { decodeAnswer, encodeAnswer, type QueryAnswer } from '#agent/mesh/query/messages';
 
 const answers: fc.Arbitrary<QueryAnswer> = fc.oneof(
   fc

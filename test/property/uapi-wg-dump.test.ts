@@ -8,7 +8,7 @@ import { WireGuardError } from '#src/wireguard/errors';
 import type { UapiDevice } from '#src/wireguard/uapi';
 import { formatBase64Key, parseCidr, parseUdpEndpoint } from '#src/wireguard/values';
 import { parseWgDump } from '#src/wireguard/wg-dump';
-import { privateKeyOf, publicKeyOf, secretOf } from '../unit/wireguard/devices.ts';
+import { privateKeyOf, publicKeyOf, secretOf } from '../support/kit/devices.ts';
 
 const base64 = (secret: Secret): string => Buffer.from(secret.expose()).toString('base64');
 const isZero = (secret: Secret): boolean => secret.expose().every((byte) => byte === 0);

@@ -13,8 +13,8 @@ import {
   parseSetReply,
 } from '#src/wireguard/uapi';
 import { parseCidr, parseUdpEndpoint } from '#src/wireguard/values';
-import { UapiDevice } from '../support/uapi-device.ts';
-import { deviceOf, privateKeyOf, publicKeyOf } from '../unit/wireguard/devices.ts';
+import { UapiDevice } from '../support/doubles/uapi-device.ts';
+import { deviceOf, privateKeyOf, publicKeyOf } from '../support/kit/devices.ts';
 
 const NAMES = ['a', 'b', 'c', 'd', 'e'];
 const PREFIXES = ['10.0.0.0/24', '10.0.1.0/24', '10.0.0.7/32', 'fd00::/64', 'fd00::1/128', '::/0'];

@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { StateTable } from '#agent/state-table';
-import { Witness } from '#agent/witness/witness';
+import { Witness } from '#agent/identity/witness/witness';
 import type { BuiltEvent } from '#kel/event/built-event';
 import { buildInception } from '#kel/event/inception';
 import { buildInteraction } from '#kel/event/interaction';
@@ -13,12 +12,13 @@ import { buildRotation } from '#kel/event/rotation';
 import { digestSeal } from '#kel/event/seal';
 import { encodeSignedEvent } from '#kel/event/signed-event';
 import type { Aid, Said } from '#kel/identifiers';
-import type { KeyState } from '#kel/state/key-state';
-import type { Database } from '#kel/store/durable-table';
+import type { KeyState } from '#kel/key-state/key-state';
 import { concatBytes } from '#src/bytes';
-import { createParty, type Disk, openParty } from '../unit/agent/party.ts';
-import { ed25519, sign, testKey, witnessKey } from '../unit/kel/organisation.ts';
-import { openStore } from '../unit/kel-store/store-kit.ts';
+import type { Database } from '#src/store/durable-table';
+import { StateTable } from '#src/store/state-table';
+import { ed25519, sign, testKey, witnessKey } from '../support/kit/key-log.ts';
+import { createParty, type Disk, openParty } from '../support/kit/party.ts';
+import { openStore } from '../support/kit/store-kit.ts';
 
 /** Two more witnesses, which sign whatever is shown to them: all three are needed. */
 const careless = [witnessKey('careless one'), witnessKey('careless two')] as const;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { WitnessError } from '#agent/witness/errors';
+import { WitnessError } from '#agent/identity/witness/errors';
 import {
   decodeAnswer,
   decodeRequest,
@@ -9,8 +9,8 @@ import {
   encodeRequest,
   type WitnessAnswer,
   type WitnessRequest,
-} from '#agent/witness/messages';
-import { witnessKey } from '../unit/kel/organisation.ts';
+} from '#agent/identity/witness/messages';
+import { witnessKey } from '../support/kit/key-log.ts';
 
 const bytes = fc.uint8Array({ maxLength: 400 });
 const aid = fc.constantFrom(witnessKey('a').aid, witnessKey('b').aid);

@@ -6,7 +6,7 @@
  */
 import { strict as assert } from 'node:assert';
 import { describe, it } from 'mocha';
-import { runScenario, type ScenarioResult } from '../support/simulated-scenario.ts';
+import { runScenario, type ScenarioResult } from '../support/simulation/simulated-scenario.ts';
 
 const isSlow = process.env['KELMESH_SLOW'] === '1';
 const size = Number(process.env['KELMESH_AGENTS'] ?? (isSlow ? 50 : 10));

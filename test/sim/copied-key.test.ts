@@ -1,8 +1,8 @@
 /** A member names another's WireGuard key, before the other's own record arrives: it costs nobody a tunnel for good. */
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'mocha';
-import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
-import { differences, summary } from '../support/simulated-invariants.ts';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
+import { differences, summary } from '../support/simulation/simulated-invariants.ts';
 
 let federation: SimulatedFederation | undefined;
 

@@ -3,8 +3,12 @@ import { describe, it } from 'mocha';
 import { buildInteraction } from '#kel/event/interaction';
 import { digestSeal } from '#kel/event/seal';
 import { encodeSignedEvent } from '#kel/event/signed-event';
-import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
-import { differences, SimulatedInvariants, summary } from '../support/simulated-invariants.ts';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
+import {
+  differences,
+  SimulatedInvariants,
+  summary,
+} from '../support/simulation/simulated-invariants.ts';
 
 const NAMES = 4;
 

@@ -1,7 +1,11 @@
 import { strict as assert } from 'node:assert';
 import { describe, it } from 'mocha';
-import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
-import { differences, SimulatedInvariants, summary } from '../support/simulated-invariants.ts';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
+import {
+  differences,
+  SimulatedInvariants,
+  summary,
+} from '../support/simulation/simulated-invariants.ts';
 
 const EPOCH_MS = 120_000;
 /** More than a session lives without being renewed. */

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { exportEvidence } from '#agent/control/export';
-import { decodeBundle, decodeDossier } from '#agent/provenance/bundle';
-import { openedValues, parseLeaf } from '#agent/provenance/leaf';
-import { recordsNamedBy } from '#agent/provenance/named-records';
-import { decodeLeaves, decodeRecords } from '#agent/provenance/sections';
+import { decodeBundle, decodeDossier } from '#agent/evidence/format/bundle';
+import { openedValues, parseLeaf } from '#agent/evidence/format/leaf';
+import { recordsNamedBy } from '#agent/evidence/format/named-records';
+import { decodeLeaves, decodeRecords } from '#agent/evidence/format/sections';
 import { parseRecord } from '#kel/record/parse';
-import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
-import { differences, summary } from '../support/simulated-invariants.ts';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
+import { differences, summary } from '../support/simulation/simulated-invariants.ts';
 
 /** The store keeps 16 `tun` records of one AID in its window. */
 const ROTATIONS = 20;

@@ -1,17 +1,17 @@
 /** Asking to join: at the governor, at a member that passes it on, and where nobody answers. */
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'mocha';
-import { formatInvite, parseInvite } from '#agent/membership/invite';
-import type { PeerAddress } from '#agent/network/network';
+import { formatInvite, parseInvite } from '#agent/mesh/membership/invite';
 import {
   decodeKnockMessage,
   encodeKnockMessage,
   knockLimits,
   knockProtocol,
-} from '#agent/sync/knock-messages';
+} from '#agent/mesh/sync/knock-messages';
+import type { PeerAddress } from '#agent/network/network';
 import type { Aid } from '#kel/identifiers';
 import { type CborValue, encodeCbor } from '#src/cbor';
-import { SimulatedFederation } from '../support/simulated-agent.ts';
+import { SimulatedFederation } from '../support/simulation/simulated-agent.ts';
 
 describe('asking to join', () => {
   let federation: SimulatedFederation;

@@ -2,16 +2,16 @@
 import assert from 'node:assert/strict';
 import { MemoryLevel } from 'memory-level';
 import { after, before, beforeEach, describe, it } from 'mocha';
-import { TunnelProofs } from '#agent/proof/tunnel-proofs';
-import type { LeafType } from '#agent/provenance/leaf';
-import { parseLeaf } from '#agent/provenance/leaf';
-import { PairRequests } from '#agent/rotation/pair-requests';
-import { StateTable } from '#agent/state-table';
+import type { LeafType } from '#agent/evidence/format/leaf';
+import { parseLeaf } from '#agent/evidence/format/leaf';
+import { TunnelProofs } from '#agent/tunnel/proof/tunnel-proofs';
+import { PairRequests } from '#agent/tunnel/rotation/pair-requests';
 import type { Said } from '#kel/identifiers';
-import type { Database } from '#kel/store/durable-table';
-import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
-import { Power } from '../support/simulated-files.ts';
-import { differences, summary } from '../support/simulated-invariants.ts';
+import type { Database } from '#src/store/durable-table';
+import { StateTable } from '#src/store/state-table';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
+import { Power } from '../support/simulation/simulated-files.ts';
+import { differences, summary } from '../support/simulation/simulated-invariants.ts';
 
 /** Requests in each attack: more than any burst. */
 const REQUESTS = 400;

@@ -11,17 +11,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { MessageStream, PeerKey } from '#agent/network/network';
-import { StateTable } from '#agent/state-table';
-import { Tunnels, type TunnelsDeps } from '#agent/tunnel/tunnels';
-import { type TunnelView, viewKey } from '#agent/tunnel/view';
+import { Tunnels, type TunnelsDeps } from '#agent/tunnel/pairs/tunnels';
+import { type TunnelView, viewKey } from '#agent/tunnel/pairs/view';
 import type { Aid, Said } from '#kel/identifiers';
-import { wireguardPublicKey } from '#src/crypto/wireguard-key';
 import { Secret } from '#src/secret';
-import { SeededRng } from '../support/seeded-rng.ts';
-import { SimulatedClock } from '../support/simulated-clock.ts';
-import { Power, SimulatedDisk } from '../support/simulated-files.ts';
-import { SimulatedTunnels } from '../support/simulated-tunnels.ts';
-import { type PairedStream, streamPair } from '../support/stream-pair.ts';
+import { StateTable } from '#src/store/state-table';
+import { wireguardPublicKey } from '#src/wireguard/static-key';
+import { SeededRng } from '../support/doubles/seeded-rng.ts';
+import { type PairedStream, streamPair } from '../support/doubles/stream-pair.ts';
+import { SimulatedClock } from '../support/simulation/simulated-clock.ts';
+import { Power, SimulatedDisk } from '../support/simulation/simulated-files.ts';
+import { SimulatedTunnels } from '../support/simulation/simulated-tunnels.ts';
 
 type Name = 'alice' | 'bob' | 'carol';
 const NAMES = ['alice', 'bob', 'carol'] as const;

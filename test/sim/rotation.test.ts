@@ -1,11 +1,15 @@
 /** Rotations and revocations of a small federation on virtual time: the whole agent, with crashes, loss and peers that are away. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
-import { openedValues, parseLeaf } from '#agent/provenance/leaf';
-import { revocationRows } from '#agent/revocation/acknowledgements';
-import { revokeEpoch, revokeOrganisation } from '#agent/revocation/revoke';
-import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
-import { differences, SimulatedInvariants, summary } from '../support/simulated-invariants.ts';
+import { revokeEpoch, revokeOrganisation } from '#agent/control/revoke';
+import { openedValues, parseLeaf } from '#agent/evidence/format/leaf';
+import { revocationRows } from '#agent/mesh/revocation/acknowledgements';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
+import {
+  differences,
+  SimulatedInvariants,
+  summary,
+} from '../support/simulation/simulated-invariants.ts';
 
 const SETTLE_MS = 900_000;
 

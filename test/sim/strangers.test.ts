@@ -1,10 +1,14 @@
 import { strict as assert } from 'node:assert';
 import { describe, it } from 'mocha';
-import { eventTopic } from '#agent/sync/gossip';
-import { MAX_KNOCKS } from '#agent/sync/knocks';
+import { eventTopic } from '#agent/mesh/sync/gossip';
+import { MAX_KNOCKS } from '#agent/mesh/sync/knocks';
 import type { Said } from '#kel/identifiers';
-import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
-import { differences, SimulatedInvariants, summary } from '../support/simulated-invariants.ts';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
+import {
+  differences,
+  SimulatedInvariants,
+  summary,
+} from '../support/simulation/simulated-invariants.ts';
 
 async function settled(
   federation: SimulatedFederation,

@@ -1,9 +1,9 @@
 /** What an operator takes back while agents run: a join, a governor; and what stays for ever. */
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'mocha';
-import { overlayAddress } from '#agent/membership/overlay-address';
-import { revokeNode } from '#agent/revocation/revoke';
-import { SimulatedFederation } from '../support/simulated-agent.ts';
+import { revokeNode } from '#agent/control/revoke';
+import { overlayAddress } from '#agent/mesh/membership/overlay-address';
+import { SimulatedFederation } from '../support/simulation/simulated-agent.ts';
 
 describe('what an operator takes back', () => {
   let federation: SimulatedFederation;
@@ -39,7 +39,7 @@ describe('what an operator takes back', () => {
     const line = second.organisation.membership.invite(second.running.network.addresses());
     await federation.perform(
       (async () => {
-        const { parseInvite } = await import('#agent/membership/invite');
+        const { parseInvite } = await import('#agent/mesh/membership/invite');
         await membership.join(parseInvite(line));
       })(),
     );

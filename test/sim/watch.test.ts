@@ -1,9 +1,9 @@
 import { strict as assert } from 'node:assert';
 import { describe, it } from 'mocha';
 import { eventSeal } from '#kel/event/seal';
-import { type SimulatedAgent, SimulatedFederation } from '../support/simulated-agent.ts';
-import { Organisation } from '../unit/kel/organisation.ts';
-import { approvesAll } from '../unit/kel-store/store-kit.ts';
+import { Organisation } from '../support/kit/key-log.ts';
+import { approvesAll } from '../support/kit/store-kit.ts';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
 
 /** A foreign log that another one delegates. */
 function delegated() {

@@ -3,17 +3,19 @@
 const { reporters } = require('mocha');
 
 const lingerMs = 10_000;
+let inParallel = false;
 
 /** @see skip.ts for where the reason comes from */
 function skipReason(test) {
   if (test.skipReason !== undefined) return test.skipReason;
   for (let suite = test.parent; suite; suite = suite.parent) {
-    const hook = [...suite._beforeAll, ...suite._beforeEach].find(
+    // Of a suite that ran in another process only its name is here.
+    const hook = [...(suite._beforeAll ?? []), ...(suite._beforeEach ?? [])].find(
       (one) => one.skipReason !== undefined,
     );
     if (hook !== undefined) return hook.skipReason;
   }
-  return 'no reason given';
+  return inParallel ? 'the reason is printed where it was skipped' : 'no reason given';
 }
 
 class SummaryReporter extends reporters.Spec {
@@ -21,6 +23,7 @@ class SummaryReporter extends reporters.Spec {
 
   constructor(runner, options) {
     super(runner, options);
+    inParallel = options?.parallel === true;
     runner.on('pending', (test) => this.#skipped.push(test));
   }
 

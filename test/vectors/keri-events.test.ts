@@ -16,7 +16,7 @@ import { eventSeal, type Seal } from '#kel/event/seal';
 import { encodeSignedEvent } from '#kel/event/signed-event';
 import { encodeVerificationKey } from '#kel/event/verification-key';
 import type { Aid, VerificationKey } from '#kel/identifiers';
-import type { KeyState } from '#kel/state/key-state';
+import type { KeyState } from '#kel/key-state/key-state';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { concatBytes, utf8 } from '#src/bytes';

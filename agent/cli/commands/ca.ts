@@ -1,10 +1,10 @@
 import { type CaCertificate, successionProof } from '#src/mtls/ca-certificate';
-import { describeGenerations, exportBundle, initCa } from '../../ca/ca.ts';
-import { issueCertificate } from '../../ca/issue.ts';
-import { importBundle, readOthers } from '../../ca/trust.ts';
-import { worksUntil } from '../../ca/trust-change.ts';
 import { systemClock, systemRng } from '../../compose.ts';
-import { readConfig } from '../../config/config.ts';
+import { describeGenerations, exportBundle, initCa } from '../../inner/ca/ca.ts';
+import { issueCertificate } from '../../inner/ca/issue.ts';
+import { importBundle, readOthers } from '../../inner/ca/trust.ts';
+import { worksUntil } from '../../inner/ca/trust-change.ts';
+import { readConfig } from '../../organisation/config/config.ts';
 import {
   algorithmOption,
   lifeInDays as days,

@@ -1,5 +1,5 @@
-import { describeKind, readConfig } from '../../config/config.ts';
-import { type ConfigKey, configKeys } from '../../config/keys.ts';
+import { describeKind, readConfig } from '../../organisation/config/config.ts';
+import { type ConfigKey, configKeys } from '../../organisation/config/keys.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, print, printJson } from '../io.ts';
 

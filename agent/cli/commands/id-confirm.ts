@@ -1,7 +1,7 @@
-import { readConfig } from '../../config/config.ts';
 import { ControlError } from '../../control/errors.ts';
 import { confirmJson } from '../../control/status.ts';
-import { confirmOrganisation } from '../../organisation.ts';
+import { readConfig } from '../../organisation/config/config.ts';
+import { confirmOrganisation } from '../../organisation/organisation.ts';
 import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
 import type { Command, Invocation } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';

@@ -1,8 +1,8 @@
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
-import { readConfig } from '../../config/config.ts';
-import { type CustodianCard, encodeCard } from '../../custody/card.ts';
-import { Custodian } from '../../custody/custodian.ts';
-import { readBounded } from '../../custody/files.ts';
+import { type CustodianCard, encodeCard } from '../../identity/custody/card.ts';
+import { Custodian } from '../../identity/custody/custodian.ts';
+import { readBounded } from '../../identity/custody/files.ts';
+import { readConfig } from '../../organisation/config/config.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { custodianFile, withCustodian, withKeyStore } from '../custodian.ts';
 import { exitCodes, print, printJson, table } from '../io.ts';

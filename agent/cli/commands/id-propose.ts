@@ -1,16 +1,20 @@
 import { isSaid } from '#kel/record/qualified';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
-import { readConfig } from '../../config/config.ts';
-import { type CustodianCard, parseCard } from '../../custody/card.ts';
-import { proposeInception, proposeInteraction, proposeRotation } from '../../custody/draft.ts';
-import { bodyOf } from '../../custody/enclosure.ts';
-import { explainProposal } from '../../custody/explain.ts';
-import { readBounded, readProposals } from '../../custody/files.ts';
-import { encodeProposal } from '../../custody/proposal.ts';
-import { type Review, reviewProposal } from '../../custody/review.ts';
-import { thresholdOf } from '../../custody/threshold-text.ts';
-import { parseNodeRequest } from '../../node/request.ts';
+import { type CustodianCard, parseCard } from '../../identity/custody/card.ts';
+import {
+  proposeInception,
+  proposeInteraction,
+  proposeRotation,
+} from '../../identity/custody/draft.ts';
+import { bodyOf } from '../../identity/custody/enclosure.ts';
+import { explainProposal } from '../../identity/custody/explain.ts';
+import { readBounded, readProposals } from '../../identity/custody/files.ts';
+import { encodeProposal } from '../../identity/custody/proposal.ts';
+import { type Review, reviewProposal } from '../../identity/custody/review.ts';
+import { thresholdOf } from '../../identity/custody/threshold-text.ts';
+import { parseNodeRequest } from '../../identity/node/request.ts';
+import { readConfig } from '../../organisation/config/config.ts';
 import { type Command, type Invocation, type Option, optionList, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, UsageError } from '../io.ts';
 import { newFile, outOption } from '../new-file.ts';

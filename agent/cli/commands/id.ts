@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
-import { readConfig } from '../../config/config.ts';
 import { identityJson } from '../../control/status.ts';
-import { IdentityError } from '../../identity/errors.ts';
-import { recoverOrganisation } from '../../organisation.ts';
-import { readLogFile } from '../../watch/log-source.ts';
+import { IdentityError } from '../../identity/own/errors.ts';
+import { readLogFile } from '../../mesh/watch/log-source.ts';
+import { readConfig } from '../../organisation/config/config.ts';
+import { recoverOrganisation } from '../../organisation/organisation.ts';
 import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';

@@ -1,6 +1,6 @@
-import type { Config } from '../../config/config.ts';
 import { identityJson } from '../../control/status.ts';
-import { createOrganisation } from '../../organisation.ts';
+import type { Config } from '../../organisation/config/config.ts';
+import { createOrganisation } from '../../organisation/organisation.ts';
 import { type Command, optionText } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson } from '../io.ts';
 import { inNewState, newStateOptions } from '../new-state.ts';

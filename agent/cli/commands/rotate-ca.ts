@@ -1,15 +1,15 @@
 import type { Secret } from '#src/secret';
-import { type CaDescription, describeGenerations } from '../../ca/ca.ts';
-import { refreshCertificates } from '../../ca/open-ca.ts';
-import { rotateCa } from '../../ca/rotation.ts';
+import { systemClock, systemRng } from '../../compose.ts';
+import { type CaDescription, describeGenerations } from '../../inner/ca/ca.ts';
+import { refreshCertificates } from '../../inner/ca/open-ca.ts';
+import { rotateCa } from '../../inner/ca/rotation.ts';
 import {
   type CaRotationPlan,
   type CaRotationRequest,
   type CaStep,
   planCaRotation,
-} from '../../ca/rotation-plan.ts';
-import { systemClock, systemRng } from '../../compose.ts';
-import { readSecretFile } from '../../config/secrets.ts';
+} from '../../inner/ca/rotation-plan.ts';
+import { readSecretFile } from '../../organisation/config/secrets.ts';
 import { ask } from '../ask.ts';
 import {
   algorithmOption,

@@ -1,7 +1,7 @@
 /**
  * Agents that can be attacked: the product's own, in this process, over libp2p on loopback sockets, with LevelDB and audit logs on
  * disk. Each listens on a loopback address of its own. Time is real; the WireGuard devices alone are simulated, so that neither
- * privileges nor a second program is needed (attacks on real devices start machines: `test/support/federation.ts`).
+ * privileges nor a second program is needed (attacks on real devices start machines: `test/support/machines/federation.ts`).
  */
 import { randomUUID } from 'node:crypto';
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -9,26 +9,30 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Level } from 'level';
-import { Agent, type AgentSettings } from '#agent/agent';
-import type { LocalDrivers } from '#agent/drivers';
-import type { Journal, LogFields, LogLevel } from '#agent/journal';
-import { parseInvite } from '#agent/membership/invite';
+import { parseInvite } from '#agent/mesh/membership/invite';
 import { createLibp2pNetwork, type Libp2pNetworkOptions } from '#agent/network/libp2p';
 import type { PeerAddress, PeerKey } from '#agent/network/network';
-import { createOrganisation, type Organisation, openOrganisation } from '#agent/organisation';
+import type { LocalDrivers } from '#agent/organisation/drivers';
+import {
+  createOrganisation,
+  type Organisation,
+  openOrganisation,
+} from '#agent/organisation/organisation';
+import { Agent, type AgentSettings } from '#agent/organisation/running/agent';
 import type { Aid } from '#kel/identifiers';
-import type { Database } from '#kel/store/durable-table';
 import { NodeLogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
+import type { Journal, LogFields, LogLevel } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
-import { seededKeyStore } from '../../support/seeded-key-store.ts';
-import { SeededRng } from '../../support/seeded-rng.ts';
-import { Power } from '../../support/simulated-files.ts';
-import { SimulatedOverlay } from '../../support/simulated-overlay.ts';
-import { SimulatedTunnels, type Underlay } from '../../support/simulated-tunnels.ts';
-import { systemClock } from '../../support/system-clock.ts';
-import { realTime } from '../../support/world-time.ts';
+import type { Database } from '#src/store/durable-table';
+import { seededKeyStore } from '../../support/doubles/seeded-key-store.ts';
+import { SeededRng } from '../../support/doubles/seeded-rng.ts';
+import { systemClock } from '../../support/doubles/system-clock.ts';
+import { Power } from '../../support/simulation/simulated-files.ts';
+import { SimulatedOverlay } from '../../support/simulation/simulated-overlay.ts';
+import { SimulatedTunnels, type Underlay } from '../../support/simulation/simulated-tunnels.ts';
+import { realTime } from '../../support/simulation/world-time.ts';
 
 const POLL_MS = 50;
 const UNDERLAY: Underlay = { separated: () => false, delay: () => 1, loses: () => false };

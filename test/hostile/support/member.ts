@@ -1,12 +1,13 @@
 /** What a member gone bad signs and says: with the keys of a real agent, for whatever peer it likes. */
-import type { MessageStream, PeerKey } from '#agent/network/network';
+
 import {
   decodeSyncMessage,
   encodeSyncMessage,
   type Hello,
   type Prove,
   type SyncMessage,
-} from '#agent/sync/messages';
+} from '#agent/mesh/sync/messages';
+import type { MessageStream, PeerKey } from '#agent/network/network';
 import type { LiveAgent } from './live-agents.ts';
 
 /** The hello of `member`, with what shall be different. Anybody can say it. */

@@ -12,7 +12,7 @@ import {
 import { Libp2pStreams } from '#agent/network/libp2p-streams';
 import type { MessageStream, PeerAddress, PeerKey, ProtocolId } from '#agent/network/network';
 import { Secret } from '#src/secret';
-import { systemClock } from '../../support/system-clock.ts';
+import { systemClock } from '../../support/doubles/system-clock.ts';
 
 const MAX_MESSAGE = 64 << 20;
 const IDLE_MS = 600_000;

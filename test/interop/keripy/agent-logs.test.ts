@@ -5,18 +5,18 @@
 import assert from 'node:assert/strict';
 import { MemoryLevel } from 'memory-level';
 import { after, describe, it } from 'mocha';
-import { createOrganisation, type Organisation } from '#agent/organisation';
-import { OwnTunnelKeys } from '#agent/tunnel/own-tunnel-keys';
+import { createOrganisation, type Organisation } from '#agent/organisation/organisation';
+import { OwnTunnelKeys } from '#agent/tunnel/pairs/own-tunnel-keys';
 import type { Aid } from '#kel/identifiers';
-import type { Database } from '#kel/store/durable-table';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import type { SigningAlgorithm } from '#src/keystore/key-store';
-import { keripyMissing, keripyStates } from '../../support/keripy.ts';
-import { seededKeyStore } from '../../support/seeded-key-store.ts';
-import { SeededRng } from '../../support/seeded-rng.ts';
+import type { Database } from '#src/store/durable-table';
+import { seededKeyStore } from '../../support/doubles/seeded-key-store.ts';
+import { SeededRng } from '../../support/doubles/seeded-rng.ts';
+import { systemClock } from '../../support/doubles/system-clock.ts';
+import { MemoryLogFiles } from '../../support/kit/audit-log.ts';
+import { keripyMissing, keripyStates } from '../../support/machines/keripy.ts';
 import { skip } from '../../support/skip.ts';
-import { systemClock } from '../../support/system-clock.ts';
-import { MemoryLogFiles } from '../../unit/audit/audit-log.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 

@@ -1,23 +1,23 @@
 /** Logs that others have confirmed, as agents write them: receipts of witnesses, seals of an organisation, in both kinds. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { Identity, type IdentityDeps } from '#agent/identity/identity';
-import { takeApproval } from '#agent/node/approval';
-import { NodeDesk } from '#agent/node/node-desk';
-import { nodeRequest, requestStream } from '#agent/node/request';
-import { StateTable } from '#agent/state-table';
+import { takeApproval } from '#agent/identity/node/approval';
+import { NodeDesk } from '#agent/identity/node/node-desk';
+import { nodeRequest, requestStream } from '#agent/identity/node/request';
+import { Identity, type IdentityDeps } from '#agent/identity/own/identity';
 import { digestSeal } from '#kel/event/seal';
-import type { Database } from '#kel/store/durable-table';
-import { keripyMissing, keripyStates } from '../../support/keripy.ts';
-import { skip } from '../../support/skip.ts';
+import type { Database } from '#src/store/durable-table';
+import { StateTable } from '#src/store/state-table';
 import {
   codeOf,
   type Disk,
   identityDeps,
   newDisk,
   verifySignature,
-} from '../../unit/agent/party.ts';
-import { Witnesses, witnesses } from '../../unit/agent/witnesses.ts';
+} from '../../support/kit/party.ts';
+import { Witnesses, witnesses } from '../../support/kit/witnesses.ts';
+import { keripyMissing, keripyStates } from '../../support/machines/keripy.ts';
+import { skip } from '../../support/skip.ts';
 
 const [first, second, third] = witnesses.map(({ aid }) => aid);
 

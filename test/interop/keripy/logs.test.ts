@@ -7,12 +7,12 @@ import { keyDigest } from '#kel/event/key-digest';
 import { buildRotation } from '#kel/event/rotation';
 import { encodeSignedEvent } from '#kel/event/signed-event';
 import { encodeVerificationKey } from '#kel/event/verification-key';
-import type { SerializationKind } from '#kel/state/key-state';
+import type { SerializationKind } from '#kel/key-state/key-state';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { reportOf } from '#kel/verify/report';
-import { Keripy, keripyMissing, keripyStates, NEWEST } from '../../support/keripy.ts';
+import { verifySignature } from '../../support/kit/key-log.ts';
+import { Keripy, keripyMissing, keripyStates, NEWEST } from '../../support/machines/keripy.ts';
 import { skip } from '../../support/skip.ts';
-import { verifySignature } from '../../unit/kel/organisation.ts';
 import { randomFederation } from './random-federation.ts';
 
 /** Federations in each direction, and logs in each. */

@@ -21,18 +21,18 @@ import type {
   KeyState,
   SerializationKind,
   ThresholdForm,
-} from '#kel/state/key-state';
-import { satisfies } from '#kel/state/threshold';
+} from '#kel/key-state/key-state';
+import { satisfies } from '#kel/key-state/threshold';
 import { LogVerifier } from '#kel/verify/log-verifier';
 import { concatBytes, utf8 } from '#src/bytes';
-import { SeededRng } from '../../support/seeded-rng.ts';
+import { SeededRng } from '../../support/doubles/seeded-rng.ts';
 import {
   ed25519,
   type TestKey,
   testKey,
   verifySignature,
   witnessKey,
-} from '../../unit/kel/organisation.ts';
+} from '../../support/kit/key-log.ts';
 
 export interface Federation {
   readonly streams: readonly Uint8Array[];

@@ -3,16 +3,11 @@ import assert from 'node:assert/strict';
 import { before, describe, it } from 'mocha';
 import { parseStream } from '#kel/cesr/stream';
 import { eventSeal } from '#kel/event/seal';
-import { Keripy, keripyMissing, keripyStates } from '../../support/keripy.ts';
+import { delegatedFork, interactionFork, rotationFork, seal } from '../../support/kit/forks.ts';
+import { Organisation } from '../../support/kit/key-log.ts';
+import { approvesAll, openStore } from '../../support/kit/store-kit.ts';
+import { Keripy, keripyMissing, keripyStates } from '../../support/machines/keripy.ts';
 import { skip } from '../../support/skip.ts';
-import { Organisation } from '../../unit/kel/organisation.ts';
-import {
-  delegatedFork,
-  interactionFork,
-  rotationFork,
-  seal,
-} from '../../unit/kel-duplicity/forks.ts';
-import { approvesAll, openStore } from '../../unit/kel-store/store-kit.ts';
 
 /** Times of first sight are local facts, and KERIpy gives signatures in the order of their text. */
 function messagesOf(stream: Uint8Array): readonly string[] {

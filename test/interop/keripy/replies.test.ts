@@ -8,10 +8,10 @@ import { buildQuery, encodeSignedQuery } from '#kel/query/query';
 import { verifyQuery } from '#kel/query/signer';
 import { buildReply, parseReply, type ReplyContent } from '#kel/reply/reply';
 import { concatBytes } from '#src/bytes';
-import { Keripy, keripyMissing } from '../../support/keripy.ts';
+import { Organisation, sign, verifySignature, witnessKey } from '../../support/kit/key-log.ts';
+import { at, openReplies, replyBy, replyOfKey } from '../../support/kit/replies.ts';
+import { Keripy, keripyMissing } from '../../support/machines/keripy.ts';
 import { skip } from '../../support/skip.ts';
-import { Organisation, sign, verifySignature, witnessKey } from '../../unit/kel/organisation.ts';
-import { at, openReplies, replyBy, replyOfKey } from '../../unit/kel-reply/replies.ts';
 
 const KINDS = ['JSON', 'CBOR'] as const;
 const endpoint = witnessKey('endpoint');

@@ -18,8 +18,8 @@ import {
 import { concatBytes, utf8 } from '#src/bytes';
 import type { CryptoSuite } from '#src/crypto/suite';
 import { loadCryptoSuite } from '#src/crypto/suites';
+import { MemoryLogFiles } from '../../support/kit/audit-log.ts';
 import { skip } from '../../support/skip.ts';
-import { MemoryLogFiles } from '../../unit/audit/audit-log.ts';
 
 const origin = 'log.example/EAbc';
 const seed = new Uint8Array(32).fill(3);

@@ -2,23 +2,23 @@
 import assert from 'node:assert/strict';
 import { MemoryLevel } from 'memory-level';
 import { describe, it } from 'mocha';
-import type { LocalDrivers } from '#agent/drivers';
-import type { Journal } from '#agent/journal';
+import type { LocalDrivers } from '#agent/organisation/drivers';
 import {
   confirmOrganisation,
   createOrganisation,
   type Organisation,
   openOrganisation,
-} from '#agent/organisation';
+} from '#agent/organisation/organisation';
 import { digestSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
-import type { Database } from '#kel/store/durable-table';
+import type { Journal } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
-import { seededKeyStore } from '../../../support/seeded-key-store.ts';
-import { SeededRng } from '../../../support/seeded-rng.ts';
-import { SimulatedClock } from '../../../support/simulated-clock.ts';
-import { MemoryLogFiles } from '../../audit/audit-log.ts';
-import { codeOf, suite } from '../party.ts';
+import type { Database } from '#src/store/durable-table';
+import { seededKeyStore } from '../../../support/doubles/seeded-key-store.ts';
+import { SeededRng } from '../../../support/doubles/seeded-rng.ts';
+import { MemoryLogFiles } from '../../../support/kit/audit-log.ts';
+import { codeOf, suite } from '../../../support/kit/party.ts';
+import { SimulatedClock } from '../../../support/simulation/simulated-clock.ts';
 
 type Rows = readonly (readonly [string, Uint8Array])[];
 

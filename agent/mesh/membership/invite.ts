@@ -1,0 +1,140 @@
+/**
+ * The invite: one line that a person can paste, with the mesh, its governor and where the governor is reached.
+ *
+ * `kelmesh:2:CHECK:MESH:GOVERNOR@ADDRESS,ADDRESS`, and behind it `+MEMBER@ADDRESS,…` where a member that does not govern
+ * has made it: a second door, at which the knock is passed on. CHECK is a digest of what follows it, so that a line that
+ * was cut short or mistyped is refused. The line holds no secret: who pastes it is still a stranger until the governor
+ * admits the AID, and the AIDs in the line are what the other ends have to prove.
+ */
+import { type Aid, parseAid, parseSaid, type Said } from '#kel/identifiers';
+import { utf8 } from '#src/bytes';
+import { sha256 } from '#src/crypto/hash';
+import { inviteCheckLabel } from '#src/crypto/labels';
+import { type PeerAddress, parsePeerAddress } from '../../network/network.ts';
+import { MembershipError } from './errors.ts';
+
+/** Who is reached where. */
+export interface Door {
+  readonly aid: Aid;
+  readonly addresses: readonly PeerAddress[];
+}
+
+export interface Invite {
+  readonly mesh: Said;
+  readonly governor: Aid;
+  /** May be empty where `through` is not. */
+  readonly addresses: readonly PeerAddress[];
+  /** The member that made the line and does not govern. */
+  readonly through?: Door;
+}
+
+/** Longest line that is read, and addresses per door. */
+const MAX_LENGTH = 4_096;
+const MAX_ADDRESSES = 16;
+/** Of the digest, in bytes: against mistakes, not against forgers, who can compute it too. */
+const CHECK_BYTES = 6;
+const SCHEME = 'kelmesh:';
+const VERSION = '2';
+
+/** A line that {@link parseInvite} reads: addresses that do not fit are left out. Throws MESH_BAD_INVITE when none is left. */
+export function formatInvite({ mesh, governor, addresses, through }: Invite): string {
+  const room = MAX_LENGTH / (through === undefined ? 1 : 2);
+  const doors = [formatDoor({ aid: governor, addresses }, room)];
+  if (through !== undefined && through.addresses.length > 0) doors.push(formatDoor(through, room));
+  if (doors.every((door) => door.endsWith('@')))
+    throw new MembershipError('MESH_BAD_INVITE', 'there is no address to put into the line', {
+      hint: 'Set `listen` or `announce` in the section [network] to an address that others reach',
+    });
+  const content = `${mesh}:${doors.join('+')}`;
+  return `${SCHEME}${VERSION}:${checkOf(content)}:${content}`;
+}
+
+function formatDoor({ aid, addresses }: Door, room: number): string {
+  let door = `${aid}@`;
+  const usable = addresses.filter((address) => !/[,+]/.test(address)).slice(0, MAX_ADDRESSES);
+  for (const address of usable) {
+    const longer = door.endsWith('@') ? `${door}${address}` : `${door},${address}`;
+    // Scheme, check and mesh stand before it.
+    if (longer.length + 80 <= room) door = longer;
+  }
+  return door;
+}
+
+/** Throws MESH_BAD_INVITE. @param line attacker-controlled */
+export function parseInvite(line: string): Invite {
+  const text = line.trim();
+  if (text.length > MAX_LENGTH)
+    throw bad(`the line has ${text.length} characters, at most ${MAX_LENGTH} are read`);
+  if (!text.startsWith(SCHEME))
+    throw bad(
+      SCHEME.startsWith(text) && text !== ''
+        ? 'the line was cut short: it ends within its first word'
+        : 'the line does not begin with `kelmesh:`',
+    );
+  const [, version = '', check = '', content = ''] =
+    /^kelmesh:([^:]*):?([^:]*):?(.*)$/s.exec(text) ?? [];
+  if (version === '1')
+    throw bad('the line has version 1, which has no check: nobody can tell whether it is whole', {
+      hint: 'Ask for a new line: `kelmesh mesh invite` at a member that runs this version',
+    });
+  if (version !== VERSION)
+    throw bad(
+      check === '' && content === ''
+        ? 'the line was cut short: it ends before its check'
+        : `the line has version ${version.slice(0, 16) || 'none'}, this program reads version ${VERSION}`,
+    );
+  if (check !== checkOf(content))
+    throw bad(
+      content === ''
+        ? 'the line was cut short: there is nothing behind its check'
+        : `the line was cut short or mistyped: its check is ${check.slice(0, 16)}, what follows gives ${checkOf(content)}`,
+    );
+  return parseContent(content);
+}
+
+function parseContent(content: string): Invite {
+  const [, mesh = '', doors = ''] = /^([^:]*):(.*)$/s.exec(content) ?? [];
+  const [governor, through, ...more] = doors.split('+').map(parseDoor);
+  if (governor === undefined || more.length > 0)
+    throw bad('the line is not of the form kelmesh:2:CHECK:MESH:GOVERNOR@ADDRESSES');
+  if (governor.addresses.length === 0 && (through?.addresses.length ?? 0) === 0)
+    throw bad('there is no address in the line');
+  if (through?.addresses.length === 0) throw bad('a member without an address');
+  try {
+    return {
+      mesh: parseSaid(mesh),
+      governor: governor.aid,
+      addresses: governor.addresses,
+      ...(through === undefined ? {} : { through }),
+    };
+  } catch (cause) {
+    throw bad('the mesh in the line is not a valid identifier', { cause });
+  }
+}
+
+function parseDoor(text: string): Door {
+  const [, aid = '', list = ''] = /^([^@]*)@(.*)$/s.exec(text) ?? [];
+  const parts = list === '' ? [] : list.split(',');
+  if (parts.length > MAX_ADDRESSES)
+    throw bad(`${parts.length} addresses, at most ${MAX_ADDRESSES} are read`);
+  const addresses = parts.map((address) => {
+    const parsed = parsePeerAddress(address);
+    if (parsed === undefined) throw bad(`not a multiaddr: ${address.slice(0, 64)}`);
+    return parsed;
+  });
+  try {
+    return { aid: parseAid(aid), addresses };
+  } catch (cause) {
+    throw bad('who is to be reached is not a valid identifier', { cause });
+  }
+}
+
+function checkOf(content: string): string {
+  return Buffer.from(sha256(inviteCheckLabel(utf8(content))).subarray(0, CHECK_BYTES)).toString(
+    'base64url',
+  );
+}
+
+function bad(message: string, details?: { readonly hint?: string; readonly cause?: unknown }) {
+  return new MembershipError('MESH_BAD_INVITE', message, details);
+}

@@ -1,0 +1,41 @@
+/** What of the world an agent touches: real in `compose.ts`, simulated in `test/support/`. */
+
+import type { LogFiles } from '#src/audit/log-files';
+import type { Clock } from '#src/clock';
+import type { CryptoSuite } from '#src/crypto/suite';
+import type { Journal } from '#src/journal';
+import type { KeyStore } from '#src/keystore/key-store';
+import type { Rng } from '#src/rng';
+import type { Secret } from '#src/secret';
+import type { Database } from '#src/store/durable-table';
+import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { FetchLog } from '../mesh/watch/log-source.ts';
+import type { ResolveHost } from '../network/host-names.ts';
+import type { Network } from '../network/network.ts';
+import type { Overlay } from '../tunnel/proof/overlay.ts';
+import type { DiskSpace } from './disk-space.ts';
+
+/** What an organisation needs to speak for itself: no network, no privileges. */
+export interface LocalDrivers {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly suite: CryptoSuite;
+  readonly db: Database;
+  readonly keyStore: KeyStore;
+  readonly logFiles: LogFiles;
+  readonly journal: Journal;
+  /** Of the state directory; none where there is no disk. */
+  readonly disk?: () => DiskSpace;
+}
+
+/** What a running agent needs beyond that. */
+export interface RunningDrivers {
+  /** @param seed 32-byte Ed25519 seed of the peer's network identity */
+  network(seed: Secret): Promise<Network>;
+  readonly tunnels: TunnelDriver;
+  readonly overlay: Overlay;
+  /** Of names in `tunnel.endpoints`. */
+  readonly resolveHost?: ResolveHost;
+  /** Foreign logs over HTTP. */
+  readonly fetchLog?: FetchLog;
+}

@@ -1,0 +1,81 @@
+/** Being a member: own tunnel keys sealed, device up, endpoints published, proofs answered. */
+
+import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
+import type { OwnEndpoints } from '../../mesh/sync/own-endpoints.ts';
+import type { Tunnels } from '../../tunnel/pairs/tunnels.ts';
+import type { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
+import type { Organisation } from '../organisation.ts';
+import type { OwnKeyChanges } from './own-key-changes.ts';
+
+export interface MeshPresenceDeps {
+  readonly organisation: Organisation;
+  readonly ownKeyChanges: OwnKeyChanges;
+  readonly tunnels: Tunnels;
+  readonly endpoints: OwnEndpoints;
+  readonly proofs: TunnelProofs;
+  readonly signal: AbortSignal;
+}
+
+export class MeshPresence {
+  readonly #deps: MeshPresenceDeps;
+  #entered: Promise<void> | undefined;
+
+  constructor(deps: MeshPresenceDeps) {
+    this.#deps = deps;
+  }
+
+  /** Entered, or about to. */
+  get isEntered(): boolean {
+    return this.#entered !== undefined;
+  }
+
+  /** Called again it brings the devices level. What fails can be tried again. */
+  async enter(): Promise<void> {
+    if (this.#entered !== undefined) {
+      await this.#entered;
+      await this.#deps.tunnels.reconcile();
+      // Nothing to do in the same mesh; in another one the address is another.
+      await this.#announceNode();
+      return this.#deps.proofs.listen();
+    }
+    this.#entered = this.#enterOnce().catch((error: unknown) => {
+      this.#entered = undefined;
+      throw error;
+    });
+    return this.#entered;
+  }
+
+  async #enterOnce(): Promise<void> {
+    await this.#deps.ownKeyChanges.ensure();
+    await this.#announceNode();
+    await this.#deps.tunnels.start(this.#deps.signal);
+    await this.#deps.endpoints.current();
+    await this.#deps.proofs.listen();
+    for (const { aid, view } of await this.#deps.tunnels.status())
+      if (view !== undefined) this.#deps.proofs.prove(aid);
+  }
+
+  async #announceNode(): Promise<void> {
+    const { records, identity, issuer, membership } = this.#deps.organisation;
+    const { mesh, charter } = membership;
+    const member = charter?.members.get(identity.aid);
+    if (mesh === undefined || member === undefined) return;
+    const address = overlayAddress(mesh, identity.aid);
+    const last = records.latest('nod', identity.aid)?.record;
+    if (last?.role === member.role && last.region === member.region && last.ov[0] === address)
+      return;
+    await issuer.issueSealed([
+      {
+        type: 'nod',
+        fields: {
+          o: identity.aid,
+          role: member.role,
+          region: member.region,
+          of: ['A'],
+          rq: ['A'],
+          ov: [address],
+        },
+      },
+    ]);
+  }
+}

@@ -1,0 +1,171 @@
+/** The parts of a running agent that turn key states into tunnels: agreements, devices, changes of keys, proofs. */
+import type { Aid } from '#kel/identifiers';
+import {
+  algorithmOfKey,
+  type VerifySignature,
+  verifyKeySignatures,
+} from '#kel/state/key-signatures';
+import type { SteadyTime } from '#src/steady-time';
+import { StateTable } from '#src/store/state-table';
+import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
+import { Acknowledgements } from '../../mesh/revocation/acknowledgements.ts';
+import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
+import type { Sync } from '../../mesh/sync/sync.ts';
+import type { Network } from '../../network/network.ts';
+import type { AgreementDeps } from '../../tunnel/agreement/agreement.ts';
+import { AgreementStore } from '../../tunnel/agreement/agreement-store.ts';
+import { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
+import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
+import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
+import { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
+import { PairRequests } from '../../tunnel/rotation/pair-requests.ts';
+import { Rotations } from '../../tunnel/rotation/rotations.ts';
+import type { RunningDrivers } from '../drivers.ts';
+import type { Organisation } from '../organisation.ts';
+
+/** Number of the storage key that seals agreements. */
+const AGREEMENT_KEK = 1;
+
+export interface TunnelPartsDeps {
+  readonly organisation: Organisation;
+  readonly drivers: RunningDrivers;
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  readonly settings: TunnelSettings;
+  /** Undefined while it is not made: these parts come first. */
+  readonly sync: () => Pick<Sync, 'request' | 'skewOf'> | undefined;
+  /** The time that epochs follow. */
+  readonly time: SteadyTime;
+}
+
+export interface TunnelParts {
+  readonly ownKeys: OwnTunnelKeys;
+  readonly agreements: PairAgreements;
+  readonly tunnels: Tunnels;
+  readonly requests: PairRequests;
+  readonly rotations: Rotations;
+  readonly acknowledgements: Acknowledgements;
+  readonly proofs: TunnelProofs;
+}
+
+export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelParts> {
+  const { organisation, drivers, network, directory } = deps;
+  const { identity, membership, kel, records, intake, issuer, keeper, verifySignature } =
+    organisation;
+  const { clock, rng, db, suite, journal } = organisation.drivers;
+  const { overlay } = drivers;
+  const store = await AgreementStore.open(db, await identity.storageKey(AGREEMENT_KEK), rng);
+  const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
+  const requests = new PairRequests({
+    network,
+    directory,
+    clock,
+    answer: (from, request) => rotations.answer(from, request),
+  });
+  const agreements = await PairAgreements.open({
+    identity,
+    membership,
+    kel,
+    records,
+    ownKeys,
+    store,
+    network,
+    directory,
+    clock,
+    time: deps.time,
+    journal,
+    table: await StateTable.open(db, 'agreed'),
+    agreement: {
+      suite,
+      rng,
+      verifySignature: agreementVerifier(verifySignature),
+    },
+    recorded: (peer, th, epoch) => keeper.record('psk-agreed', { peer, th, epoch }),
+    stale: (peer) => deps.sync()?.request(peer),
+    isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
+    skewOf: (aid) => deps.sync()?.skewOf(aid),
+    askRenewal: async (aid, view, th) =>
+      requests.ask(aid, { kind: 'renew', ...view, th, epoch: 0 }),
+    tellEpoch: (aid, view, epoch) => {
+      const th = agreements.agreed(aid, view)?.th;
+      if (th === undefined) return;
+      requests.ask(aid, { kind: 'epoch', ...view, th, epoch }).catch(() => undefined);
+    },
+  });
+  const tunnels = new Tunnels(
+    {
+      identity,
+      membership,
+      records,
+      kel,
+      ownKeys,
+      pairKeys: agreements,
+      driver: drivers.tunnels,
+      network,
+      directory,
+      clock,
+      rng,
+      table: await StateTable.open(db, 'tunnel'),
+      journal,
+      isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
+      ...(overlay.nudge === undefined
+        ? {}
+        : {
+            nudge: (aid: Aid) => {
+              if (membership.mesh !== undefined)
+                overlay.nudge?.(overlayAddress(membership.mesh, aid));
+            },
+          }),
+    },
+    deps.settings,
+  );
+  const rotations = new Rotations({
+    membership,
+    records,
+    tunnels: tunnels,
+    agreements: agreements,
+    directory,
+    requests,
+    skewOf: (aid) => deps.sync()?.skewOf(aid),
+    clock,
+    journal,
+  });
+  const acknowledgements = new Acknowledgements({
+    self: identity.aid,
+    records,
+    intake,
+    issuer,
+    membership,
+    revocations: organisation.revocations,
+    apply: () => tunnels.reconcile(),
+    clock,
+    journal,
+  });
+  const proofs = new TunnelProofs({
+    identity,
+    membership,
+    kel,
+    records,
+    keeper,
+    pairKeys: agreements,
+    overlay: drivers.overlay,
+    tunnels,
+    verifySignature,
+    clock,
+    rng,
+    table: await StateTable.open(db, 'proof'),
+    journal,
+  });
+  return { ownKeys, agreements, tunnels, requests, rotations, acknowledgements, proofs };
+}
+
+/** An agreement names key and signature by index alone: the algorithm is that of the key. */
+function agreementVerifier(verifySignature: VerifySignature): AgreementDeps['verifySignature'] {
+  return (keys, threshold, message, signatures) => {
+    const indexed = signatures.flatMap(({ index, raw }) => {
+      const algorithm = algorithmOfKey(keys[index] ?? '');
+      return algorithm === undefined ? [] : [{ code: '', algorithm, index, ondex: undefined, raw }];
+    });
+    return verifyKeySignatures(verifySignature, keys, threshold, message, indexed).isSatisfied;
+  };
+}

@@ -1,0 +1,147 @@
+/**
+ * From the state of all pairs to the devices as they should be: pure, and the same input gives the same devices.
+ *
+ * A prefix has one owner per device (WireGuard's allowed IPs), so each view of a pair stands on a device of its own, with the
+ * same prefix: packets are taken on every one of them, and sent on the one to which the route points.
+ */
+import type { Aid } from '#kel/identifiers';
+import type { Secret } from '#src/secret';
+import { wireguardPublicKeyHex } from '#src/wireguard/static-key';
+import type {
+  Cidr,
+  DesiredDevice,
+  DesiredPeer,
+  InterfaceName,
+  UdpEndpoint,
+  WireGuardKey,
+} from '#src/wireguard/tunnel-driver';
+import { holderOf, type KeyClaim, type Possession } from './key-claims.ts';
+
+/** One view of a pair with everything that a device needs. */
+export interface PairView {
+  readonly slot: number;
+  readonly peerKey: WireGuardKey;
+  /** Of the current epoch; random while nothing is agreed. */
+  readonly presharedKey: Secret;
+  /** Set at the end that starts the handshakes of this view; the other learns it by roaming. */
+  readonly endpoint: UdpEndpoint | undefined;
+  /** What the record that names the key proves. @default 'unproven' */
+  readonly possession?: Possession;
+}
+
+export interface PairState {
+  readonly aid: Aid;
+  /** The peer's overlay address as a host route. */
+  readonly route: Cidr;
+  /** The view that carries the traffic of this end. */
+  readonly active: PairView | undefined;
+  /** The view that is to follow, and has to shake hands first. */
+  readonly staged: PairView | undefined;
+  /** Views before the active one, while packets may still come on them. */
+  readonly draining: readonly PairView[];
+}
+
+export interface OwnDevice {
+  readonly slot: number;
+  readonly name: InterfaceName;
+  readonly privateKey: Secret;
+  readonly listenPort: number;
+}
+
+export interface DeviceSettings {
+  readonly mtu: number;
+  /** The own overlay address with prefix length. */
+  readonly addresses: readonly string[];
+  /** Persistent keepalive of the end that starts the handshakes, in seconds; 0: none. */
+  readonly keepalive: number;
+  /** Which of several members that name one key has it now, see `key-claims.ts`; from 0. */
+  readonly turn: number;
+}
+
+/** Seconds. No packet asks for the first handshake of a staged view: a keepalive does. */
+const STAGED_KEEPALIVE = 25;
+
+export function desiredDevices(
+  devices: readonly OwnDevice[],
+  pairs: readonly PairState[],
+  settings: DeviceSettings,
+): readonly DesiredDevice[] {
+  const routes = (isHere: (slot: number) => boolean) =>
+    pairs.filter(({ active }) => active && isHere(active.slot)).map(({ route }) => route);
+  return devices.map((device) => ({
+    name: device.name,
+    privateKey: device.privateKey,
+    listenPort: device.listenPort,
+    mtu: settings.mtu,
+    addresses: settings.addresses,
+    peers: onePerKey(device, pairs, settings),
+    routes: routes((slot) => slot === device.slot),
+    routesElsewhere: routes((slot) => slot !== device.slot),
+  }));
+}
+
+/** Which pair has a key that several name, and whether its traffic runs under it. */
+export type Contested = ReadonlyMap<
+  WireGuardKey,
+  { readonly aid: Aid | undefined; readonly isUp: boolean }
+>;
+
+/** Keys that several pairs name on this device. */
+export function contestedKeys(slot: number, pairs: readonly PairState[], turn: number): Contested {
+  const claims = new Map<WireGuardKey, KeyClaim[]>();
+  for (const { aid, active, staged, draining } of pairs) {
+    const view = viewAt(slot, { active, staged, draining });
+    if (view === undefined) continue;
+    const { peerKey, possession = 'unproven' } = view;
+    const claim = { aid, possession, hasHandshake: view !== staged };
+    claims.set(peerKey, [...(claims.get(peerKey) ?? []), claim]);
+  }
+  const contested = [...claims].filter(([, each]) => each.length > 1);
+  return new Map(
+    contested.map(([key, each]) => {
+      const aid = holderOf(each, turn);
+      const isUp = each.some((claim) => claim.aid === aid && claim.hasHandshake);
+      return [key, { aid, isUp }];
+    }),
+  );
+}
+
+/** WireGuard knows a peer by its key alone: one pair per key, and none under the key of the device itself. */
+function onePerKey(
+  device: OwnDevice,
+  pairs: readonly PairState[],
+  { keepalive, turn }: DeviceSettings,
+): readonly DesiredPeer[] {
+  const own = wireguardPublicKeyHex(device.privateKey);
+  const contested = contestedKeys(device.slot, pairs, turn);
+  return pairs.flatMap((pair) => {
+    const peer = peerOf(device.slot, pair, keepalive);
+    if (peer === undefined || peer.publicKey === own) return [];
+    const holder = contested.get(peer.publicKey);
+    return holder === undefined || holder.aid === pair.aid ? [peer] : [];
+  });
+}
+
+/** One entry per pair and device at most. */
+function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer | undefined {
+  const { active, draining } = pair;
+  const view = viewAt(slot, pair);
+  if (view === undefined) return undefined;
+  const { peerKey, presharedKey, endpoint } = view;
+  const lively = view === active ? keepalive : keepalive || STAGED_KEEPALIVE;
+  return {
+    publicKey: peerKey,
+    presharedKey,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    allowedIps: [pair.route],
+    keepalive: endpoint === undefined || draining.includes(view) ? 0 : lively,
+  };
+}
+
+function viewAt(
+  slot: number,
+  { active, staged, draining }: Pick<PairState, 'active' | 'staged' | 'draining'>,
+): PairView | undefined {
+  const here = (view: PairView | undefined) => (view?.slot === slot ? view : undefined);
+  return here(active) ?? here(staged) ?? draining.find((former) => former.slot === slot);
+}

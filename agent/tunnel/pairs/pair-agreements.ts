@@ -1,0 +1,533 @@
+/**
+ * Agreements of all pairs: runs one whenever a pair has none for its newest keys or the last is a day old,
+ * answers those of others, keeps them sealed, and hands out the preshared key of the epoch.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { TunRecord, Verified } from '#kel/record/record';
+import type { RecordStore } from '#kel/record/record-store';
+import type { KelStore } from '#kel/store/kel-store';
+import { Allowance } from '#src/allowance';
+import { equalBytes } from '#src/bytes';
+import type { Clock } from '#src/clock';
+import type { Journal } from '#src/journal';
+import type { Secret } from '#src/secret';
+import type { SteadyTime } from '#src/steady-time';
+import type { StateTable } from '#src/store/state-table';
+import type { Identity } from '../../identity/own/identity.ts';
+import { compareEpochs, epochAt, epochStart } from '../../mesh/membership/epoch.ts';
+import type { Membership } from '../../mesh/membership/membership.ts';
+import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
+import type { Network, PeerKey } from '../../network/network.ts';
+import type {
+  Agreement,
+  AgreementDeps,
+  AgreementView,
+  LocalEnd,
+  PeerEnd,
+} from '../agreement/agreement.ts';
+import { type AgreementStore, type EpochKey, pairKey } from '../agreement/agreement-store.ts';
+import { AgreementError } from '../agreement/errors.ts';
+import { Initiator } from '../agreement/machine.ts';
+import { type PairPolicy, requiredContributions } from '../agreement/policy.ts';
+import {
+  agreementLimits,
+  agreementProtocol,
+  type ResponderDeps,
+  runInitiator,
+  runResponder,
+} from '../agreement/runner.ts';
+import { type Pair, pairOf, roleOf } from '../agreement/terms.ts';
+import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
+import type { Agreed, PairKeys } from './pair-keys.ts';
+import { type TunnelView, viewKey } from './view.ts';
+
+/** A fresh agreement at the latest after this. */
+const RENEW_MS = 24 * 3_600_000;
+/** Preshared keys that two ends write this far apart cost packets: measured are none up to 57 s. */
+export const MAX_SKEW_MS = 55_000;
+/** From here on the two ends may see the limit differently, and tell each other what they do. */
+const NEAR_SKEW_MS = 45_000;
+/** Epochs by which the word of the other end may differ from the own clock. */
+const MAX_EPOCH_LEAD = 2;
+/** After a start the chain of a pair rests until the other end was heard, at the longest this: the own clock may be wrong. */
+const UNHEARD_MS = 45_000;
+/** Ends that are apart agree afresh no sooner after the last agreement: each one is a leaf of the audit log. */
+const AFRESH_PAUSE_MS = 20_000;
+
+/** Refusals that a sync session may cure. */
+const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
+
+export interface PairAgreementsDeps {
+  readonly identity: Identity;
+  readonly membership: Membership;
+  readonly kel: KelStore;
+  readonly records: RecordStore;
+  readonly ownKeys: OwnTunnelKeys;
+  readonly store: AgreementStore;
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  readonly clock: Clock;
+  /** The time that epochs follow: a clock that is stepped moves no chain. */
+  readonly time: Pick<SteadyTime, 'now'>;
+  readonly table: StateTable;
+  readonly journal: Journal;
+  readonly agreement: AgreementDeps;
+  /** Makes the agreement's leaf durable: before any device is configured with it. */
+  readonly recorded: (peer: Aid, th: Uint8Array, epoch: number) => Promise<void>;
+  /** Whether the `tun` record was revoked: nothing is agreed with it. */
+  readonly isRevoked: (tunnelKey: Said) => boolean;
+  /** Milliseconds that the clock of `aid` is ahead of `time`, as it said when it was last heard; undefined: never heard. */
+  readonly skewOf: (aid: Aid) => number | undefined;
+  /** The other end has to begin: asks it for an agreement after `th`. */
+  readonly askRenewal: (aid: Aid, view: TunnelView, th: Uint8Array) => Promise<void>;
+  /** Tells the other end the epoch that this one has moved to, where clocks differ. */
+  readonly tellEpoch: (aid: Aid, view: TunnelView, epoch: number) => void;
+  /** Asks for a sync session: the two ends hold different views. */
+  readonly stale: (peer: PeerKey) => void;
+}
+
+/**
+ * Runs that one peer may begin, and agreements that it may bring about: each is a leaf of the audit log for ever, and a proof may
+ * follow it. An operator who rotates again and again stays below; what exceeds it waits.
+ */
+const RUNS = { burst: 256, perSecond: 1 / 10 };
+const ASKED_AGREEMENTS = { burst: 128, perSecond: 1 / 120 };
+
+/** What is remembered of a confirmed agreement beside its sealed chain. */
+interface Remembered {
+  /** Hex. */
+  readonly th: string;
+  readonly at: number;
+  readonly peer: Aid;
+}
+
+/** A fresh agreement that is wanted. */
+export interface Renewal {
+  readonly peer: Aid;
+  /** Milliseconds since the Unix epoch. */
+  readonly since: number;
+  /** SAIDs of the `tun` records. */
+  readonly own: Said;
+  readonly theirs: Said;
+}
+
+export class PairAgreements implements PairKeys {
+  readonly #deps: PairAgreementsDeps;
+  readonly #agreed = new Map<string, Agreed & { readonly peer: Aid }>();
+  readonly #running = new Map<string, Promise<Agreed | undefined>>();
+  readonly #listeners = new Set<(aid: Aid, view: TunnelView) => void>();
+  /** Of the current epoch: every look at the devices asks for the keys of all pairs. */
+  readonly #presharedKeys = new Map<string, EpochKey>();
+  /** Views for which a fresh agreement is wanted, by when that was; on disk too. */
+  readonly #renewals = new Map<string, Renewal>();
+  /** Epoch to which the other end has moved, where clocks differ. */
+  readonly #toldEpochs = new Map<string, number>();
+  readonly #runsOf: Allowance<Aid>;
+  readonly #broughtBy: Allowance<Aid>;
+  /** Pairs whose ends were found to be apart, and since when; a fresh agreement brings them together. */
+  readonly #apart = new Map<Aid, number>();
+  /** Monotonic. */
+  readonly #begun: number;
+  #runs = 0;
+
+  private constructor(deps: PairAgreementsDeps) {
+    this.#deps = deps;
+    this.#runsOf = new Allowance(deps.clock, RUNS);
+    this.#broughtBy = new Allowance(deps.clock, ASKED_AGREEMENTS);
+    this.#begun = deps.clock.monotonic();
+  }
+
+  static async open(deps: PairAgreementsDeps): Promise<PairAgreements> {
+    const agreements = new PairAgreements(deps);
+    for await (const [key, { th, at, peer }] of deps.table.entries<Remembered>('agreed.')) {
+      agreements.#agreed.set(key.slice('agreed.'.length), { th: Buffer.from(th, 'hex'), at, peer });
+    }
+    for await (const [key, renewal] of deps.table.entries<Renewal>('renew.'))
+      agreements.#renewals.set(key.slice('renew.'.length), renewal);
+    return agreements;
+  }
+
+  /** Agreements made since the start, as either end: none after a restart that found everything. */
+  get runs(): number {
+    return this.#runs;
+  }
+
+  start(): void {
+    this.#deps.network.handle(agreementProtocol, agreementLimits, async (stream) => {
+      try {
+        await runResponder(stream, this.#responder());
+      } catch (error) {
+        this.#failed(this.#deps.directory.aidOf(stream.peer), error);
+      }
+    });
+  }
+
+  onAgreed(listener: (aid: Aid, view: TunnelView) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  agreed(aid: Aid, view: TunnelView): Agreed | undefined {
+    return this.#agreed.get(viewKey(this.#deps.identity.aid, aid, view));
+  }
+
+  async ensure(aid: Aid, view: TunnelView): Promise<Agreed | undefined> {
+    const { identity, time } = this.#deps;
+    const held = this.agreed(aid, view);
+    const key = viewKey(identity.aid, aid, view);
+    const wanted = this.#renewals.get(key);
+    // By distance: of a clock that was ahead for a while an agreement must not stay in force for longer.
+    const isFresh =
+      held !== undefined && wanted === undefined && Math.abs(time.now() - held.at) < RENEW_MS;
+    if (isFresh) return held;
+    if (roleOf(identity.aid, aid) === 'responder') {
+      if (held === undefined || wanted === undefined) return held;
+      await this.#deps.askRenewal(aid, view, held.th);
+      return this.agreed(aid, view);
+    }
+    const running =
+      this.#running.get(key) ?? this.#initiate(aid, view).finally(() => this.#running.delete(key));
+    this.#running.set(key, running);
+    return running;
+  }
+
+  /** Fresh agreements that are wanted and not made yet. */
+  get renewals(): readonly Renewal[] {
+    return [...this.#renewals.values()];
+  }
+
+  /**
+   * Replaces the agreement of `view` by a fresh one, now or as soon as the peer is there: that it is wanted is on disk.
+   * @param pauseMs one that is younger counts as fresh  @returns the agreement in force then
+   */
+  async renew(aid: Aid, view: TunnelView, pauseMs: number): Promise<Agreed | undefined> {
+    const { identity, clock, time, table } = this.#deps;
+    const held = this.agreed(aid, view);
+    if (held === undefined || Math.abs(time.now() - held.at) < pauseMs) return held;
+    const key = viewKey(identity.aid, aid, view);
+    const renewal = this.#renewals.get(key) ?? {
+      peer: aid,
+      since: clock.now(),
+      own: view.own,
+      theirs: view.peer,
+    };
+    this.#renewals.set(key, renewal);
+    await table.put({ [`renew.${key}`]: renewal });
+    return this.ensure(aid, view);
+  }
+
+  /** As {@link renew}, asked for by `aid`. Throws AGREEMENT_TOO_MANY. */
+  async renewFor(aid: Aid, view: TunnelView, pauseMs: number): Promise<Agreed | undefined> {
+    if (!this.#broughtBy.take(aid)) throw tooMany(aid);
+    return this.renew(aid, view, pauseMs);
+  }
+
+  /** Whether the preshared key of the pair stays at its epoch because the clocks of the two ends differ too much. */
+  isPostponed(aid: Aid): boolean {
+    return Math.abs(this.#deps.skewOf(aid) ?? 0) > MAX_SKEW_MS;
+  }
+
+  /** Since when the two ends are known to be at epochs that have nothing in common; milliseconds since the Unix epoch. */
+  apartSince(aid: Aid): number | undefined {
+    return this.#apart.get(aid);
+  }
+
+  /**
+   * The other end is at `epoch` of the agreement `th`. At a boundary this end follows, or tells the other to; else they agree afresh.
+   * Throws what {@link renew} throws.
+   */
+  async compare(aid: Aid, view: TunnelView, th: Uint8Array, epoch: number): Promise<void> {
+    const { identity, tellEpoch, journal, clock } = this.#deps;
+    const held = this.agreed(aid, view);
+    if (held === undefined) return;
+    const own = await this.epochOf(aid, view);
+    const isSameChain = equalBytes(held.th, th);
+    const next = isSameChain ? compareEpochs(own, epoch) : 'afresh';
+    if (next === 'same') this.#apart.delete(aid);
+    else if (next === 'tell') tellEpoch(aid, view, own);
+    else if (next === 'follow' && Math.abs(epoch - this.epoch()) <= MAX_EPOCH_LEAD)
+      this.#toldEpochs.set(viewKey(identity.aid, aid, view), epoch);
+    else {
+      if (!this.#apart.has(aid)) {
+        journal.warn('psk.apart', { aid, own, other: epoch, sameAgreement: isSameChain });
+        this.#apart.set(aid, clock.now());
+      }
+      // What it says may be untrue, and each agreement is a leaf.
+      await this.renewFor(aid, view, AFRESH_PAUSE_MS);
+    }
+  }
+
+  /** Tells the other end where this one is, so that both notice when they are apart. */
+  async show(aid: Aid, view: TunnelView): Promise<void> {
+    if (this.agreed(aid, view) === undefined) return;
+    this.#deps.tellEpoch(aid, view, await this.epochOf(aid, view));
+  }
+
+  /** The epoch of the preshared key that the pair has now. */
+  async epochOf(aid: Aid, view: TunnelView): Promise<number> {
+    await this.presharedKey(aid, view);
+    const key = viewKey(this.#deps.identity.aid, aid, view);
+    return this.#presharedKeys.get(key)?.epoch ?? this.epoch();
+  }
+
+  async presharedKey(aid: Aid, view: TunnelView): Promise<Secret> {
+    await this.advance([[aid, view]]);
+    const held = this.#presharedKeys.get(viewKey(this.#deps.identity.aid, aid, view));
+    if (held === undefined)
+      throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
+    return held.psk;
+  }
+
+  async advance(views: readonly (readonly [Aid, TunnelView])[]): Promise<void> {
+    const { identity, store } = this.#deps;
+    const stale: { aid: Aid; view: TunnelView; name: string; from: number; due: number }[] = [];
+    for (const [aid, view] of views) {
+      const name = viewKey(identity.aid, aid, view);
+      if (this.#isCurrent(aid, name)) continue;
+      const from = await this.#heldEpoch(aid, view, name);
+      if (from === undefined) continue;
+      // An end whose clock is behind stays at the epoch that the agreement began with.
+      const due = Math.max(from, this.#dueEpoch(aid, name, from));
+      stale.push({ aid, view, name, from, due });
+    }
+    if (stale.length === 0) return;
+    const keys = await store.advanceAll(
+      stale.map(({ aid, view, due }) => [pairKey(this.#pair(aid, view)), due]),
+    );
+    for (const [i, { aid, view, name, from, due }] of stale.entries()) {
+      this.#presharedKeys.set(name, keys[i] as EpochKey);
+      if (due > from) this.#tellMoved(aid, view, due);
+    }
+  }
+
+  /** One of the two ends at each boundary, both where they may see the limit differently. */
+  #tellMoved(aid: Aid, view: TunnelView, epoch: number): void {
+    const { identity, skewOf, tellEpoch } = this.#deps;
+    const isNear = Math.abs(skewOf(aid) ?? 0) > NEAR_SKEW_MS;
+    if (isNear || identity.aid < aid) tellEpoch(aid, view, epoch);
+  }
+
+  #isCurrent(aid: Aid, name: string): boolean {
+    const cached = this.#cached(name);
+    return cached !== undefined && cached.epoch >= this.#dueEpoch(aid, name, cached.epoch);
+  }
+
+  /** The epoch that the chain on disk has reached; undefined without one. */
+  async #heldEpoch(aid: Aid, view: TunnelView, name: string): Promise<number | undefined> {
+    const cached = this.#cached(name);
+    if (cached !== undefined) return cached.epoch;
+    const held = await this.#deps.store.current(pairKey(this.#pair(aid, view)));
+    held?.psk[Symbol.dispose]();
+    return held?.epoch;
+  }
+
+  /** Of the agreement in force. */
+  #cached(name: string): EpochKey | undefined {
+    const cached = this.#presharedKeys.get(name);
+    const th = this.#agreed.get(name)?.th;
+    return cached !== undefined && th !== undefined && equalBytes(cached.th, th)
+      ? cached
+      : undefined;
+  }
+
+  #dueEpoch(aid: Aid, key: string, held: number): number {
+    const told = this.#toldEpochs.get(key) ?? 0;
+    return Math.max(told, this.isPostponed(aid) || this.#isUnheard(aid) ? held : this.epoch());
+  }
+
+  #isUnheard(aid: Aid): boolean {
+    const { clock, skewOf } = this.#deps;
+    return skewOf(aid) === undefined && clock.monotonic() - this.#begun < UNHEARD_MS;
+  }
+
+  epoch(): number {
+    return epochAt(this.#deps.time.now(), this.#epochSeconds());
+  }
+
+  untilNextEpoch(): number {
+    return this.nextEpochAt() - this.#deps.time.now();
+  }
+
+  /** Where the first key of a fresh agreement counts. Of clocks that are far apart that of the other end: it refuses what is not near. */
+  #baseEpoch(aid: Aid): number {
+    const { time, skewOf } = this.#deps;
+    const skewMs = this.isPostponed(aid) ? (skewOf(aid) ?? 0) : 0;
+    return epochAt(time.now() + skewMs, this.#epochSeconds());
+  }
+
+  nextEpochAt(): number {
+    return epochStart(this.epoch() + 1, this.#epochSeconds());
+  }
+
+  async retire(aid: Aid, keep: readonly TunnelView[]): Promise<void> {
+    const { identity, table, store } = this.#deps;
+    const kept = new Set(keep.map((view) => viewKey(identity.aid, aid, view)));
+    for (const [key, { peer }] of this.#agreed) {
+      if (peer !== aid || kept.has(key)) continue;
+      this.#agreed.delete(key);
+      this.#presharedKeys.delete(key);
+      this.#renewals.delete(key);
+      this.#toldEpochs.delete(key);
+      const [lower, higher] = key.split('.') as [TunnelView['own'], TunnelView['own']];
+      const view = identity.aid < aid ? { own: lower, peer: higher } : { own: higher, peer: lower };
+      await store.remove(pairKey(this.#pair(aid, view)));
+      await table.put({ [`agreed.${key}`]: undefined, [`renew.${key}`]: undefined });
+    }
+  }
+
+  async #initiate(aid: Aid, view: TunnelView): Promise<Agreed | undefined> {
+    const { directory, network, clock, agreement, store } = this.#deps;
+    const peer = directory.peerOf(aid);
+    const terms = await this.#view(aid, view);
+    if (peer === undefined || terms === undefined) return undefined;
+    const policy = { ...this.#policy(), baseEpoch: this.#baseEpoch(aid) };
+    using initiator = new Initiator(agreement, terms, policy);
+    const stream = await network.open(peer, agreementProtocol, agreementLimits);
+    const outcome = await runInitiator(stream, initiator, clock);
+    if (outcome.kind === 'refused') {
+      // A peer that does not know this end yet, or not its newest keys, lacks what a session brings.
+      if (STALE.has(outcome.refusal.code)) this.#deps.stale(peer);
+      throw new AgreementError(outcome.refusal.code, `${aid} refused`);
+    }
+    await this.#keep(aid, view, outcome.agreement, (kept) => store.put(kept));
+    return this.agreed(aid, view);
+  }
+
+  #responder(): ResponderDeps {
+    const { agreement, clock, time, directory, identity, membership, store } = this.#deps;
+    return {
+      ...agreement,
+      clock,
+      now: () => time.now(),
+      view: async (terms, peer) => {
+        const aid = directory.aidOf(peer);
+        if (
+          aid === undefined ||
+          aid !== terms.initiator.aid ||
+          !membership.others().some((member) => member.aid === aid)
+        )
+          return undefined;
+        if (!this.#runsOf.take(aid) || !this.#broughtBy.has(aid)) throw tooMany(aid);
+        const newest = this.#newestView(aid);
+        const isRevoked =
+          newest !== undefined &&
+          (this.#deps.isRevoked(newest.own) || this.#deps.isRevoked(newest.peer));
+        const view = newest === undefined || isRevoked ? undefined : await this.#view(aid, newest);
+        if (view === undefined) return undefined;
+        if (
+          terms.initiator.tunnelRecord !== newest?.peer ||
+          terms.responder.tunnelRecord !== newest.own
+        )
+          this.#deps.stale(peer);
+        return { view, policy: this.#policy() };
+      },
+      accept: async (made) => {
+        const view = {
+          own: made.pair.responder.tunnelRecord,
+          peer: made.pair.initiator.tunnelRecord,
+        };
+        if (made.pair.responder.aid !== identity.aid)
+          throw new AgreementError('AGREEMENT_WRONG_ROLE', 'the agreement is not of this end');
+        if (!this.#broughtBy.take(made.pair.initiator.aid)) throw tooMany(made.pair.initiator.aid);
+        await this.#keep(made.pair.initiator.aid, view, made, (kept) => store.put(kept));
+      },
+    };
+  }
+
+  /** Leaf first, then the sealed chain, then the memory of it, then use. */
+  async #keep(
+    aid: Aid,
+    view: TunnelView,
+    agreement: Agreement,
+    put: (agreement: Agreement) => Promise<void>,
+  ): Promise<void> {
+    const { clock, table, identity, recorded, records, journal } = this.#deps;
+    await records.retain([view.own, view.peer]);
+    await recorded(aid, agreement.th, agreement.baseEpoch);
+    await put(agreement);
+    const key = viewKey(identity.aid, aid, view);
+    const at = clock.now();
+    const remembered: Remembered = { th: Buffer.from(agreement.th).toString('hex'), at, peer: aid };
+    // Whatever was wanted for keys of the pair before: this one is as fresh.
+    const done = [...this.#renewals].filter(([, { peer }]) => peer === aid).map(([name]) => name);
+    await table.put({
+      [`agreed.${key}`]: remembered,
+      ...Object.fromEntries(done.map((name) => [`renew.${name}`, undefined])),
+    });
+    this.#agreed.set(key, { th: agreement.th, at, peer: aid });
+    // What was said of the chain before.
+    this.#toldEpochs.delete(key);
+    this.#apart.delete(aid);
+    for (const name of done) this.#renewals.delete(name);
+    this.#runs += 1;
+    journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: remembered.th.slice(0, 16) });
+    for (const listener of this.#listeners) listener(aid, view);
+  }
+
+  #newestView(aid: Aid): TunnelView | undefined {
+    const peer = this.#deps.records.list('tun', aid).at(-1)?.record;
+    return peer === undefined
+      ? undefined
+      : { own: this.#deps.ownKeys.current.record.d, peer: peer.d };
+  }
+
+  #pair(aid: Aid, view: TunnelView): Pair {
+    const { membership, identity, records } = this.#deps;
+    const end = (who: Aid, said: TunnelView['own']) => {
+      const record = records.get(said)?.record;
+      const establishment =
+        record?.t === 'tun' ? { sn: record.es.s, said: record.es.d } : { sn: 0, said };
+      return { aid: who, establishment, tunnelRecord: said };
+    };
+    return pairOf(membership.mesh ?? '', end(identity.aid, view.own), end(aid, view.peer));
+  }
+
+  /** Undefined while one of the two is not on the keys that its log now has. */
+  async #view(aid: Aid, view: TunnelView): Promise<AgreementView | undefined> {
+    const { membership, identity, kel, records, ownKeys } = this.#deps;
+    const { state } = identity;
+    const peerState = kel.state(aid);
+    const own = await ownKeys.load(view.own);
+    const record = records.get(view.peer)?.record as Verified<TunRecord> | undefined;
+    if (peerState === undefined || record?.t !== 'tun') return undefined;
+    if (
+      own.record.es.d !== state.establishment.said ||
+      record.es.d !== peerState.establishment.said
+    )
+      return undefined;
+    const local: LocalEnd = {
+      aid: identity.aid,
+      establishment: state.establishment,
+      tunnelRecord: view.own,
+      keys: state.keys,
+      signingThreshold: state.signingThreshold,
+      mlKemSeed: own.mlKemSeed,
+      sign: (message) => identity.sign(message),
+    };
+    const peer: PeerEnd = {
+      aid,
+      establishment: peerState.establishment,
+      tunnelRecord: view.peer,
+      keys: peerState.keys,
+      signingThreshold: peerState.signingThreshold,
+      mlKemPublicKey: record.kem['ml-kem-1024'],
+    };
+    return { mesh: membership.mesh ?? '', local, peer };
+  }
+
+  #policy(): PairPolicy {
+    return { contributions: requiredContributions, epochSeconds: this.#epochSeconds() };
+  }
+
+  #epochSeconds(): number {
+    return this.#deps.membership.charter?.epochs.lengthSeconds ?? 3_600;
+  }
+
+  #failed(aid: Aid | undefined, error: unknown): void {
+    const { code, message } = error as { code?: string; message: string };
+    this.#deps.journal.warn('psk.failed', { aid: aid ?? 'unknown', code: code ?? 'none', message });
+  }
+}
+
+function tooMany(aid: Aid): AgreementError {
+  return new AgreementError('AGREEMENT_TOO_MANY', `${aid} asks for fresh agreements too often`);
+}

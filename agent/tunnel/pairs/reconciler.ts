@@ -1,0 +1,425 @@
+/**
+ * Brings the devices of this node to what charter, logs, records and agreements ask for, with as little change as possible.
+ * Everything that touches a device goes through one queue: what was read is what is changed.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { Clock } from '#src/clock';
+import type { Journal } from '#src/journal';
+import type { Rng } from '#src/rng';
+import { Secret } from '#src/secret';
+import { SerialQueue } from '#src/serial-queue';
+import type { StateTable } from '#src/store/state-table';
+import type {
+  DesiredDevice,
+  DeviceDrops,
+  PeerState,
+  TunnelDriver,
+  WireGuardKey,
+} from '#src/wireguard/tunnel-driver';
+import type { Identity } from '../../identity/own/identity.ts';
+import type { Membership } from '../../mesh/membership/membership.ts';
+import { overlayAddress, overlayRoute } from '../../mesh/membership/overlay-address.ts';
+import {
+  type Contested,
+  contestedKeys,
+  type DeviceSettings,
+  desiredDevices,
+  type OwnDevice,
+  type PairState,
+  type PairView,
+} from './desired-state.ts';
+import type { Devices } from './devices.ts';
+import { turnAt } from './key-claims.ts';
+import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
+import { Pair } from './pair.ts';
+import type { PairKeys } from './pair-keys.ts';
+import { isIn, slotToGiveUp } from './room.ts';
+import { type PlacedView, sameView, type TunnelView } from './view.ts';
+import type { Views } from './views.ts';
+
+export interface ReconcilerDeps {
+  readonly identity: Identity;
+  readonly membership: Membership;
+  readonly ownKeys: OwnTunnelKeys;
+  readonly pairKeys: PairKeys;
+  readonly views: Views;
+  readonly devices: Devices;
+  readonly driver: TunnelDriver;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly table: StateTable;
+  readonly journal: Journal;
+  /** Whether the `tun` record was revoked: no device has its key any more. */
+  readonly isRevoked: (tunnelKey: Said) => boolean;
+  /** The new keys of both ends are known: a change to them begins, see {@link Pair.want}. */
+  readonly wants: (pair: Pair, view: TunnelView) => Promise<void>;
+  /** A view that was active has gone, without another in its place. */
+  readonly removed: (aid: Aid, reason: string) => void;
+}
+
+export type ReconcilerSettings = Pick<DeviceSettings, 'mtu' | 'keepalive'>;
+
+export class Reconciler {
+  readonly #deps: ReconcilerDeps;
+  readonly #settings: ReconcilerSettings;
+  readonly #queue = new SerialQueue();
+  readonly #pairs = new Map<Aid, Pair>();
+  /** Keys that several members name, by slot and key: which of them stands on the device. */
+  readonly #contested = new Map<string, Aid | undefined>();
+  /** Views for which this end begins the next session, whoever was to. */
+  readonly #begun = new Map<Aid, TunnelView>();
+  /** Devices that could not be made or changed when that was tried last, by name. */
+  readonly #failures = new Map<string, Error>();
+  #next: Promise<void> | undefined;
+
+  constructor(deps: ReconcilerDeps, settings: ReconcilerSettings) {
+    this.#deps = deps;
+    this.#settings = settings;
+  }
+
+  /** By the AID of the peer. */
+  get pairs(): ReadonlyMap<Aid, Pair> {
+    return this.#pairs;
+  }
+
+  /** This end begins the next session of `view`. @returns whether that is new */
+  begin(aid: Aid, view: TunnelView): boolean {
+    if (sameView(this.#begun.get(aid), view)) return false;
+    this.#begun.set(aid, { own: view.own, peer: view.peer });
+    return true;
+  }
+
+  /**
+   * Reads every device, applies the difference, removes what is not wanted. One that still waits its turn has read
+   * nothing yet: it serves all who ask meanwhile, so that a change of everything costs a few rounds and not one per peer.
+   */
+  reconcile(): Promise<void> {
+    this.#next ??= this.#queue.run(() => {
+      this.#next = undefined;
+      return this.#reconcile();
+    });
+    return this.#next;
+  }
+
+  /** Only the device of this slot. */
+  reconcileSlot(slot: number): Promise<void> {
+    return this.#queue.run(async () => {
+      if (!this.#deps.membership.isIn) return;
+      await this.#apply((await this.#ownDevices()).filter((device) => device.slot === slot));
+    });
+  }
+
+  /** Preshared keys and what else is said of peers, on every device that is there: one write each, nothing else is looked at. */
+  writePeers(): Promise<void> {
+    const { driver, membership } = this.#deps;
+    return this.#queue.run(async () => {
+      if (!membership.isIn) return;
+      for (const desired of await this.#desired(await this.#ownDevices()))
+        this.#note(desired, (await driver.applyPeers(desired)) ?? []);
+    });
+  }
+
+  /**
+   * Stands `view` on a device where the pair has nothing else, on disk first. The change must be wanted. Where all devices are
+   * taken, former views on one of them go, whoever's they are.
+   * @param port UDP port of the other end; 0: not known yet  Throws TUNNEL_BUSY
+   */
+  async stage(pair: Pair, view: TunnelView, port: number, initiates: boolean): Promise<void> {
+    const { devices } = this.#deps;
+    const slot = await this.#queue.run(async () => {
+      const { staged } = pair;
+      const taken = pair.placed().filter((placed) => placed !== staged);
+      const held = sameView(staged, view) && staged ? devices.at(staged.slot) : undefined;
+      const slots = new Set(taken.map(({ slot }) => slot));
+      if (held === undefined && !devices.canPlace(view.own, slots))
+        await this.#giveUpSlot((_, role) => role === 'draining');
+      const place = held ?? (await devices.place(view.own, slots));
+      await pair.stage({ slot: place.slot, port, initiates });
+      return place.slot;
+    });
+    await this.reconcileSlot(slot);
+  }
+
+  /** UDP port of the own device on which the view stands. */
+  portOf({ slot }: PlacedView): number {
+    return this.#deps.devices.at(slot)?.port ?? 0;
+  }
+
+  /** What the own device shows of the peer on this view. */
+  async peerState(view: PlacedView): Promise<PeerState | undefined> {
+    const { devices, driver, views } = this.#deps;
+    const device = devices.at(view.slot);
+    const key = views.keyOf(view.peer);
+    if (device === undefined || key === undefined) return undefined;
+    const state = (await driver.peers(device.name))?.get(key);
+    // What the device shows of a key is of the pair that stands there under it, and of no other that names it.
+    const place = `${view.slot}.${key}`;
+    const isOthers =
+      this.#contested.has(place) && this.#contested.get(place) !== views.issuerOf(view.peer);
+    return isOthers ? undefined : state;
+  }
+
+  /** Packets that the device of this view has dropped, of all its peers together. */
+  async drops({ slot }: PlacedView): Promise<DeviceDrops | undefined> {
+    const device = this.#deps.devices.at(slot);
+    return device && this.#deps.driver.drops(device.name);
+  }
+
+  /** Takes every device down. */
+  async removeAll(): Promise<void> {
+    const { devices, driver } = this.#deps;
+    await this.#queue.run(async () => {
+      for (const device of devices.all()) await devices.release(device, driver);
+    });
+  }
+
+  /** Members come in, others go at once, revoked keys go out of use at once; then the devices follow. */
+  async #reconcile(): Promise<void> {
+    await this.#followCharter();
+    const kept = this.#deps.views.keptKeys();
+    for (const pair of this.#pairs.values()) {
+      await this.#dropRevoked(pair);
+      await this.#leaveBehind(pair, ({ own }) => !kept.has(own));
+      await this.#follow(pair);
+    }
+    const wanted = this.#deps.membership.isIn ? await this.#ownDevices() : [];
+    await this.#apply(wanted);
+    await this.#removeUnwanted(new Set(wanted.map(({ slot }) => slot)));
+  }
+
+  async #followCharter(): Promise<void> {
+    const { membership, table, rng, pairKeys, journal, removed } = this.#deps;
+    const members = new Set(membership.others().map(({ aid }) => aid));
+    for (const aid of members) {
+      if (!this.#pairs.has(aid))
+        this.#pairs.set(aid, new Pair(table, aid, Secret.take(rng.bytes(32))));
+    }
+    for (const [aid, pair] of this.#pairs) {
+      if (members.has(aid)) continue;
+      const wasUp = pair.active !== undefined;
+      this.#pairs.delete(aid);
+      this.#begun.delete(aid);
+      await pair.forget();
+      await pairKeys.retire(aid, []);
+      const reason =
+        membership.suspensionOf(aid) === undefined ? 'not a member' : 'suspended for duplicity';
+      journal.info('tunnel.removed', { aid, reason });
+      if (wasUp) removed(aid, reason);
+    }
+  }
+
+  async #dropRevoked(pair: Pair): Promise<void> {
+    const { views, pairKeys, removed } = this.#deps;
+    const revoked = (view: TunnelView) => views.usesRevoked(view);
+    if (![...pair.placed(), pair.change].some((view) => view !== undefined && revoked(view)))
+      return;
+    const wasUp = await pair.drop(revoked);
+    await pairKeys.retire(pair.aid, usedViews(pair));
+    if (wasUp) removed(pair.aid, 'key epoch revoked');
+  }
+
+  /** No tunnel is on a key older than the one before the newest: who has not followed has none until it does. */
+  async #leaveBehind(pair: Pair, isGone: (view: TunnelView) => boolean): Promise<void> {
+    const { pairKeys, removed, journal, clock } = this.#deps;
+    if (![...pair.placed(), pair.change].some((view) => view !== undefined && isGone(view))) return;
+    const wasUp = await pair.leaveBehind(isGone, clock.now());
+    await pairKeys.retire(pair.aid, usedViews(pair));
+    if (!wasUp) return;
+    journal.warn('tunnel.left-behind', { aid: pair.aid });
+    removed(pair.aid, 'it did not follow the last rotation in time');
+  }
+
+  /** A device goes with the views on it, so that another key has a place. */
+  async #giveUpSlot(mayGo: Parameters<typeof slotToGiveUp>[1]): Promise<void> {
+    const slot = slotToGiveUp([...this.#pairs.values()], mayGo);
+    if (slot === undefined) return;
+    for (const pair of this.#pairs.values())
+      await this.#leaveBehind(pair, isIn(slot, pair.placed()));
+    await this.#removeUnwanted(new Set(this.#slotsInUse().keys()));
+  }
+
+  /** A pair that is not on the newest keys of both ends has a change under way, with a deadline. */
+  async #follow(pair: Pair): Promise<void> {
+    if (pair.isExchanging) return;
+    const view = this.#deps.views.newest(pair.aid);
+    if (view === undefined) return;
+    if (!sameView(pair.active, view)) await this.#deps.wants(pair, view);
+    else if (pair.change !== undefined && !sameView(pair.change, view)) await pair.settle();
+  }
+
+  async #apply(devices: readonly OwnDevice[]): Promise<void> {
+    const failed: unknown[] = [];
+    for (const desired of await this.#desired(devices)) {
+      try {
+        this.#note(desired, await this.#deps.driver.apply(desired));
+        this.#failures.delete(desired.name);
+      } catch (error) {
+        // One that cannot be made keeps none of the others from being as it should be.
+        this.#failures.set(desired.name, error as Error);
+        failed.push(error);
+      }
+    }
+    if (failed.length > 0) throw failed[0];
+  }
+
+  /** The device that could not be made or changed when that was tried last; undefined: all are as they should be. */
+  get deviceFailure(): Error | undefined {
+    const wanted = new Set(this.#deps.devices.all().map(({ name }) => String(name)));
+    for (const [name, failure] of this.#failures) if (wanted.has(name)) return failure;
+    return undefined;
+  }
+
+  /**
+   * Who has a key that several members name. One that changes hands leaves the device first, with its sessions and whatever
+   * handshake is on its way: what the device shows afterwards is of the new holder.
+   */
+  async #settleContested(
+    desired: DesiredDevice,
+    contested: Contested,
+    slot: number,
+  ): Promise<void> {
+    const changed = [...contested].filter(
+      ([key, { aid }]) =>
+        !this.#contested.has(`${slot}.${key}`) || this.#contested.get(`${slot}.${key}`) !== aid,
+    );
+    for (const place of [...this.#contested.keys()]) {
+      const [at, key] = place.split('.') as [string, WireGuardKey];
+      if (at === `${slot}` && !contested.has(key)) this.#contested.delete(place);
+    }
+    const passing = new Set(changed.filter(([, { isUp }]) => !isUp).map(([key]) => key));
+    // Nobody's until the device is without it.
+    for (const key of passing) this.#contested.set(`${slot}.${key}`, undefined);
+    if (passing.size > 0) {
+      const peers = desired.peers.filter(({ publicKey }) => !passing.has(publicKey));
+      this.#note(desired, await this.#deps.driver.apply({ ...desired, peers }));
+    }
+    for (const [key, { aid }] of changed) {
+      this.#contested.set(`${slot}.${key}`, aid);
+      this.#deps.journal.warn('tunnel.key-contested', { device: desired.name, aid });
+    }
+  }
+
+  #note({ name }: DesiredDevice, changes: readonly string[]): void {
+    if (changes.length > 0)
+      this.#deps.journal.debug('device.changed', { device: name, changes: changes.join('; ') });
+  }
+
+  async #desired(devices: readonly OwnDevice[]): Promise<readonly DesiredDevice[]> {
+    const { membership, identity, pairKeys } = this.#deps;
+    const { mesh } = membership;
+    const pairs = [...this.#pairs.values()];
+    await pairKeys.advance(
+      pairs.flatMap((pair) => pair.placed().map((view) => [pair.aid, view] as const)),
+    );
+    const states: PairState[] = [];
+    for (const pair of pairs) states.push(await this.#stateOf(pair));
+    const addresses = mesh === undefined ? [] : [`${overlayAddress(mesh, identity.aid)}/128`];
+    const turn = turnAt(this.#deps.clock.monotonic());
+    const desired = desiredDevices(devices, states, { ...this.#settings, addresses, turn });
+    for (const [i, { slot }] of devices.entries())
+      await this.#settleContested(
+        desired[i] as DesiredDevice,
+        contestedKeys(slot, states, turn),
+        slot,
+      );
+    return desired;
+  }
+
+  async #stateOf(pair: Pair): Promise<PairState> {
+    const former: PairView[] = [];
+    for (const view of pair.draining) {
+      const placed = await this.#viewOf(pair, view);
+      if (placed !== undefined) former.push(placed);
+    }
+    return {
+      aid: pair.aid,
+      route: overlayRoute(this.#deps.membership.mesh as Said, pair.aid),
+      active: await this.#viewOf(pair, pair.active),
+      staged: await this.#viewOf(pair, pair.staged),
+      draining: former,
+    };
+  }
+
+  async #viewOf(pair: Pair, view: PlacedView | undefined): Promise<PairView | undefined> {
+    const { views, pairKeys } = this.#deps;
+    const peerKey = view && views.keyOf(view.peer);
+    if (view === undefined || peerKey === undefined) return undefined;
+    const isAgreed = pairKeys.agreed(pair.aid, view) !== undefined;
+    const begins = view.initiates || sameView(this.#begun.get(pair.aid), view);
+    return {
+      slot: view.slot,
+      peerKey,
+      presharedKey: isAgreed ? await pairKeys.presharedKey(pair.aid, view) : pair.unagreedKey,
+      endpoint:
+        begins && isAgreed && view.port !== 0 ? views.endpointOf(pair.aid, view) : undefined,
+    };
+  }
+
+  /** Those on which a view stands, and one for the newest own key, so that it has an address. */
+  async #ownDevices(): Promise<readonly OwnDevice[]> {
+    const { ownKeys, devices, driver, isRevoked } = this.#deps;
+    let used = this.#slotsInUse();
+    for (const [slot, tunnelKey] of used)
+      if (devices.at(slot) === undefined) await devices.restore(slot, tunnelKey);
+    const { currentRecord } = ownKeys;
+    if (currentRecord !== undefined && ![...used.values()].includes(currentRecord)) {
+      if (!devices.canPlace(currentRecord)) await this.#removeUnwanted(new Set(used.keys()));
+      // No peer holds up the newest key, however many devices its tunnel takes.
+      if (!devices.canPlace(currentRecord)) await this.#giveUpSlot(() => true);
+      used = this.#slotsInUse();
+      used.set((await devices.place(currentRecord)).slot, currentRecord);
+    }
+    const wanted: OwnDevice[] = [];
+    for (const device of devices.all()) {
+      const { slot, tunnelKey, name, port } = device;
+      if (used.get(slot) !== tunnelKey) continue;
+      if (isRevoked(tunnelKey)) {
+        await devices.release(device, driver);
+        continue;
+      }
+      if (!(await this.#canLoad(tunnelKey))) continue;
+      const { wireguard } = await ownKeys.load(tunnelKey);
+      wanted.push({ slot, name, privateKey: wireguard, listenPort: port });
+    }
+    return wanted;
+  }
+
+  #slotsInUse(): Map<number, Said> {
+    const used = new Map<number, Said>();
+    for (const pair of this.#pairs.values())
+      for (const { slot, own } of pair.placed()) used.set(slot, own);
+    return used;
+  }
+
+  /** The key of two establishment events ago cannot be derived any more: what used it has ended. */
+  async #canLoad(tunnelKey: Said): Promise<boolean> {
+    const { ownKeys, removed } = this.#deps;
+    try {
+      await ownKeys.load(tunnelKey);
+      return true;
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'IDENTITY_KEYS_LOST') throw error;
+      if (tunnelKey === ownKeys.current.record.d) throw error;
+      for (const pair of this.#pairs.values()) {
+        const wasUp = await pair.drop((view) => view.own === tunnelKey);
+        if (wasUp) removed(pair.aid, 'the key of the tunnel is two rotations old');
+      }
+      return false;
+    }
+  }
+
+  async #removeUnwanted(wanted: ReadonlySet<number>): Promise<void> {
+    const { ownKeys, devices, driver, journal } = this.#deps;
+    for (const device of devices.all()) {
+      if (wanted.has(device.slot)) continue;
+      await devices.release(device, driver);
+      if (devices.of(device.tunnelKey) === undefined) ownKeys.forget(device.tunnelKey);
+      journal.info('device.removed', { device: device.name });
+    }
+  }
+}
+
+/** Views whose keys are still needed. */
+export function usedViews(pair: Pair): readonly TunnelView[] {
+  return pair.change === undefined ? pair.placed() : [...pair.placed(), pair.change];
+}

@@ -1,0 +1,498 @@
+/**
+ * The tunnels of this node, as the rest of the agent sees them. `reconciler.ts` keeps the devices as they should be, `changes.ts`
+ * moves each pair to its newest keys. Control runs over the network of the agents, never through a tunnel.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { RecordStore } from '#kel/record/record-store';
+import type { KelStore } from '#kel/store/kel-store';
+import type { Clock } from '#src/clock';
+import type { Journal } from '#src/journal';
+import type { Rng } from '#src/rng';
+import { Secret } from '#src/secret';
+import { SerialQueue } from '#src/serial-queue';
+import type { StateTable } from '#src/store/state-table';
+import { wireguardPrivateKey } from '#src/wireguard/static-key';
+import type { PeerState, TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { Identity } from '../../identity/own/identity.ts';
+import type { Membership } from '../../mesh/membership/membership.ts';
+import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
+import type { Network } from '../../network/network.ts';
+import { Changes, type ChangesSettings, type ReceiptStep, type StepFailure } from './changes.ts';
+import { type Device, type DeviceSlots, Devices } from './devices.ts';
+import { TunnelError } from './errors.ts';
+import { asked, handshakeAge, isQuiet, type Life, lived, silentMs } from './liveness.ts';
+import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
+import type { ActiveView, DrainingView, LeftBehind, Pair, PairChange } from './pair.ts';
+import type { Agreed, PairKeys } from './pair-keys.ts';
+import { Reconciler, type ReconcilerSettings } from './reconciler.ts';
+import { isSettling, wouldBeLeftBehind } from './room.ts';
+import type { PlacedView, TunnelView } from './view.ts';
+import { type ChangeKind, Views } from './views.ts';
+
+export interface TunnelSettings extends DeviceSlots, ChangesSettings, ReconcilerSettings {}
+
+export interface TunnelsDeps {
+  readonly identity: Identity;
+  readonly membership: Membership;
+  readonly records: RecordStore;
+  readonly kel: KelStore;
+  readonly ownKeys: OwnTunnelKeys;
+  readonly pairKeys: PairKeys;
+  readonly driver: TunnelDriver;
+  readonly network: Network;
+  readonly directory: PeerDirectory;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly table: StateTable;
+  readonly journal: Journal;
+  /** Whether the `tun` record was revoked: no view uses it any more. */
+  readonly isRevoked: (tunnelKey: Said) => boolean;
+  /** Sends one datagram to the overlay address of `aid`, which its WireGuard answers; absent: nobody is asked. */
+  readonly nudge?: (aid: Aid) => void;
+}
+
+/** One pair as `rotate status` shows it. */
+export interface PairProgress {
+  readonly aid: Aid;
+  readonly active: ActiveView | undefined;
+  readonly change: PairChange | undefined;
+  readonly behind: LeftBehind | undefined;
+  /** Oldest first. */
+  readonly draining: readonly DrainingView[];
+}
+
+/** What happened to a pair, with what the own device counted: for the audit log. */
+export interface PairReceipt {
+  readonly step: ReceiptStep;
+  readonly view: TunnelView;
+  readonly kind: ChangeKind;
+  readonly generation: number;
+  /** Of the peer on the own device: -1 without a device. */
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  /** Packets that the own device has dropped since it was made, of all its peers together; -1 without a device. */
+  readonly rxDropped: number;
+  readonly txDropped: number;
+}
+
+/** One tunnel as `status` and the proof see it. */
+export interface TunnelStatus {
+  readonly aid: Aid;
+  readonly view: ActiveView | undefined;
+  readonly agreed: Agreed | undefined;
+  readonly peer: PeerState | undefined;
+  readonly device: Device | undefined;
+  /** Milliseconds since the last handshake, whatever the clock was set to meanwhile; undefined: there was none. */
+  readonly handshakeAge: number | undefined;
+  /** How long nothing has come although it was asked; undefined: it is alive, or not known yet. */
+  readonly silentMs: number | undefined;
+  /** The view that is to follow, or to be the first. */
+  readonly coming: ComingView | undefined;
+  readonly failure: StepFailure | undefined;
+}
+
+export interface ComingView {
+  readonly isAgreed: boolean;
+  /** How long it has been on a device; undefined: it is on none yet. */
+  readonly stagedMs: number | undefined;
+  readonly ownPort: number | undefined;
+  /** Address and UDP port of the other end; undefined: not known. */
+  readonly peer: string | undefined;
+}
+
+export interface TunnelListener {
+  /** A view became active and its handshake was seen, at this end. */
+  established(aid: Aid, view: ActiveView): void;
+  removed(aid: Aid, reason: string): void;
+  receipt(aid: Aid, receipt: PairReceipt): void;
+}
+
+/** How often sessions are looked at, and by how much the higher AID leaves the lower one the first try. */
+const COLD_STAGGER_MS = 30_000;
+/** WireGuard uses no session that is older (REJECT_AFTER_TIME, 180 s); a little more, for clocks that tick apart. */
+const REJECT_AFTER_MS = 185_000;
+/** A session that carries packets is renewed earlier (REKEY_AFTER_TIME, 120 s, and two retries). */
+const REKEY_MS = 135_000;
+const HANDSHAKE_MS = 15_000;
+/** How long a rotation waits in all for tunnels that still change over. */
+const SETTLE_MS = 10_000;
+const SETTLE_POLL_MS = 50;
+/** A boundary that comes with a step of the clock is noticed within this. */
+const EPOCH_LOOK_MS = 15_000;
+const FIRST_LOOKS = 4;
+/** How often it is looked whether something has come from each peer. */
+const LIFE_LOOK_MS = 15_000;
+/** How often it is looked whether the devices are as they were left. */
+const DAMAGE_LOOK_MS = 2_000;
+const HANDSHAKE_POLL_MS = 50;
+
+export class Tunnels {
+  readonly #deps: TunnelsDeps;
+  readonly #devices: Devices;
+  readonly #views: Views;
+  readonly #reconciler: Reconciler;
+  readonly #changes: Changes;
+  readonly #listeners = new Set<TunnelListener>();
+  /** Of the active views. */
+  readonly #lives = new Map<Aid, { readonly view: ActiveView; readonly life: Life }>();
+  /** In the order of the steps. */
+  readonly #receipts = new SerialQueue();
+  #signal: AbortSignal = AbortSignal.abort();
+  #reconcileWaits = false;
+
+  constructor(deps: TunnelsDeps, settings: TunnelSettings) {
+    this.#deps = deps;
+    const devices = new Devices(deps.table, settings);
+    const views = new Views(deps);
+    const reconciler: Reconciler = new Reconciler(
+      {
+        ...deps,
+        views,
+        devices,
+        wants: (pair, view) => this.#changes.want(pair, view),
+        removed: (aid, reason) => this.#removed(aid, reason),
+      },
+      settings,
+    );
+    this.#devices = devices;
+    this.#views = views;
+    this.#reconciler = reconciler;
+    this.#changes = new Changes(
+      {
+        ...deps,
+        views,
+        reconciler,
+        established: ({ aid }, view) => {
+          for (const listener of this.#listeners) listener.established(aid, view);
+        },
+        reached: (...receipt) => void this.#receipts.run(() => this.#receipt(...receipt)),
+      },
+      settings,
+    );
+  }
+
+  listen(listener: TunnelListener): void {
+    this.#listeners.add(listener);
+  }
+
+  /** The first device of each own key, by the SAID of its `tun` record: for the `end` record and for `status`. */
+  get devices(): ReadonlyMap<Said, Device> {
+    return new Map(
+      this.#devices
+        .all()
+        .toReversed()
+        .map((device) => [device.tunnelKey, device]),
+    );
+  }
+
+  /** A tunnel that was up before changes over, or its former key drains. */
+  get isRotating(): boolean {
+    return this.#pairs().some(
+      ({ isExchanging, active, change, draining }) =>
+        isExchanging || (active !== undefined && change !== undefined) || draining.length > 0,
+    );
+  }
+
+  /** Every pair, in AID order. */
+  progress(): readonly PairProgress[] {
+    return this.#pairs()
+      .map(({ aid, active, change, behind, draining }) => ({
+        aid,
+        active,
+        change,
+        behind,
+        draining,
+      }))
+      .sort((a, b) => (a.aid < b.aid ? -1 : 1));
+  }
+
+  activeView(aid: Aid): ActiveView | undefined {
+    return this.#reconciler.pairs.get(aid)?.active;
+  }
+
+  kindOf(former: TunnelView | undefined, view: TunnelView): ChangeKind {
+    return this.#views.kindOf(former, view);
+  }
+
+  /** Whether the tunnel to `aid` goes with the next own key: it has not followed the last one. */
+  wouldBeLeftBehind(aid: Aid): boolean {
+    const pair = this.#reconciler.pairs.get(aid);
+    return pair !== undefined && wouldBeLeftBehind(pair, this.#deps.ownKeys.currentRecord);
+  }
+
+  /** When the tunnel to `aid` went because it did not follow a rotation; undefined when it has one, or never had. */
+  leftBehind(aid: Aid): LeftBehind | undefined {
+    return this.#reconciler.pairs.get(aid)?.behind;
+  }
+
+  /**
+   * Before the own key changes: resolves when no pair is about to finish the change before, and at the latest after
+   * {@link SETTLE_MS}, whatever a peer does.
+   */
+  async settle(): Promise<void> {
+    const { clock, directory } = this.#deps;
+    // Counted, not measured: a clock that is set meanwhile makes it neither longer nor shorter.
+    for (let looks = 0; looks < SETTLE_MS / SETTLE_POLL_MS; looks++) {
+      const isWaitedFor = (pair: Pair) =>
+        isSettling(pair, directory.peerOf(pair.aid) !== undefined, clock.now());
+      if (!this.#pairs().some(isWaitedFor)) return;
+      await clock.sleep(SETTLE_POLL_MS, this.#signal).catch(() => undefined);
+      if (this.#signal.aborted) return;
+    }
+  }
+
+  /** Writes the preshared keys that are agreed now. */
+  writePresharedKeys(): Promise<void> {
+    return this.#reconciler.writePeers();
+  }
+
+  /**
+   * Waits for a handshake with `aid` later than `since`, and forces one (with all peers of the device) when there is none yet.
+   * Throws TUNNEL_NO_HANDSHAKE.
+   */
+  async rekey(aid: Aid, since: number): Promise<void> {
+    const { driver, rng, clock } = this.#deps;
+    const view = this.activeView(aid);
+    const device = view && this.#devices.at(view.slot);
+    if (view === undefined || device === undefined)
+      throw new TunnelError('TUNNEL_NO_HANDSHAKE', `there is no tunnel to ${aid}`);
+    const last = async () => (await this.#reconciler.peerState(view))?.lastHandshake ?? 0;
+    if ((await last()) > since) return;
+    using throwAway = wireguardPrivateKey(Secret.take(rng.bytes(32)));
+    await driver.rekey(device.name, throwAway);
+    for (const end = clock.monotonic() + HANDSHAKE_MS; (await last()) <= since; ) {
+      if (clock.monotonic() >= end)
+        throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
+      await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
+    }
+  }
+
+  /** Brings the devices to the desired state, then follows every change until `signal` aborts. Devices stay when it does. */
+  async start(signal: AbortSignal): Promise<void> {
+    const { driver, pairKeys } = this.#deps;
+    // Whoever enters the mesh again, because something after this has failed, finds the tunnels started.
+    if (this.#signal === signal) return this.reconcile();
+    this.#signal = signal;
+    pairKeys.onAgreed((aid) => this.poke(aid));
+    const moved = await this.#devices.configure(driver);
+    // A device that cannot be made now is tried again; the tunnels that stand on others go on.
+    await this.reconcile().catch((error: unknown) => {
+      if (error !== this.deviceFailure) throw error;
+      this.#failed(error);
+    });
+    this.#changes.start(signal);
+    await this.#wakeColdPairs(moved);
+    this.pokeAll();
+    void this.#epochLoop(signal);
+    void this.#damageLoop(signal);
+    void this.#lifeLoop(signal);
+    void this.#sessionLoop(signal);
+  }
+
+  /** Something about all peers may have changed. */
+  pokeAll(): void {
+    this.reconcileSoon();
+    for (const { aid } of this.#deps.membership.others()) this.poke(aid);
+  }
+
+  /** Something about `aid` may have changed: its keys, its endpoints, the agreement, the connection. */
+  poke(aid: Aid): void {
+    this.#changes.poke(aid);
+  }
+
+  reconcileSoon(): void {
+    if (this.#reconcileWaits || this.#signal.aborted) return;
+    this.#reconcileWaits = true;
+    void this.#deps.clock.sleep(0).then(() => {
+      this.#reconcileWaits = false;
+      return this.reconcile().catch((error: unknown) => this.#failed(error));
+    });
+  }
+
+  /** Brings the devices to what is wanted now; see {@link Reconciler.reconcile}. */
+  reconcile(): Promise<void> {
+    return this.#reconciler.reconcile();
+  }
+
+  /** Takes every device down: `kelmesh down`. */
+  removeAll(): Promise<void> {
+    return this.#reconciler.removeAll();
+  }
+
+  async status(): Promise<readonly TunnelStatus[]> {
+    const { driver, membership, pairKeys, clock } = this.#deps;
+    const peers = new Map<number, Awaited<ReturnType<TunnelDriver['peers']>>>();
+    for (const { slot, name } of this.#devices.all()) peers.set(slot, await driver.peers(name));
+    return membership.others().map(({ aid }) => {
+      const view = this.activeView(aid);
+      const key = view && this.#views.keyOf(view.peer);
+      const peer = view && key && peers.get(view.slot)?.get(key);
+      const life = view && peer && this.#look(aid, view, peer);
+      return {
+        aid,
+        view,
+        agreed: view && pairKeys.agreed(aid, view),
+        peer,
+        device: view && this.#devices.at(view.slot),
+        handshakeAge: life && handshakeAge(life, clock.monotonic(), clock.now()),
+        silentMs: life && silentMs(life, clock.monotonic()),
+        coming: this.#coming(aid),
+        failure: this.#changes.failureOf(aid),
+      };
+    });
+  }
+
+  /** The own device that could not be made or changed when that was tried last. */
+  get deviceFailure(): Error | undefined {
+    return this.#reconciler.deviceFailure;
+  }
+
+  #coming(aid: Aid): ComingView | undefined {
+    const { pairKeys, clock } = this.#deps;
+    const pair = this.#reconciler.pairs.get(aid);
+    const { change, staged } = pair ?? {};
+    if (change === undefined) return undefined;
+    return {
+      isAgreed: pairKeys.agreed(aid, change) !== undefined,
+      stagedMs: staged && Math.max(0, clock.now() - change.since),
+      ownPort: staged && this.#devices.at(staged.slot)?.port,
+      peer: staged && staged.port !== 0 ? this.#views.endpointOf(aid, staged) : undefined,
+    };
+  }
+
+  /** What the device shows of the active view now. */
+  #look(aid: Aid, view: ActiveView, peer: PeerState): Life {
+    const before = this.#lives.get(aid);
+    const isSame = before !== undefined && before.view.generation === view.generation;
+    const life = lived(isSame ? before.life : undefined, peer, this.#deps.clock.monotonic());
+    this.#lives.set(aid, { view, life });
+    return life;
+  }
+
+  /** Where nothing has come for a while, the other end is asked: a tunnel is not called up because it once was. */
+  async #lifeLoop(signal: AbortSignal): Promise<void> {
+    const { clock, membership, nudge } = this.#deps;
+    if (nudge === undefined) return;
+    while (!signal.aborted) {
+      await clock.sleep(LIFE_LOOK_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.status().catch((error: unknown) => this.#failed(error));
+      const members = new Set(membership.others().map(({ aid }) => aid));
+      for (const [aid, { view, life }] of this.#lives) {
+        if (!members.has(aid) || this.activeView(aid) === undefined) {
+          this.#lives.delete(aid);
+          continue;
+        }
+        if (!isQuiet(life, clock.monotonic())) continue;
+        this.#lives.set(aid, { view, life: asked(life, clock.monotonic()) });
+        nudge(aid);
+      }
+    }
+  }
+
+  /**
+   * An end that waits for the other's handshakes begins itself where there has been no session for longer than one
+   * lives: its device is new (a reboot, `down`), or a change broke off so that both ends wait. The lower AID is first.
+   * @param moved slots whose port is another one than before: the other ends look for them in vain
+   */
+  async #wakeColdPairs(moved: ReadonlySet<number> = new Set()): Promise<void> {
+    const { clock, identity, pairKeys, directory } = this.#deps;
+    let isChanged = false;
+    for (const { aid, view, peer } of await this.status()) {
+      if (view === undefined) continue;
+      const handshake = peer?.lastHandshake ?? 0;
+      const age = handshake === 0 ? Number.POSITIVE_INFINITY : clock.now() - handshake;
+      // Perhaps the two ends are at different epochs: then no handshake comes.
+      if (age >= REKEY_MS && directory.peerOf(aid) !== undefined) await pairKeys.show(aid, view);
+      if (view.initiates) continue;
+      const isCold = age >= REJECT_AFTER_MS + (identity.aid < aid ? 0 : COLD_STAGGER_MS);
+      if (isCold || moved.has(view.slot))
+        isChanged = this.#reconciler.begin(aid, view) || isChanged;
+    }
+    if (isChanged) await this.reconcile();
+  }
+
+  async #sessionLoop(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    while (!signal.aborted) {
+      await clock.sleep(COLD_STAGGER_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.#wakeColdPairs().catch((error: unknown) => this.#failed(error));
+      if (this.#reconciler.deviceFailure !== undefined)
+        await this.reconcile().catch((error: unknown) => this.#failed(error));
+    }
+  }
+
+  /** What somebody takes from a device, addresses, routes or the link, is put back. */
+  async #damageLoop(signal: AbortSignal): Promise<void> {
+    const { clock, driver, journal } = this.#deps;
+    if (driver.damaged === undefined) return;
+    for (let waitMs = DAMAGE_LOOK_MS; !signal.aborted; ) {
+      await clock.sleep(waitMs, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const begun = clock.monotonic();
+      const damaged = await driver.damaged().catch(() => undefined);
+      // The files grow with the routing table of the machine: a look costs a hundredth of the time at the most.
+      waitMs = Math.max(DAMAGE_LOOK_MS, 100 * (clock.monotonic() - begun));
+      if (damaged === undefined) waitMs = COLD_STAGGER_MS;
+      if (damaged === undefined || damaged.length === 0) continue;
+      journal.warn('device.damaged', { devices: damaged.join(', ') });
+      await this.reconcile().catch((error: unknown) => this.#failed(error));
+    }
+  }
+
+  /** At every epoch boundary the preshared keys of all pairs are written; WireGuard's next handshake takes them. */
+  async #epochLoop(signal: AbortSignal): Promise<void> {
+    const { clock, pairKeys } = this.#deps;
+    let written = -1;
+    // At first a few times without a boundary: pairs rest until their other end was heard.
+    for (let looks = 0; !signal.aborted; looks++) {
+      const wait = Math.min(pairKeys.untilNextEpoch(), EPOCH_LOOK_MS);
+      await clock.sleep(Math.max(50, wait), signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const epoch = pairKeys.epoch();
+      if (epoch === written && looks > FIRST_LOOKS) continue;
+      written = epoch;
+      await this.writePresharedKeys().catch((error: unknown) => this.#failed(error));
+      this.pokeAll();
+    }
+  }
+
+  #pairs(): readonly Pair[] {
+    return [...this.#reconciler.pairs.values()];
+  }
+
+  #removed(aid: Aid, reason: string): void {
+    for (const listener of this.#listeners) listener.removed(aid, reason);
+  }
+
+  async #receipt(
+    { aid, active }: Pair,
+    step: ReceiptStep,
+    view: PlacedView,
+    other: TunnelView,
+  ): Promise<void> {
+    const kind = this.kindOf(other, view);
+    const [state, drops] = await Promise.all([
+      this.#reconciler.peerState(view).catch(() => undefined),
+      this.#reconciler.drops(view).catch(() => undefined),
+    ]);
+    const receipt: PairReceipt = {
+      step,
+      view,
+      kind,
+      generation: active?.generation ?? 0,
+      rxBytes: Number(state?.rxBytes ?? -1n),
+      txBytes: Number(state?.txBytes ?? -1n),
+      rxDropped: drops?.rx ?? -1,
+      txDropped: drops?.tx ?? -1,
+    };
+    for (const listener of this.#listeners) listener.receipt(aid, receipt);
+  }
+
+  #failed(error: unknown): void {
+    if (this.#signal.aborted) return;
+    const { code, message } = error as { code?: string; message: string };
+    this.#deps.journal.warn('tunnel.reconcile-failed', { code: code ?? 'none', message });
+  }
+}

@@ -1,0 +1,174 @@
+/** The overlay on TCP: 4-byte big-endian length and message, one port, bounded. */
+import { createSocket } from 'node:dgram';
+import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
+import { concatBytes, uint32be } from '#src/bytes';
+import { whoGivesWay } from '../../network/places.ts';
+import { ProofError } from './errors.ts';
+import { MAX_OVERLAY_MESSAGE, type Overlay, type OverlayStream } from './overlay.ts';
+
+interface Limits {
+  /** That are answered at a time, and of these, of one address: a member asks once at a time. */
+  readonly connections: number;
+  readonly perSource: number;
+  /** How long each may stay silent. */
+  readonly idleMs: number;
+  readonly connectMs: number;
+}
+
+const LIMITS: Limits = { connections: 64, perSource: 4, idleMs: 15_000, connectMs: 5_000 };
+
+export class TcpOverlay implements Overlay {
+  readonly #port: number;
+  readonly #limits: Limits;
+
+  /** @param port the same at every node of a mesh, 1 to 65,535 */
+  constructor(port: number, limits: Partial<Limits> = {}) {
+    this.#port = port;
+    this.#limits = { ...LIMITS, ...limits };
+  }
+
+  async listen(
+    address: string,
+    handler: (stream: OverlayStream) => Promise<void>,
+  ): Promise<AsyncDisposable> {
+    const sockets = new Map<Socket, { readonly source: string; readonly since: number }>();
+    let accepted = 0;
+    const server = createServer((socket) => {
+      const source = socket.remoteAddress ?? '';
+      if (!this.#hasPlace(sockets, source)) {
+        socket.on('error', () => undefined).destroy();
+        return;
+      }
+      accepted += 1;
+      sockets.set(socket, { source, since: accepted });
+      socket.once('close', () => sockets.delete(socket));
+      const stream = new TcpOverlayStream(socket, this.#limits.idleMs);
+      handler(stream).catch(() => socket.destroy());
+    });
+    // So that whoever is cut off below has its turn to go.
+    server.maxConnections = 2 * this.#limits.connections;
+    await listening(server, address, this.#port);
+    return {
+      [Symbol.asyncDispose]: async () => {
+        for (const socket of sockets.keys()) socket.destroy();
+        await new Promise<void>((resolve) => server.close(() => resolve()));
+      },
+    };
+  }
+
+  /** Where all places are taken, whoever holds several gives one to an address that holds none. */
+  #hasPlace(
+    sockets: Map<Socket, { readonly source: string; readonly since: number }>,
+    source: string,
+  ): boolean {
+    const { connections, perSource } = this.#limits;
+    const ofSource = [...sockets.values()].filter((held) => held.source === source).length;
+    if (ofSource >= perSource) return false;
+    if (sockets.size < connections) return true;
+    const held = [...sockets].map(([socket, place]) => ({ socket, ...place }));
+    const victim = whoGivesWay(held);
+    const count = held.filter((one) => one.source === victim?.source).length;
+    if (victim === undefined || ofSource > 0 || count < 2) return false;
+    sockets.delete(victim.socket);
+    victim.socket.destroy();
+    return true;
+  }
+
+  nudge(to: string): void {
+    const socket = createSocket('udp6');
+    // No route, a full buffer: then nothing comes, which is what is found out.
+    socket.on('error', () => undefined);
+    socket.send(new Uint8Array(1), this.#port, to, () => socket.close());
+  }
+
+  async connect(from: string, to: string): Promise<OverlayStream> {
+    const socket = netConnect({ host: to, port: this.#port, localAddress: from });
+    const { connectMs, idleMs } = this.#limits;
+    socket.setTimeout(connectMs);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once('connect', resolve);
+        socket.once('error', reject);
+        socket.once('timeout', () => reject(new Error(`no connection within ${connectMs} ms`)));
+      });
+    } catch (error) {
+      socket.destroy();
+      throw new ProofError(
+        'PROOF_UNREACHABLE',
+        `${to} port ${this.#port}: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+    return new TcpOverlayStream(socket, idleMs);
+  }
+}
+
+async function listening(server: Server, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        cause.code === 'EADDRINUSE'
+          ? new ProofError('PROOF_PORT_IN_USE', `TCP port ${port} of ${host} is taken`, { cause })
+          : cause,
+      ),
+    );
+    server.listen({ host, port }, () => {
+      server.removeAllListeners('error');
+      resolve();
+    });
+  });
+}
+
+class TcpOverlayStream implements OverlayStream {
+  readonly remote: string;
+  readonly #socket: Socket;
+  #buffer: Uint8Array = new Uint8Array(0);
+  readonly #chunks: AsyncIterator<Uint8Array>;
+
+  constructor(socket: Socket, idleMs: number) {
+    this.#socket = socket;
+    this.remote = socket.remoteAddress ?? '';
+    socket.setTimeout(idleMs, () => socket.destroy());
+    socket.on('error', () => socket.destroy());
+    this.#chunks = socket[Symbol.asyncIterator]();
+  }
+
+  async send(message: Uint8Array): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.write(concatBytes(uint32be(message.length), message), (error) =>
+        error == null ? resolve() : reject(error),
+      );
+    });
+  }
+
+  async receive(): Promise<Uint8Array | undefined> {
+    while (true) {
+      const message = this.#take();
+      if (message !== undefined) return message;
+      const { done, value } = await this.#chunks.next();
+      if (done === true) return undefined;
+      this.#buffer = concatBytes(this.#buffer, value);
+    }
+  }
+
+  close(): void {
+    this.#socket.end();
+  }
+
+  #take(): Uint8Array | undefined {
+    if (this.#buffer.length < 4) return undefined;
+    // attacker-controlled: checked before anything is kept for it
+    const length = new DataView(this.#buffer.buffer, this.#buffer.byteOffset).getUint32(0);
+    if (length > MAX_OVERLAY_MESSAGE) {
+      this.#socket.destroy();
+      throw new ProofError(
+        'PROOF_BAD_MESSAGE',
+        `message of ${length} bytes, at most ${MAX_OVERLAY_MESSAGE} are read`,
+      );
+    }
+    if (this.#buffer.length < 4 + length) return undefined;
+    const message = this.#buffer.slice(4, 4 + length);
+    this.#buffer = this.#buffer.slice(4 + length);
+    return message;
+  }
+}
