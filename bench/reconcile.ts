@@ -56,6 +56,8 @@ await onGround(ground, async () => {
     stateDir,
     toolsDir,
     namespace,
+    // As the agent does: what somebody takes from a link is noticed by other means (`damaged`), and comes back at once.
+    linkTrustMs: 30_000,
   });
   console.log(`driver: ${driver.description}; ${PEERS} peers, median of ${ROUNDS} rounds`);
   await driver.apply({ ...ours, peers: [] });

@@ -90,7 +90,7 @@ export type DeviceEvent =
   | { readonly kind: 'lost' };
 
 export interface TunnelDriver {
-  /** For `status`: `kernel`, `wireguard-go 0.0.20250522 (/path)`. */
+  /** For `status`: `kernel …`, or program, version and path, with what is missing with that program. */
   readonly description: string;
   /** State of a device that exists, also one left by an earlier run of the agent; undefined when there is none. */
   read(name: InterfaceName): Promise<DeviceState | undefined>;

@@ -1,4 +1,5 @@
 /** WireGuard in a userspace program (wireguard-go), configured over UAPI. */
+import { basename } from 'node:path';
 import type { Secret } from '#src/secret';
 import { runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
@@ -6,7 +7,7 @@ import { watchDevice } from './device-events.ts';
 import type { DeviceChange } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
-import { TunnelProgram } from './program.ts';
+import { TunnelProgram, USERSPACE_PROGRAMS } from './program.ts';
 import type {
   DeviceEvent,
   InterfaceName,
@@ -51,7 +52,9 @@ export function createUserspaceDriver(options: UserspaceDriverOptions): TunnelDr
   const { program: path, stateDir, socketDir = SOCKET_DIR, namespace } = options;
   const place = namespace === undefined ? {} : { namespace };
   const program = new TunnelProgram({ path, stateDir, socketDir, ...place });
-  const description = `${options.version} (${path})`;
+  const isOwn = basename(path) === USERSPACE_PROGRAMS[0];
+  const lacks = isOwn ? '' : ', without events and relay';
+  const description = `${options.version} (${path})${lacks}`;
   const backend = new UserspaceBackend(program, description);
   return new DeviceDriver(
     backend,

@@ -83,7 +83,7 @@ describe('choice of a tunnel driver', () => {
     for (const preference of ['auto', 'userspace'] as const)
       assert.equal(
         (await choose(preference, run)).description,
-        `wireguard-go v0.0.20250522 (${path})`,
+        `wireguard-go v0.0.20250522 (${path}), without events and relay`,
       );
   });
 
