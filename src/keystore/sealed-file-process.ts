@@ -9,17 +9,10 @@ import { SerialQueue } from '#src/serial-queue';
 import { expectTrustedPlace } from '../files/trust.ts';
 import { KeyStoreError } from './errors.ts';
 import { keyIdBytes } from './key-id.ts';
-import type {
-  KeyId,
-  KeyStore,
-  KeyStoreDescription,
-  KeyStoreEntry,
-  SigningAlgorithm,
-  SigningKey,
-} from './key-store.ts';
+import type { KeyId, KeyStore, KeyStoreDescription } from './key-store.ts';
 import { KeyProcess } from './process/key-process.ts';
 import type { Request, Results } from './process/protocol.ts';
-import { remoteKeys } from './process/remote-keys.ts';
+import { RemoteKeys } from './process/remote-keys.ts';
 import { defaultPassphraseCost } from './sealed-file.ts';
 import type { PassphraseCost } from './sealed-file-format.ts';
 
@@ -35,16 +28,16 @@ export interface SealedFileProcessOptions {
   readonly onStart?: (pid: number | undefined) => void;
 }
 
-export class SealedFileProcess implements KeyStore {
+export class SealedFileProcess extends RemoteKeys implements KeyStore {
   readonly description: KeyStoreDescription;
   readonly #path: string;
   readonly #options: SealedFileProcessOptions;
   readonly #requests = new SerialQueue();
-  readonly #keys = remoteKeys((request) => this.#request(request));
   #process: KeyProcess;
   #closed = false;
 
   private constructor(path: string, process: KeyProcess, options: SealedFileProcessOptions) {
+    super((request) => this.#request(request));
     this.description = { driver: 'sealed-file', location: path };
     this.#path = path;
     this.#process = process;
@@ -70,34 +63,6 @@ export class SealedFileProcess implements KeyStore {
   ): Promise<SealedFileProcess> {
     const process = await started({ op: 'openFile', path }, passphrase, options);
     return new SealedFileProcess(path, process, options);
-  }
-
-  generateSigningKey(algorithm?: SigningAlgorithm): Promise<SigningKey> {
-    return this.#keys.generateSigningKey(algorithm);
-  }
-
-  signingKey(id: KeyId): Promise<SigningKey> {
-    return this.#keys.signingKey(id);
-  }
-
-  sign(id: KeyId, message: Uint8Array): Promise<Uint8Array> {
-    return this.#keys.sign(id, message);
-  }
-
-  generateRoot(): Promise<KeyId> {
-    return this.#keys.generateRoot();
-  }
-
-  prf(root: KeyId, label: Uint8Array, length: number): Promise<Secret> {
-    return this.#keys.prf(root, label, length);
-  }
-
-  destroy(id: KeyId): Promise<void> {
-    return this.#keys.destroy(id);
-  }
-
-  list(): Promise<readonly KeyStoreEntry[]> {
-    return this.#keys.list();
   }
 
   async backUp(ids: readonly KeyId[], path: string): Promise<void> {

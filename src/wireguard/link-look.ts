@@ -4,7 +4,6 @@
  */
 import { readFile } from 'node:fs/promises';
 import { parseIpAddress } from '../net/ip-address.ts';
-import type { LinkState } from './link.ts';
 import type { InterfaceName } from './tunnel-driver.ts';
 import { isIpv6Prefix } from './values.ts';
 
@@ -40,7 +39,11 @@ export function parseRoute6(text: string): LinkTable {
 }
 
 /** Whether an IPv6 address or route of `link`, as it was left, is not there any more. */
-export function isMissingSome(name: InterfaceName, link: LinkState, tables: LinkTables): boolean {
+export function isMissingSome(
+  name: InterfaceName,
+  link: { readonly addresses: readonly string[]; readonly routes: readonly string[] },
+  tables: LinkTables,
+): boolean {
   const isGone = (table: LinkTable) => (prefix: string) =>
     isIpv6Prefix(prefix) && !table.has(keyOf(prefix, name));
   return link.addresses.some(isGone(tables.addresses)) || link.routes.some(isGone(tables.routes));

@@ -9,17 +9,10 @@ import { fileURLToPath } from 'node:url';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import { KeyStoreError } from '../errors.ts';
-import type {
-  KeyId,
-  KeyStore,
-  KeyStoreDescription,
-  KeyStoreEntry,
-  SigningAlgorithm,
-  SigningKey,
-} from '../key-store.ts';
+import type { KeyStore, KeyStoreDescription } from '../key-store.ts';
 import { KeyProcess, KeyProcessError, type KeyProcessOptions } from '../process/key-process.ts';
 import type { Request, Results } from '../process/protocol.ts';
-import { remoteKeys } from '../process/remote-keys.ts';
+import { RemoteKeys } from '../process/remote-keys.ts';
 
 /** The program that loads the module. */
 export const tokenProgram = fileURLToPath(new URL('./child.ts', import.meta.url));
@@ -46,12 +39,11 @@ export interface Pkcs11Options extends KeyProcessOptions {
   readonly childPath?: string;
 }
 
-export class Pkcs11KeyStore implements KeyStore {
+export class Pkcs11KeyStore extends RemoteKeys implements KeyStore {
   readonly #options: Pkcs11Options;
   /** Undefined once it can be had again. */
   #pin: Secret | undefined;
   readonly #requests = new SerialQueue();
-  readonly #keys = remoteKeys((request) => this.#request(request));
   #description: KeyStoreDescription = { driver: 'pkcs11', location: '' };
   #process: KeyProcess | undefined;
   /** Set by a refused PIN: the answer to everything from then on. */
@@ -59,6 +51,7 @@ export class Pkcs11KeyStore implements KeyStore {
   #closed = false;
 
   private constructor(options: Pkcs11Options) {
+    super((request) => this.#request(request));
     this.#options = options;
     this.#pin = new Secret(options.pin.expose());
   }
@@ -81,34 +74,6 @@ export class Pkcs11KeyStore implements KeyStore {
 
   get description(): KeyStoreDescription {
     return this.#description;
-  }
-
-  generateSigningKey(algorithm?: SigningAlgorithm): Promise<SigningKey> {
-    return this.#keys.generateSigningKey(algorithm);
-  }
-
-  signingKey(id: KeyId): Promise<SigningKey> {
-    return this.#keys.signingKey(id);
-  }
-
-  sign(id: KeyId, message: Uint8Array): Promise<Uint8Array> {
-    return this.#keys.sign(id, message);
-  }
-
-  generateRoot(): Promise<KeyId> {
-    return this.#keys.generateRoot();
-  }
-
-  prf(root: KeyId, label: Uint8Array, length: number): Promise<Secret> {
-    return this.#keys.prf(root, label, length);
-  }
-
-  destroy(id: KeyId): Promise<void> {
-    return this.#keys.destroy(id);
-  }
-
-  list(): Promise<readonly KeyStoreEntry[]> {
-    return this.#keys.list();
   }
 
   async close(): Promise<void> {

@@ -2,36 +2,51 @@
 
 import { Secret } from '#src/secret';
 import { keyIdBytes, keyIdOf } from '../key-id.ts';
-import type { KeyStore, SigningKey } from '../key-store.ts';
+import type { KeyId, KeyStore, KeyStoreEntry, SigningAlgorithm, SigningKey } from '../key-store.ts';
 import { checkMessage, checkPrf } from '../limits.ts';
 import type { Request, Results, WireSigningKey } from './protocol.ts';
 
 export type Ask = <R extends Request>(request: R) => Promise<Results[R['op']]>;
 
-export type RemoteKeys = Omit<KeyStore, 'description' | 'backUp' | 'close'>;
+/** What a store is given, and how it ends, is its own affair. */
+export abstract class RemoteKeys implements Omit<KeyStore, 'description' | 'backUp' | 'close'> {
+  readonly #ask: Ask;
 
-export function remoteKeys(ask: Ask): RemoteKeys {
-  return {
-    generateSigningKey: async (algorithm) =>
-      signingKeyOf(await ask({ op: 'generateSigningKey', algorithm })),
-    signingKey: async (id) => signingKeyOf(await ask({ op: 'signingKey', id: keyIdBytes(id) })),
-    sign: async (id, message) => {
-      checkMessage(message);
-      return bare(await ask({ op: 'sign', id: keyIdBytes(id), message }));
-    },
-    generateRoot: async () => keyIdOf(await ask({ op: 'generateRoot' })),
-    prf: async (root, label, length) => {
-      checkPrf(label, length);
-      return Secret.take(await ask({ op: 'prf', id: keyIdBytes(root), label, length }));
-    },
-    destroy: async (id) => {
-      await ask({ op: 'destroy', id: keyIdBytes(id) });
-    },
-    list: async () =>
-      (await ask({ op: 'list' })).map(({ id, kind, algorithm }) =>
-        algorithm === undefined ? { id: keyIdOf(id), kind } : { id: keyIdOf(id), kind, algorithm },
-      ),
-  };
+  constructor(ask: Ask) {
+    this.#ask = ask;
+  }
+
+  async generateSigningKey(algorithm?: SigningAlgorithm): Promise<SigningKey> {
+    return signingKeyOf(await this.#ask({ op: 'generateSigningKey', algorithm }));
+  }
+
+  async signingKey(id: KeyId): Promise<SigningKey> {
+    return signingKeyOf(await this.#ask({ op: 'signingKey', id: keyIdBytes(id) }));
+  }
+
+  async sign(id: KeyId, message: Uint8Array): Promise<Uint8Array> {
+    checkMessage(message);
+    return bare(await this.#ask({ op: 'sign', id: keyIdBytes(id), message }));
+  }
+
+  async generateRoot(): Promise<KeyId> {
+    return keyIdOf(await this.#ask({ op: 'generateRoot' }));
+  }
+
+  async prf(root: KeyId, label: Uint8Array, length: number): Promise<Secret> {
+    checkPrf(label, length);
+    return Secret.take(await this.#ask({ op: 'prf', id: keyIdBytes(root), label, length }));
+  }
+
+  async destroy(id: KeyId): Promise<void> {
+    await this.#ask({ op: 'destroy', id: keyIdBytes(id) });
+  }
+
+  async list(): Promise<readonly KeyStoreEntry[]> {
+    return (await this.#ask({ op: 'list' })).map(({ id, kind, algorithm }) =>
+      algorithm === undefined ? { id: keyIdOf(id), kind } : { id: keyIdOf(id), kind, algorithm },
+    );
+  }
 }
 
 function signingKeyOf({ id, algorithm, publicKey }: WireSigningKey): SigningKey {
