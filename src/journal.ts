@@ -19,6 +19,33 @@ export interface Journal {
   info(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
   error(event: string, fields?: LogFields): void;
+  /** `event` with the `code` (`none` where it has none) and `message` of what was thrown. @param level @default 'warn' */
+  failed(event: string, error: unknown, fields?: LogFields, level?: LogLevel): void;
+}
+
+/** Code and message of anything thrown; what is no error is its text. */
+export function failureOf(error: unknown): { readonly code: string; readonly message: string } {
+  if (!(error instanceof Error)) return { code: 'none', message: String(error) };
+  const { code } = error as { code?: unknown };
+  return { code: typeof code === 'string' ? code : 'none', message: error.message };
+}
+
+/** A journal whose lines all go to `log`. */
+export function journalOf(
+  log: (level: LogLevel, event: string, fields: LogFields) => void,
+): Journal {
+  const at =
+    (level: LogLevel) =>
+    (event: string, fields: LogFields = {}) =>
+      log(level, event, fields);
+  return {
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    failed: (event, error, fields = {}, level = 'warn') =>
+      log(level, event, { ...fields, ...failureOf(error) }),
+  };
 }
 
 /** Lines of one event, below the level of errors. */
@@ -33,25 +60,22 @@ export function createJournal(
 ): Journal {
   const allowance = new Allowance<string>(clock, LINES);
   const omitted = new Map<string, number>();
-  const log =
-    (at: LogLevel) =>
-    (event: string, fields: LogFields = {}) => {
-      if (ORDER.indexOf(at) < ORDER.indexOf(level)) return;
-      if (at !== 'error' && !allowance.take(event)) {
-        omitted.set(event, (omitted.get(event) ?? 0) + 1);
-        return;
-      }
-      const left = omitted.get(event);
-      omitted.delete(event);
-      const time = new Date(clock.now()).toISOString();
-      const line = {
-        time,
-        level: at.toUpperCase(),
-        event,
-        ...fields,
-        ...(left === undefined ? {} : { omitted: left }),
-      };
-      write(`${visibleJson(JSON.stringify(line))}\n`);
+  return journalOf((at, event, fields) => {
+    if (ORDER.indexOf(at) < ORDER.indexOf(level)) return;
+    if (at !== 'error' && !allowance.take(event)) {
+      omitted.set(event, (omitted.get(event) ?? 0) + 1);
+      return;
+    }
+    const left = omitted.get(event);
+    omitted.delete(event);
+    const time = new Date(clock.now()).toISOString();
+    const line = {
+      time,
+      level: at.toUpperCase(),
+      event,
+      ...fields,
+      ...(left === undefined ? {} : { omitted: left }),
     };
-  return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+    write(`${visibleJson(JSON.stringify(line))}\n`);
+  });
 }

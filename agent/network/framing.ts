@@ -11,6 +11,12 @@ const PREFIX_LENGTH = 4;
 /** Allocated at first for a message that is longer; from there the buffer doubles as bytes arrive. */
 const FIRST_BUFFER = 16_384;
 
+/** Both in bytes. */
+export type TooLarge = (length: number, max: number) => Error;
+
+const receivedTooLarge: TooLarge = (length, max) =>
+  messageTooLarge('received message', length, max);
+
 /** One frame; copies `message`, so that the caller may reuse its buffer. */
 export function encodeFrame(message: Uint8Array): Uint8Array {
   return concatBytes(uint32be(message.length), message);
@@ -19,15 +25,17 @@ export function encodeFrame(message: Uint8Array): Uint8Array {
 /** Cuts a byte stream into messages; holds at most one incomplete message, and memory only for what came of it. */
 export class FrameDecoder {
   readonly #maxMessage: () => number;
+  readonly #tooLarge: TooLarge;
   readonly #prefix = new Uint8Array(PREFIX_LENGTH);
   #prefixFilled = 0;
   #buffer = new Uint8Array(0);
   #filled = 0;
   #length = 0;
 
-  /** @param maxMessage bytes; asked when a message begins */
-  constructor(maxMessage: () => number) {
+  /** @param maxMessage bytes; asked when a message begins  @param tooLarge makes the error of whoever reads the stream */
+  constructor(maxMessage: () => number, tooLarge: TooLarge = receivedTooLarge) {
     this.#maxMessage = maxMessage;
+    this.#tooLarge = tooLarge;
   }
 
   /** True between frames; at the end of the stream anything else is a truncation. */
@@ -37,7 +45,7 @@ export class FrameDecoder {
 
   /**
    * The messages that `chunk` completes; `chunk` is copied.
-   * @throws NETWORK_MESSAGE_TOO_LARGE as soon as the prefix says so, before anything is allocated
+   * @throws what `tooLarge` makes (NETWORK_MESSAGE_TOO_LARGE) as soon as the prefix says so, before anything is allocated
    */
   push(chunk: Uint8Array): Uint8Array[] {
     const complete: Uint8Array[] = [];
@@ -63,7 +71,7 @@ export class FrameDecoder {
     if (this.#prefixFilled === PREFIX_LENGTH) {
       this.#length = new DataView(this.#prefix.buffer).getUint32(0);
       const max = this.#maxMessage();
-      if (this.#length > max) throw messageTooLarge('received message', this.#length, max);
+      if (this.#length > max) throw this.#tooLarge(this.#length, max);
     }
     return part.length;
   }

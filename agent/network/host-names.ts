@@ -11,7 +11,7 @@ export type ResolveHost = (name: string) => Promise<readonly string[]>;
 
 export interface HostNamesDeps {
   readonly clock: Pick<Clock, 'monotonic' | 'sleep'>;
-  readonly journal: Pick<Journal, 'warn' | 'info'>;
+  readonly journal: Pick<Journal, 'failed' | 'info'>;
   readonly resolve: ResolveHost;
 }
 
@@ -69,11 +69,7 @@ export class HostNames {
       if (former?.join() !== found.join())
         journal.info('endpoint.resolved', { name, addresses: found.join(' ') });
     } catch (error) {
-      journal.warn('endpoint.unresolved', {
-        name,
-        message: (error as Error).message,
-        kept: former?.join(' ') ?? 'none',
-      });
+      journal.failed('endpoint.unresolved', error, { name, kept: former?.join(' ') ?? 'none' });
     }
   }
 }

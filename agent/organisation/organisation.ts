@@ -185,8 +185,7 @@ async function open(
   });
   kel.subscribe(({ aid }) => {
     replies.release(aid).catch((error: unknown) => {
-      const { code, message } = error as { code?: string; message: string };
-      journal.error('reply.failed', { aid, code: code ?? 'none', message });
+      journal.failed('reply.failed', error, { aid }, 'error');
     });
   });
   const log = await AuditLog.open(AuditKeeper.originOf(identity.aid), logFiles);

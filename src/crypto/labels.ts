@@ -5,7 +5,7 @@
  *   wireguard        AID, epoch          prf: WireGuard private key (clamped afterwards)
  *   ml-kem-1024      AID, epoch          prf: 64-byte seed of the tunnel's ML-KEM-1024 key pair
  *   tunnel-key       record              what a WireGuard key signs (XEdDSA) to prove that the issuer of its record holds it
- *   kek              n                   prf: key that seals data at rest (1 agreements, 2 audit log, 3 libp2p)
+ *   kek              number of a purpose prf: key that seals data at rest, or from which the peer key derives
  *   libp2p           a kek               hash: seed of the peer key
  *   agreement-store  head of the value   associated data of a sealed agreement
  *   log-key-at-rest                      associated data of the sealed audit log key
@@ -68,9 +68,13 @@ export function tunnelKeyProofLabel(record: Uint8Array): Uint8Array {
   return label('tunnel-key', record);
 }
 
-/** @param n generation of the key, from 0 */
-export function kekLabel(n: number): Uint8Array {
-  return label('kek', counter(n));
+/** What is sealed on disk under a key is lost with its number: none is ever changed or given again. */
+const KEK_NUMBERS = { agreements: 1, 'audit-log': 2, 'peer-key': 3 } as const;
+
+export type KekPurpose = keyof typeof KEK_NUMBERS;
+
+export function kekLabel(purpose: KekPurpose): Uint8Array {
+  return label('kek', counter(KEK_NUMBERS[purpose]));
 }
 
 /** @param kek 32 bytes  @returns what is hashed to the seed of the peer key: secret */

@@ -330,7 +330,7 @@ class World {
       clock,
       rng: this.rng,
       table,
-      journal: { info: nothing, warn: nothing, debug: nothing, error: nothing },
+      journal: { info: nothing, warn: nothing, debug: nothing, error: nothing, failed: nothing },
       isRevoked: () => false,
     } as unknown as TunnelsDeps;
   }

@@ -16,7 +16,7 @@ import type { Clock } from '#src/clock';
 import { open, seal } from '#src/crypto/aead';
 import { logKeyAtRest } from '#src/crypto/labels';
 import type { Ed25519 } from '#src/crypto/suite';
-import type { Journal } from '#src/journal';
+import { failureOf, type Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
@@ -33,8 +33,6 @@ const ANCHOR_LEAVES = 256;
 const ANCHOR_SECONDS = 15 * 60;
 const RETENTION_SECONDS = 10 * 365 * 24 * 3_600 + 2 * 24 * 3_600;
 
-/** Number of the storage key that seals the log key. */
-const LOG_KEK = 2;
 const LOG_KEY = 'log-key';
 const ANCHORED = 'anchored';
 /** The records that earlier leaves name are kept. */
@@ -165,9 +163,8 @@ export class AuditKeeper {
     try {
       await this.anchor();
     } catch (error) {
-      const { code, message } = error as { code?: string; message: string };
-      if (code?.startsWith('IDENTITY_AWAITS_') !== true) throw error;
-      this.#deps.journal.warn('audit.anchor-waits', { code, message });
+      if (!failureOf(error).code.startsWith('IDENTITY_AWAITS_')) throw error;
+      this.#deps.journal.failed('audit.anchor-waits', error);
     }
   }
 
@@ -186,10 +183,7 @@ export class AuditKeeper {
       try {
         if (!(await this.anchor())) this.#wait();
       } catch (error) {
-        journal.error('audit.anchor-failed', {
-          code: (error as { code?: string }).code ?? 'none',
-          message: (error as Error).message,
-        });
+        journal.failed('audit.anchor-failed', error, {}, 'error');
         this.#wait();
       }
     }
@@ -205,7 +199,7 @@ async function lastAnchored({ table, provenance, clock }: AuditKeeperDeps): Prom
 }
 
 async function logKeySeed({ identity, table, rng }: AuditKeeperDeps): Promise<Secret> {
-  using kek = await identity.storageKey(LOG_KEK);
+  using kek = await identity.storageKey('audit-log');
   const sealed = table.get<string>(LOG_KEY);
   if (sealed !== undefined)
     return Secret.take(open(kek, Buffer.from(sealed, 'base64'), logKeyAtRest));

@@ -15,7 +15,7 @@ import { buildRecord, encodeSignedRecord } from '#kel/record/build';
 import type { RecordFields, RecordType } from '#kel/record/record';
 import type { Clock } from '#src/clock';
 import { formatDateTime } from '#src/clock';
-import { kekLabel, mlKemLabel, wireguardLabel } from '#src/crypto/labels';
+import { type KekPurpose, kekLabel, mlKemLabel, wireguardLabel } from '#src/crypto/labels';
 import { KeyStoreError } from '#src/keystore/errors';
 import type { SigningAlgorithm } from '#src/keystore/key-store';
 import type { Rng } from '#src/rng';
@@ -329,9 +329,9 @@ export class Identity {
     };
   }
 
-  /** The 32-byte key number `n` that seals data at rest. */
-  storageKey(n: number): Promise<Secret> {
-    return this.#deps.keyStore.prf(this.#log.keys.storageRoot, kekLabel(n), 32);
+  /** 32 bytes. */
+  storageKey(purpose: KekPurpose): Promise<Secret> {
+    return this.#deps.keyStore.prf(this.#log.keys.storageRoot, kekLabel(purpose), 32);
   }
 
   async #algorithmOf(keys: KeySet): Promise<SigningAlgorithm> {

@@ -6,7 +6,7 @@ import type { KeyState } from '#kel/key-state/key-state';
 import type { KelStore } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
-import type { Journal } from '#src/journal';
+import { failureOf, type Journal } from '#src/journal';
 import type { StateTable } from '#src/store/state-table';
 import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
 import { WitnessError } from './errors.ts';
@@ -239,9 +239,9 @@ export class OwnWitnesses {
         throw new WitnessError('WITNESS_UNREACHABLE', `${witness} is not connected`);
       return await this.#within(peer, (stream) => this.#receipt(stream, event));
     } catch (error) {
-      const { code = 'none', message } = error as { code?: string; message: string };
+      const { code, message } = failureOf(error);
       this.#reasons.set(witness, `${code}: ${message}`.slice(0, 512));
-      journal.debug('witness.no-receipt', { witness, sn: event.sn, code, message });
+      journal.failed('witness.no-receipt', error, { witness, sn: event.sn }, 'debug');
       return undefined;
     }
   }

@@ -298,8 +298,7 @@ export class EvidenceExchange {
 
   #failed(peer: PeerKey, error: unknown): void {
     if (this.#signal.aborted) return;
-    const { code } = error as { code?: string };
-    this.#deps.journal.debug('evidence.failed', { peer, code: code ?? 'none' });
+    this.#deps.journal.failed('evidence.failed', error, { peer }, 'debug');
   }
 }
 

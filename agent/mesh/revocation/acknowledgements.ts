@@ -61,9 +61,7 @@ export class Acknowledgements {
       void this.#queue
         .run(() => this.#acknowledge(signal))
         .catch((error: unknown) => {
-          if (signal.aborted) return;
-          const { code, message } = error as { code?: string; message: string };
-          this.#deps.journal.warn('revocation.not-acknowledged', { code: code ?? 'none', message });
+          if (!signal.aborted) this.#deps.journal.failed('revocation.not-acknowledged', error);
         });
     };
     const off = this.#deps.intake.subscribe(({ t }) => {

@@ -228,9 +228,6 @@ export class Knocking {
   }
 
   #quietly(work: Promise<unknown>): void {
-    work.catch((error: unknown) => {
-      const { code, message } = error as { code?: string; message: string };
-      this.#deps.journal.debug('knock.failed', { code: code ?? 'none', message });
-    });
+    work.catch((error: unknown) => this.#deps.journal.failed('knock.failed', error, {}, 'debug'));
   }
 }

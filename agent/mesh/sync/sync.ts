@@ -241,11 +241,7 @@ export class Sync {
 
   #failed(peer: PeerKey, error: unknown): void {
     if (this.#signal.aborted) return;
-    this.#deps.journal.debug('sync.failed', {
-      peer,
-      code: (error as { code?: string }).code ?? 'none',
-      message: (error as Error).message,
-    });
+    this.#deps.journal.failed('sync.failed', error, { peer }, 'debug');
   }
 
   async #exchangeLoop(signal: AbortSignal): Promise<void> {

@@ -56,7 +56,10 @@ export function serveLogs({ network, kel, clock, mayHave }: LogServiceDeps): voi
   });
 }
 
-/** @returns the log from `from` as far as `peer` gives it, in pages; throws SYNC_BAD_MESSAGE, SYNC_TIMEOUT, NETWORK_… */
+/**
+ * @returns the log from `from` as far as `peer` gives it, in pages; whoever stops to read them ends the stream
+ * @throws SYNC_BAD_MESSAGE, SYNC_TIMEOUT, NETWORK_…
+ */
 export async function* askLog(
   { network, clock }: Pick<LogServiceDeps, 'network' | 'clock'>,
   peer: PeerKey,
@@ -64,6 +67,8 @@ export async function* askLog(
   from: number,
 ): AsyncGenerator<Uint8Array> {
   const stream = await network.open(peer, protocol, limits);
+  let failure = new SyncError('SYNC_BAD_MESSAGE', 'nobody reads the log any more');
+  let isWhole = false;
   try {
     for (let pages = 0, sn = from; pages < MAX_PAGES; pages++) {
       await stream.send(encodeCbor([aid, sn]));
@@ -73,9 +78,13 @@ export async function* askLog(
       sn += eventsIn(page);
     }
     await stream.close();
+    isWhole = true;
   } catch (error) {
-    stream.abort(error as Error);
+    failure = error as SyncError;
     throw error;
+  } finally {
+    // A consumer that breaks off or throws comes here, and into no `catch`.
+    if (!isWhole) stream.abort(failure);
   }
 }
 

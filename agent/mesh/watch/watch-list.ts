@@ -71,7 +71,7 @@ export class WatchList {
   /** Remembers how a fetch ended; nothing for an AID that is not watched any more. */
   async fetched(
     aid: Aid,
-    error?: { readonly code?: string; readonly message: string },
+    error?: { readonly code: string; readonly message: string },
   ): Promise<void> {
     const watched = this.#watched.get(aid);
     if (watched === undefined) return;
@@ -81,7 +81,7 @@ export class WatchList {
         ? { ...watched, fetched: at, failure: null }
         : {
             ...watched,
-            failure: { at, code: error.code ?? 'none', message: error.message.slice(0, 512) },
+            failure: { at, code: error.code, message: error.message.slice(0, 512) },
           },
     );
   }

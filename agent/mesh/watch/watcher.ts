@@ -5,7 +5,7 @@ import { sectionsOf } from '#kel/reply/sections';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
-import type { Journal } from '#src/journal';
+import { failureOf, type Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
 import type { Network, PeerKey } from '../../network/network.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -137,8 +137,7 @@ export class Watcher {
       for await (const page of askLog(this.#deps, peer, aid, from))
         await takeLog(this.#deps, page, aid);
     } catch (error) {
-      const { code } = error as { code?: string };
-      journal.debug('watch.member-failed', { aid, peer, code: code ?? 'none' });
+      journal.failed('watch.member-failed', error, { aid, peer }, 'debug');
     }
   }
 
@@ -180,9 +179,8 @@ export class Watcher {
       await watch.fetched(aid);
     } catch (error) {
       if (this.#signal.aborted) return;
-      const { code, message } = error as { code?: string; message: string };
-      journal.warn('watch.failed', { aid, code: code ?? 'none', message });
-      await watch.fetched(aid, code === undefined ? { message } : { code, message });
+      journal.failed('watch.failed', error, { aid });
+      await watch.fetched(aid, failureOf(error));
     }
   }
 }

@@ -46,9 +46,6 @@ import { OwnKeyChanges } from './own-key-changes.ts';
 import { Reactions } from './reactions.ts';
 import { openTunnelParts, type TunnelParts } from './tunnel-parts.ts';
 
-/** Number of the storage key from which the network identity derives. */
-const NETWORK_KEK = 3;
-
 export interface AgentSettings {
   readonly tunnel: TunnelSettings;
   readonly rotation: RotationPolicy;
@@ -174,7 +171,7 @@ export class Agent {
   ): Promise<Agent> {
     const { identity } = organisation;
     const { db } = organisation.drivers;
-    using seed = await identity.storageKey(NETWORK_KEK);
+    using seed = await identity.storageKey('peer-key');
     const network = await drivers.network(new Secret(sha256(peerSeedLabel(seed.expose()))));
     await using onFailure = new AsyncDisposableStack();
     onFailure.defer(() => network.close());
@@ -269,9 +266,7 @@ export class Agent {
     // While the witnesses can still be asked.
     await keeper
       .anchor()
-      .catch((error: unknown) =>
-        drivers.journal.error('audit.anchor-failed', { message: (error as Error).message }),
-      );
+      .catch((error: unknown) => drivers.journal.failed('audit.anchor-failed', error, {}, 'error'));
     await this.network.close();
     await this.organisation.close();
   }

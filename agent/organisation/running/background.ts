@@ -1,5 +1,5 @@
 /** What a running agent does with nobody waiting for it: faults go to the journal. */
-import type { Journal } from '#src/journal';
+import { failureOf, type Journal } from '#src/journal';
 
 export class Background {
   readonly #signal: AbortSignal;
@@ -13,9 +13,7 @@ export class Background {
 
   run(task: Promise<unknown>): void {
     task.catch((error: unknown) => {
-      if (this.#signal.aborted) return;
-      const { code, message } = error as { code?: string; message: string };
-      this.#journal.error('agent.failed', { code: code ?? 'none', message });
+      if (!this.#signal.aborted) this.#journal.failed('agent.failed', error, {}, 'error');
     });
   }
 
@@ -24,9 +22,8 @@ export class Background {
    * tried again. So it does when the current key has gone from the token: a rotation needs it not.
    */
   deferIfAwaiting(error: unknown): void {
-    const { code, message } = error as { code?: string; message: string };
-    if (code?.startsWith('IDENTITY_AWAITS_') !== true && code !== 'KEYSTORE_NO_SUCH_KEY')
-      throw error;
-    this.#journal.warn('event.waits', { code, message });
+    const { code } = failureOf(error);
+    if (!code.startsWith('IDENTITY_AWAITS_') && code !== 'KEYSTORE_NO_SUCH_KEY') throw error;
+    this.#journal.failed('event.waits', error);
   }
 }

@@ -23,9 +23,6 @@ import { Rotations } from '../../tunnel/rotation/rotations.ts';
 import type { RunningDrivers } from '../drivers.ts';
 import type { Organisation } from '../organisation.ts';
 
-/** Number of the storage key that seals agreements. */
-const AGREEMENT_KEK = 1;
-
 export interface TunnelPartsDeps {
   readonly organisation: Organisation;
   readonly drivers: RunningDrivers;
@@ -54,7 +51,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     organisation;
   const { clock, rng, db, suite, journal } = organisation.drivers;
   const { overlay } = drivers;
-  const store = await AgreementStore.open(db, await identity.storageKey(AGREEMENT_KEK), rng);
+  const store = await AgreementStore.open(db, await identity.storageKey('agreements'), rng);
   const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
   const requests = new PairRequests({
     network,

@@ -523,8 +523,7 @@ export class PairAgreements implements PairKeys {
   }
 
   #failed(aid: Aid | undefined, error: unknown): void {
-    const { code, message } = error as { code?: string; message: string };
-    this.#deps.journal.warn('psk.failed', { aid: aid ?? 'unknown', code: code ?? 'none', message });
+    this.#deps.journal.failed('psk.failed', error, { aid: aid ?? 'unknown' });
   }
 }
 

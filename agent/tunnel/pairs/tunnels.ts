@@ -491,8 +491,6 @@ export class Tunnels {
   }
 
   #failed(error: unknown): void {
-    if (this.#signal.aborted) return;
-    const { code, message } = error as { code?: string; message: string };
-    this.#deps.journal.warn('tunnel.reconcile-failed', { code: code ?? 'none', message });
+    if (!this.#signal.aborted) this.#deps.journal.failed('tunnel.reconcile-failed', error);
   }
 }

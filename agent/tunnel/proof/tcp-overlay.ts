@@ -1,7 +1,7 @@
-/** The overlay on TCP: 4-byte big-endian length and message, one port, bounded. */
+/** The overlay on TCP: frames as everywhere between agents, one port, bounded. */
 import { createSocket } from 'node:dgram';
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
-import { concatBytes, uint32be } from '#src/bytes';
+import { encodeFrame, FrameDecoder } from '../../network/framing.ts';
 import { whoGivesWay } from '../../network/places.ts';
 import { ProofError } from './errors.ts';
 import { MAX_OVERLAY_MESSAGE, type Overlay, type OverlayStream } from './overlay.ts';
@@ -122,7 +122,8 @@ async function listening(server: Server, host: string, port: number): Promise<vo
 class TcpOverlayStream implements OverlayStream {
   readonly remote: string;
   readonly #socket: Socket;
-  #buffer: Uint8Array = new Uint8Array(0);
+  readonly #decoder = new FrameDecoder(() => MAX_OVERLAY_MESSAGE, tooLarge);
+  readonly #messages: Uint8Array[] = [];
   readonly #chunks: AsyncIterator<Uint8Array>;
 
   constructor(socket: Socket, idleMs: number) {
@@ -135,7 +136,7 @@ class TcpOverlayStream implements OverlayStream {
 
   async send(message: Uint8Array): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      this.#socket.write(concatBytes(uint32be(message.length), message), (error) =>
+      this.#socket.write(encodeFrame(message), (error) =>
         error == null ? resolve() : reject(error),
       );
     });
@@ -143,11 +144,11 @@ class TcpOverlayStream implements OverlayStream {
 
   async receive(): Promise<Uint8Array | undefined> {
     while (true) {
-      const message = this.#take();
+      const message = this.#messages.shift();
       if (message !== undefined) return message;
       const { done, value } = await this.#chunks.next();
       if (done === true) return undefined;
-      this.#buffer = concatBytes(this.#buffer, value);
+      this.#push(value);
     }
   }
 
@@ -155,20 +156,17 @@ class TcpOverlayStream implements OverlayStream {
     this.#socket.end();
   }
 
-  #take(): Uint8Array | undefined {
-    if (this.#buffer.length < 4) return undefined;
-    // attacker-controlled: checked before anything is kept for it
-    const length = new DataView(this.#buffer.buffer, this.#buffer.byteOffset).getUint32(0);
-    if (length > MAX_OVERLAY_MESSAGE) {
+  /** @param chunk attacker-controlled */
+  #push(chunk: Uint8Array): void {
+    try {
+      this.#messages.push(...this.#decoder.push(chunk));
+    } catch (error) {
       this.#socket.destroy();
-      throw new ProofError(
-        'PROOF_BAD_MESSAGE',
-        `message of ${length} bytes, at most ${MAX_OVERLAY_MESSAGE} are read`,
-      );
+      throw error;
     }
-    if (this.#buffer.length < 4 + length) return undefined;
-    const message = this.#buffer.slice(4, 4 + length);
-    this.#buffer = this.#buffer.slice(4 + length);
-    return message;
   }
+}
+
+function tooLarge(length: number, max: number): ProofError {
+  return new ProofError('PROOF_BAD_MESSAGE', `message of ${length} bytes, at most ${max} are read`);
 }

@@ -10,7 +10,7 @@ import type { RecordStore } from '#kel/record/record-store';
 import { Allowance } from '#src/allowance';
 import { equalBytes } from '#src/bytes';
 import { type Clock, formatDateTime } from '#src/clock';
-import type { Journal } from '#src/journal';
+import { failureOf, type Journal } from '#src/journal';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
 import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
@@ -108,13 +108,9 @@ export class TunnelProofs {
         if (await this.#proveOnce(aid)) return;
       } catch (error) {
         if (this.#signal.aborted) return;
-        const { code = 'none' } = error as { code?: string };
         // What only the own operator can mend is not for those alone who look closely.
-        journal[code === 'PROOF_PORT_IN_USE' ? 'warn' : 'debug']('proof.retry', {
-          aid,
-          code,
-          message: (error as Error).message,
-        });
+        const level = failureOf(error).code === 'PROOF_PORT_IN_USE' ? 'warn' : 'debug';
+        journal.failed('proof.retry', error, { aid }, level);
       }
       await clock
         .sleep(Math.min(RETRY_MS * 2 ** failures, MAX_RETRY_MS), this.#signal)
@@ -199,11 +195,7 @@ export class TunnelProofs {
       await this.#record(aid, delivered.message);
       await messages.send({ kind: 'done' });
     } catch (error) {
-      this.#deps.journal.debug('proof.refused', {
-        aid: aid ?? 'unknown',
-        code: (error as { code?: string }).code ?? 'none',
-        message: (error as Error).message,
-      });
+      this.#deps.journal.failed('proof.refused', error, { aid: aid ?? 'unknown' }, 'debug');
     } finally {
       stream.close();
     }

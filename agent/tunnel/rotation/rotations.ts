@@ -6,7 +6,7 @@ import type { Aid } from '#kel/identifiers';
 import type { RecordStore } from '#kel/record/record-store';
 import { equalBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
-import type { Journal } from '#src/journal';
+import { failureOf, type Journal } from '#src/journal';
 import type { Member } from '../../mesh/membership/charter.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
@@ -245,9 +245,8 @@ export class Rotations {
       if (view.initiates) await tunnels.rekey(aid, agreed.at);
       return { ...result, proven: true };
     } catch (error) {
-      const { code, message } = error as { code?: string; message: string };
-      journal.warn('rotation.psk-failed', { aid, code: code ?? 'none', message });
-      return { ...base, reason: message };
+      journal.failed('rotation.psk-failed', error, { aid });
+      return { ...base, reason: failureOf(error).message };
     }
   }
 

@@ -3,7 +3,7 @@
  * tunnel keys at once. What is due next is on disk: a restart neither forgets it nor puts it off.
  */
 import type { Clock } from '#src/clock';
-import type { Journal } from '#src/journal';
+import { failureOf, type Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
 import type { StateTable } from '#src/store/state-table';
 import type { AskedBy } from './emergency.ts';
@@ -165,9 +165,8 @@ export class Schedule {
       journal.info('rotation.scheduled', { kind });
     } catch (error) {
       if (signal.aborted) return;
-      const { code, message } = error as { code?: string; message: string };
-      this.#putOff = `${kind}: ${message}`;
-      journal.warn('rotation.put-off', { kind, code: code ?? 'none', message });
+      this.#putOff = `${kind}: ${failureOf(error).message}`;
+      journal.failed('rotation.put-off', error, { kind });
       await clock.sleep(RETRY_MS, signal).catch(() => undefined);
     }
   }

@@ -23,7 +23,7 @@ import type { Aid } from '#kel/identifiers';
 import { NodeLogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
-import type { Journal, LogFields, LogLevel } from '#src/journal';
+import { type Journal, journalOf, type LogFields, type LogLevel } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
 import type { Database } from '#src/store/durable-table';
 import { seededKeyStore } from '../../support/doubles/seeded-key-store.ts';
@@ -307,14 +307,11 @@ export class LiveAgent {
   }
 
   #journal(): Journal {
-    const log =
-      (level: LogLevel) =>
-      (event: string, fields: LogFields = {}) => {
-        this.journal.push({ level, event, fields });
-        if (process.env['KELMESH_TRACE'] === '1')
-          process.stderr.write(`${this.name} ${level} ${event} ${JSON.stringify(fields)}\n`);
-      };
-    return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+    return journalOf((level, event, fields) => {
+      this.journal.push({ level, event, fields });
+      if (process.env['KELMESH_TRACE'] === '1')
+        process.stderr.write(`${this.name} ${level} ${event} ${JSON.stringify(fields)}\n`);
+    });
   }
 }
 

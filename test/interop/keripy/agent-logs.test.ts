@@ -18,7 +18,7 @@ import { MemoryLogFiles } from '../../support/kit/audit-log.ts';
 import { keripyMissing, keripyStates } from '../../support/machines/keripy.ts';
 import { skip } from '../../support/skip.ts';
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const silent = { debug() {}, info() {}, warn() {}, error() {}, failed() {} };
 
 describe('logs of agents, read by KERIpy', () => {
   const opened: Organisation[] = [];

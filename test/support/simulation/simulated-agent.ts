@@ -17,7 +17,7 @@ import type { Aid } from '#kel/identifiers';
 import type { Clock } from '#src/clock';
 import type { CryptoSuite } from '#src/crypto/suite';
 import { loadCryptoSuite } from '#src/crypto/suites';
-import type { Journal, LogFields } from '#src/journal';
+import { type Journal, journalOf, type LogFields } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
 import type { Rng } from '#src/rng';
 import { seededKeyStore } from '../doubles/seeded-key-store.ts';
@@ -392,10 +392,10 @@ export class SimulatedAgent {
   }
 
   #journal(power: Power): Journal {
-    const log = (event: string, fields?: LogFields): void => {
-      if (power.isOn) this.#federation.trace(this.name, event, fields);
-    };
-    return { debug: isVerbose ? log : () => undefined, info: log, warn: log, error: log };
+    return journalOf((level, event, fields) => {
+      if (power.isOn && (isVerbose || level !== 'debug'))
+        this.#federation.trace(this.name, event, fields);
+    });
   }
 }
 

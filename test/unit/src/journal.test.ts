@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { createJournal } from '#src/journal';
+import { createJournal, journalOf } from '#src/journal';
 import { SimulatedClock } from '../../support/simulation/simulated-clock.ts';
 
 describe('journal', () => {
@@ -33,6 +33,35 @@ describe('journal', () => {
       ],
     );
     assert.ok(lines.every((line) => line.indexOf('\n') === line.length - 1));
+  });
+
+  it('tells of anything thrown as its code and its message, never of its stack, its cause or what it carries', () => {
+    const lines: [string, string, object][] = [];
+    const journal = journalOf((...line) => lines.push(line));
+    const secret = { cause: new Error('secret'), pin: 'secret' };
+    const thrown: readonly [unknown, string, string][] = [
+      [
+        Object.assign(new Error('no answer'), { code: 'NETWORK_CLOSED', ...secret }),
+        'NETWORK_CLOSED',
+        'no answer',
+      ],
+      [new TypeError('a mistake', secret), 'none', 'a mistake'],
+      [Object.assign(new Error('odd'), { code: 17 }), 'none', 'odd'],
+      ['a word', 'none', 'a word'],
+      [undefined, 'none', 'undefined'],
+      [null, 'none', 'null'],
+    ];
+    for (const [error] of thrown) journal.failed('sync.failed', error, { peer: 'P' });
+    assert.deepEqual(
+      lines,
+      thrown.map(([, code, message]) => ['warn', 'sync.failed', { peer: 'P', code, message }]),
+    );
+    journal.failed('agent.failed', new Error('it fell'), {}, 'error');
+    journal.failed('knock.failed', new Error('it fell'), {}, 'debug');
+    assert.deepEqual(
+      lines.slice(-2).map(([level]) => level),
+      ['error', 'debug'],
+    );
   });
 
   it('writes an event that comes again and again at a rate, says how many it left out, and leaves out no error', async () => {

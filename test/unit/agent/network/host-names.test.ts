@@ -11,7 +11,7 @@ function node(hosts: readonly string[]) {
   let now = 0;
   const names = new HostNames(hosts, {
     clock: { monotonic: () => now, sleep: async () => undefined },
-    journal: { info: (event) => said.push(event), warn: (event) => said.push(event) },
+    journal: { info: (event) => said.push(event), failed: (event) => said.push(event) },
     resolve: async (name) => {
       asked.push(name);
       const answer = table.get(name) ?? new Error('not found');

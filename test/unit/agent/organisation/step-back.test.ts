@@ -11,7 +11,7 @@ import {
 } from '#agent/organisation/organisation';
 import { digestSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
-import type { Journal } from '#src/journal';
+import { journalOf } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
 import type { Database } from '#src/store/durable-table';
 import { seededKeyStore } from '../../../support/doubles/seeded-key-store.ts';
@@ -48,8 +48,7 @@ class Machine {
   }
 
   drivers(): LocalDrivers {
-    const tell = (event: string) => this.told.push(event);
-    const journal = { debug: tell, info: tell, warn: tell, error: tell } as unknown as Journal;
+    const journal = journalOf((_level, event) => this.told.push(event));
     return {
       clock: this.#clock,
       rng: this.#rng,

@@ -70,7 +70,9 @@ describe('label', () => {
       wireguardLabel('E', 0),
       tunnelKeyProofLabel(hash),
       mlKemLabel('E', 0),
-      kekLabel(0),
+      kekLabel('agreements'),
+      kekLabel('audit-log'),
+      kekLabel('peer-key'),
       pairInfo,
       chainStart,
       chainNext,
@@ -96,10 +98,19 @@ describe('label', () => {
     assert.equal(new Set(all).size, all.length);
   });
 
+  it('keys that seal data at rest keep the numbers under which 0.1 has sealed', () => {
+    const numbers = { agreements: 1, 'audit-log': 2, 'peer-key': 3 } as const;
+    for (const [name, number] of Object.entries(numbers))
+      assert.deepEqual(
+        Buffer.from(kekLabel(name as keyof typeof numbers)),
+        Buffer.from(`kelmesh/1/kek\0\0\0\x08\0\0\0\0\0\0\0${String.fromCharCode(number)}`),
+      );
+  });
+
   it('refuses a purpose that could run into a field, and counters that are not whole numbers', () => {
     for (const bad of ['', 'A', 'a/b', 'a\0', 'ä'])
       assert.throws(() => label(bad), { code: 'CRYPTO_BAD_LENGTH' });
     for (const bad of [-1, 0.5, Number.NaN, 2 ** 53])
-      assert.throws(() => kekLabel(bad), { code: 'CRYPTO_BAD_LENGTH' });
+      assert.throws(() => mlKemLabel('E', bad), { code: 'CRYPTO_BAD_LENGTH' });
   });
 });

@@ -88,7 +88,7 @@ async function expectWhole(identity: Identity, disk: Disk): Promise<void> {
   const { sn } = await identity.anchor([digestSeal(`E${'A'.repeat(43)}` as Said)]);
   await identity.rotate();
   assert.equal(identity.state.sn, sn + 1);
-  (await identity.storageKey(1))[Symbol.dispose]();
+  (await identity.storageKey('agreements'))[Symbol.dispose]();
   const { wireguard } = await identity.tunnelSecrets(identity.state.establishment.said, 0);
   assert.equal(wireguard.length, 32);
   const again = await Identity.open(await identityDeps(disk));
@@ -140,11 +140,11 @@ describe('identity', () => {
   it('keeps the storage key through rotations, and gives each establishment event its own tunnel keys', async () => {
     const identity = await Identity.create(await identityDeps(newDisk('secrets')), options);
     const first = identity.state.establishment.said;
-    const storage = await identity.storageKey(7);
+    const storage = await identity.storageKey('agreements');
     const tunnel = await identity.tunnelSecrets(first, 0);
     await identity.rotate();
-    assert.ok((await identity.storageKey(7)).equals(storage));
-    assert.ok(!(await identity.storageKey(8)).equals(storage));
+    assert.ok((await identity.storageKey('agreements')).equals(storage));
+    assert.ok(!(await identity.storageKey('audit-log')).equals(storage));
     assert.ok((await identity.tunnelSecrets(first, 0)).wireguard.equals(tunnel.wireguard));
     const second = await identity.tunnelSecrets(identity.state.establishment.said, 0);
     assert.ok(!second.wireguard.equals(tunnel.wireguard));

@@ -67,7 +67,7 @@ async function expectWhole(disk: Disk): Promise<Identity> {
   const { sn } = await identity.anchor([]);
   await identity.rotate();
   assert.equal(identity.state.sn, sn + 1);
-  await identity.storageKey(1);
+  await identity.storageKey('agreements');
   await identity.tunnelSecrets(identity.state.establishment.said, 0);
   return identity;
 }

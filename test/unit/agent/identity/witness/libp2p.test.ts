@@ -23,7 +23,7 @@ import { createParty, type Party, verifySignature } from '../../../../support/ki
 import { approvesAll } from '../../../../support/kit/store-kit.ts';
 
 const LOOPBACK = '/ip4/127.0.0.1/tcp/0' as PeerAddress;
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const silent = { debug() {}, info() {}, warn() {}, error() {}, failed() {} };
 
 const running: Network[] = [];
 

@@ -7,7 +7,7 @@ import { formatDateTime } from '#src/clock';
 import { SimulatedClock } from '../../../../support/simulation/simulated-clock.ts';
 
 const self = 'Eself' as Aid;
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const silent = { debug() {}, info() {}, warn() {}, error() {}, failed() {} };
 
 function end(d: string, at: number, i: Aid = self, s = 3): SignedEnd {
   return { d: d as Said, i, dt: formatDateTime(at), es: { s }, la: [`/ip4/192.0.2.1/tcp/${d}`] };

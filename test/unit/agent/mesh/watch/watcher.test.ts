@@ -37,7 +37,7 @@ async function setUp(fetchLog: FetchLog | undefined) {
     fetchLog,
     clock,
     rng: new SeededRng(1),
-    journal: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+    journal: { debug: quiet, info: quiet, warn: quiet, error: quiet, failed: quiet },
   });
   const stop = new AbortController();
   return { clock, kel: party.kel, replies, watch, watcher, stop };

@@ -15,7 +15,7 @@ const governor = 'governor' as Aid;
 const delegator = 'delegator' as Aid;
 const peer = '12D3KooWPeer' as PeerKey;
 const said = `E${'A'.repeat(43)}` as Said;
-const journal = { debug() {}, info() {}, warn() {}, error() {} };
+const journal = { debug() {}, info() {}, warn() {}, error() {}, failed() {} };
 
 /** One member that is asked by whom `from` names, and one that asks it. */
 async function member(options: Partial<EmergencyDeps> & { readonly from?: Aid } = {}) {

@@ -14,7 +14,7 @@ import { SimulatedClock } from '../../../../support/simulation/simulated-clock.t
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-const journal = { debug() {}, info() {}, warn() {}, error() {} };
+const journal = { debug() {}, info() {}, warn() {}, error() {}, failed() {} };
 const onDemand: RotationPolicy = {
   askedBy: 'nobody',
   everyMs: { tunnel: 0, id: 0 },
