@@ -20,7 +20,9 @@ export interface TestToken extends SoftHsm {
 export async function softHsmProblem(): Promise<string | undefined> {
   try {
     await findSoftHsmModule();
-    await access(new URL('../../node_modules/pkcs11js/build/Release/pkcs11.node', import.meta.url));
+    await access(
+      new URL('../../../node_modules/pkcs11js/build/Release/pkcs11.node', import.meta.url),
+    );
     return undefined;
   } catch (error) {
     return `SoftHSM or pkcs11js is not installed: ${error instanceof Error ? error.message : error}`;
