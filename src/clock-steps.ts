@@ -1,5 +1,6 @@
 /** Notices when somebody sets the wall clock: it and the monotonic one then part by more than drift explains. */
 import type { Clock } from './clock.ts';
+import { mistaken, ticks } from './ticks.ts';
 
 const LOOK_MS = 2_000;
 /** Milliseconds within a look: a clock that is slewed changes by half a per mille of the time at most. */
@@ -16,11 +17,9 @@ export async function watchSteps(
 ): Promise<void> {
   const apart = () => clock.now() - clock.monotonic();
   let before = apart();
-  while (!signal.aborted) {
-    await clock.sleep(LOOK_MS, signal).catch(() => undefined);
-    if (signal.aborted) return;
+  await ticks({ clock, signal, pauseMs: () => LOOK_MS, failed: mistaken }, () => {
     const now = apart();
     if (Math.abs(now - before) >= STEP_MS) onStep(Math.round(now - before));
     before = now;
-  }
+  });
 }

@@ -2,6 +2,7 @@
 
 import { Allowance } from '#src/allowance';
 import type { Clock } from '#src/clock';
+import { mistaken, ticks } from '#src/ticks';
 import { duplicateHandler, NetworkError } from './errors.ts';
 import type { Libp2pConnection, Libp2pNode, Libp2pStream } from './libp2p-node.ts';
 import { Libp2pMessageStream } from './libp2p-stream.ts';
@@ -46,7 +47,10 @@ export class Libp2pStreams {
     this.#dropped = dropped;
     this.#clock = clock;
     this.#idleMs = idleMs;
-    this.#sweep().catch(() => undefined); // only `close` ends it
+    const pauseMs = () => idleMs / 4;
+    void ticks({ clock, signal: this.#closed.signal, pauseMs, failed: mistaken }, () =>
+      this.#sweep(),
+    );
   }
 
   async open(
@@ -145,17 +149,14 @@ export class Libp2pStreams {
     );
   }
 
-  async #sweep(): Promise<void> {
-    for (;;) {
-      await this.#clock.sleep(this.#idleMs / 4, this.#closed.signal);
-      const now = this.#clock.monotonic();
-      for (const stream of this.#open) {
-        const idleMs = now - stream.lastActivity;
-        if (idleMs < this.#idleMs) continue;
-        stream.abort(
-          new NetworkError('NETWORK_TIMEOUT', `no byte for ${idleMs} ms, at most ${this.#idleMs}`),
-        );
-      }
+  #sweep(): void {
+    const now = this.#clock.monotonic();
+    for (const stream of this.#open) {
+      const idleMs = now - stream.lastActivity;
+      if (idleMs < this.#idleMs) continue;
+      stream.abort(
+        new NetworkError('NETWORK_TIMEOUT', `no byte for ${idleMs} ms, at most ${this.#idleMs}`),
+      );
     }
   }
 }

@@ -5,6 +5,7 @@
  * and every connection is aborted at each look. Here the time-out is fixed, and one that comes late is asked again first.
  */
 import type { Clock } from '#src/clock';
+import { mistaken, ticks } from '#src/ticks';
 
 /** Between two looks at a connection. */
 const LOOK_MS = 10_000;
@@ -43,11 +44,10 @@ export class Liveness<Connection extends object> {
 
   async run(signal: AbortSignal): Promise<void> {
     const { clock, connections } = this.#host;
-    while (!signal.aborted) {
-      await clock.sleep(this.#limits.lookMs, signal).catch(() => undefined);
-      if (signal.aborted) return;
+    const pauseMs = () => this.#limits.lookMs;
+    await ticks({ clock, signal, pauseMs, failed: mistaken }, () => {
       for (const connection of connections()) void this.#look(connection, signal);
-    }
+    });
   }
 
   async #look(connection: Connection, signal: AbortSignal): Promise<void> {

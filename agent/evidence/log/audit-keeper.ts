@@ -21,6 +21,7 @@ import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
+import { ticks } from '#src/ticks';
 import type { Identity } from '../../identity/own/identity.ts';
 import type { RecordIssuer } from '../../identity/records/record-issuer.ts';
 import { checkpointSeals } from '../format/anchor.ts';
@@ -174,19 +175,14 @@ export class AuditKeeper {
 
   async #cadence(signal: AbortSignal): Promise<void> {
     const { clock, journal } = this.#deps;
-    while (!signal.aborted) {
-      await clock
-        .sleep(Math.max(1_000, this.#dueAt - clock.monotonic()), signal)
-        .catch(() => undefined);
-      if (signal.aborted) return;
-      if (clock.monotonic() < this.#dueAt) continue;
-      try {
-        if (!(await this.anchor())) this.#wait();
-      } catch (error) {
-        journal.failed('audit.anchor-failed', error, {}, 'error');
-        this.#wait();
-      }
-    }
+    const pauseMs = () => Math.max(1_000, this.#dueAt - clock.monotonic());
+    const failed = (error: unknown) => {
+      journal.failed('audit.anchor-failed', error, {}, 'error');
+      this.#wait();
+    };
+    await ticks({ clock, signal, pauseMs, failed }, async () => {
+      if (clock.monotonic() >= this.#dueAt && !(await this.anchor())) this.#wait();
+    });
   }
 }
 

@@ -14,6 +14,7 @@ import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import type { Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
+import { jittered, ticks } from '#src/ticks';
 import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
 import type { Membership } from '../membership/membership.ts';
 import { forkId } from '../membership/suspensions.ts';
@@ -274,15 +275,15 @@ export class EvidenceExchange {
   }
 
   async #loop(signal: AbortSignal): Promise<void> {
-    const { clock, rng, directory } = this.#deps;
-    while (!signal.aborted) {
-      const [jitter = 0, choice = 0] = rng.bytes(2);
-      await clock.sleep(EXCHANGE_MS * (0.75 + jitter / 512), signal).catch(() => undefined);
-      if (signal.aborted) return;
+    const { clock, rng, directory, journal } = this.#deps;
+    const pauseMs = () => jittered(EXCHANGE_MS, rng.bytes(1)[0] ?? 0);
+    const failed = (error: unknown) => journal.failed('agent.failed', error, {}, 'error');
+    await ticks({ clock, signal, pauseMs, failed }, () => {
+      const [choice = 0] = rng.bytes(1);
       const peers = directory.bound();
       const peer = peers[choice % Math.max(1, peers.length)];
       if (peer !== undefined) this.push(peer);
-    }
+    });
   }
 
   async #bounded(stream: MessageStream, session: Promise<void>): Promise<void> {

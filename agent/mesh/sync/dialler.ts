@@ -5,7 +5,9 @@
 import type { Aid } from '#kel/identifiers';
 import type { RecordStore } from '#kel/record/record-store';
 import type { Clock } from '#src/clock';
+import type { Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
+import { ticks } from '#src/ticks';
 import { type Network, type PeerAddress, parsePeerAddress } from '../../network/network.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { PeerDirectory } from './peer-directory.ts';
@@ -21,6 +23,7 @@ export interface DiallerDeps {
   readonly records: RecordStore;
   readonly clock: Clock;
   readonly rng: Rng;
+  readonly journal: Pick<Journal, 'failed'>;
   readonly self: Aid;
 }
 
@@ -46,11 +49,13 @@ export class Dialler {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
-    while (!signal.aborted) {
+    const { clock, journal } = this.#deps;
+    const failed = (error: unknown) => journal.failed('agent.failed', error, {}, 'error');
+    let pauseMs = 0;
+    await ticks({ clock, signal, pauseMs: () => pauseMs, failed }, () => {
+      pauseMs = ROUND_MS;
       this.#round(signal);
-      await clock.sleep(ROUND_MS, signal).catch(() => undefined);
-    }
+    });
   }
 
   /** The member has new addresses: no pause any more. */

@@ -5,6 +5,7 @@
 import type { Aid } from '#kel/identifiers';
 import { withDeadline } from '#src/deadline';
 import type { Rng } from '#src/rng';
+import { jittered, ticks } from '#src/ticks';
 import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
 import { SyncError } from './errors.ts';
 import { Holdings, type HoldingsDeps } from './holdings.ts';
@@ -245,16 +246,16 @@ export class Sync {
   }
 
   async #exchangeLoop(signal: AbortSignal): Promise<void> {
-    const { clock, rng, network, membership } = this.#deps;
-    while (!signal.aborted) {
-      const [jitter = 0, choice = 0] = rng.bytes(2);
-      await clock.sleep(EXCHANGE_MS * (0.75 + jitter / 512), signal).catch(() => undefined);
-      if (signal.aborted) return;
+    const { clock, rng, network, membership, journal } = this.#deps;
+    const pauseMs = () => jittered(EXCHANGE_MS, rng.bytes(1)[0] ?? 0);
+    const failed = (error: unknown) => journal.failed('agent.failed', error, {}, 'error');
+    await ticks({ clock, signal, pauseMs, failed }, () => {
+      const [choice = 0] = rng.bytes(1);
       const concerned = network.peers().filter((peer) => this.#concerns(peer));
       // Who has no charter yet gets it from the governor alone, and must not ask all others in turn.
       const candidates = membership.isIn || concerned.length > 0 ? concerned : network.peers();
       const peer = candidates[choice % Math.max(1, candidates.length)];
       if (peer !== undefined) this.request(peer);
-    }
+    });
   }
 }

@@ -7,6 +7,7 @@ import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import { failureOf, type Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
+import { jittered, ticks } from '#src/ticks';
 import type { Network, PeerKey } from '../../network/network.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
@@ -148,14 +149,14 @@ export class Watcher {
   }
 
   async #loop(signal: AbortSignal): Promise<void> {
-    const { clock, watch } = this.#deps;
-    while (!signal.aborted) {
-      for (const watched of watch.list()) {
-        if (signal.aborted) return;
-        if (this.#isDue(watched)) await this.#refresh(watched);
-      }
-      await clock.sleep(ROUND_MS, signal).catch(() => undefined);
-    }
+    const { clock, watch, journal } = this.#deps;
+    const failed = (error: unknown) => journal.failed('agent.failed', error, {}, 'error');
+    let pauseMs = 0;
+    await ticks({ clock, signal, pauseMs: () => pauseMs, failed }, async () => {
+      pauseMs = ROUND_MS;
+      for (const watched of watch.list())
+        if (!signal.aborted && this.#isDue(watched)) await this.#refresh(watched);
+    });
   }
 
   #isDue({ aid, fetched, since }: Watched): boolean {
@@ -167,7 +168,7 @@ export class Watcher {
     this.#due.set(aid, due);
     if (due > now) return false;
     const [jitter = 0] = rng.bytes(1);
-    this.#due.set(aid, now + INTERVAL_MS * (0.75 + jitter / 512));
+    this.#due.set(aid, now + jittered(INTERVAL_MS, jitter));
     return true;
   }
 

@@ -12,9 +12,11 @@ export class Background {
   }
 
   run(task: Promise<unknown>): void {
-    task.catch((error: unknown) => {
-      if (!this.#signal.aborted) this.#journal.failed('agent.failed', error, {}, 'error');
-    });
+    task.catch((error: unknown) => this.failed(error));
+  }
+
+  failed(error: unknown): void {
+    if (!this.#signal.aborted) this.#journal.failed('agent.failed', error, {}, 'error');
   }
 
   /**

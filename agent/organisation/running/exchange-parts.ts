@@ -212,6 +212,7 @@ export async function openExchangeParts({
     records,
     clock,
     rng,
+    journal,
     self: identity.aid,
   });
   const knocking = new Knocking({

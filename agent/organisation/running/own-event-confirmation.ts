@@ -1,6 +1,7 @@
 /** Own events that others must confirm: witnesses are asked, the delegator is, and what waited is finished when they have. */
 
 import { SerialQueue } from '#src/serial-queue';
+import { ticks } from '#src/ticks';
 import { takeApproval } from '../../identity/node/approval.ts';
 import { bringRequest } from '../../identity/node/node-service.ts';
 import { requestStream } from '../../identity/node/request.ts';
@@ -57,11 +58,8 @@ export class OwnEventConfirmation {
   async run(): Promise<void> {
     const { organisation, background, signal } = this.#deps;
     const { clock } = organisation.drivers;
-    while (!signal.aborted) {
-      await clock.sleep(CONFIRM_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      await this.confirm().catch((error: unknown) => background.run(Promise.reject(error)));
-    }
+    const failed = (error: unknown) => background.failed(error);
+    await ticks({ clock, signal, pauseMs: () => CONFIRM_MS, failed }, () => this.confirm());
   }
 
   /** Finishes what waited, and brings witnesses level that were away. */

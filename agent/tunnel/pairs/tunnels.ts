@@ -11,6 +11,7 @@ import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
+import { ticks } from '#src/ticks';
 import { wireguardPrivateKey } from '#src/wireguard/static-key';
 import type { PeerState, TunnelDriver } from '#src/wireguard/tunnel-driver';
 import type { Identity } from '../../identity/own/identity.ts';
@@ -373,21 +374,23 @@ export class Tunnels {
   async #lifeLoop(signal: AbortSignal): Promise<void> {
     const { clock, membership, nudge } = this.#deps;
     if (nudge === undefined) return;
-    while (!signal.aborted) {
-      await clock.sleep(LIFE_LOOK_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      await this.status().catch((error: unknown) => this.#failed(error));
-      const members = new Set(membership.others().map(({ aid }) => aid));
-      for (const [aid, { view, life }] of this.#lives) {
-        if (!members.has(aid) || this.activeView(aid) === undefined) {
-          this.#lives.delete(aid);
-          continue;
+    await this.#ticks(
+      signal,
+      () => LIFE_LOOK_MS,
+      async () => {
+        await this.status().catch((error: unknown) => this.#failed(error));
+        const members = new Set(membership.others().map(({ aid }) => aid));
+        for (const [aid, { view, life }] of this.#lives) {
+          if (!members.has(aid) || this.activeView(aid) === undefined) {
+            this.#lives.delete(aid);
+            continue;
+          }
+          if (!isQuiet(life, clock.monotonic())) continue;
+          this.#lives.set(aid, { view, life: asked(life, clock.monotonic()) });
+          nudge(aid);
         }
-        if (!isQuiet(life, clock.monotonic())) continue;
-        this.#lives.set(aid, { view, life: asked(life, clock.monotonic()) });
-        nudge(aid);
-      }
-    }
+      },
+    );
   }
 
   /**
@@ -413,49 +416,57 @@ export class Tunnels {
   }
 
   async #sessionLoop(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
-    while (!signal.aborted) {
-      await clock.sleep(COLD_STAGGER_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      await this.#wakeColdPairs().catch((error: unknown) => this.#failed(error));
-      if (this.#reconciler.deviceFailure !== undefined)
-        await this.reconcile().catch((error: unknown) => this.#failed(error));
-    }
+    await this.#ticks(
+      signal,
+      () => COLD_STAGGER_MS,
+      async () => {
+        await this.#wakeColdPairs().catch((error: unknown) => this.#failed(error));
+        if (this.#reconciler.deviceFailure !== undefined) await this.reconcile();
+      },
+    );
   }
 
   /** What somebody takes from a device, addresses, routes or the link, is put back. */
   async #damageLoop(signal: AbortSignal): Promise<void> {
     const { clock, driver, journal } = this.#deps;
     if (driver.damaged === undefined) return;
-    for (let waitMs = DAMAGE_LOOK_MS; !signal.aborted; ) {
-      await clock.sleep(waitMs, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      const begun = clock.monotonic();
-      const damaged = await driver.damaged().catch(() => undefined);
-      // The files grow with the routing table of the machine: a look costs a hundredth of the time at the most.
-      waitMs = Math.max(DAMAGE_LOOK_MS, 100 * (clock.monotonic() - begun));
-      if (damaged === undefined) waitMs = COLD_STAGGER_MS;
-      if (damaged === undefined || damaged.length === 0) continue;
-      journal.warn('device.damaged', { devices: damaged.join(', ') });
-      await this.reconcile().catch((error: unknown) => this.#failed(error));
-    }
+    let waitMs = DAMAGE_LOOK_MS;
+    await this.#ticks(
+      signal,
+      () => waitMs,
+      async () => {
+        const begun = clock.monotonic();
+        const damaged = await driver.damaged?.().catch(() => undefined);
+        // The files grow with the routing table of the machine: a look costs a hundredth of the time at the most.
+        waitMs = Math.max(DAMAGE_LOOK_MS, 100 * (clock.monotonic() - begun));
+        if (damaged === undefined) waitMs = COLD_STAGGER_MS;
+        if (damaged === undefined || damaged.length === 0) return;
+        journal.warn('device.damaged', { devices: damaged.join(', ') });
+        await this.reconcile();
+      },
+    );
   }
 
   /** At every epoch boundary the preshared keys of all pairs are written; WireGuard's next handshake takes them. */
   async #epochLoop(signal: AbortSignal): Promise<void> {
-    const { clock, pairKeys } = this.#deps;
+    const { pairKeys } = this.#deps;
     let written = -1;
     // At first a few times without a boundary: pairs rest until their other end was heard.
-    for (let looks = 0; !signal.aborted; looks++) {
-      const wait = Math.min(pairKeys.untilNextEpoch(), EPOCH_LOOK_MS);
-      await clock.sleep(Math.max(50, wait), signal).catch(() => undefined);
-      if (signal.aborted) return;
+    let looks = -1;
+    const pauseMs = () => Math.max(50, Math.min(pairKeys.untilNextEpoch(), EPOCH_LOOK_MS));
+    await this.#ticks(signal, pauseMs, async () => {
+      looks += 1;
       const epoch = pairKeys.epoch();
-      if (epoch === written && looks > FIRST_LOOKS) continue;
+      if (epoch === written && looks > FIRST_LOOKS) return;
       written = epoch;
       await this.writePresharedKeys().catch((error: unknown) => this.#failed(error));
       this.pokeAll();
-    }
+    });
+  }
+
+  #ticks(signal: AbortSignal, pauseMs: () => number, round: () => Promise<void>): Promise<void> {
+    const { clock } = this.#deps;
+    return ticks({ clock, signal, pauseMs, failed: (error) => this.#failed(error) }, round);
   }
 
   #pairs(): readonly Pair[] {

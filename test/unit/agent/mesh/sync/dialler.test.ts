@@ -62,6 +62,7 @@ function world(
     records,
     clock,
     rng: new SeededRng('dialler'),
+    journal: { failed: (event, error) => assert.fail(`${event}: ${error}`) },
     self,
   });
   const stop = new AbortController();
