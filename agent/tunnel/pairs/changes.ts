@@ -1,11 +1,12 @@
 /**
- * Moves each pair to the newest keys of both ends: agrees, stages the new view beside the old at both ends, routes to it when
- * it has shaken hands, and lets the old one go when nothing comes on it any more. What is under way is on disk, in `pair.ts`;
- * after a restart, or when the other end went away, it goes on from there.
+ * Moves each pair to the newest keys of both ends: looks how it stands, asks `next-step.ts` what is next, performs that one step,
+ * and looks again. A change stages the new view beside the old at both ends and routes to it when it has shaken hands; `drains.ts`
+ * lets the old one go. What is under way is on disk, in `pair.ts`: after a restart it goes on from there.
  */
 import type { Aid } from '#kel/identifiers';
 import { equalBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
+import { unreachable } from '#src/errors';
 import type { Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
 import type { Identity } from '../../identity/own/identity.ts';
@@ -22,11 +23,12 @@ import {
   runFollowing,
   runLeading,
 } from './change-over.ts';
+import { Drains, type DrainsDeps, type DrainsSettings } from './drains.ts';
 import { TunnelError } from './errors.ts';
-import type { ActiveView, DrainingView, Pair } from './pair.ts';
+import { nextStep, type PairWorld, type Step } from './next-step.ts';
+import type { ActiveView, Pair } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
-import { type Reconciler, usedViews } from './reconciler.ts';
-import { IN_FLIGHT_MS } from './room.ts';
+import type { Reconciler } from './reconciler.ts';
 import { type PlacedView, sameView, type TunnelView } from './view.ts';
 import type { Views } from './views.ts';
 
@@ -56,24 +58,32 @@ export interface StepFailure {
 
 export type ReceiptStep = 'staged' | 'warmed' | 'flipped' | 'drained';
 
-export interface ChangesSettings {
-  /** How long the former view of a tunnel stays, in milliseconds. */
-  readonly drainMs: number;
-  /** How long a change waits for a peer that cannot be reached before its former key may go, in milliseconds. */
-  readonly changeMs: number;
-}
+export type ChangesSettings = DrainsSettings;
 
 const HANDSHAKE_POLL_MS = 50;
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 /** A session is renewed after 120 s and ends after 180 s (WireGuard whitepaper 6.1): a handshake this old still carries traffic. */
 const SESSION_MS = 150_000;
-/** The end that waits for the other to lead does so itself after this. */
-const PATIENCE_MS = 10_000;
+
+/** What asking for an agreement has brought: undefined when the other end has to begin. */
+interface Asked {
+  readonly view: TunnelView;
+  readonly agreed: Agreed | undefined;
+}
+
+/** How a pair stands at one moment. */
+interface Situation {
+  readonly pair: Pair | undefined;
+  readonly world: PairWorld;
+  /** What keeps the own devices from being as they should be. */
+  readonly deviceFailure: unknown;
+}
 
 export class Changes {
   readonly #deps: ChangesDeps;
   readonly #settings: ChangesSettings;
+  readonly #drains: Drains;
   readonly #driving = new Map<Aid, { again: boolean }>();
   /** Peers with which the handshake did not come: the other end begins the next one. */
   readonly #deaf = new Set<Aid>();
@@ -84,14 +94,22 @@ export class Changes {
   constructor(deps: ChangesDeps, settings: ChangesSettings) {
     this.#deps = deps;
     this.#settings = settings;
+    const drained: DrainsDeps['drained'] = (pair, view) => {
+      if (pair.active !== undefined) deps.reached(pair, 'drained', view, pair.active);
+    };
+    this.#drains = new Drains({ ...deps, drained }, settings);
   }
 
   start(signal: AbortSignal): void {
-    const { network, reconciler } = this.#deps;
+    const { network } = this.#deps;
     this.#signal = signal;
     network.handle(changeOverProtocol, changeOverLimits, (stream) => this.#answer(stream));
-    for (const pair of reconciler.pairs.values())
-      for (const view of pair.draining) void this.#drain(pair, view);
+    this.#drains.start(signal);
+  }
+
+  /** The devices have been brought to what is wanted: views that were set aside there drain from now on. */
+  reconciled(): void {
+    this.#drains.follow();
   }
 
   /** Why the last step with `aid` failed; undefined when none has since its tunnel came up. */
@@ -107,30 +125,21 @@ export class Changes {
       driving.again = true;
       return;
     }
-    this.#driving.set(aid, { again: false });
-    void this.#drive(aid).finally(() => this.#driving.delete(aid));
+    const fresh = { again: false };
+    this.#driving.set(aid, fresh);
+    void this.#drive(aid, fresh).finally(() => this.#driving.delete(aid));
   }
 
-  /** The newest keys of both ends are `view`. */
-  async want(pair: Pair, view: TunnelView): Promise<void> {
-    const before = pair.draining.length;
-    await pair.want(view, this.#deps.clock.now(), this.#settings.changeMs);
-    const setAside = pair.draining.at(-1);
-    if (pair.draining.length > before && setAside !== undefined) void this.#drain(pair, setAside);
-  }
-
-  /** Agrees and changes over until the pair is on its newest view or has to wait for something that pokes again. */
-  async #drive(aid: Aid): Promise<void> {
-    const { clock, membership } = this.#deps;
+  /** Goes on until there is nothing to do but to wait for something that pokes again. */
+  async #drive(aid: Aid, driving: { again: boolean }): Promise<void> {
+    const { clock } = this.#deps;
     for (let failures = 0; !this.#signal.aborted; ) {
-      const driving = this.#driving.get(aid);
-      if (driving !== undefined) driving.again = false;
+      driving.again = false;
       try {
-        if (!membership.others().some((member) => member.aid === aid)) return;
-        const isDone = await this.#step(aid);
-        if (isDone && driving?.again !== true) return;
+        const end = await this.#goOn(aid);
         failures = 0;
-        if (!isDone) await clock.sleep(RETRY_MS, this.#signal);
+        if (end === 'wait') await clock.sleep(RETRY_MS, this.#signal);
+        else if (!driving.again) return;
       } catch (error) {
         if (this.#signal.aborted) return;
         failures += 1;
@@ -147,33 +156,71 @@ export class Changes {
     return Math.min(RETRY_MS * 2 ** (failures - 1), MAX_RETRY_MS) * (0.5 + byte / 256);
   }
 
-  /** @returns whether there is nothing more to do by itself */
-  async #step(aid: Aid): Promise<boolean> {
-    const { reconciler, views, directory, pairKeys, identity, clock } = this.#deps;
-    // A device that cannot be made keeps nobody from agreeing: the other end hears why when it comes to the tunnel.
-    const failure = await reconciler.reconcile().catch((error: unknown) => error);
-    const pair = reconciler.pairs.get(aid);
-    const view = views.newest(aid);
-    if (pair === undefined || view === undefined || pair.isExchanging) return true;
-    // An exchange that broke off has staged it: the device shows whether it shook hands, whoever is there to talk to.
-    if (sameView(pair.staged, view) && (await this.#hasSession(pair))) await this.#flip(pair);
-    if (directory.peerOf(aid) === undefined) return pair.staged === undefined;
-    const agreed = await pairKeys.ensure(aid, view);
-    if (failure !== undefined) throw failure;
-    if (agreed === undefined) return true;
-    await reconciler.reconcile();
-    const isOnNewest = sameView(pair.active, view);
-    if (isOnNewest && pair.draining.every(({ isConfirmed }) => isConfirmed)) return true;
-    const former = isOnNewest ? pair.draining.at(-1) : pair.active;
-    if (leads(identity.aid < aid, former, view) || clock.now() - agreed.at > PATIENCE_MS) {
-      await this.#lead(pair, view, agreed);
-      return true;
+  /** Performs step after step, each decided from how things stand after the one before. */
+  async #goOn(aid: Aid): Promise<'rest' | 'wait'> {
+    for (let asked: Asked | undefined; ; ) {
+      const { pair, world, deviceFailure } = await this.#look(aid, asked);
+      const step = nextStep(pair, world, this.#deps.clock.now());
+      this.#deps.journal.debug('tunnel.step', { aid, step: `${step.kind}: ${step.why}` });
+      if (step.kind === 'rest' || step.kind === 'wait' || pair === undefined)
+        return step.kind === 'wait' ? 'wait' : 'rest';
+      if (step.kind === 'fail') throw deviceFailure;
+      asked = (await this.#perform(pair, step, asked?.agreed)) ?? asked;
     }
-    return false;
+  }
+
+  async #look(aid: Aid, asked: Asked | undefined): Promise<Situation> {
+    const { reconciler, views, directory, identity, membership } = this.#deps;
+    const isMember = membership.others().some((member) => member.aid === aid);
+    const deviceFailure = isMember
+      ? await reconciler.reconcile().catch((error: unknown) => error)
+      : undefined;
+    this.#drains.follow();
+    const pair = isMember ? reconciler.pairs.get(aid) : undefined;
+    const staged = pair?.staged;
+    const isWarm = pair !== undefined && (await this.#hasSession(pair));
+    // Nothing is awaited from here on: all of it is of one moment.
+    const newest = views.newest(aid);
+    const isAsked = asked !== undefined && sameView(asked.view, newest);
+    return {
+      pair,
+      deviceFailure,
+      world: {
+        newest,
+        isLower: identity.aid < aid,
+        isConnected: directory.peerOf(aid) !== undefined,
+        isWarm: isWarm && sameView(pair.staged, staged),
+        agreement: isAsked ? (asked.agreed ?? 'none') : 'unasked',
+        areDevicesMade: deviceFailure === undefined,
+      },
+    };
+  }
+
+  /** @returns what was asked for, where the step was to ask */
+  async #perform(
+    pair: Pair,
+    step: Exclude<Step, { readonly kind: 'rest' | 'wait' | 'fail' }>,
+    agreed: Agreed | undefined,
+  ): Promise<Asked | undefined> {
+    switch (step.kind) {
+      case 'flip':
+        await this.#flip(pair);
+        return undefined;
+      case 'agree':
+        return {
+          view: step.view,
+          agreed: await this.#deps.pairKeys.ensure(pair.aid, step.view),
+        };
+      case 'lead':
+        if (agreed !== undefined) await this.#lead(pair, step.view, agreed);
+        return undefined;
+      default:
+        return unreachable(step);
+    }
   }
 
   async #lead(pair: Pair, view: TunnelView, { th }: Agreed): Promise<void> {
-    const { directory, network, clock, reconciler } = this.#deps;
+    const { directory, network, clock } = this.#deps;
     const peer = directory.peerOf(pair.aid);
     if (peer === undefined || pair.isExchanging) return;
     pair.isExchanging = true;
@@ -195,7 +242,6 @@ export class Changes {
         },
       );
       this.#deaf.delete(pair.aid);
-      await reconciler.reconcile();
     } catch (error) {
       stream?.abort(error as Error);
       // Perhaps only the other end can begin: it stands behind a NAT that lets nobody in.
@@ -269,8 +315,8 @@ export class Changes {
     const { active, staged } = pair;
     if (active !== undefined && sameView(active, view))
       return { port: reconciler.portOf(active), begins: active.initiates };
-    await this.want(pair, view);
     await reconciler.stage(pair, view, port, initiates);
+    this.#drains.follow();
     const placed = pair.staged;
     if (placed === undefined) throw new TunnelError('TUNNEL_BUSY', 'newer keys have come');
     if (!sameView(staged, view) && active !== undefined)
@@ -309,66 +355,16 @@ export class Changes {
     if (former !== undefined && active.generation > 1) {
       reached(pair, 'warmed', active, former);
       reached(pair, 'flipped', active, former);
-      void this.#drain(pair, former);
     }
+    this.#drains.follow();
     this.#failures.delete(pair.aid);
     journal.info('tunnel.up', { aid: pair.aid, generation: active.generation });
     established(pair, active);
   }
 
-  /**
-   * Lets `view` go when the other end has flipped too and nothing has come on it for a while: what comes later than packets on
-   * their way was sent by an end that still routes to it. One that never confirms has time until the deadline of the change.
-   */
-  async #drain(pair: Pair, view: DrainingView): Promise<void> {
-    const { clock, reconciler, pairKeys, reached } = this.#deps;
-    const { drainMs } = this.#settings;
-    const find = () =>
-      pair.draining.find((other) => sameView(other, view) && other.slot === view.slot);
-    const received = async (at: DrainingView) =>
-      Number((await reconciler.peerState(at).catch(() => undefined))?.rxBytes ?? 0n);
-    try {
-      if (view.rxBytes < 0) {
-        await clock.sleep(Math.min(IN_FLIGHT_MS, drainMs / 2), this.#signal);
-        const now = find();
-        if (now !== undefined) await pair.drainOn(now, now.until, await received(now));
-      }
-      // What is on disk is of the clock, which may be set meanwhile: here it counts once, and no longer than was ever meant.
-      const leftMs = Math.min(view.deadline - clock.now(), this.#settings.changeMs);
-      const end = clock.monotonic() + leftMs;
-      for (let now = find(); now !== undefined; now = find()) {
-        const waitMs = Math.min(now.until - clock.now(), drainMs);
-        await clock.sleep(Math.max(0, waitMs), this.#signal);
-        now = find();
-        if (now === undefined) return;
-        const rxBytes = await received(now);
-        const isSilent = rxBytes === now.rxBytes && now.isConfirmed;
-        if (!isSilent && clock.monotonic() < end) {
-          await pair.drainOn(now, clock.now() + drainMs, rxBytes);
-          continue;
-        }
-        if (pair.active !== undefined) reached(pair, 'drained', now, pair.active);
-        await pair.drained(now);
-        await pairKeys.retire(pair.aid, usedViews(pair));
-        await reconciler.reconcile();
-      }
-    } catch (error) {
-      this.#report('tunnel.drain-failed', error, pair.aid);
-    }
-  }
-
   #report(event: string, error: unknown, aid: Aid): void {
-    if (this.#signal.aborted) return;
-    const { code, message } = error as { code?: string; message: string };
-    this.#deps.journal.warn(event, { aid, code: code ?? 'none', message });
+    if (!this.#signal.aborted) this.#deps.journal.failed(event, error, { aid });
   }
-}
-
-/** The end whose key is new; of two new keys, or for the first tunnel, that with the lower AID. */
-function leads(isLower: boolean, former: TunnelView | undefined, view: TunnelView): boolean {
-  const ownIsNew = former?.own !== view.own;
-  const peerIsNew = former?.peer !== view.peer;
-  return ownIsNew && (!peerIsNew || isLower);
 }
 
 function failureOf(error: unknown): StepFailure {

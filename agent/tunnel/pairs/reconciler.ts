@@ -30,6 +30,7 @@ import {
 } from './desired-state.ts';
 import type { Devices } from './devices.ts';
 import { turnAt } from './key-claims.ts';
+import { follow } from './next-step.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import { Pair } from './pair.ts';
 import type { PairKeys } from './pair-keys.ts';
@@ -51,13 +52,14 @@ export interface ReconcilerDeps {
   readonly journal: Journal;
   /** Whether the `tun` record was revoked: no device has its key any more. */
   readonly isRevoked: (tunnelKey: Said) => boolean;
-  /** The new keys of both ends are known: a change to them begins, see {@link Pair.want}. */
-  readonly wants: (pair: Pair, view: TunnelView) => Promise<void>;
   /** A view that was active has gone, without another in its place. */
   readonly removed: (aid: Aid, reason: string) => void;
 }
 
-export type ReconcilerSettings = Pick<DeviceSettings, 'mtu' | 'keepalive'>;
+export interface ReconcilerSettings extends Pick<DeviceSettings, 'mtu' | 'keepalive'> {
+  /** How long a change waits for a peer that cannot be reached before its former key may go, in milliseconds. */
+  readonly changeMs: number;
+}
 
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
@@ -120,13 +122,14 @@ export class Reconciler {
   }
 
   /**
-   * Stands `view` on a device where the pair has nothing else, on disk first. The change must be wanted. Where all devices are
-   * taken, former views on one of them go, whoever's they are.
+   * Stands `view` on a device where the pair has nothing else, on disk first: it is what the pair changes to. Where all devices
+   * are taken, former views on one of them go, whoever's they are.
    * @param port UDP port of the other end; 0: not known yet  Throws TUNNEL_BUSY
    */
   async stage(pair: Pair, view: TunnelView, port: number, initiates: boolean): Promise<void> {
     const { devices } = this.#deps;
     const slot = await this.#queue.run(async () => {
+      await this.#want(pair, view);
       const { staged } = pair;
       const taken = pair.placed().filter((placed) => placed !== staged);
       const held = sameView(staged, view) && staged ? devices.at(staged.slot) : undefined;
@@ -238,13 +241,16 @@ export class Reconciler {
     await this.#removeUnwanted(new Set(this.#slotsInUse().keys()));
   }
 
-  /** A pair that is not on the newest keys of both ends has a change under way, with a deadline. */
   async #follow(pair: Pair): Promise<void> {
-    if (pair.isExchanging) return;
-    const view = this.#deps.views.newest(pair.aid);
-    if (view === undefined) return;
-    if (!sameView(pair.active, view)) await this.#deps.wants(pair, view);
-    else if (pair.change !== undefined && !sameView(pair.change, view)) await pair.settle();
+    const newest = this.#deps.views.newest(pair.aid);
+    const following = follow(pair, newest);
+    if (following === 'settle') await pair.settle();
+    else if (following === 'want' && newest !== undefined) await this.#want(pair, newest);
+  }
+
+  /** The pair is to change to `view`; one that was staged before drains. */
+  #want(pair: Pair, view: TunnelView): Promise<void> {
+    return pair.want(view, this.#deps.clock.now(), this.#settings.changeMs);
   }
 
   async #apply(devices: readonly OwnDevice[]): Promise<void> {

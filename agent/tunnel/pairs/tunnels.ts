@@ -145,12 +145,11 @@ export class Tunnels {
     this.#deps = deps;
     const devices = new Devices(deps.table, settings);
     const views = new Views(deps);
-    const reconciler: Reconciler = new Reconciler(
+    const reconciler = new Reconciler(
       {
         ...deps,
         views,
         devices,
-        wants: (pair, view) => this.#changes.want(pair, view),
         removed: (aid, reason) => this.#removed(aid, reason),
       },
       settings,
@@ -311,8 +310,12 @@ export class Tunnels {
   }
 
   /** Brings the devices to what is wanted now; see {@link Reconciler.reconcile}. */
-  reconcile(): Promise<void> {
-    return this.#reconciler.reconcile();
+  async reconcile(): Promise<void> {
+    try {
+      await this.#reconciler.reconcile();
+    } finally {
+      this.#changes.reconciled();
+    }
   }
 
   /** Takes every device down: `kelmesh down`. */
