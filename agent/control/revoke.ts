@@ -21,8 +21,7 @@ export async function revokeNode(
   reason: string,
 ): Promise<Said> {
   const { kel, revocations, membership, identity } = organisation;
-  const named = [...(membership.charter?.members.values() ?? [])].find(({ name }) => name === who);
-  const aid = named?.aid ?? who;
+  const aid = membership.standing.member(who)?.aid ?? who;
   const state = isAid(aid) ? kel.state(aid as Aid) : undefined;
   if (state === undefined)
     throw new RevocationError('REVOKE_UNKNOWN', `no log of ${who.slice(0, 64)} is here`);
@@ -67,13 +66,13 @@ export async function revokeEpoch(agent: Agent, who: string, reason: string): Pr
 
 /** A member of the charter; the same as `mesh remove`. Throws MESH_…, REVOKE_BAD_REASON. */
 export async function revokeOrganisation(
-  { membership, records, identity }: Organisation,
+  { governing, records, identity }: Organisation,
   who: string,
   reason: string,
 ): Promise<Said> {
   checkReason(reason);
-  const { aid } = membership.find(who);
-  await membership.remove(who, reason);
+  const { aid } = governing.find(who);
+  await governing.remove(who, reason);
   const revocation = records
     .list('rvk', identity.aid)
     .findLast(({ record }) => record.k === 'organisation' && record.who === aid);

@@ -43,7 +43,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
     peers: await peersJson(running(agent)),
   }),
   'mesh.create': async ({ organisation, name, args }) => {
-    await organisation.membership.create({
+    await organisation.governing.create({
       name: text(args, 'name'),
       memberName: name,
       epochSeconds: Number(args['epochSeconds'] ?? 3_600),
@@ -51,7 +51,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
     return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.invite': async ({ organisation, agent }) => {
-    const line = organisation.membership.invite(
+    const line = organisation.governing.invite(
       reachableAddresses(running(agent).network.addresses(), organisation.membership.mesh),
     );
     const { governor } = organisation.membership;
@@ -62,7 +62,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
     };
   },
   'mesh.join': async ({ organisation, args }) => {
-    await organisation.membership.join(parseInvite(text(args, 'line')));
+    await organisation.governing.join(parseInvite(text(args, 'line')));
     return {
       schema: 'kelmesh.mesh/1',
       mesh: meshJson(organisation),
@@ -83,7 +83,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
           ? `the agent does not run, so nobody knows whether ${aid} asks to join`
           : `${aid} has not asked to join`,
       );
-    await organisation.membership.admit(
+    await organisation.governing.admit(
       aid,
       optionalText(args['name']) ??
         knock?.name ??
@@ -100,23 +100,23 @@ export const verbs: Readonly<Record<string, Verb>> = {
     };
   },
   'mesh.rename': async ({ organisation, args }) => {
-    await organisation.membership.rename(text(args, 'who'), text(args, 'name'));
+    await organisation.governing.rename(text(args, 'who'), text(args, 'name'));
     return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.hand-over': async ({ organisation, args }) => {
-    await organisation.membership.handOver(optionalText(args['who']));
+    await organisation.governing.handOver(optionalText(args['who']));
     return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.accept': async ({ organisation }) => {
-    await organisation.membership.acceptGoverning();
+    await organisation.governing.acceptGoverning();
     return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.leave': async ({ organisation, args }) => {
-    await organisation.membership.leave(args['yes'] === true);
+    await organisation.governing.leave(args['yes'] === true);
     return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.remove': async ({ organisation, args }) => {
-    await organisation.membership.remove(text(args, 'who'), optionalText(args['reason']) ?? '');
+    await organisation.governing.remove(text(args, 'who'), optionalText(args['reason']) ?? '');
     return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
   },
   'mesh.show': async ({ organisation, agent }) => ({

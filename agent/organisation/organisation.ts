@@ -23,6 +23,7 @@ import type { PendingEvent } from '../identity/own/local-keys.ts';
 import { RecordIntake } from '../identity/records/record-intake.ts';
 import { RecordIssuer } from '../identity/records/record-issuer.ts';
 import { Witness } from '../identity/witness/witness.ts';
+import { Governing } from '../mesh/membership/governing.ts';
 import { Membership } from '../mesh/membership/membership.ts';
 import { Revocations } from '../mesh/membership/revocations.ts';
 import { Suspensions } from '../mesh/membership/suspensions.ts';
@@ -40,6 +41,7 @@ export interface Organisation {
   readonly suspensions: Suspensions;
   readonly revocations: Revocations;
   readonly membership: Membership;
+  readonly governing: Governing;
   readonly watch: WatchList;
   /** What others have signed about where they are reached, by whom, and how far logs are. */
   readonly replies: ReplyStore;
@@ -169,15 +171,14 @@ async function open(
   });
   const revocations = new Revocations({ records, kel, intake });
   const membership = await Membership.open({
-    identity,
+    self: identity.aid,
     records,
     intake,
-    issuer,
     table: await StateTable.open(db, 'mesh'),
-    clock,
     suspensions,
     revocations,
   });
+  const governing = new Governing({ membership, records, issuer, clock });
   const replies = await ReplyStore.open(db, {
     kel,
     verifySignature,
@@ -243,6 +244,7 @@ async function open(
     suspensions,
     revocations,
     membership,
+    governing,
     watch: await WatchList.open(await StateTable.open(db, 'watch'), clock),
     replies,
     provenance,

@@ -62,7 +62,7 @@ describe('forty connections that say nothing', () => {
       await member.start();
       await until('the member is bound', () => governor.isBoundTo(member), WITHIN_MS);
       await using more = new Crowd([member], sources, silence);
-      await newcomer.organisation.membership.join(mesh.invite());
+      await newcomer.organisation.governing.join(mesh.invite());
       await newcomer.start();
       await until(
         'the newcomer knocks',

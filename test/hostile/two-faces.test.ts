@@ -55,7 +55,7 @@ describe('a governor with two faces', () => {
     const [governor, one, other] = mesh.agents as [LiveAgent, LiveAgent, LiveAgent];
     await showTwoFaces(
       mesh,
-      [one, (by) => by.organisation.membership.remove('other', 'it knows too much')],
+      [one, (by) => by.organisation.governing.remove('other', 'it knows too much')],
       [other, sealing('something else')],
     );
     await one.start();

@@ -46,7 +46,7 @@ describe('asking to join', () => {
 
   it('reaches the governor through the member that made the line, also when the newcomer cannot reach the governor', async () => {
     const { governor, member, newcomer } = await world('knock at a member');
-    const line = member.organisation.membership.invite(member.running.network.addresses());
+    const line = member.organisation.governing.invite(member.running.network.addresses());
     const invite = parseInvite(line);
     assert.equal(invite.governor, governor.aid);
     assert.deepEqual(invite.addresses, governor.running.network.addresses());
@@ -68,7 +68,7 @@ describe('asking to join', () => {
     );
     assert.equal(passed()?.by, member.aid);
     assert.equal(member.running.sync.knocks.get(newcomer.aid)?.isPassedOn, true);
-    await federation.perform(governor.organisation.membership.admit(newcomer.aid, newcomer.name));
+    await federation.perform(governor.organisation.governing.admit(newcomer.aid, newcomer.name));
     const isIn = () => newcomer.organisation.membership.isIn;
     await federation.until(isIn, 120_000, () => 'the charter comes through the member');
     assert.equal(newcomer.running.knocking.standing(), undefined);

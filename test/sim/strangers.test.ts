@@ -54,7 +54,7 @@ describe('Who comes late to a simulated federation', () => {
       await federation.perform(agent.running.rotate());
       await federation.clock.advance(200_000);
     }
-    await federation.perform(governor.organisation.membership.remove(b.name, 'left'));
+    await federation.perform(governor.organisation.governing.remove(b.name, 'left'));
     await late.join();
     await federation.admit([late]);
     await settled(federation, [governor, a, c, late]);

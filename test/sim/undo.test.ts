@@ -16,31 +16,31 @@ describe('what an operator takes back', () => {
     assert.ok(governor && member && second);
     await federation.found([member]);
     await federation.admit([member]);
-    const { membership } = member.organisation;
+    const { membership, governing } = member.organisation;
     await federation.until(
       () => membership.isIn,
       300_000,
       () => 'it is in the first mesh',
     );
     const first = membership.mesh;
-    await second.organisation.membership.create({
+    await second.organisation.governing.create({
       name: 'other',
       memberName: second.name,
       epochSeconds: 120,
     });
     await second.start();
     const aid = member.aid;
-    await federation.perform(membership.leave(true));
+    await federation.perform(governing.leave(true));
     await federation.until(
       async () => (await member.running.tunnels.status()).length === 0,
       60_000,
       () => 'no tunnel is left',
     );
-    const line = second.organisation.membership.invite(second.running.network.addresses());
+    const line = second.organisation.governing.invite(second.running.network.addresses());
     await federation.perform(
       (async () => {
         const { parseInvite } = await import('#agent/mesh/membership/invite');
-        await membership.join(parseInvite(line));
+        await governing.join(parseInvite(line));
       })(),
     );
     const { knocks } = second.running.sync;
@@ -49,7 +49,7 @@ describe('what an operator takes back', () => {
       120_000,
       () => 'it knocks',
     );
-    await federation.perform(second.organisation.membership.admit(aid, member.name));
+    await federation.perform(second.organisation.governing.admit(aid, member.name));
     await federation.until(
       () => membership.isIn,
       120_000,
@@ -81,9 +81,9 @@ describe('what an operator takes back', () => {
     const follows = (version: number) => () =>
       [governor, member].every((it) => it.organisation.membership.charter?.version === version);
     await federation.until(follows(1), 300_000, () => 'both are in');
-    await federation.perform(governor.organisation.membership.handOver(member.name));
+    await federation.perform(governor.organisation.governing.handOver(member.name));
     await federation.until(follows(2), 60_000, () => 'the offer is known');
-    await federation.perform(member.organisation.membership.acceptGoverning());
+    await federation.perform(member.organisation.governing.acceptGoverning());
     await federation.until(follows(3), 60_000, () => 'the acceptance is known');
     assert.equal(governor.organisation.membership.governor, member.aid);
     await newcomer.join();
@@ -94,7 +94,7 @@ describe('what an operator takes back', () => {
       120_000,
       () => 'a knock',
     );
-    await federation.perform(member.organisation.membership.admit(newcomer.aid, newcomer.name));
+    await federation.perform(member.organisation.governing.admit(newcomer.aid, newcomer.name));
     const { membership } = newcomer.organisation;
     await federation.until(
       () => membership.isIn,
@@ -114,16 +114,16 @@ describe('what an operator takes back', () => {
     assert.ok(governor && node);
     await federation.found([node]);
     await federation.admit([node]);
-    const { membership } = governor.organisation;
+    const { membership, governing } = governor.organisation;
     await federation.until(
       () => node.organisation.membership.isIn,
       300_000,
       () => 'it is in',
     );
     await federation.perform(revokeNode(governor.organisation, node.name, 'stolen'));
-    await federation.perform(membership.remove(node.name, 'stolen'));
+    await federation.perform(governing.remove(node.name, 'stolen'));
     for (const again of [false, true])
-      await assert.rejects(federation.perform(membership.admit(node.aid, 'again', { again })), {
+      await assert.rejects(federation.perform(governing.admit(node.aid, 'again', { again })), {
         code: 'MESH_REVOKED',
       });
     assert.equal(membership.charter?.members.has(node.aid), false);

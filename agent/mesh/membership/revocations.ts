@@ -12,7 +12,7 @@ type Revocation = Verified<RvkRecord>;
 
 export interface RevocationsDeps {
   readonly records: Pick<RecordStore, 'get' | 'list'>;
-  readonly kel: Pick<KelStore, 'state'>;
+  readonly kel: Pick<KelStore, 'state' | 'subscribe'>;
   readonly intake: Pick<RecordIntake, 'subscribe'>;
 }
 
@@ -28,9 +28,13 @@ export class Revocations {
     deps.intake.subscribe((record) => {
       if (record.t === 'rvk') this.#refresh();
     });
+    // The log may come after the revocation: only then is it known who delegated the node.
+    deps.kel.subscribe(({ aid }) => {
+      if (this.#named('node', aid).length > 0) this.#tell();
+    });
   }
 
-  /** Called after a revocation has arrived. */
+  /** Called after a revocation has arrived, or the log that it waited for. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -38,6 +42,10 @@ export class Revocations {
 
   #refresh(): void {
     this.#read();
+    this.#tell();
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) listener();
   }
 
@@ -54,6 +62,16 @@ export class Revocations {
     const named = this.#named('node', aid);
     const delegator = named.length === 0 ? undefined : this.#delegatorOf(aid);
     return named.find(({ i }) => i === delegator);
+  }
+
+  /** Every node that is out. */
+  ofNodes(): ReadonlyMap<Aid, Revocation> {
+    const nodes = new Map<Aid, Revocation>();
+    for (const who of this.#byWho.keys()) {
+      const revocation = this.ofNode(who as Aid);
+      if (revocation !== undefined) nodes.set(who as Aid, revocation);
+    }
+    return nodes;
   }
 
   #named(kind: RvkRecord['k'], who: string): readonly Revocation[] {

@@ -118,15 +118,15 @@ export class LiveAgents implements AsyncDisposable {
   /** The governor founds the mesh and starts; `joiners` join with its line, start, and are admitted. */
   async found(joiners: readonly LiveAgent[] = this.agents.slice(1)): Promise<void> {
     const { governor } = this;
-    await governor.organisation.membership.create({
+    await governor.organisation.governing.create({
       name: 'attacked',
       memberName: governor.name,
       epochSeconds: this.epochSeconds,
     });
     await governor.start();
-    this.inviteLine = governor.organisation.membership.invite(governor.running.network.addresses());
+    this.inviteLine = governor.organisation.governing.invite(governor.running.network.addresses());
     for (const agent of joiners) {
-      await agent.organisation.membership.join(this.invite());
+      await agent.organisation.governing.join(this.invite());
       await agent.start();
     }
     for (const agent of joiners) await this.admit(agent);
@@ -141,7 +141,7 @@ export class LiveAgents implements AsyncDisposable {
   async admit(agent: LiveAgent): Promise<void> {
     const { running, organisation } = this.governor;
     await until(`${agent.name} knocks`, () => running.sync.knocks.get(agent.aid) !== undefined);
-    await organisation.membership.admit(agent.aid, agent.name);
+    await organisation.governing.admit(agent.aid, agent.name);
   }
 
   /** Each is connected to each other and has proven to it who it is. */

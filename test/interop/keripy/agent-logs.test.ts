@@ -61,7 +61,7 @@ describe('logs of agents, read by KERIpy', () => {
       },
       { kind, algorithm },
     );
-    const { identity, membership, keeper, records, issuer } = organisation;
+    const { identity, governing, keeper, records, issuer } = organisation;
     const keys = new OwnTunnelKeys({
       identity,
       records,
@@ -69,10 +69,10 @@ describe('logs of agents, read by KERIpy', () => {
       mlKem: suite.mlKem1024,
       clock: systemClock,
     });
-    await membership.create({ name: 'interop', memberName: 'one', epochSeconds: 3_600 });
+    await governing.create({ name: 'interop', memberName: 'one', epochSeconds: 3_600 });
     for (let round = 0; round < 3; round++) {
       await keys.ensureCurrent();
-      await membership.admit(
+      await governing.admit(
         identity.aid.replace(/..$/, `A${'ABC'[round]}`) as Aid,
         `member-${round}`,
       );
@@ -80,7 +80,7 @@ describe('logs of agents, read by KERIpy', () => {
       await keeper.anchor();
       await identity.rotate();
     }
-    await membership.remove('member-0', 'interop');
+    await governing.remove('member-0', 'interop');
     return organisation;
   }
 });

@@ -3,6 +3,7 @@
 import { Identity, type IdentityDeps } from '#agent/identity/own/identity';
 import { RecordIntake } from '#agent/identity/records/record-intake';
 import { RecordIssuer } from '#agent/identity/records/record-issuer';
+import { Governing } from '#agent/mesh/membership/governing';
 import { Membership } from '#agent/mesh/membership/membership';
 import { Revocations } from '#agent/mesh/membership/revocations';
 import { Suspensions } from '#agent/mesh/membership/suspensions';
@@ -62,6 +63,7 @@ export interface Party {
   readonly issuer: RecordIssuer;
   readonly suspensions: Suspensions;
   readonly membership: Membership;
+  readonly governing: Governing;
 }
 
 /** A fresh organisation. */
@@ -93,16 +95,27 @@ export async function openParty(disk: Disk): Promise<Party> {
   });
   const revocations = new Revocations({ records, kel, intake });
   const membership = await Membership.open({
-    identity,
+    self: identity.aid,
     records,
     intake,
-    issuer,
     table,
-    clock,
     suspensions,
     revocations,
   });
-  return { disk, clock, rng, identity, kel, records, intake, issuer, suspensions, membership };
+  const governing = new Governing({ membership, records, issuer, clock });
+  return {
+    disk,
+    clock,
+    rng,
+    identity,
+    kel,
+    records,
+    intake,
+    issuer,
+    suspensions,
+    membership,
+    governing,
+  };
 }
 
 /** Hands all of `from`'s own log to `to`. */

@@ -106,13 +106,13 @@ export class SimulatedFederation {
 
   /** The governor founds the mesh and starts; the others join with its line, start, and knock. */
   async found(joiners: readonly SimulatedAgent[] = this.agents.slice(1)): Promise<void> {
-    await this.governor.organisation.membership.create({
+    await this.governor.organisation.governing.create({
       name: 'simulated',
       memberName: this.governor.name,
       epochSeconds: this.epochSeconds,
     });
     await this.governor.start();
-    this.inviteLine = this.governor.organisation.membership.invite(
+    this.inviteLine = this.governor.organisation.governing.invite(
       this.governor.running.network.addresses(),
     );
     for (const agent of joiners) await agent.join();
@@ -131,7 +131,7 @@ export class SimulatedFederation {
       for (const { aid } of governor.running.sync.knocks.list()) {
         const agent = waiting.get(aid);
         if (agent === undefined) continue;
-        await this.perform(governor.organisation.membership.admit(aid, agent.name));
+        await this.perform(governor.organisation.governing.admit(aid, agent.name));
         waiting.delete(aid);
       }
     }
@@ -334,7 +334,7 @@ export class SimulatedAgent {
 
   /** Takes the governor's line and starts: the agent knocks until it is admitted. */
   async join(line = this.#federation.inviteLine): Promise<void> {
-    await this.organisation.membership.join(parseInvite(line));
+    await this.organisation.governing.join(parseInvite(line));
     await this.start();
   }
 

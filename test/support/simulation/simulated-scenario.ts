@@ -110,7 +110,7 @@ async function play(
 async function remove(federation: SimulatedFederation, agent: SimulatedAgent): Promise<void> {
   const { governor } = federation;
   if (!governor.isRunning) await governor.start();
-  await federation.perform(governor.organisation.membership.remove(agent.name, 'left'));
+  await federation.perform(governor.organisation.governing.remove(agent.name, 'left'));
 }
 
 /** As an operator does it: again while the tunnels still change over from the last time. */

@@ -30,14 +30,14 @@ async function give(
 
 async function federation(name: string): Promise<{ governor: Party; member: Party }> {
   const governor = await createParty(`${name} governor`);
-  await governor.membership.create(terms);
+  await governor.governing.create(terms);
   return { governor, member: await joined(`${name} member`, governor) };
 }
 
 /** Who has taken the governor's invite, and is not admitted yet. */
 async function joined(name: string, governor: Party): Promise<Party> {
   const party = await createParty(name, governor.clock);
-  await party.membership.join({
+  await party.governing.join({
     mesh: governor.membership.mesh as never,
     governor: governor.identity.aid,
     addresses: [address],
@@ -47,14 +47,14 @@ async function joined(name: string, governor: Party): Promise<Party> {
 
 describe('membership', () => {
   it('begins outside of any mesh', async () => {
-    const { membership, identity } = await createParty('alone');
+    const { membership, governing, identity } = await createParty('alone');
     assert.equal(membership.charter, undefined);
     assert.equal(membership.isIn, false);
     assert.deepEqual(membership.others(), []);
     assert.deepEqual([...membership.known()], [identity.aid]);
     assert.equal(membership.maySync(identity.aid), false);
-    assert.throws(() => membership.invite([address]), { code: 'MESH_NONE' });
-    assert.equal(await codeOf(membership.admit(identity.aid, 'x')), 'MESH_NONE');
+    assert.throws(() => governing.invite([address]), { code: 'MESH_NONE' });
+    assert.equal(await codeOf(governing.admit(identity.aid, 'x')), 'MESH_NONE');
   });
 
   it('admits a member, who learns of it from the log and the charter', async () => {
@@ -66,7 +66,7 @@ describe('membership', () => {
     assert.equal(member.membership.isIn, false);
     assert.equal(member.membership.maySync(governor.identity.aid), true);
     assert.equal(governor.membership.maySync(member.identity.aid), false);
-    await governor.membership.admit(member.identity.aid, 'beta', { region: 'eu' });
+    await governor.governing.admit(member.identity.aid, 'beta', { region: 'eu' });
     assert.equal(governor.membership.maySync(member.identity.aid), true);
     await give(governor, member);
     assert.equal(told, 1);
@@ -75,8 +75,8 @@ describe('membership', () => {
       member.membership.others().map(({ name }) => name),
       ['alpha'],
     );
-    assert.equal(member.membership.find('beta').region, 'eu');
-    assert.equal(member.membership.find(member.identity.aid).name, 'beta');
+    assert.equal(member.governing.find('beta').region, 'eu');
+    assert.equal(member.governing.find(member.identity.aid).name, 'beta');
     assert.deepEqual(
       member.membership.charters.map(({ version }) => version),
       [0, 1],
@@ -87,7 +87,7 @@ describe('membership', () => {
 
   it('is the same after a restart', async () => {
     const { governor, member } = await federation('restart');
-    await governor.membership.admit(member.identity.aid, 'beta');
+    await governor.governing.admit(member.identity.aid, 'beta');
     await give(governor, member);
     for (const party of [governor, member]) {
       const again = await openParty(party.disk);
@@ -100,35 +100,35 @@ describe('membership', () => {
   it('refuses what does not fit, each with its code', async () => {
     const { governor, member } = await federation('refusals');
     const stranger = `EA${'x'.repeat(42)}` as Aid;
-    const { membership } = governor;
-    await membership.admit(member.identity.aid, 'beta');
-    assert.equal(await codeOf(membership.create(terms)), 'MESH_EXISTS');
+    const { membership, governing } = governor;
+    await governing.admit(member.identity.aid, 'beta');
+    assert.equal(await codeOf(governing.create(terms)), 'MESH_EXISTS');
     assert.equal(
-      await codeOf(membership.admit(member.identity.aid, 'gamma')),
+      await codeOf(governing.admit(member.identity.aid, 'gamma')),
       'MESH_ALREADY_MEMBER',
     );
-    assert.equal(await codeOf(membership.admit(stranger, 'beta')), 'MESH_NAME_TAKEN');
+    assert.equal(await codeOf(governing.admit(stranger, 'beta')), 'MESH_NAME_TAKEN');
     for (const name of ['', 'Beta', '-a', 'a_b', 'x'.repeat(64)]) {
-      assert.equal(await codeOf(membership.admit(stranger, name)), 'MESH_BAD_NAME');
+      assert.equal(await codeOf(governing.admit(stranger, name)), 'MESH_BAD_NAME');
     }
-    assert.equal(await codeOf(membership.remove('alpha', '')), 'MESH_GOVERNOR_STAYS');
-    assert.equal(await codeOf(membership.remove('delta', '')), 'MESH_NOT_A_MEMBER');
+    assert.equal(await codeOf(governing.remove('alpha', '')), 'MESH_GOVERNOR_STAYS');
+    assert.equal(await codeOf(governing.remove('delta', '')), 'MESH_NOT_A_MEMBER');
     await give(governor, member);
-    assert.equal(await codeOf(member.membership.admit(stranger, 'delta')), 'MESH_NOT_GOVERNOR');
+    assert.equal(await codeOf(member.governing.admit(stranger, 'delta')), 'MESH_NOT_GOVERNOR');
     const other = {
       mesh: `EA${'y'.repeat(42)}` as never,
       governor: stranger,
       addresses: [address],
     };
-    assert.equal(await codeOf(member.membership.join(other)), 'MESH_EXISTS');
+    assert.equal(await codeOf(member.governing.join(other)), 'MESH_EXISTS');
     assert.equal(membership.charters.length, 2, 'nothing of it made a version');
   });
 
   it('removes a member, who learns of it from the revocation alone', async () => {
     const { governor, member } = await federation('remove');
-    await governor.membership.admit(member.identity.aid, 'beta');
+    await governor.governing.admit(member.identity.aid, 'beta');
     await give(governor, member);
-    await governor.membership.remove('beta', 'lost key');
+    await governor.governing.remove('beta', 'lost key');
     assert.equal(governor.membership.maySync(member.identity.aid), false);
     assert.equal(governor.membership.revocationOf(member.identity.aid)?.why, 'lost key');
     await give(governor, member, ['rvk']);
@@ -141,14 +141,14 @@ describe('membership', () => {
 
   it('takes a removed member back', async () => {
     const { governor, member } = await federation('back');
-    await governor.membership.admit(member.identity.aid, 'beta');
-    await governor.membership.remove('beta', 'by mistake');
+    await governor.governing.admit(member.identity.aid, 'beta');
+    await governor.governing.remove('beta', 'by mistake');
     assert.equal(
-      await codeOf(governor.membership.admit(member.identity.aid, 'beta')),
+      await codeOf(governor.governing.admit(member.identity.aid, 'beta')),
       'MESH_REMOVED',
       'not by an ordinary admission',
     );
-    await governor.membership.admit(member.identity.aid, 'beta', { again: true });
+    await governor.governing.admit(member.identity.aid, 'beta', { again: true });
     assert.equal(governor.membership.revocationOf(member.identity.aid), undefined);
     await give(governor, member);
     assert.equal(member.membership.isIn, true);
@@ -157,39 +157,39 @@ describe('membership', () => {
 
   it('renames a member, and keeps all else that is in force', async () => {
     const { governor, member } = await federation('rename');
-    const { membership } = governor;
-    await membership.admit(member.identity.aid, 'beta', { region: 'eu' });
+    const { membership, governing } = governor;
+    await governing.admit(member.identity.aid, 'beta', { region: 'eu' });
     const before = membership.charter;
-    await membership.rename('beta', 'university-b');
+    await governing.rename('beta', 'university-b');
     await give(governor, member);
     const after = member.membership.charter;
-    assert.equal(member.membership.find(member.identity.aid).name, 'university-b');
-    assert.equal(member.membership.find('university-b').region, 'eu');
+    assert.equal(member.governing.find(member.identity.aid).name, 'university-b');
+    assert.equal(member.governing.find('university-b').region, 'eu');
     for (const field of ['governors', 'minimumLevel', 'epochs', 'name'] as const)
       assert.deepEqual(after?.[field], before?.[field], field);
-    assert.equal(await codeOf(membership.rename('beta', 'x')), 'MESH_NOT_A_MEMBER');
-    assert.equal(await codeOf(membership.rename('university-b', 'alpha')), 'MESH_NAME_TAKEN');
-    assert.equal(await codeOf(membership.rename('university-b', 'A b')), 'MESH_BAD_NAME');
-    assert.equal(await codeOf(member.membership.rename('alpha', 'x')), 'MESH_NOT_GOVERNOR');
+    assert.equal(await codeOf(governing.rename('beta', 'x')), 'MESH_NOT_A_MEMBER');
+    assert.equal(await codeOf(governing.rename('university-b', 'alpha')), 'MESH_NAME_TAKEN');
+    assert.equal(await codeOf(governing.rename('university-b', 'A b')), 'MESH_BAD_NAME');
+    assert.equal(await codeOf(member.governing.rename('alpha', 'x')), 'MESH_NOT_GOVERNOR');
   });
 
   it('hands the governing over when the successor has accepted, and not before', async () => {
     const { governor, member } = await federation('hand over');
     const third = await joined('hand over third', governor);
-    await governor.membership.admit(member.identity.aid, 'beta');
-    await governor.membership.admit(third.identity.aid, 'gamma');
+    await governor.governing.admit(member.identity.aid, 'beta');
+    await governor.governing.admit(third.identity.aid, 'gamma');
     await give(governor, member);
-    assert.equal(await codeOf(member.membership.acceptGoverning()), 'MESH_NOT_OFFERED');
-    assert.equal(await codeOf(governor.membership.handOver('alpha')), 'MESH_GOVERNOR_STAYS');
-    await governor.membership.handOver('beta');
-    assert.equal(await codeOf(governor.membership.handOver('gamma')), 'MESH_GOVERNOR_STAYS');
-    assert.equal(await codeOf(governor.membership.remove('beta', '')), 'MESH_GOVERNOR_STAYS');
+    assert.equal(await codeOf(member.governing.acceptGoverning()), 'MESH_NOT_OFFERED');
+    assert.equal(await codeOf(governor.governing.handOver('alpha')), 'MESH_GOVERNOR_STAYS');
+    await governor.governing.handOver('beta');
+    assert.equal(await codeOf(governor.governing.handOver('gamma')), 'MESH_GOVERNOR_STAYS');
+    assert.equal(await codeOf(governor.governing.remove('beta', '')), 'MESH_GOVERNOR_STAYS');
     await give(governor, member);
     await give(governor, third);
     for (const { membership } of [governor, member, third])
       assert.equal(membership.governor, governor.identity.aid, 'still');
-    assert.equal(await codeOf(member.membership.remove('gamma', 'x')), 'MESH_NOT_GOVERNOR');
-    assert.equal(await codeOf(third.membership.acceptGoverning()), 'MESH_NOT_OFFERED');
+    assert.equal(await codeOf(member.governing.remove('gamma', 'x')), 'MESH_NOT_GOVERNOR');
+    assert.equal(await codeOf(third.governing.acceptGoverning()), 'MESH_NOT_OFFERED');
     // One that is put out between the two stays out.
     const fields = {
       k: 'organisation',
@@ -199,7 +199,7 @@ describe('membership', () => {
     } as const;
     await governor.issuer.issueSealed([{ type: 'rvk', fields }]);
     await give(governor, member);
-    await member.membership.acceptGoverning();
+    await member.governing.acceptGoverning();
     await give(member, governor);
     for (const { membership } of [governor, member]) {
       assert.equal(membership.governor, member.identity.aid);
@@ -208,7 +208,7 @@ describe('membership', () => {
         ['alpha', 'beta'],
       );
     }
-    assert.equal(await codeOf(governor.membership.rename('beta', 'x')), 'MESH_NOT_GOVERNOR');
+    assert.equal(await codeOf(governor.governing.rename('beta', 'x')), 'MESH_NOT_GOVERNOR');
     // The former governor puts nobody out any more; it may go, and be put out.
     await governor.issuer.issueSealed([
       { type: 'rvk', fields: { ...fields, who: member.identity.aid } },
@@ -216,42 +216,42 @@ describe('membership', () => {
     await give(governor, member);
     assert.equal(member.membership.isIn, true);
     assert.equal(member.membership.revocationOf(member.identity.aid), undefined);
-    await member.membership.remove('alpha', 'contract ended');
+    await member.governing.remove('alpha', 'contract ended');
     await give(member, governor, ['rvk']);
     assert.equal(governor.membership.ownRevocation?.why, 'contract ended');
   });
 
   it('takes an offer of the governing back', async () => {
     const { governor, member } = await federation('withdraw');
-    await governor.membership.admit(member.identity.aid, 'beta');
-    await governor.membership.handOver('beta');
-    await governor.membership.handOver(undefined);
+    await governor.governing.admit(member.identity.aid, 'beta');
+    await governor.governing.handOver('beta');
+    await governor.governing.handOver(undefined);
     await give(governor, member);
-    assert.equal(await codeOf(member.membership.acceptGoverning()), 'MESH_NOT_OFFERED');
+    assert.equal(await codeOf(member.governing.acceptGoverning()), 'MESH_NOT_OFFERED');
   });
 
   it('is left again: a wrong join costs no identity', async () => {
     const { governor, member } = await federation('leave');
     const other = await createParty('leave other governor', governor.clock);
-    await other.membership.create(terms);
-    assert.equal(await codeOf(other.membership.leave(false)), 'MESH_LEAVE_UNSURE', 'alone in it');
-    await member.membership.leave(false);
+    await other.governing.create(terms);
+    assert.equal(await codeOf(other.governing.leave(false)), 'MESH_LEAVE_UNSURE', 'alone in it');
+    await member.governing.leave(false);
     assert.equal(member.membership.mesh, undefined);
     assert.equal(member.membership.maySync(governor.identity.aid), false);
-    assert.equal(await codeOf(member.membership.leave(true)), 'MESH_NONE');
+    assert.equal(await codeOf(member.governing.leave(true)), 'MESH_NONE');
     assert.equal((await openParty(member.disk)).membership.mesh, undefined);
-    await member.membership.join({
+    await member.governing.join({
       mesh: other.membership.mesh as never,
       governor: other.identity.aid,
       addresses: [address],
     });
-    await other.membership.admit(member.identity.aid, 'beta');
+    await other.governing.admit(member.identity.aid, 'beta');
     await give(other, member);
     assert.equal(member.membership.isIn, true);
     // As a member it has to say that it means it, and a governor hands over first.
-    assert.equal(await codeOf(other.membership.leave(true)), 'MESH_GOVERNOR_STAYS');
-    assert.equal(await codeOf(member.membership.leave(false)), 'MESH_LEAVE_UNSURE');
-    await member.membership.leave(true);
+    assert.equal(await codeOf(other.governing.leave(true)), 'MESH_GOVERNOR_STAYS');
+    assert.equal(await codeOf(member.governing.leave(false)), 'MESH_LEAVE_UNSURE');
+    await member.governing.leave(true);
     assert.equal(member.membership.isIn, false);
     assert.deepEqual(member.membership.others(), []);
   });
@@ -259,8 +259,8 @@ describe('membership', () => {
   it('believes no revocation but that of a governor', async () => {
     const { governor, member } = await federation('false');
     const third = await joined('false third', governor);
-    await governor.membership.admit(member.identity.aid, 'beta');
-    await governor.membership.admit(third.identity.aid, 'gamma');
+    await governor.governing.admit(member.identity.aid, 'beta');
+    await governor.governing.admit(third.identity.aid, 'gamma');
     await give(governor, member);
     await give(governor, third);
     const fields = {
@@ -279,8 +279,8 @@ describe('membership', () => {
   it('has nothing to do with a revoked member before the charter without it has come', async () => {
     const { governor, member } = await federation('ahead');
     const third = await joined('ahead third', governor);
-    await governor.membership.admit(member.identity.aid, 'beta');
-    await governor.membership.admit(third.identity.aid, 'gamma');
+    await governor.governing.admit(member.identity.aid, 'beta');
+    await governor.governing.admit(third.identity.aid, 'gamma');
     await give(governor, third);
     const { aid } = member.identity;
     assert.ok(third.membership.others().some((other) => other.aid === aid));
@@ -288,7 +288,7 @@ describe('membership', () => {
     third.membership.subscribe(() => {
       told += 1;
     });
-    await governor.membership.remove('beta', 'stolen');
+    await governor.governing.remove('beta', 'stolen');
     await give(governor, third, ['rvk']);
     assert.ok(told > 0);
     assert.ok(third.membership.charter?.members.has(aid));
@@ -299,16 +299,16 @@ describe('membership', () => {
     assert.equal(third.membership.revocationOf(aid)?.why, 'stolen');
     await give(governor, third);
     assert.equal(third.membership.maySync(aid), false);
-    await governor.membership.admit(aid, 'beta', { again: true });
+    await governor.governing.admit(aid, 'beta', { again: true });
     await give(governor, third);
     assert.equal(third.membership.maySync(aid), true);
   });
 
   it('is never seen without the revocation that it knows, while it looks again', async () => {
     const { governor, member } = await federation('atomic');
-    await governor.membership.admit(member.identity.aid, 'beta');
+    await governor.governing.admit(member.identity.aid, 'beta');
     await give(governor, member);
-    await governor.membership.remove('beta', '');
+    await governor.governing.remove('beta', '');
     await give(governor, member, ['rvk']);
     let isDone = false;
     const refreshes = Promise.all([1, 2, 3].map(() => member.membership.refresh())).then(() => {
@@ -328,7 +328,7 @@ describe('membership', () => {
     assert.equal(membership.mayIssue('chr', governor.identity.aid), true);
     assert.equal(membership.mayIssue('chr', eve), false);
     assert.equal(membership.mayIssue('end', eve), false);
-    await governor.membership.admit(member.identity.aid, 'beta');
+    await governor.governing.admit(member.identity.aid, 'beta');
     await give(governor, member);
     assert.equal(membership.mayIssue('chr', member.identity.aid), false);
     assert.equal(membership.mayIssue('tun', governor.identity.aid), true);
@@ -341,13 +341,13 @@ describe('membership', () => {
       for (let n = 1; ; n++) {
         const { governor, member } = await federation(`crash ${kind} ${n}`);
         governor.disk.db.failAt(n, kind);
-        const failed = await codeOf(governor.membership.admit(member.identity.aid, 'beta'));
+        const failed = await codeOf(governor.governing.admit(member.identity.aid, 'beta'));
         governor.disk.db.heal();
         const again = await openParty(governor.disk);
         const isIn = again.membership.charter?.members.has(member.identity.aid) === true;
         assert.equal(again.membership.charters.length, isIn ? 2 : 1);
-        if (!isIn) await again.membership.admit(member.identity.aid, 'beta');
-        await again.membership.remove('beta', '');
+        if (!isIn) await again.governing.admit(member.identity.aid, 'beta');
+        await again.governing.remove('beta', '');
         assert.equal(again.membership.charters.length, 3);
         if (failed === undefined) break;
         assert.ok(n < 30);

@@ -19,7 +19,10 @@ function world(...stored: readonly { i: string; k: string; who: string }[]) {
       get: (said: string) =>
         tun[said] === undefined ? undefined : { record: { t: 'tun', d: said, i: tun[said] } },
     } as unknown as RecordStore,
-    kel: { state: (aid: string) => ({ delegator: delegators[aid] }) } as unknown as KelStore,
+    kel: {
+      state: (aid: string) => ({ delegator: delegators[aid] }),
+      subscribe: () => () => undefined,
+    } as unknown as KelStore,
     intake: {
       subscribe: (listener: RecordListener) => {
         tell = listener;

@@ -27,9 +27,9 @@ describe('a member whose log has forked', () => {
   it('is no member in good standing, though the charter names it, until that is resolved', async () => {
     const governor = await createParty('governor');
     const member = await createParty('member', governor.clock);
-    const { membership, kel, suspensions } = governor;
-    await membership.create({ name: 'mesh', memberName: 'alpha', epochSeconds: 3_600 });
-    await membership.admit(member.identity.aid, 'beta');
+    const { membership, governing, kel, suspensions } = governor;
+    await governing.create({ name: 'mesh', memberName: 'alpha', epochSeconds: 3_600 });
+    await governing.admit(member.identity.aid, 'beta');
     const { aid } = member.identity;
     const pair = await fork(member);
     await giveLog(member, governor);
@@ -58,9 +58,9 @@ describe('a member whose log has forked', () => {
   it('brings no new charter when it governs, and the one in force stays', async () => {
     const governor = await createParty('governor');
     const member = await createParty('member', governor.clock);
-    await governor.membership.create({ name: 'mesh', memberName: 'alpha', epochSeconds: 3_600 });
-    await governor.membership.admit(member.identity.aid, 'beta');
-    await member.membership.join({
+    await governor.governing.create({ name: 'mesh', memberName: 'alpha', epochSeconds: 3_600 });
+    await governor.governing.admit(member.identity.aid, 'beta');
+    await member.governing.join({
       mesh: governor.membership.mesh as never,
       governor: governor.identity.aid,
       addresses: ['/ip4/192.0.2.1/tcp/7400' as PeerAddress],
@@ -79,8 +79,8 @@ describe('a member whose log has forked', () => {
 
   it('still rules over its own records', async () => {
     const party = await createParty('own');
-    const { membership, kel, identity, suspensions } = party;
-    await membership.create({ name: 'mesh', memberName: 'alpha', epochSeconds: 3_600 });
+    const { membership, governing, kel, identity, suspensions } = party;
+    await governing.create({ name: 'mesh', memberName: 'alpha', epochSeconds: 3_600 });
     await kel.process(await fork(party));
     assert.ok(suspensions.of(identity.aid) !== undefined, 'its operator is told');
     assert.equal(membership.isIn, true);

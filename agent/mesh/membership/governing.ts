@@ -1,0 +1,297 @@
+/**
+ * What an organisation does about its mesh, one thing at a time: it creates or joins one, invites, leaves; and, while it governs,
+ * admits, renames, removes and hands over. Each of these is a new version of the charter, sealed in the own log.
+ */
+import type { Aid, Said } from '#kel/identifiers';
+import type { CharterFields } from '#kel/record/record';
+import type { RecordStore } from '#kel/record/record-store';
+import { type Clock, formatDateTime } from '#src/clock';
+import { SerialQueue } from '#src/serial-queue';
+import type { Draft } from '../../identity/records/record-issuer.ts';
+import { type PeerAddress, parsePeerAddress } from '../../network/network.ts';
+import type { Charter, Member } from './charter.ts';
+import { MembershipError } from './errors.ts';
+import { formatInvite, type Invite } from './invite.ts';
+import type { Membership } from './membership.ts';
+import type { Standing } from './standing.ts';
+
+/** Of a member in the charter: 1 to 63 characters. */
+const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+export interface GoverningDeps {
+  readonly membership: Pick<Membership, 'standing' | 'refresh' | 'choose' | 'forget'>;
+  readonly records: Pick<RecordStore, 'latest'>;
+  readonly issuer: { issueSealed(drafts: readonly Draft[]): Promise<readonly Said[]> };
+  readonly clock: Pick<Clock, 'now'>;
+}
+
+export interface CreateOptions {
+  readonly name: string;
+  /** The governing organisation's own name in the charter. */
+  readonly memberName: string;
+  readonly epochSeconds: number;
+  readonly region?: string;
+}
+
+export class Governing {
+  readonly #deps: GoverningDeps;
+  readonly #queue = new SerialQueue();
+
+  constructor(deps: GoverningDeps) {
+    this.#deps = deps;
+  }
+
+  /** Throws MESH_EXISTS, MESH_BAD_NAME. */
+  create(options: CreateOptions): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const { self, mesh } = this.#standing;
+      if (mesh !== undefined) throw new MembershipError('MESH_EXISTS', `already in mesh ${mesh}`);
+      checkName(options.memberName);
+      const fields: CharterFields = {
+        m: '',
+        p: '',
+        n: 0,
+        name: options.name,
+        gov: [self],
+        mem: [{ i: self, n: options.memberName, role: 'server', region: options.region ?? '' }],
+        edge: { min: 'A' },
+        // Epochs count from the Unix epoch, so that nobody's founding time shows in a key.
+        ep: { len: options.epochSeconds, base: 0 },
+      };
+      const [said] = await this.#deps.issuer.issueSealed([{ type: 'chr', fields }]);
+      if (said === undefined) throw new MembershipError('MESH_NONE', 'the charter was not issued');
+      await this.#deps.membership.choose({ mesh: said, governor: self, addresses: [] });
+      return this.#inForce();
+    });
+  }
+
+  /** Throws MESH_EXISTS. */
+  join(invite: Invite): Promise<void> {
+    return this.#queue.run(async () => {
+      const { mesh } = this.#standing;
+      if (mesh !== undefined && mesh !== invite.mesh)
+        throw new MembershipError(
+          'MESH_EXISTS',
+          `already in mesh ${mesh}, the line is for ${invite.mesh}`,
+        );
+      await this.#deps.membership.choose(invite);
+    });
+  }
+
+  /** Throws MESH_NONE, MESH_NOT_A_MEMBER. @param addresses under which this organisation is reached */
+  invite(addresses: readonly PeerAddress[]): string {
+    const { mesh, governor, self, isIn } = this.#standing;
+    if (mesh === undefined || governor === undefined)
+      throw new MembershipError('MESH_NONE', 'there is no mesh to invite to');
+    if (governor === self) return formatInvite({ mesh, governor, addresses });
+    if (!isIn)
+      throw new MembershipError('MESH_NOT_A_MEMBER', 'this organisation is no member itself', {
+        hint: 'A member invites: wait until the governor has admitted this organisation, or ask the governor for a line',
+      });
+    const { records } = this.#deps;
+    const recorded = records.latest('end', governor)?.record.la.map(parsePeerAddress) ?? [];
+    return formatInvite({
+      mesh,
+      governor,
+      addresses: recorded.filter((address) => address !== undefined),
+      through: { aid: self, addresses },
+    });
+  }
+
+  /** @param again also one that a governor has removed. Throws MESH_REVOKED, MESH_REMOVED, MESH_NAME_TAKEN and others */
+  admit(
+    aid: Aid,
+    name: string,
+    { region = '', again = false }: { readonly region?: string; readonly again?: boolean } = {},
+  ): Promise<Charter> {
+    return this.#queue.run(async () => {
+      checkName(name);
+      const standing = this.#standing;
+      const charter = this.#governed();
+      const already = charter.members.get(aid);
+      if (already !== undefined)
+        throw new MembershipError('MESH_ALREADY_MEMBER', `${aid} is ${already.name}`);
+      this.#checkNameIsFree(name);
+      const forEver = standing.nodeRevocationOf(aid);
+      if (forEver !== undefined)
+        throw new MembershipError(
+          'MESH_REVOKED',
+          `${aid} was revoked on ${forEver.from} by ${forEver.i}, which it is a node of: ${forEver.why || 'no reason given'}`,
+        );
+      const removal = standing.removalOf(aid);
+      if (removal !== undefined && !again)
+        throw new MembershipError(
+          'MESH_REMOVED',
+          `${aid} was removed on ${removal.from}: ${removal.why || 'no reason given'}`,
+        );
+      return this.#nextVersion(charter, {
+        members: [...charter.members.values(), { aid, name, role: 'server', region }],
+      });
+    });
+  }
+
+  /** Throws MESH_BAD_NAME, MESH_NOT_GOVERNOR, MESH_NOT_A_MEMBER, MESH_NAME_TAKEN. */
+  rename(who: string, name: string): Promise<Charter> {
+    return this.#queue.run(async () => {
+      checkName(name);
+      const charter = this.#governed();
+      const { aid } = this.find(who);
+      this.#checkNameIsFree(name);
+      const members = [...charter.members.values()].map((member) =>
+        member.aid === aid ? { ...member, name } : member,
+      );
+      return this.#nextVersion(charter, { members });
+    });
+  }
+
+  /**
+   * The member is out as of now: a charter without it, and a revocation that it may see itself.
+   * Throws MESH_NOT_GOVERNOR, MESH_NOT_A_MEMBER, MESH_GOVERNOR_STAYS.
+   */
+  remove(who: string, reason: string): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const charter = this.#governed();
+      const member = this.find(who);
+      if (charter.governors.includes(member.aid))
+        throw new MembershipError(
+          'MESH_GOVERNOR_STAYS',
+          member.aid === charter.governors[0]
+            ? `${member.name} governs the mesh`
+            : `${member.name} is named as the next governor`,
+        );
+      const from = formatDateTime(this.#deps.clock.now());
+      const staying = [...charter.members.values()].filter(({ aid }) => aid !== member.aid);
+      // One event seals both: there is no moment at which one holds without the other.
+      return this.#nextVersion(charter, { members: staying }, [
+        { type: 'rvk', fields: { k: 'organisation', who: member.aid, from, why: reason } },
+      ]);
+    });
+  }
+
+  /**
+   * Names a member as the next governor, or nobody any more. It governs when it has accepted; until then this one does.
+   * Throws MESH_NOT_GOVERNOR, MESH_NOT_A_MEMBER, MESH_GOVERNOR_STAYS.
+   */
+  handOver(who: string | undefined): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const charter = this.#governed();
+      const [self] = charter.governors as readonly [Aid];
+      const next = who === undefined ? undefined : this.find(who);
+      if (next !== undefined && charter.governors.length > 1)
+        throw new MembershipError(
+          'MESH_GOVERNOR_STAYS',
+          `${charter.governors[1]} is named as the next governor already`,
+        );
+      if (next?.aid === self)
+        throw new MembershipError('MESH_GOVERNOR_STAYS', `${next.name} governs the mesh already`);
+      if (next !== undefined && !this.#standing.isInGoodStanding(next.aid))
+        throw new MembershipError(
+          'MESH_NOT_A_MEMBER',
+          `${next.name} is revoked, or suspended because its log has forked`,
+        );
+      return this.#nextVersion(charter, {
+        governors: next === undefined ? [self] : [self, next.aid],
+      });
+    });
+  }
+
+  /** As the one that the governor has named. Throws MESH_NOT_OFFERED. */
+  acceptGoverning(): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const standing = this.#standing;
+      const { charter, self } = standing;
+      if (charter?.governors[1] !== self || !standing.isIn)
+        throw new MembershipError(
+          'MESH_NOT_OFFERED',
+          `the charter in force does not name ${self} as the next governor`,
+        );
+      // What the former governor has revoked since its last charter stays out.
+      const members = [...charter.members.values()].filter(
+        (member) => !standing.isRemovedSince(member.aid),
+      );
+      return this.#nextVersion(charter, { governors: [self], members });
+    });
+  }
+
+  /**
+   * Forgets the mesh; identity, log and audit log stay. Others are told nothing: where the charter names this organisation,
+   * it does until the governor removes it.
+   * @param sure also where the charter names it. Throws MESH_NONE, MESH_GOVERNOR_STAYS, MESH_LEAVE_UNSURE
+   */
+  leave(sure: boolean): Promise<void> {
+    return this.#queue.run(async () => {
+      const { mesh, charter, self, isIn } = this.#standing;
+      if (mesh === undefined) throw new MembershipError('MESH_NONE', 'there is no mesh to leave');
+      if (charter?.governors[0] === self && charter.members.size > 1)
+        throw new MembershipError(
+          'MESH_GOVERNOR_STAYS',
+          `this organisation governs the mesh, and ${charter.members.size - 1} others are in it`,
+        );
+      if (isIn && !sure)
+        throw new MembershipError('MESH_LEAVE_UNSURE', 'this organisation is a member of the mesh');
+      await this.#deps.membership.forget();
+    });
+  }
+
+  /** By AID or by name. Throws MESH_NOT_A_MEMBER. */
+  find(who: string): Member {
+    const member = this.#standing.member(who);
+    if (member === undefined)
+      throw new MembershipError('MESH_NOT_A_MEMBER', `${who} is not in the charter`);
+    return member;
+  }
+
+  get #standing(): Standing {
+    return this.#deps.membership.standing;
+  }
+
+  #governed(): Charter {
+    const { charter, self } = this.#standing;
+    if (charter === undefined) throw new MembershipError('MESH_NONE', 'there is no charter yet');
+    if (charter.governors[0] !== self)
+      throw new MembershipError(
+        'MESH_NOT_GOVERNOR',
+        `the charter is governed by ${charter.governors[0]}`,
+      );
+    return charter;
+  }
+
+  #checkNameIsFree(name: string): void {
+    if (this.#standing.isNameTaken(name))
+      throw new MembershipError('MESH_NAME_TAKEN', `a member is called ${name}`);
+  }
+
+  /** What `change` does not name stays as it is in force. */
+  async #nextVersion(
+    charter: Charter,
+    change: { readonly members?: readonly Member[]; readonly governors?: readonly Aid[] },
+    beside: readonly Draft[] = [],
+  ): Promise<Charter> {
+    const members = change.members ?? [...charter.members.values()];
+    const fields: CharterFields = {
+      m: charter.mesh,
+      p: charter.said,
+      n: charter.version + 1,
+      name: charter.name,
+      gov: [...(change.governors ?? charter.governors)],
+      mem: members.map(({ aid, name, role, region }) => ({ i: aid, n: name, role, region })),
+      edge: { min: charter.minimumLevel },
+      ep: { len: charter.epochs.lengthSeconds, base: charter.epochs.baseSeconds },
+    };
+    await this.#deps.issuer.issueSealed([...beside, { type: 'chr', fields }]);
+    await this.#deps.membership.refresh();
+    return this.#inForce();
+  }
+
+  #inForce(): Charter {
+    const { charter } = this.#standing;
+    if (charter === undefined)
+      throw new MembershipError('MESH_NONE', 'the charter is not in force');
+    return charter;
+  }
+}
+
+function checkName(name: string): void {
+  if (!NAME.test(name))
+    throw new MembershipError('MESH_BAD_NAME', `${name.slice(0, 80)} is not a name`);
+}
