@@ -2,7 +2,7 @@
 import { revocationRows } from '../mesh/revocation/acknowledgements.ts';
 import { RevocationError } from '../mesh/revocation/errors.ts';
 import { namedMembers } from '../tunnel/rotation/named-members.ts';
-import type { RotationKind } from '../tunnel/rotation/rotations.ts';
+import type { RotationKind } from '../tunnel/rotation/rotation-report.ts';
 import { ControlError } from './errors.ts';
 import type { Json } from './protocol.ts';
 import { revokeEpoch, revokeNode, revokeOrganisation } from './revoke.ts';
@@ -51,7 +51,7 @@ export const rotationVerbs: Readonly<Record<string, Verb>> = {
     context.args['of'] === undefined ? rotateIdentity(context, 'all') : rotateOthers(context),
   /** The CA shares nothing with the agent, its passphrase least of all: here it is only known who is in the mesh. */
   'rotate.ca': async ({ organisation, args }) => {
-    const members = namedMembers(organisation.membership.others(), text(args, 'peer'));
+    const members = namedMembers(organisation.membership.standing, text(args, 'peer'));
     const pairs = members.map(({ aid, name }) => ({ pair: name, aid }));
     return { schema: 'kelmesh.rotate/1', kind: 'ca', pairs };
   },

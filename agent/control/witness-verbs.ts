@@ -124,9 +124,7 @@ async function allow({ organisation, args }: VerbContext, isAllowed: boolean): P
 /** @param who a member by name or AID, or the witness AID that one of them serves */
 async function witnessOf(organisation: Organisation, agent: Agent, who: string): Promise<Aid> {
   const { membership } = organisation;
-  const member = [...(membership.charter?.members.values() ?? [])].find(
-    ({ aid, name }) => aid === who || name === who,
-  );
+  const member = membership.standing.member(who);
   if (member !== undefined) {
     const { aid, serves } = await identifyBound(organisation, agent, member.aid);
     if (!serves)

@@ -48,6 +48,7 @@ export class Standing {
   readonly #suspended: ReadonlyMap<Aid, Suspension>;
   readonly #othersByAid: ReadonlyMap<Aid, Member>;
   readonly #membersByName: ReadonlyMap<string, Member>;
+  readonly #everMembers: ReadonlyMap<Aid, Member>;
   #othersByAddress: ReadonlyMap<string, Member> | undefined;
 
   constructor({ self, chosen, charters, revocations, revokedNodes, suspended }: StandingFacts) {
@@ -68,6 +69,7 @@ export class Standing {
           .filter(({ aid }) => aid !== self && this.isInGoodStanding(aid))
           .sort((a, b) => (a.aid < b.aid ? -1 : 1))
       : [];
+    this.#everMembers = new Map(this.charters.flatMap((version) => [...version.members]));
     this.#othersByAid = new Map(this.others.map((member) => [member.aid, member]));
   }
 
@@ -111,6 +113,11 @@ export class Standing {
   /** By AID or by name, whatever its standing. */
   member(who: string): Member | undefined {
     return this.charter?.members.get(who as Aid) ?? this.#membersByName.get(who);
+  }
+
+  /** As the last version had it that named it: also one that has left. */
+  everMember(aid: Aid): Member | undefined {
+    return this.#everMembers.get(aid);
   }
 
   isNameTaken(name: string): boolean {

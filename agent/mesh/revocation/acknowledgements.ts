@@ -95,10 +95,7 @@ export function revocationRows(
 ): readonly RevocationRow[] {
   const { records, membership } = deps;
   const members = membership.charter?.members ?? new Map();
-  const nameOf = (aid: string) =>
-    membership.charters
-      .findLast((charter) => charter.members.has(aid as Aid))
-      ?.members.get(aid as Aid)?.name ?? '';
+  const nameOf = (aid: string) => membership.standing.everMember(aid as Aid)?.name ?? '';
   const acknowledged = records.list('ack').map(({ record }) => record);
   return inForce(deps)
     .toSorted((a, b) => (a.dt < b.dt ? -1 : 1))

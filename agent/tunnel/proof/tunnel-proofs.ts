@@ -260,10 +260,6 @@ export class TunnelProofs {
   }
 
   #aidAt(address: string): Aid | undefined {
-    const { membership } = this.#deps;
-    const { mesh } = membership;
-    return mesh === undefined
-      ? undefined
-      : membership.others().find(({ aid }) => overlayAddress(mesh, aid) === address)?.aid;
+    return this.#deps.membership.standing.otherAt(address)?.aid;
   }
 }

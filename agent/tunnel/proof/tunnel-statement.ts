@@ -156,7 +156,7 @@ export class TunnelStatement {
     readonly agreed?: Agreed | undefined;
   } {
     const { membership, pairKeys, tunnels } = this.#deps;
-    if (!membership.others().some((member) => member.aid === aid)) return {};
+    if (membership.standing.other(aid) === undefined) return {};
     const view = tunnels.activeView(aid);
     return { view, agreed: view && pairKeys.agreed(aid, view) };
   }

@@ -1,17 +1,19 @@
 /** The members that a rotation is about. */
 import type { Member } from '../../mesh/membership/charter.ts';
+import type { Standing } from '../../mesh/membership/standing.ts';
 import { RotationError } from './errors.ts';
 
 /**
- * @param others all other members of the mesh  @param peer name or AID of one; undefined: all
+ * @param peer name or AID of another member in good standing; undefined: all of them
  * Throws ROTATION_NOT_A_MEMBER: nothing was touched then.
  */
 export function namedMembers(
-  others: readonly Member[],
+  standing: Pick<Standing, 'others' | 'other' | 'member'>,
   peer: string | undefined,
 ): readonly Member[] {
-  if (peer === undefined) return others;
-  const member = others.find(({ aid, name }) => aid === peer || name === peer);
+  if (peer === undefined) return standing.others;
+  const named = standing.member(peer);
+  const member = named === undefined ? undefined : standing.other(named.aid);
   if (member === undefined)
     throw new RotationError(
       'ROTATION_NOT_A_MEMBER',

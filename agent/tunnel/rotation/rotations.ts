@@ -1,6 +1,6 @@
 /**
- * Rotations on demand: what they would do, doing it, and how far they have come. The tunnels themselves change over in
- * `agent/tunnel/`, pair by pair, each step on disk before it is taken; what is shown here is read from there.
+ * Rotations on demand: of the preshared keys here; the tunnels themselves change over in `agent/tunnel/pairs/`, pair by pair, each
+ * step on disk before it is taken. What they would do, and how far they have come, is told by `rotation-report.ts`.
  */
 import type { Aid } from '#kel/identifiers';
 import type { RecordStore } from '#kel/record/record-store';
@@ -10,53 +10,20 @@ import { failureOf, type Journal } from '#src/journal';
 import type { Member } from '../../mesh/membership/charter.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
-import type { ChangeStep } from '../pairs/pair.ts';
-import { MAX_SKEW_MS, type PairAgreements } from '../pairs/pair-agreements.ts';
-import type { PairProgress, Tunnels } from '../pairs/tunnels.ts';
+import type { PairAgreements } from '../pairs/pair-agreements.ts';
+import type { Tunnels } from '../pairs/tunnels.ts';
 import { sameView, type TunnelView } from '../pairs/view.ts';
 import { RotationError } from './errors.ts';
 import { namedMembers } from './named-members.ts';
 import type { PairRequest, PairRequests } from './pair-requests.ts';
-
-export type RotationKind = 'psk' | 'tunnel' | 'id' | 'all';
-
-/** SPIRE's words: the new key exists beside the old, is used, the old one goes. */
-export type RotationStep = 'prepare' | 'activate' | 'retire';
-
-/** One change of one pair that has not ended. */
-export interface RotationRow {
-  readonly kind: 'psk' | 'tunnel' | 'id';
-  /** Name of the peer in the charter. */
-  readonly pair: string;
-  readonly aid: Aid;
-  /** Key epoch that it leads to; of `psk` the epoch of the preshared key. */
-  readonly epoch: number;
-  readonly step: RotationStep;
-  readonly detail: 'agreeing' | 'agreed' | ChangeStep | 'flipped' | 'draining' | 'left-behind';
-  readonly since: string;
-  readonly deadline: string;
-  /** Why it does not go on by itself; null when it does. */
-  readonly waitsFor: string | null;
-}
-
-export interface PlannedPair {
-  readonly pair: string;
-  readonly aid: Aid;
-  readonly when: 'now' | 'when it is connected';
-  readonly clockSkewMs: number | null;
-  /** The clocks differ so much that epochs of the preshared key wait. */
-  readonly epochsPostponed: boolean;
-  /** Its tunnel goes at this rotation, until it follows: it has not followed the last one. */
-  readonly leftBehind: boolean;
-}
-
-export interface RotationPlan {
-  readonly kind: RotationKind;
-  /** What stands in the way; null when nothing does. */
-  readonly obstacle: string | null;
-  readonly steps: readonly { readonly step: RotationStep; readonly does: string }[];
-  readonly pairs: readonly PlannedPair[];
-}
+import {
+  postponement,
+  type RotationKind,
+  type RotationPlan,
+  type RotationRow,
+  rotationPlan,
+  rotationRows,
+} from './rotation-report.ts';
 
 /** What became of one pair when its preshared key was to change. */
 export interface PskResult {
@@ -85,42 +52,8 @@ export interface RotationsDeps {
   readonly journal: Journal;
 }
 
-/** A natural handshake takes the new preshared key within this (REKEY_AFTER_TIME, and retries until REJECT_AFTER_TIME). */
-const NATURAL_MS = 180_000;
 /** An agreement that the other end is to begin may be asked for this often per pair. */
 const ASKED_PAUSE_MS = 500;
-
-const steps: Readonly<Record<RotationKind, RotationPlan['steps']>> = {
-  psk: [
-    { step: 'prepare', does: 'a fresh agreement with each peer (ML-KEM-1024 and X25519)' },
-    {
-      step: 'activate',
-      does: 'both ends write the new preshared key; the next handshake takes it',
-    },
-    { step: 'retire', does: 'the chain before is erased at both ends; the sessions go on' },
-  ],
-  tunnel: [
-    { step: 'prepare', does: 'a new key epoch is sealed in the log and told to the members' },
-    { step: 'activate', does: 'each tunnel moves to it with an agreement of its own, one by one' },
-    { step: 'retire', does: 'the former key drains, then its device goes' },
-  ],
-  id: [
-    { step: 'prepare', does: 'the log rotates to its pre-rotated keys and seals new tunnel keys' },
-    {
-      step: 'activate',
-      does: 'each tunnel moves to them with an agreement of its own, one by one',
-    },
-    { step: 'retire', does: 'the former tunnel key drains, then its device goes' },
-  ],
-  all: [
-    { step: 'prepare', does: 'the log rotates to its pre-rotated keys and seals new tunnel keys' },
-    {
-      step: 'activate',
-      does: 'each tunnel moves to them with an agreement of its own, one by one',
-    },
-    { step: 'retire', does: 'the former tunnel key drains, then its device goes' },
-  ],
-};
 
 export class Rotations {
   readonly #deps: RotationsDeps;
@@ -131,50 +64,22 @@ export class Rotations {
 
   /** The members that a rotation is about. Throws ROTATION_NOT_A_MEMBER: nothing was touched then. */
   members(peer: string | undefined): readonly Member[] {
-    return namedMembers(this.#deps.membership.others(), peer);
+    return namedMembers(this.#deps.membership.standing, peer);
   }
 
   /** Changes nothing. Throws ROTATION_NOT_A_MEMBER. */
   plan(kind: RotationKind, peer: string | undefined): RotationPlan {
-    const { tunnels, directory, skewOf, agreements } = this.#deps;
-    const movesKeys = kind !== 'psk';
-    const named = this.members(peer);
-    // The keys of the node are one for all its tunnels.
-    const members = movesKeys ? this.members(undefined) : named;
-    return {
-      kind,
-      obstacle: null,
-      steps: steps[kind],
-      pairs: members.map(({ aid, name }) => ({
-        pair: name,
-        aid,
-        when: directory.peerOf(aid) === undefined ? 'when it is connected' : 'now',
-        clockSkewMs: skewOf(aid) ?? null,
-        epochsPostponed: agreements.isPostponed(aid),
-        leftBehind: movesKeys && tunnels.wouldBeLeftBehind(aid),
-      })),
-    };
+    return rotationPlan(this.#deps, kind, this.members(peer));
   }
 
   /** Everything under way, and what waits. */
-  async status(): Promise<readonly RotationRow[]> {
-    const handshakes = new Map(
-      (await this.#deps.tunnels.status()).map(({ aid, peer }) => [aid, peer?.lastHandshake ?? 0]),
-    );
-    const rows: RotationRow[] = [];
-    for (const pair of this.#deps.tunnels.progress()) {
-      rows.push(...this.#changeRows(pair));
-      rows.push(...(await this.#pskRows(pair, handshakes.get(pair.aid) ?? 0)));
-    }
-    return rows;
+  status(): Promise<readonly RotationRow[]> {
+    return rotationRows(this.#deps);
   }
 
   /** Whether the preshared key of the pair waits for the clocks, in words. */
   postponement(aid: Aid): string | null {
-    const { agreements, skewOf } = this.#deps;
-    if (!agreements.isPostponed(aid)) return null;
-    const seconds = Math.round((skewOf(aid) ?? 0) / 1_000);
-    return `its clock differs by ${seconds} s, more than ${MAX_SKEW_MS / 1_000} s: the preshared key keeps its epoch until the clocks are set`;
+    return postponement(this.#deps, aid);
   }
 
   /**
@@ -253,107 +158,4 @@ export class Rotations {
   #isWanted(aid: Aid): boolean {
     return this.#deps.agreements.renewals.some((renewal) => renewal.peer === aid);
   }
-
-  #changeRows({ aid, active, change, behind, draining }: PairProgress): readonly RotationRow[] {
-    const { tunnels, directory, clock } = this.#deps;
-    const rows: RotationRow[] = [];
-    const row = (
-      view: TunnelView,
-      former: TunnelView | undefined,
-      rest: Pick<RotationRow, 'step' | 'detail' | 'since' | 'deadline' | 'waitsFor'>,
-    ) => {
-      const kind = tunnels.kindOf(former, view);
-      if (kind === 'first') return;
-      rows.push({
-        kind,
-        pair: this.#nameOf(aid),
-        aid,
-        epoch: this.#epochOf(view, former),
-        ...rest,
-      });
-    };
-    if (behind !== undefined && change !== undefined)
-      row(change, behind, {
-        step: 'prepare',
-        detail: 'left-behind',
-        since: iso(behind.since),
-        deadline: iso(change.deadline),
-        waitsFor: `there is no tunnel until the peer has followed${directory.peerOf(aid) === undefined ? '; it is not connected' : ''}`,
-      });
-    else if (change !== undefined) {
-      const isLate = change.deadline <= clock.now();
-      const isAway = directory.peerOf(aid) === undefined;
-      row(change, active, {
-        step: 'prepare',
-        detail: change.step,
-        since: iso(change.since),
-        deadline: iso(change.deadline),
-        waitsFor: isAway
-          ? `the peer is not connected${isLate ? '; it is late' : ''}`
-          : isLate
-            ? 'the peer has not followed yet: its tunnel stays on the former key, and goes with the next rotation'
-            : null,
-      });
-    }
-    const former = draining.at(-1);
-    if (former !== undefined && active !== undefined)
-      row(active, former, {
-        step: former.isConfirmed ? 'retire' : 'activate',
-        detail: former.isConfirmed ? 'draining' : 'flipped',
-        since: iso(active.since),
-        deadline: iso(former.isConfirmed ? former.until : former.deadline),
-        waitsFor: former.isConfirmed ? null : 'the peer has not said that it has changed over too',
-      });
-    return rows;
-  }
-
-  async #pskRows(
-    { aid, active }: PairProgress,
-    lastHandshake: number,
-  ): Promise<readonly RotationRow[]> {
-    const { agreements, directory, clock } = this.#deps;
-    const base = { kind: 'psk', pair: this.#nameOf(aid), aid } as const;
-    const renewal = agreements.renewals.find(({ peer }) => peer === aid);
-    if (renewal !== undefined)
-      return [
-        {
-          ...base,
-          epoch: agreements.epoch(),
-          step: 'prepare',
-          detail: 'agreeing',
-          since: iso(renewal.since),
-          deadline: iso(renewal.since + NATURAL_MS),
-          waitsFor: directory.peerOf(aid) === undefined ? 'the peer is not connected' : null,
-        },
-      ];
-    const agreed = active === undefined ? undefined : agreements.agreed(aid, active);
-    if (active === undefined || agreed === undefined || agreed.at <= active.since) return [];
-    if (lastHandshake > agreed.at || clock.now() > agreed.at + NATURAL_MS) return [];
-    return [
-      {
-        ...base,
-        epoch: await agreements.epochOf(aid, active),
-        step: 'activate',
-        detail: 'agreed',
-        since: iso(agreed.at),
-        deadline: iso(agreed.at + NATURAL_MS),
-        waitsFor: 'the next handshake, within 120 s while packets flow',
-      },
-    ];
-  }
-
-  #nameOf(aid: Aid): string {
-    return this.#deps.membership.charter?.members.get(aid)?.name ?? '';
-  }
-
-  /** Of the key that is new. */
-  #epochOf(view: TunnelView, former: TunnelView | undefined): number {
-    const said = view.own === former?.own ? view.peer : view.own;
-    const record = this.#deps.records.get(said)?.record;
-    return record?.t === 'tun' ? record.e : 0;
-  }
-}
-
-function iso(ms: number): string {
-  return new Date(ms).toISOString();
 }

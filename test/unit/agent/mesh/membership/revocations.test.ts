@@ -6,13 +6,15 @@ import type { Aid, Said } from '#kel/identifiers';
 import type { RecordStore } from '#kel/record/record-store';
 import type { KelStore } from '#kel/store/kel-store';
 
-const delegators: Readonly<Record<string, string>> = { node: 'org', other: 'stranger' };
+const known: Readonly<Record<string, string>> = { node: 'org', other: 'stranger' };
 
 /** Revocations as they would be stored: verified and sealed by `i`. */
 function world(...stored: readonly { i: string; k: string; who: string }[]) {
   const rvk = stored.map((fields, n) => ({ record: { t: 'rvk', d: `r${n}`, ...fields } }));
   const tun: Readonly<Record<string, string>> = { keys: 'org', nodekeys: 'node' };
+  const delegators = { ...known };
   let tell: RecordListener = () => undefined;
+  let arrive: (state: { aid: string }) => void = () => undefined;
   const revocations = new Revocations({
     records: {
       list: () => rvk,
@@ -21,7 +23,10 @@ function world(...stored: readonly { i: string; k: string; who: string }[]) {
     } as unknown as RecordStore,
     kel: {
       state: (aid: string) => ({ delegator: delegators[aid] }),
-      subscribe: () => () => undefined,
+      subscribe: (listener: (state: { aid: string }) => void) => {
+        arrive = listener;
+        return () => undefined;
+      },
     } as unknown as KelStore,
     intake: {
       subscribe: (listener: RecordListener) => {
@@ -30,7 +35,11 @@ function world(...stored: readonly { i: string; k: string; who: string }[]) {
       },
     },
   });
-  return { revocations, rvk, tell: (t: string) => tell({ t } as never) };
+  const log = (aid: string, delegator: string) => {
+    delegators[aid] = delegator;
+    arrive({ aid });
+  };
+  return { revocations, rvk, log, tell: (t: string) => tell({ t } as never) };
 }
 
 describe('revocations', () => {
@@ -88,5 +97,19 @@ describe('revocations', () => {
     off();
     tell('rvk');
     assert.equal(told, 1);
+  });
+
+  it('of a node hold, and are told, when its log comes after them', () => {
+    const { revocations, log } = world({ i: 'org', k: 'node', who: 'late' });
+    let told = 0;
+    revocations.subscribe(() => {
+      told += 1;
+    });
+    assert.deepEqual([...revocations.ofNodes().keys()], []);
+    log('unrelated', 'org');
+    assert.equal(told, 0);
+    log('late', 'org');
+    assert.equal(told, 1);
+    assert.deepEqual([...revocations.ofNodes().keys()], ['late']);
   });
 });

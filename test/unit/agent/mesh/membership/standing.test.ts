@@ -350,6 +350,10 @@ describe('standing', () => {
     const of = standing({ charters: full });
     for (const who of [BETA, 'beta']) assert.equal(of.member(who)?.aid, BETA);
     assert.equal(of.member('gamma'), undefined);
+    const gone = standing({ charters: [...full, charter(2, 3, ['gov', 'self'])] });
+    assert.equal(gone.member(BETA), undefined);
+    assert.equal(gone.everMember(BETA)?.name, 'beta', 'as long as its log is kept');
+    assert.equal(gone.everMember(EVE), undefined);
     assert.equal(of.otherAt(overlayAddress(MESH, BETA))?.aid, BETA);
     assert.equal(of.otherAt(overlayAddress(MESH, SELF)), undefined, 'no other');
     assert.equal(of.otherAt(overlayAddress(MESH, EVE)), undefined);
