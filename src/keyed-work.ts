@@ -11,6 +11,8 @@ export interface KeyedWorkOptions<K> {
   readonly run: (key: K) => Promise<'done' | 'again'>;
   /** Milliseconds before the next attempt; undefined gives it up until somebody asks again. @param failures in a row, from 1 */
   readonly pauseMs: (failures: number, key: K) => number | undefined;
+  /** Whether it is tried again after that pause where nobody has asked meanwhile. @default always */
+  readonly persists?: (failures: number, key: K) => boolean;
   /** Told of each run that rejected. */
   readonly failed: (key: K, error: unknown) => void;
 }
@@ -76,9 +78,13 @@ export class KeyedWork<K> {
       const pauseMs = await this.#attempt(key, work);
       if (pauseMs === undefined || !isOurs()) continue;
       await this.#pause(work, pauseMs);
-      work.isWanted = true;
+      if (isOurs() && this.#persists(work, key)) work.isWanted = true;
     }
     if (this.#works.get(key) === work) this.#works.delete(key);
+  }
+
+  #persists({ failures }: Work, key: K): boolean {
+    return this.#options.persists?.(failures, key) ?? true;
   }
 
   /** @returns milliseconds until the next attempt; undefined when none is due */

@@ -13,6 +13,7 @@ import { concatBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import type { Journal } from '#src/journal';
+import { KeyedWork } from '#src/keyed-work';
 import type { Rng } from '#src/rng';
 import { jittered, ticks } from '#src/ticks';
 import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
@@ -57,7 +58,7 @@ export interface EvidenceExchangeDeps {
 
 export class EvidenceExchange {
   readonly #deps: EvidenceExchangeDeps;
-  readonly #running = new Map<PeerKey, { again: boolean }>();
+  #exchanges: KeyedWork<PeerKey> | undefined;
   /** Connected peers that say that this organisation is out, and which evidence each was given. */
   readonly #refusedBy = new Map<PeerKey, Set<string>>();
   readonly #outsider: Allowance<PeerKey>;
@@ -77,6 +78,7 @@ export class EvidenceExchange {
 
   start(signal: AbortSignal): void {
     this.#signal = signal;
+    this.#exchanges = this.#work(signal);
     const { network, kel } = this.#deps;
     network.handle(evidenceProtocol, evidenceLimits, (stream) => this.#answer(stream));
     network.listen({
@@ -103,35 +105,41 @@ export class EvidenceExchange {
 
   /** With `peer`, now or right after the session that runs. */
   push(peer: PeerKey): void {
-    if (this.#signal.aborted) return;
-    const running = this.#running.get(peer);
-    if (running !== undefined) {
-      running.again = true;
-      return;
-    }
-    const state = { again: false };
-    this.#running.set(peer, state);
-    void this.#run(peer, state).finally(() => this.#running.delete(peer));
+    this.#exchanges?.poke(peer);
   }
 
-  async #run(peer: PeerKey, state: { again: boolean }): Promise<void> {
-    const { network, clock } = this.#deps;
-    for (let attempt = 1; attempt <= MAX_ATTEMPTS && !this.#signal.aborted; attempt++) {
-      state.again = false;
-      try {
-        const handed = this.#refusedBy.get(peer);
-        if (handed === undefined && !this.#isMember(peer)) return;
-        if (handed !== undefined && this.#toHand(handed).length === 0) return;
-        const stream = await network.open(peer, evidenceProtocol, evidenceLimits);
-        const session = handed === undefined ? this.#open(stream) : this.#hand(stream, handed);
-        await this.#bounded(stream, session);
-        if (!state.again && handed === undefined) return;
-        attempt = 0;
-      } catch (error) {
-        if (!this.#refusedBy.has(peer) && !this.#isMember(peer)) return;
-        this.#failed(peer, error);
-        await clock.sleep(RETRY_MS * attempt, this.#signal).catch(() => undefined);
-      }
+  #work(signal: AbortSignal): KeyedWork<PeerKey> {
+    const { clock } = this.#deps;
+    return new KeyedWork({
+      clock,
+      signal,
+      run: async (peer) => {
+        try {
+          await this.#run(peer);
+        } catch (error) {
+          if (this.#refusedBy.has(peer) || this.#isMember(peer)) throw error;
+        }
+        return 'done';
+      },
+      pauseMs: (failures) => RETRY_MS * failures,
+      persists: (failures) => failures < MAX_ATTEMPTS,
+      failed: (peer, error) => this.#failed(peer, error),
+    });
+  }
+
+  async #run(peer: PeerKey): Promise<void> {
+    const { network } = this.#deps;
+    let handed = this.#refusedBy.get(peer);
+    if (handed === undefined) {
+      if (!this.#isMember(peer)) return;
+      const stream = await network.open(peer, evidenceProtocol, evidenceLimits);
+      await this.#bounded(stream, this.#open(stream));
+    }
+    // Few at a time, until it has them all.
+    while (handed !== undefined && !this.#signal.aborted && this.#toHand(handed).length > 0) {
+      const stream = await network.open(peer, evidenceProtocol, evidenceLimits);
+      await this.#bounded(stream, this.#hand(stream, handed));
+      handed = this.#refusedBy.get(peer);
     }
   }
 

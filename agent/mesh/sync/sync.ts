@@ -4,6 +4,7 @@
  */
 import type { Aid } from '#kel/identifiers';
 import { withDeadline } from '#src/deadline';
+import { KeyedWork } from '#src/keyed-work';
 import type { Rng } from '#src/rng';
 import { jittered, ticks } from '#src/ticks';
 import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
@@ -23,6 +24,8 @@ const PUSH_DELAY_MS = 20;
 const EXCHANGE_MS = 20_000;
 /** A connected peer that is not bound yet is tried again after this. */
 const RETRY_MS = 2_000;
+/** Sessions in a row that fail before one with a bound peer waits for the next reason. */
+const MAX_ATTEMPTS = 3;
 /** Whoever is not bound, and says that something is missing here, makes this end ask a member for it only so often. */
 const RUMOUR_MS = 5_000;
 
@@ -31,17 +34,11 @@ export interface SyncDeps extends PeerBinderDeps, HoldingsDeps {
   readonly rng: Rng;
 }
 
-interface PeerSync {
-  running: boolean;
-  again: boolean;
-  failures: number;
-}
-
 export class Sync {
   readonly #deps: SyncDeps;
   readonly #binder: PeerBinder;
   readonly #holdings: Holdings;
-  readonly #peers = new Map<PeerKey, PeerSync>();
+  #sessionsWith: KeyedWork<PeerKey> | undefined;
   #signal: AbortSignal = AbortSignal.abort();
   #pushing = false;
   #sessions = 0;
@@ -113,13 +110,14 @@ export class Sync {
 
   start(signal: AbortSignal): void {
     this.#signal = signal;
+    this.#sessionsWith = this.#work(signal);
     this.comparison.start(signal);
     const { network } = this.#deps;
     network.handle(syncProtocol, syncLimits, (stream) => this.#answer(stream));
     network.listen({
       connected: (peer) => this.#connected(peer),
       disconnected: (peer) => {
-        this.#peers.delete(peer);
+        this.#sessionsWith?.forget(peer);
         this.#binder.disconnected(peer);
       },
     });
@@ -158,15 +156,7 @@ export class Sync {
 
   /** A session with `peer`, now or right after the one that runs. */
   request(peer: PeerKey): void {
-    if (this.#signal.aborted) return;
-    const state = this.#peers.get(peer) ?? { running: false, again: false, failures: 0 };
-    this.#peers.set(peer, state);
-    if (state.running) {
-      state.again = true;
-      return;
-    }
-    state.running = true;
-    void this.#run(peer, state);
+    this.#sessionsWith?.poke(peer);
   }
 
   #concerns(peer: PeerKey): boolean {
@@ -195,29 +185,24 @@ export class Sync {
     );
   }
 
-  async #run(peer: PeerKey, state: PeerSync): Promise<void> {
+  #work(signal: AbortSignal): KeyedWork<PeerKey> {
     const { network, clock, directory } = this.#deps;
-    do {
-      state.again = false;
-      try {
+    return new KeyedWork({
+      clock,
+      signal,
+      run: async (peer) => {
         const stream = await network.open(peer, syncProtocol, syncLimits);
         await this.#bounded(stream, openSession(stream, this.#holdings));
-        state.failures = 0;
         this.#sessions += 1;
-      } catch (error) {
-        this.#failed(peer, error);
-        state.failures += 1;
-        if (this.#signal.aborted || !network.peers().includes(peer)) break;
-        await clock
-          .sleep(Math.min(RETRY_MS * 2 ** Math.min(state.failures, 4), EXCHANGE_MS), this.#signal)
-          .catch(() => undefined);
-        state.again =
-          !this.#signal.aborted &&
-          network.peers().includes(peer) &&
-          (state.again || directory.aidOf(peer) === undefined || state.failures < 3);
-      }
-    } while (state.again);
-    state.running = false;
+        return 'done';
+      },
+      pauseMs: (failures, peer) =>
+        network.peers().includes(peer)
+          ? Math.min(RETRY_MS * 2 ** Math.min(failures, 4), EXCHANGE_MS)
+          : undefined,
+      persists: (failures, peer) => directory.aidOf(peer) === undefined || failures < MAX_ATTEMPTS,
+      failed: (peer, error) => this.#failed(peer, error),
+    });
   }
 
   async #answer(stream: MessageStream): Promise<void> {

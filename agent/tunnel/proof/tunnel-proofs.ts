@@ -11,6 +11,7 @@ import { Allowance } from '#src/allowance';
 import { equalBytes } from '#src/bytes';
 import { type Clock, formatDateTime } from '#src/clock';
 import { failureOf, type Journal } from '#src/journal';
+import { KeyedWork } from '#src/keyed-work';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
 import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
@@ -45,11 +46,10 @@ interface Undelivered {
 export class TunnelProofs {
   readonly #deps: TunnelProofsDeps;
   readonly #statement: TunnelStatement;
-  readonly #running = new Set<Aid>();
+  #proving: KeyedWork<Aid> | undefined;
   readonly #asked: Allowance<Aid>;
   /** One at a time: whether a proof is known must not change before it is written. */
   readonly #recording = new SerialQueue();
-  #signal: AbortSignal = AbortSignal.abort();
   #listening: { readonly address: string; readonly server: AsyncDisposable } | undefined;
 
   constructor(deps: TunnelProofsDeps) {
@@ -59,7 +59,7 @@ export class TunnelProofs {
   }
 
   start(signal: AbortSignal): void {
-    this.#signal = signal;
+    this.#proving = this.#work(signal);
   }
 
   /** Answers on the own overlay address once a device carries it; called again it does nothing. */
@@ -83,9 +83,7 @@ export class TunnelProofs {
 
   /** Proves the tunnel that is active now, unless it is proven already; the higher AID waits to be asked. */
   prove(aid: Aid): void {
-    if (this.#signal.aborted || this.#running.has(aid) || this.#deps.identity.aid > aid) return;
-    this.#running.add(aid);
-    void this.#proveUntilDone(aid).finally(() => this.#running.delete(aid));
+    if (this.#deps.identity.aid < aid) this.#proving?.poke(aid);
   }
 
   /** The newest proof of a tunnel to `aid` with these keys under this agreement. @param th agreement id, 32 bytes */
@@ -100,22 +98,22 @@ export class TunnelProofs {
       });
   }
 
-  async #proveUntilDone(aid: Aid): Promise<void> {
+  #work(signal: AbortSignal): KeyedWork<Aid> {
     const { clock, journal } = this.#deps;
-    for (let failures = 0; !this.#signal.aborted; failures++) {
-      try {
+    return new KeyedWork({
+      clock,
+      signal,
+      run: async (aid) => {
         await this.listen();
-        if (await this.#proveOnce(aid)) return;
-      } catch (error) {
-        if (this.#signal.aborted) return;
+        return (await this.#proveOnce(aid)) ? 'done' : 'again';
+      },
+      pauseMs: (failures) => Math.min(RETRY_MS * 2 ** (failures - 1), MAX_RETRY_MS),
+      failed: (aid, error) => {
         // What only the own operator can mend is not for those alone who look closely.
         const level = failureOf(error).code === 'PROOF_PORT_IN_USE' ? 'warn' : 'debug';
         journal.failed('proof.retry', error, { aid }, level);
-      }
-      await clock
-        .sleep(Math.min(RETRY_MS * 2 ** failures, MAX_RETRY_MS), this.#signal)
-        .catch(() => undefined);
-    }
+      },
+    });
   }
 
   /** @returns whether nothing is left to do */

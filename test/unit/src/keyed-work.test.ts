@@ -80,6 +80,33 @@ describe('keyed work', () => {
     assert.equal(runs.length, 3);
   });
 
+  it('rests where it does not persist: whoever asks in the pause or after it has one run, and nobody none', async () => {
+    const clock = new SimulatedClock();
+    let runs = 0;
+    const work = new KeyedWork<string>({
+      clock,
+      signal: new AbortController().signal,
+      run: async () => {
+        runs += 1;
+        return 'again';
+      },
+      pauseMs: () => 1_000,
+      persists: (failures) => failures < 2,
+      failed: () => undefined,
+    });
+    work.poke('a');
+    await clock.advance(100_000);
+    assert.equal(runs, 2);
+    assert.equal(work.size, 0);
+    work.poke('a');
+    await clock.advance(1_500);
+    for (let i = 0; i < 100; i++) work.poke('a');
+    await clock.advance(400);
+    assert.equal(runs, 4);
+    await clock.advance(100_000);
+    assert.equal(runs, 5);
+  });
+
   it('forgets a key: no further attempt, and a new request begins anew', async () => {
     const { runs, work, clock } = setUp(async () => 'again');
     work.poke('a');
