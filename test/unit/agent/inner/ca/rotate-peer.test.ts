@@ -5,10 +5,15 @@ import type { VerbContext } from '#agent/control/verb';
 
 /** All that the agent is asked when the CA rotates: whether a peer is in the mesh. */
 describe('the peer of a CA rotation', () => {
-  const others = [{ aid: 'EBruma', name: 'bruma' }];
+  const bruma = { aid: 'EBruma', name: 'bruma' };
+  const standing = {
+    others: [bruma],
+    member: (who: string) => (who === bruma.aid || who === bruma.name ? bruma : undefined),
+    other: (aid: string) => (aid === bruma.aid ? bruma : undefined),
+  };
   const ask = async (args: VerbContext['args']) =>
     rotationVerbs['rotate.ca']?.({
-      organisation: { membership: { others: () => others } },
+      organisation: { membership: { standing } },
       agent: undefined,
       name: 'alba',
       args,

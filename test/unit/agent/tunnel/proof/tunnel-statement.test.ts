@@ -67,7 +67,9 @@ function endOf(party: Party, other: Aid, keys: { own: Said; peer: Said }): End {
     verifySignature,
     membership: {
       charter: { mesh: said('M'), said: said('C') },
-      others: () => (world.isMember ? [{ aid: other }] : []),
+      standing: {
+        other: (aid: Aid) => (world.isMember && aid === other ? { aid } : undefined),
+      },
     },
     keeper: { checkpoint: async () => ({ origin: 'log', size: 12, root: digest(1) }) },
     pairKeys: {
