@@ -142,6 +142,17 @@ function roomOf(path: string): string {
 }
 
 describe('the rooms', () => {
+  it('stand in imports alone: no other text of a program is the path of a file beside it', () => {
+    const strays = globSync('{agent,kel,src,demo}/**/*.ts', { cwd: root }).flatMap((file) =>
+      readFileSync(join(root, file), 'utf8')
+        .split('\n')
+        .filter((line) => /(['"`])\.{1,2}\/[\w/.-]*\1/.test(line))
+        .filter((line) => !/\bfrom '|\bimport[ (]|new URL\(/.test(line))
+        .map((line) => `${file}: ${line.trim()}`),
+    );
+    assert.deepEqual(strays, []);
+  });
+
   it('never import each other, directly or in a circle', () => {
     const arrows = new Map<string, Set<string>>();
     for (const { from, to } of imports()) {

@@ -46,7 +46,7 @@ const RECORDED = 'recorded.';
 
 /** The same wherever the fork was seen, whichever event came first. */
 export function forkId({ aid, sn, accepted, conflicting }: DuplicityCase): string {
-  return [aid, sn, ...[accepted, conflicting].sort()].join('../duplicity');
+  return [aid, sn, ...[accepted, conflicting].sort()].join('.');
 }
 
 export class Suspensions {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { Suspensions } from '#agent/mesh/membership/suspensions';
+import { decodeEvidenceMessage, encodeEvidenceMessage } from '#agent/mesh/duplicity/messages';
+import { forkId, Suspensions } from '#agent/mesh/membership/suspensions';
 import type { Database } from '#src/store/durable-table';
 import { StateTable } from '#src/store/state-table';
 import { seal } from '../../../../support/kit/forks.ts';
@@ -23,6 +24,27 @@ function forkAt(org: Organisation): readonly [Step, Step] {
   const other = org.fork(org.steps.length);
   return [org.anchor([seal('D')]), other.anchor([seal('E')])];
 }
+
+describe('the name of a fork', () => {
+  it('is that of 0.1, the same from either side, and passes through a message at the greatest numbers', async () => {
+    const { store } = await setUp();
+    const org = new Organisation('named');
+    org.incept();
+    const [first, second] = forkAt(org);
+    await store.process(org.stream);
+    await store.process(second.message);
+    const [fork] = store.duplicityCases();
+    assert.ok(fork !== undefined);
+    const [lower, higher] = [first.said, second.said].sort();
+    const name = forkId(fork);
+    assert.equal(name, `${org.aid}.1.${lower}.${higher}`);
+    const { accepted, conflicting } = fork;
+    assert.equal(forkId({ ...fork, accepted: conflicting, conflicting: accepted }), name);
+    const longest = forkId({ ...fork, sn: Number.MAX_SAFE_INTEGER });
+    const message = { kind: 'have', forks: [name, longest] } as const;
+    assert.deepEqual(decodeEvidenceMessage(encodeEvidenceMessage(message)), message);
+  });
+});
 
 describe('suspension', () => {
   it('begins with the evidence, lasts over a restart, and ends by resolution', async () => {
