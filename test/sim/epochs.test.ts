@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { describe, it } from 'mocha';
+import type { Secret } from '#src/secret';
 import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
 import {
   differences,
@@ -71,6 +72,25 @@ describe('Epochs of preshared keys in a simulated federation', () => {
       [2, 2, 2],
     );
     invariants.assertHeld();
+    federation.abandon();
+  });
+
+  it('are wiped when they are written: no device driver holds one of any epoch afterwards', async () => {
+    const federation = await founded('wiped', 3);
+    await settled(federation);
+    const { tunnels, clock } = federation;
+    const handed = new Set<Secret>();
+    const texts = new Set<string>();
+    tunnels.onApplied = (_, { peers }) => {
+      for (const { presharedKey } of peers) {
+        handed.add(presharedKey);
+        texts.add(Buffer.from(presharedKey.expose()).toString('hex'));
+      }
+    };
+    await clock.advance(3 * EPOCH_MS + 5_000);
+    assert.ok(texts.size >= 3 * 3, 'a key per pair and epoch was written');
+    const kept = [...handed].filter((secret) => secret.expose().some((byte) => byte !== 0));
+    assert.equal(kept.length, 0, `${kept.length} of ${handed.size} are still there`);
     federation.abandon();
   });
 

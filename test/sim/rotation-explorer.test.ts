@@ -325,9 +325,11 @@ class World {
       },
       pairKeys: {
         ensure: async (aid: Aid, view: TunnelView) => agreed(aid, view),
-        advance: async () => undefined,
         agreed,
-        presharedKey: async () => new Secret(new Uint8Array(32).fill(5)),
+        take: async () => {
+          const psk = new Secret(new Uint8Array(32).fill(5));
+          return { of: () => psk, [Symbol.dispose]: () => psk[Symbol.dispose]() };
+        },
         epoch: () => 0,
         nextEpochAt: () => clock.now() + 3_600_000,
         untilNextEpoch: () => 3_600_000,

@@ -1,20 +1,17 @@
 /**
- * Agreements of all pairs: runs one whenever a pair has none for its newest keys or the last is a day old,
- * answers those of others, keeps them sealed, and hands out the preshared key of the epoch.
+ * Agreements of all pairs: runs one whenever a pair has none for its newest keys or the last is a day old, answers those of
+ * others, and keeps them sealed. The keys that follow from them, epoch by epoch, are in `epoch-keys.ts`.
  */
 import type { Aid, Said } from '#kel/identifiers';
 import type { TunRecord, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import type { KelStore } from '#kel/store/kel-store';
 import { Allowance } from '#src/allowance';
-import { equalBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import type { Journal } from '#src/journal';
-import type { Secret } from '#src/secret';
 import type { SteadyTime } from '#src/steady-time';
 import type { StateTable } from '#src/store/state-table';
 import type { Identity } from '../../identity/own/identity.ts';
-import { compareEpochs, epochAt, epochStart } from '../../mesh/membership/epoch.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import type { Network, PeerKey } from '../../network/network.ts';
@@ -25,7 +22,7 @@ import type {
   LocalEnd,
   PeerEnd,
 } from '../agreement/agreement.ts';
-import { type AgreementStore, type EpochKey, pairKey } from '../agreement/agreement-store.ts';
+import { type AgreementStore, pairKey } from '../agreement/agreement-store.ts';
 import { AgreementError } from '../agreement/errors.ts';
 import { Initiator } from '../agreement/machine.ts';
 import { type PairPolicy, requiredContributions } from '../agreement/policy.ts';
@@ -37,20 +34,16 @@ import {
   runResponder,
 } from '../agreement/runner.ts';
 import { type Pair, pairOf, roleOf } from '../agreement/terms.ts';
+import { EpochKeys } from './epoch-keys.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
-import type { Agreed, PairKeys } from './pair-keys.ts';
+import type { Agreed, HeldKeys, PairKeys } from './pair-keys.ts';
 import { type TunnelView, viewKey } from './view.ts';
 
 /** A fresh agreement at the latest after this. */
 const RENEW_MS = 24 * 3_600_000;
-/** Preshared keys that two ends write this far apart cost packets: measured are none up to 57 s. */
-export const MAX_SKEW_MS = 55_000;
-/** From here on the two ends may see the limit differently, and tell each other what they do. */
-const NEAR_SKEW_MS = 45_000;
-/** Epochs by which the word of the other end may differ from the own clock. */
-const MAX_EPOCH_LEAD = 2;
-/** After a start the chain of a pair rests until the other end was heard, at the longest this: the own clock may be wrong. */
-const UNHEARD_MS = 45_000;
+
+export { MAX_SKEW_MS } from './epoch-keys.ts';
+
 /** Ends that are apart agree afresh no sooner after the last agreement: each one is a leaf of the audit log. */
 const AFRESH_PAUSE_MS = 20_000;
 
@@ -116,31 +109,32 @@ export class PairAgreements implements PairKeys {
   readonly #agreed = new Map<string, Agreed & { readonly peer: Aid }>();
   readonly #running = new Map<string, Promise<Agreed | undefined>>();
   readonly #listeners = new Set<(aid: Aid, view: TunnelView) => void>();
-  /** Of the current epoch: every look at the devices asks for the keys of all pairs. */
-  readonly #presharedKeys = new Map<string, EpochKey>();
   /** Views for which a fresh agreement is wanted, by when that was; on disk too. */
   readonly #renewals = new Map<string, Renewal>();
-  /** Epoch to which the other end has moved, where clocks differ. */
-  readonly #toldEpochs = new Map<string, number>();
   readonly #runsOf: Allowance<Aid>;
   readonly #broughtBy: Allowance<Aid>;
-  /** Pairs whose ends were found to be apart, and since when; a fresh agreement brings them together. */
-  readonly #apart = new Map<Aid, number>();
-  /** Monotonic. */
-  readonly #begun: number;
+  readonly #epochs: EpochKeys;
   #runs = 0;
 
   private constructor(deps: PairAgreementsDeps) {
     this.#deps = deps;
     this.#runsOf = new Allowance(deps.clock, RUNS);
     this.#broughtBy = new Allowance(deps.clock, ASKED_AGREEMENTS);
-    this.#begun = deps.clock.monotonic();
+    this.#epochs = new EpochKeys({
+      ...deps,
+      self: deps.identity.aid,
+      pairOf: (aid, view) => this.#pair(aid, view),
+      epochSeconds: () => this.#epochSeconds(),
+    });
   }
 
   static async open(deps: PairAgreementsDeps): Promise<PairAgreements> {
     const agreements = new PairAgreements(deps);
     for await (const [key, { th, at, peer }] of deps.table.entries<Remembered>('agreed.')) {
-      agreements.#agreed.set(key.slice('agreed.'.length), { th: Buffer.from(th, 'hex'), at, peer });
+      const name = key.slice('agreed.'.length);
+      const agreed = { th: Buffer.from(th, 'hex'), at, peer };
+      agreements.#agreed.set(name, agreed);
+      agreements.#epochs.remember(name, agreed.th);
     }
     for await (const [key, renewal] of deps.table.entries<Renewal>('renew.'))
       agreements.#renewals.set(key.slice('renew.'.length), renewal);
@@ -221,14 +215,35 @@ export class PairAgreements implements PairKeys {
     return this.renew(aid, view, pauseMs);
   }
 
-  /** Whether the preshared key of the pair stays at its epoch because the clocks of the two ends differ too much. */
+  /** See {@link EpochKeys.isPostponed}. */
   isPostponed(aid: Aid): boolean {
-    return Math.abs(this.#deps.skewOf(aid) ?? 0) > MAX_SKEW_MS;
+    return this.#epochs.isPostponed(aid);
   }
 
-  /** Since when the two ends are known to be at epochs that have nothing in common; milliseconds since the Unix epoch. */
+  /** See {@link EpochKeys.apartSince}. */
   apartSince(aid: Aid): number | undefined {
-    return this.#apart.get(aid);
+    return this.#epochs.apartSince(aid);
+  }
+
+  /** See {@link EpochKeys.epochOf}. */
+  epochOf(aid: Aid, view: TunnelView): Promise<number> {
+    return this.#epochs.epochOf(aid, view);
+  }
+
+  take(views: readonly (readonly [Aid, TunnelView])[]): Promise<HeldKeys> {
+    return this.#epochs.take(views);
+  }
+
+  epoch(): number {
+    return this.#epochs.epoch();
+  }
+
+  nextEpochAt(): number {
+    return this.#epochs.nextEpochAt();
+  }
+
+  untilNextEpoch(): number {
+    return this.#epochs.untilNextEpoch();
   }
 
   /**
@@ -236,24 +251,9 @@ export class PairAgreements implements PairKeys {
    * Throws what {@link renew} throws.
    */
   async compare(aid: Aid, view: TunnelView, th: Uint8Array, epoch: number): Promise<void> {
-    const { identity, tellEpoch, journal, clock } = this.#deps;
-    const held = this.agreed(aid, view);
-    if (held === undefined) return;
-    const own = await this.epochOf(aid, view);
-    const isSameChain = equalBytes(held.th, th);
-    const next = isSameChain ? compareEpochs(own, epoch) : 'afresh';
-    if (next === 'same') this.#apart.delete(aid);
-    else if (next === 'tell') tellEpoch(aid, view, own);
-    else if (next === 'follow' && Math.abs(epoch - this.epoch()) <= MAX_EPOCH_LEAD)
-      this.#toldEpochs.set(viewKey(identity.aid, aid, view), epoch);
-    else {
-      if (!this.#apart.has(aid)) {
-        journal.warn('psk.apart', { aid, own, other: epoch, sameAgreement: isSameChain });
-        this.#apart.set(aid, clock.now());
-      }
-      // What it says may be untrue, and each agreement is a leaf.
+    // What it says may be untrue, and each agreement is a leaf.
+    if ((await this.#epochs.compare(aid, view, th, epoch)) === 'apart')
       await this.renewFor(aid, view, AFRESH_PAUSE_MS);
-    }
   }
 
   /** Tells the other end where this one is, so that both notice when they are apart. */
@@ -262,111 +262,14 @@ export class PairAgreements implements PairKeys {
     this.#deps.tellEpoch(aid, view, await this.epochOf(aid, view));
   }
 
-  /** The epoch of the preshared key that the pair has now. */
-  async epochOf(aid: Aid, view: TunnelView): Promise<number> {
-    await this.presharedKey(aid, view);
-    const key = viewKey(this.#deps.identity.aid, aid, view);
-    return this.#presharedKeys.get(key)?.epoch ?? this.epoch();
-  }
-
-  async presharedKey(aid: Aid, view: TunnelView): Promise<Secret> {
-    await this.advance([[aid, view]]);
-    const held = this.#presharedKeys.get(viewKey(this.#deps.identity.aid, aid, view));
-    if (held === undefined)
-      throw new AgreementError('AGREEMENT_NONE', `nothing is agreed with ${aid}`);
-    return held.psk;
-  }
-
-  async advance(views: readonly (readonly [Aid, TunnelView])[]): Promise<void> {
-    const { identity, store } = this.#deps;
-    const stale: { aid: Aid; view: TunnelView; name: string; from: number; due: number }[] = [];
-    for (const [aid, view] of views) {
-      const name = viewKey(identity.aid, aid, view);
-      if (this.#isCurrent(aid, name)) continue;
-      const from = await this.#heldEpoch(aid, view, name);
-      if (from === undefined) continue;
-      // An end whose clock is behind stays at the epoch that the agreement began with.
-      const due = Math.max(from, this.#dueEpoch(aid, name, from));
-      stale.push({ aid, view, name, from, due });
-    }
-    if (stale.length === 0) return;
-    const keys = await store.advanceAll(
-      stale.map(({ aid, view, due }) => [pairKey(this.#pair(aid, view)), due]),
-    );
-    for (const [i, { aid, view, name, from, due }] of stale.entries()) {
-      this.#presharedKeys.set(name, keys[i] as EpochKey);
-      if (due > from) this.#tellMoved(aid, view, due);
-    }
-  }
-
-  /** One of the two ends at each boundary, both where they may see the limit differently. */
-  #tellMoved(aid: Aid, view: TunnelView, epoch: number): void {
-    const { identity, skewOf, tellEpoch } = this.#deps;
-    const isNear = Math.abs(skewOf(aid) ?? 0) > NEAR_SKEW_MS;
-    if (isNear || identity.aid < aid) tellEpoch(aid, view, epoch);
-  }
-
-  #isCurrent(aid: Aid, name: string): boolean {
-    const cached = this.#cached(name);
-    return cached !== undefined && cached.epoch >= this.#dueEpoch(aid, name, cached.epoch);
-  }
-
-  /** The epoch that the chain on disk has reached; undefined without one. */
-  async #heldEpoch(aid: Aid, view: TunnelView, name: string): Promise<number | undefined> {
-    const cached = this.#cached(name);
-    if (cached !== undefined) return cached.epoch;
-    const held = await this.#deps.store.current(pairKey(this.#pair(aid, view)));
-    held?.psk[Symbol.dispose]();
-    return held?.epoch;
-  }
-
-  /** Of the agreement in force. */
-  #cached(name: string): EpochKey | undefined {
-    const cached = this.#presharedKeys.get(name);
-    const th = this.#agreed.get(name)?.th;
-    return cached !== undefined && th !== undefined && equalBytes(cached.th, th)
-      ? cached
-      : undefined;
-  }
-
-  #dueEpoch(aid: Aid, key: string, held: number): number {
-    const told = this.#toldEpochs.get(key) ?? 0;
-    return Math.max(told, this.isPostponed(aid) || this.#isUnheard(aid) ? held : this.epoch());
-  }
-
-  #isUnheard(aid: Aid): boolean {
-    const { clock, skewOf } = this.#deps;
-    return skewOf(aid) === undefined && clock.monotonic() - this.#begun < UNHEARD_MS;
-  }
-
-  epoch(): number {
-    return epochAt(this.#deps.time.now(), this.#epochSeconds());
-  }
-
-  untilNextEpoch(): number {
-    return this.nextEpochAt() - this.#deps.time.now();
-  }
-
-  /** Where the first key of a fresh agreement counts. Of clocks that are far apart that of the other end: it refuses what is not near. */
-  #baseEpoch(aid: Aid): number {
-    const { time, skewOf } = this.#deps;
-    const skewMs = this.isPostponed(aid) ? (skewOf(aid) ?? 0) : 0;
-    return epochAt(time.now() + skewMs, this.#epochSeconds());
-  }
-
-  nextEpochAt(): number {
-    return epochStart(this.epoch() + 1, this.#epochSeconds());
-  }
-
   async retire(aid: Aid, keep: readonly TunnelView[]): Promise<void> {
     const { identity, table, store } = this.#deps;
     const kept = new Set(keep.map((view) => viewKey(identity.aid, aid, view)));
     for (const [key, { peer }] of this.#agreed) {
       if (peer !== aid || kept.has(key)) continue;
       this.#agreed.delete(key);
-      this.#presharedKeys.delete(key);
+      this.#epochs.retire(key);
       this.#renewals.delete(key);
-      this.#toldEpochs.delete(key);
       const [lower, higher] = key.split('.') as [TunnelView['own'], TunnelView['own']];
       const view = identity.aid < aid ? { own: lower, peer: higher } : { own: higher, peer: lower };
       await store.remove(pairKey(this.#pair(aid, view)));
@@ -379,7 +282,7 @@ export class PairAgreements implements PairKeys {
     const peer = directory.peerOf(aid);
     const terms = await this.#view(aid, view);
     if (peer === undefined || terms === undefined) return undefined;
-    const policy = { ...this.#policy(), baseEpoch: this.#baseEpoch(aid) };
+    const policy = { ...this.#policy(), baseEpoch: this.#epochs.baseEpoch(aid) };
     using initiator = new Initiator(agreement, terms, policy);
     const stream = await network.open(peer, agreementProtocol, agreementLimits);
     const outcome = await runInitiator(stream, initiator, clock);
@@ -454,9 +357,7 @@ export class PairAgreements implements PairKeys {
       ...Object.fromEntries(done.map((name) => [`renew.${name}`, undefined])),
     });
     this.#agreed.set(key, { th: agreement.th, at, peer: aid });
-    // What was said of the chain before.
-    this.#toldEpochs.delete(key);
-    this.#apart.delete(aid);
+    this.#epochs.renewed(aid, key, agreement.th);
     for (const name of done) this.#renewals.delete(name);
     this.#runs += 1;
     journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: remembered.th.slice(0, 16) });

@@ -10,14 +10,21 @@ export interface Agreed {
   readonly at: number;
 }
 
+/** Preshared keys for one write of the devices: whoever took them disposes of them when it is done, and they are wiped. */
+export interface HeldKeys extends Disposable {
+  /** Of the current epoch, 32 bytes; undefined when nothing was agreed. */
+  of(aid: Aid, view: TunnelView): Secret | undefined;
+}
+
 export interface PairKeys {
   /** The confirmed agreement of a view; the end that initiates runs one first. Undefined: the other end has to begin. */
   ensure(aid: Aid, view: TunnelView): Promise<Agreed | undefined>;
   agreed(aid: Aid, view: TunnelView): Agreed | undefined;
-  /** Brings the keys of these views to the current epoch, in one durable write. Views without an agreement are passed over. */
-  advance(views: readonly (readonly [Aid, TunnelView])[]): Promise<void>;
-  /** Of the current epoch, 32 bytes. Throws when nothing is agreed. */
-  presharedKey(aid: Aid, view: TunnelView): Promise<Secret>;
+  /**
+   * Brings the keys of these views to the current epoch, in one durable write, and hands them out. Views without an agreement are
+   * passed over. Throws AGREEMENT_NONE when the chain of an agreement is gone.
+   */
+  take(views: readonly (readonly [Aid, TunnelView])[]): Promise<HeldKeys>;
   /** Tells the other end at which epoch this one is: ends that are apart agree afresh. */
   show(aid: Aid, view: TunnelView): Promise<void>;
   /** Number of the current epoch. */

@@ -33,7 +33,7 @@ import { turnAt } from './key-claims.ts';
 import { follow } from './next-step.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import { Pair } from './pair.ts';
-import type { PairKeys } from './pair-keys.ts';
+import type { HeldKeys, PairKeys } from './pair-keys.ts';
 import { isIn, slotToGiveUp } from './room.ts';
 import { type PlacedView, sameView, type TunnelView } from './view.ts';
 import type { Views } from './views.ts';
@@ -116,7 +116,9 @@ export class Reconciler {
     const { driver, membership } = this.#deps;
     return this.#queue.run(async () => {
       if (!membership.isIn) return;
-      for (const desired of await this.#desired(await this.#ownDevices()))
+      const own = await this.#ownDevices();
+      using keys = await this.#keys();
+      for (const desired of await this.#desired(own, keys))
         this.#note(desired, (await driver.applyPeers(desired)) ?? []);
     });
   }
@@ -255,7 +257,8 @@ export class Reconciler {
 
   async #apply(devices: readonly OwnDevice[]): Promise<void> {
     const failed: unknown[] = [];
-    for (const desired of await this.#desired(devices)) {
+    using keys = await this.#keys();
+    for (const desired of await this.#desired(devices, keys)) {
       try {
         this.#note(desired, await this.#deps.driver.apply(desired));
         this.#failures.delete(desired.name);
@@ -310,15 +313,18 @@ export class Reconciler {
       this.#deps.journal.debug('device.changed', { device: name, changes: changes.join('; ') });
   }
 
-  async #desired(devices: readonly OwnDevice[]): Promise<readonly DesiredDevice[]> {
-    const { membership, identity, pairKeys } = this.#deps;
-    const { mesh } = membership;
-    const pairs = [...this.#pairs.values()];
-    await pairKeys.advance(
-      pairs.flatMap((pair) => pair.placed().map((view) => [pair.aid, view] as const)),
+  /** Of every view on a device, for one write. */
+  #keys(): Promise<HeldKeys> {
+    const views = [...this.#pairs.values()].flatMap((pair) =>
+      pair.placed().map((view) => [pair.aid, view] as const),
     );
-    const states: PairState[] = [];
-    for (const pair of pairs) states.push(await this.#stateOf(pair));
+    return this.#deps.pairKeys.take(views);
+  }
+
+  async #desired(devices: readonly OwnDevice[], keys: HeldKeys): Promise<readonly DesiredDevice[]> {
+    const { membership, identity } = this.#deps;
+    const { mesh } = membership;
+    const states = [...this.#pairs.values()].map((pair) => this.#stateOf(pair, keys));
     const addresses = mesh === undefined ? [] : [`${overlayAddress(mesh, identity.aid)}/128`];
     const turn = turnAt(this.#deps.clock.monotonic());
     const desired = desiredDevices(devices, states, { ...this.#settings, addresses, turn });
@@ -331,33 +337,31 @@ export class Reconciler {
     return desired;
   }
 
-  async #stateOf(pair: Pair): Promise<PairState> {
-    const former: PairView[] = [];
-    for (const view of pair.draining) {
-      const placed = await this.#viewOf(pair, view);
-      if (placed !== undefined) former.push(placed);
-    }
+  #stateOf(pair: Pair, keys: HeldKeys): PairState {
+    const viewOf = (view: PlacedView | undefined) => this.#viewOf(pair, view, keys);
     return {
       aid: pair.aid,
       route: overlayRoute(this.#deps.membership.mesh as Said, pair.aid),
-      active: await this.#viewOf(pair, pair.active),
-      staged: await this.#viewOf(pair, pair.staged),
-      draining: former,
+      active: viewOf(pair.active),
+      staged: viewOf(pair.staged),
+      draining: pair.draining.map(viewOf).filter((view) => view !== undefined),
     };
   }
 
-  async #viewOf(pair: Pair, view: PlacedView | undefined): Promise<PairView | undefined> {
-    const { views, pairKeys } = this.#deps;
+  #viewOf(pair: Pair, view: PlacedView | undefined, keys: HeldKeys): PairView | undefined {
+    const { views } = this.#deps;
     const peerKey = view && views.keyOf(view.peer);
     if (view === undefined || peerKey === undefined) return undefined;
-    const isAgreed = pairKeys.agreed(pair.aid, view) !== undefined;
+    const agreed = keys.of(pair.aid, view);
     const begins = view.initiates || sameView(this.#begun.get(pair.aid), view);
     return {
       slot: view.slot,
       peerKey,
-      presharedKey: isAgreed ? await pairKeys.presharedKey(pair.aid, view) : pair.unagreedKey,
+      presharedKey: agreed ?? pair.unagreedKey,
       endpoint:
-        begins && isAgreed && view.port !== 0 ? views.endpointOf(pair.aid, view) : undefined,
+        begins && agreed !== undefined && view.port !== 0
+          ? views.endpointOf(pair.aid, view)
+          : undefined,
     };
   }
 
