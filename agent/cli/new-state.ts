@@ -43,7 +43,8 @@ export async function inNewState<T>(
   const { io } = invocation;
   const made = new Made();
   try {
-    const config = existsSync(invocation.config)
+    const isThere = existsSync(invocation.config);
+    const config = isThere
       ? readConfig(invocation.config)
       : await writeConfig(invocation, name, made);
     if (hasState(config))
@@ -51,6 +52,7 @@ export async function inNewState<T>(
         'IDENTITY_EXISTS',
         `${config.stateDir} already holds an organisation`,
       );
+    if (isThere) expectSame(invocation, name, config);
     made.directory(config.stateDir, 0o700);
     made.whateverAppearsIn(config.stateDir);
     using secret = await newSecret(config, invocation, made);
@@ -64,6 +66,28 @@ export async function inNewState<T>(
     made.remove();
     throw error;
   }
+}
+
+/** What is meant for a new configuration file has no effect on one that is there: it is refused, unless the file says the same. */
+function expectSame(invocation: Invocation, name: string | undefined, config: Config): void {
+  const path = (option: string) => {
+    const text = optionText(invocation, option);
+    return text === undefined ? undefined : resolve(text);
+  };
+  const { keyStore, tunnel } = config;
+  const rows: readonly (readonly [string, string | undefined, readonly unknown[]])[] = [
+    ['name', name, [config.name]],
+    ['state', path('state'), [config.stateDir]],
+    ['keystore.secret-file', path('secret-file'), [keyStore.secretFile]],
+    ['tunnel.endpoints', optionText(invocation, 'endpoint'), tunnel.endpoints],
+  ];
+  for (const [key, asked, inForce] of rows)
+    if (asked !== undefined && !inForce.includes(asked))
+      throw new ConfigError(
+        'CONFIG_EXISTS',
+        `${config.file} is there already, and its ${key} is not ${asked} but ${inForce.join(', ') || 'unset'}`,
+        { hint: `Change ${key} in that file, or leave the option away` },
+      );
 }
 
 /** What this run has made: it goes again when the run fails, so that it can be tried again. */

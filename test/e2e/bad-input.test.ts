@@ -128,6 +128,26 @@ describe('bad input', () => {
       assert.equal((await cliJson('id', 'show', '--config', config)).aid, aid);
     });
 
+    it('an option for a new configuration file where one is: refused by its key and both values, never ignored', async () => {
+      writeFileSync(secret, 'correct horse\n', { mode: 0o600 });
+      const text = 'name = "alba"\nstate = "state"\n[keystore]\nsecret-file = "secret"\n';
+      writeFileSync(config, text);
+      const rows = [
+        ['--name', 'bruma', 'name'],
+        ['--state', join(dir, 'other'), 'state'],
+        ['--secret-file', join(dir, 'other'), 'keystore.secret-file'],
+        ['--endpoint', '192.0.2.1', 'tunnel.endpoints'],
+      ] as const;
+      for (const [option, value, key] of rows) {
+        const error = await cliError('init', option, value, '--config', config);
+        assertTold(error, 'CONFIG_EXISTS', config, key, value);
+        assert.match(error.hint, new RegExp(key));
+      }
+      assert.deepEqual(readdirSync(dir).sort(), ['kelmesh.toml', 'secret']);
+      assert.equal(readFileSync(config, 'utf8'), text);
+      await cliJson('init', '--name', 'alba', '--state', join(dir, 'state'), '--config', config);
+    });
+
     it('a wrong passphrase: KEYSTORE_WRONG_PASSPHRASE', async () => {
       await organisation();
       await assertNothingOpensWith('wrong\n', 'KEYSTORE_WRONG_PASSPHRASE', 'keys.sealed');

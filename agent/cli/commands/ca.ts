@@ -79,18 +79,30 @@ export const caIssue: Command = {
   name: 'ca issue',
   usage: 'NAME',
   summary: 'a certificate and key for a service',
+  details:
+    'Issued again, it keeps the names, addresses and life of the certificate in force, but for those of the kinds that are given.',
   minPositionals: 1,
   options: {
     ...dirOption,
     ...secretOption,
-    dns: { type: 'string', value: 'DNSNAME', multiple: true, does: 'further name of the service' },
+    dns: {
+      type: 'string',
+      value: 'DNSNAME',
+      multiple: true,
+      does: 'further name of the service; default: those in force',
+    },
     ip: {
       type: 'string',
       value: 'IP',
       multiple: true,
-      does: 'address of the service, within the ranges of the CA',
+      does: 'address of the service, within the ranges of the CA; default: those in force',
     },
-    days: { type: 'string', value: 'N', does: 'life in days, at most 30; default 1' },
+    days: {
+      type: 'string',
+      value: 'N',
+      does: 'life in days, at most 30; default: that of the certificate in force, else 1',
+    },
+    anew: { type: 'boolean', does: 'take nothing over from the certificate in force' },
     csr: { type: 'string', value: 'FILE', does: 'certificate request: the key stays where it is' },
   },
   async run(invocation) {
@@ -100,8 +112,9 @@ export const caIssue: Command = {
       dir: directory(invocation),
       passphrase: secret,
       name: invocation.positionals[0] ?? '',
-      alternativeNames: (invocation.options['dns'] as readonly string[] | undefined) ?? [],
-      ips: (invocation.options['ip'] as readonly string[] | undefined) ?? [],
+      ...given('alternativeNames', invocation.options['dns']),
+      ...given('ips', invocation.options['ip']),
+      isAnew: invocation.options['anew'] === true,
       ...days(invocation),
       ...(csr === undefined ? {} : { csr: readText(csr) }),
       clock: systemClock,
@@ -126,10 +139,23 @@ export const caIssue: Command = {
           ['valid until', new Date(notAfter).toISOString()],
         ]),
       );
+    if (rest.dropped.length > 0)
+      note(
+        invocation.io,
+        `no longer certified, though the certificate before did: ${rest.dropped.join(', ')}`,
+      );
     noteUnbounded(invocation, await readOthers(directory(invocation)));
     return exitCodes.ok;
   },
 };
+
+/** What was not given keeps what is in force. */
+function given<K extends string>(
+  key: K,
+  value: unknown,
+): { readonly [k in K]?: readonly string[] } {
+  return value === undefined ? {} : ({ [key]: value } as { [k in K]: readonly string[] });
+}
 
 export const caExport: Command = {
   name: 'ca export',

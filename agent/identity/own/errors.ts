@@ -18,7 +18,7 @@ export const identityErrors = {
   IDENTITY_AWAITS_RECOVERY:
     'Own events are suspended. If somebody else has signed it: `kelmesh id rotate`, which takes it out of the log. If this state directory comes from a backup and it is yours: `kelmesh id rotate --adopt`',
   IDENTITY_AWAITS_PEERS:
-    'It is tried again by itself once a member has been asked for the own log. If none can be reached and you know that this state directory is the newest: `kelmesh id confirm`',
+    'With a member in reach it takes seconds: what the agent does by itself is then done, and a command of yours can be given again. If none can be reached and you know that this state directory is no older copy: `kelmesh id confirm`, then the command again; that needs nobody',
   IDENTITY_AWAITS_CONFIRMATION:
     'An older copy of a store was put back. Put the newest state directory back; or bring the own log from a member (`kelmesh id import FILE`); or, if you know that this is the newest, `kelmesh id confirm`: an own event made in error forks the log, and the peers suspend the AID',
   IDENTITY_AWAITS_OPERATOR:

@@ -21,6 +21,7 @@ import { BACKDATE, checkDays, coversAddress, newSerial } from './ca.ts';
 import { CaError } from './errors.ts';
 import { io, issuedDirectory, listDirectory, readBounded, writeFileSafely } from './files.ts';
 import { onlyCertificate } from './generation.ts';
+import { type InForce, readInForce } from './in-force.ts';
 import { issuerOf, MAX_LEAF_LIFE, type OpenCa, withOpenCa } from './open-ca.ts';
 import { readTrust } from './trust.ts';
 
@@ -29,12 +30,14 @@ export interface IssueOptions {
   readonly passphrase: Secret;
   /** The service: `records`, or the full name `records.hospital.example`. */
   readonly name: string;
-  /** Further DNS names, short or full. */
+  /** Further DNS names, short or full; default: those of the certificate in force. */
   readonly alternativeNames?: readonly string[];
-  /** IP addresses, within the ranges of the CA. */
+  /** IP addresses, within the ranges of the CA; default: those of the certificate in force. */
   readonly ips?: readonly string[];
-  /** Life, above 0 and at most 30; default 1. */
+  /** Life, above 0 and at most 30; default: that of the certificate in force, else 1. */
   readonly days?: number;
+  /** Nothing is taken over from the certificate in force. */
+  readonly isAnew?: boolean;
   /** Of a new key; default that of the CA. */
   readonly algorithm?: KeyAlgorithm;
   /** PEM of a certificate request: then the private key stays where it is, and only the certificate is made. */
@@ -50,6 +53,8 @@ export interface IssuedCertificate {
   readonly dnsNames: readonly DnsName[];
   /** Canonical text. */
   readonly ips: readonly string[];
+  /** Names and addresses of the certificate that was in force, which this one lacks. */
+  readonly dropped: readonly string[];
   /** `kelmesh://DOMAIN/NAME`. */
   readonly uri: string;
   readonly serial: string;
@@ -74,7 +79,7 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
 }
 
 async function issueFrom(open: OpenCa, options: IssueOptions): Promise<IssuedCertificate> {
-  const { dir, ips = [], days = 1, alternativeNames = [] } = options;
+  const { dir } = options;
   const generation = open.issuing;
   const ca = onlyCertificate(generation.certificate + generation.cross);
   const issuer = issuerOf(generation);
@@ -85,11 +90,18 @@ async function issueFrom(open: OpenCa, options: IssueOptions): Promise<IssuedCer
       `CA ${ca.name}: valid until ${iso(ca.notAfter)}, now is ${iso(now)}`,
     );
   }
+  const name = shortName(ca, fullName(ca, options.name));
+  const former = await readInForce(dir, name).catch((error: unknown) => {
+    if (options.isAnew === true) return undefined;
+    throw error;
+  });
+  const kept = options.isAnew === true ? undefined : former;
+  const { alternativeNames = kept?.dnsNames ?? [], ips = kept?.ips ?? [] } = options;
+  const days = options.days ?? Math.min(kept?.days ?? 1, MAX_DAYS);
   const dnsNames = [
-    ...new Set([options.name, ...alternativeNames].map((name) => fullName(ca, name))),
+    ...new Set([options.name, ...alternativeNames].map((text) => fullName(ca, text))),
   ];
   const ipAddresses = ips.map((text) => permittedAddress(ca, text));
-  const name = shortName(ca, dnsNames[0]);
   const { publicKey, privateKey } = await keyFor(options, issuer.algorithm);
   const profile = {
     dnsNames,
@@ -111,6 +123,7 @@ async function issueFrom(open: OpenCa, options: IssueOptions): Promise<IssuedCer
     name,
     dnsNames,
     ips: ipAddresses.map(formatIpAddress),
+    dropped: droppedFrom(former, dnsNames, ipAddresses.map(formatIpAddress)),
     uri: profile.uri,
     serial: profile.serial,
     fingerprint: fingerprintOf(new X509Certificate(leaf)),
@@ -119,6 +132,15 @@ async function issueFrom(open: OpenCa, options: IssueOptions): Promise<IssuedCer
     chainFile: join(current, 'chain.pem'),
     keyFile: key === undefined ? undefined : join(current, 'key.pem'),
   };
+}
+
+function droppedFrom(
+  former: InForce | undefined,
+  dnsNames: readonly string[],
+  ips: readonly string[],
+): readonly string[] {
+  const now = new Set([...dnsNames, ...ips]);
+  return [...(former?.dnsNames ?? []), ...(former?.ips ?? [])].filter((text) => !now.has(text));
 }
 
 async function noteIssued(open: OpenCa, notAfter: number): Promise<void> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -54,6 +54,23 @@ describe('a process that holds secrets', () => {
     const owner = (pid: number) => statSync(`/proc/${pid}/mem`).gid;
     assert.equal(await during(confined, owner, { gid: 4_242 }), 0);
     assert.equal(await during(plain, owner, { gid: 4_242 }), 4_242, 'the control');
+  });
+
+  it('is not dumpable with the capabilities that the systemd unit leaves it, and no more', async function () {
+    if (process.getuid?.() !== 0) skip(this, 'only root can take capabilities away');
+    if (spawnSync('setpriv', ['--version']).status !== 0) skip(this, 'setpriv is not here');
+    const unit = readFileSync(join(repository, 'deploy/kelmesh.service'), 'utf8');
+    const kept = /^CapabilityBoundingSet=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? [];
+    const left = (names: readonly string[]) =>
+      ['-all', ...names.map((name) => `+${name.slice('CAP_'.length).toLowerCase()}`)].join(',');
+    // The group is another before the capabilities go, so that what belongs to the group of the process shows.
+    const under = (names: readonly string[]) => ({
+      before: `set -- setpriv --regid 4242 --clear-groups --bounding-set ${left(names)} --no-new-privs "$@"`,
+    });
+    const owner = (pid: number) => statSync(`/proc/${pid}/mem`).gid;
+    assert.equal(await during(confined, owner, under(kept)), 0);
+    const without = kept.filter((name) => name !== 'CAP_SETGID');
+    assert.equal(await during(confined, owner, under(without)), 4_242, 'the control');
   });
 
   it('ignores the signal that opens a debugger, with the flag and without', async () => {

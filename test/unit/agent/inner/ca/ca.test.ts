@@ -206,6 +206,30 @@ describe('inner CA', () => {
       assert.deepEqual(issued.ips, ['10.1.2.3', 'fd00::1']);
     });
 
+    it('keeps at a renewal what is in force of each kind that is not given, and names what it drops', async () => {
+      await init({ ipRanges: ['10.1.0.0/16'] });
+      const first = await issue({ alternativeNames: ['db'], ips: ['10.1.2.3'], days: 20 });
+      assert.deepEqual(first.dropped, []);
+      const names = ['records.alba.example', 'db.alba.example'];
+      const kinds = [
+        [{}, names, ['10.1.2.3'], 20],
+        [{ days: 5 }, names, ['10.1.2.3'], 5],
+        [{ ips: ['10.1.9.9'] }, names, ['10.1.9.9'], 5],
+        [{ alternativeNames: ['web'] }, [names[0], 'web.alba.example'], ['10.1.9.9'], 5],
+        [{ isAnew: true }, [names[0]], [], 1],
+      ] as const;
+      const dropped = [[], [], ['10.1.2.3'], ['db.alba.example'], ['web.alba.example', '10.1.9.9']];
+      for (const [n, [change, dnsNames, ips, days]] of kinds.entries()) {
+        const again = await issue(change as Partial<IssueOptions>);
+        assert.deepEqual([again.dnsNames, again.ips], [dnsNames, ips], JSON.stringify(change));
+        assert.equal(again.notAfter, START + days * DAY);
+        assert.deepEqual(again.dropped, dropped[n]);
+      }
+      await writeFile(join(dir(), 'issued/records/current/chain.pem'), 'nothing');
+      await assert.rejects(issue(), { code: 'CA_CORRUPT' });
+      assert.deepEqual((await issue({ isAnew: true })).dropped, []);
+    });
+
     /** How an address within fd00:1::/48 or 10.1.0.0/16 can be written, and the bytes that it means. */
     const spellings: Readonly<Record<string, string>> = {
       'fd00:1::10.1.2.3': 'fd00:1::a01:203',
