@@ -18,8 +18,8 @@ export interface KeyClaim {
   readonly hasHandshake: boolean;
 }
 
-/** How long each has the key while nobody has shaken hands, in milliseconds: several attempts at a handshake. */
-const TURN_MS = 90_000;
+/** How long each has the key while nobody has shaken hands, in milliseconds: WireGuard tries a handshake every 5 s. */
+const TURN_MS = 30_000;
 
 /** @param monotonic milliseconds  @returns from 0, one more each turn */
 export function turnAt(monotonic: number): number {

@@ -148,6 +148,15 @@ export class Machine {
     };
   }
 
+  /** Starts a TypeScript file on the network and the file system of this machine. */
+  program(script: URL, ...args: readonly string[]): ChildProcess {
+    const inside = ['-t', String(this.#holder.pid), '-m', '-n', '--', process.execPath];
+    return spawn('nsenter', [...inside, fileURLToPath(script), ...args], {
+      cwd: REPOSITORY,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+  }
+
   /** A path of this machine as the test process sees it. */
   path(file: string): string {
     return `/proc/${this.#holder.pid}/root${file}`;
