@@ -1,76 +1,59 @@
 /** One request and one answer on a stream of its own, each a CBOR list; the answer may be `['refused', code]`. */
 import type { Aid } from '#kel/identifiers';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
-import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
-import type { ErrorDetails } from '#src/errors';
-import type { MessageStream, Network, PeerKey, ProtocolId, ProtocolLimits } from './network.ts';
+import {
+  type ConversationDeps,
+  converse,
+  type Failure,
+  type Manners,
+  serveConversations,
+} from './conversation.ts';
+import type { PeerKey } from './network.ts';
 
-export interface ExchangeDeps {
-  readonly network: Network;
+export interface ExchangeDeps extends ConversationDeps {
   /** Who is bound to which connection. */
   readonly directory: {
     peerOf(aid: Aid): PeerKey | undefined;
     aidOf(peer: PeerKey): Aid | undefined;
   };
-  readonly clock: Clock;
 }
-
-export interface Exchange {
-  readonly protocol: ProtocolId;
-  readonly limits: ProtocolLimits;
-  /** How long each end waits for the other, in milliseconds. */
-  readonly answerMs: number;
-  /** The error of whoever speaks the protocol. */
-  readonly failure: ExchangeFailure;
-}
-
-/** `unreachable`: no connection, or no answer; `refused`: an answer that says so; `malformed`: neither. */
-export type ExchangeFailure = (
-  kind: 'unreachable' | 'refused' | 'malformed',
-  message: string,
-  details?: ErrorDetails,
-) => Error;
 
 /** @returns the answer  @throws what `failure` makes, and what the network throws */
 export async function askPeer(
-  { network, directory, clock }: ExchangeDeps,
-  exchange: Exchange,
+  deps: ExchangeDeps,
+  manners: Manners,
   aid: Aid,
   request: Uint8Array,
 ): Promise<readonly CborValue[]> {
-  const { protocol, limits, failure } = exchange;
-  const peer = directory.peerOf(aid);
+  const { failure } = manners;
+  const peer = deps.directory.peerOf(aid);
   if (peer === undefined) throw failure('unreachable', `${aid} is not connected`);
-  const stream = await network.open(peer, protocol, limits);
-  try {
-    await stream.send(request);
-    const answer = decodeList(await receive(stream, clock, exchange, aid), failure);
-    await stream.close();
-    const [word, code] = answer;
-    if (word === 'refused' && typeof code === 'string' && answer.length === 2)
-      throw failure('refused', `${aid} refused: ${code.slice(0, 64)}`);
-    return answer;
-  } catch (error) {
-    stream.abort(error as Error);
-    throw error;
-  }
+  const bytes = await converse(
+    deps,
+    manners,
+    peer,
+    async (conversation) => {
+      await conversation.send(request);
+      return conversation.receive();
+    },
+    aid,
+  );
+  const answer = decodeList(bytes, failure);
+  const [word, code] = answer;
+  if (word === 'refused' && typeof code === 'string' && answer.length === 2)
+    throw failure('refused', `${aid} refused: ${code.slice(0, 64)}`);
+  return answer;
 }
 
-/** Serves `exchange`. @param answer of a request, attacker-controlled: rejecting ends the stream without an answer */
+/** Serves `manners`. @param answer of a request, attacker-controlled: rejecting ends the stream without an answer */
 export function serveExchange(
-  { network, clock }: Pick<ExchangeDeps, 'network' | 'clock'>,
-  exchange: Exchange,
-  answer: (request: Uint8Array, stream: MessageStream) => Promise<CborValue>,
+  deps: ConversationDeps,
+  manners: Manners,
+  answer: (request: Uint8Array, peer: PeerKey) => Promise<CborValue>,
 ): void {
-  network.handle(exchange.protocol, exchange.limits, async (stream) => {
-    try {
-      const request = await receive(stream, clock, exchange, stream.peer);
-      await stream.send(encodeCbor(await answer(request, stream)));
-      await stream.close();
-    } catch (error) {
-      stream.abort(error as Error);
-    }
+  serveConversations(deps, manners, async (conversation) => {
+    const request = await conversation.receive();
+    await conversation.send(encodeCbor(await answer(request, conversation.stream.peer)));
   });
 }
 
@@ -80,30 +63,17 @@ export function refusal(error: unknown, otherwise: string): CborValue {
 }
 
 /** @param bytes attacker-controlled  @throws `malformed` */
-export function decodeList(bytes: Uint8Array, failure: ExchangeFailure): readonly CborValue[] {
+export function decodeList(bytes: Uint8Array, failure: Failure): readonly CborValue[] {
   const value = reading(() => decodeCbor(bytes), failure);
   if (!Array.isArray(value)) throw failure('malformed', 'expected a list');
   return value;
 }
 
 /** Throws `malformed` for whatever `read` throws. */
-export function reading<T>(read: () => T, failure: ExchangeFailure): T {
+export function reading<T>(read: () => T, failure: Failure): T {
   try {
     return read();
   } catch (cause) {
     throw failure('malformed', 'the message is not well formed', { cause });
   }
-}
-
-async function receive(
-  stream: MessageStream,
-  clock: Clock,
-  { answerMs, failure }: Exchange,
-  who: string,
-): Promise<Uint8Array> {
-  const bytes = await withDeadline(clock, answerMs, stream.receive(), () => {
-    throw failure('unreachable', `${who}: no answer within ${answerMs} ms`);
-  });
-  if (bytes === undefined) throw failure('unreachable', `${who} ended the exchange`);
-  return bytes;
 }

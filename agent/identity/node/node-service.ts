@@ -2,10 +2,11 @@
 
 import { Allowance } from '#src/allowance';
 import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
 import { MeshError } from '#src/errors';
-import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
+import { converse, type Manners, serveConversations } from '../../network/conversation.ts';
+import type { Network, PeerKey } from '../../network/network.ts';
 import { NodeError } from './errors.ts';
+import { nodeFailure } from './failure.ts';
 import {
   decodeNodeAnswer,
   decodeNodeRequest,
@@ -20,18 +21,26 @@ import {
 import type { NodeDesk } from './node-desk.ts';
 
 const ANSWER_MS = 10_000;
+
+const manners: Manners = {
+  protocol: nodeProtocol,
+  limits: nodeLimits,
+  messageMs: ANSWER_MS,
+  wholeMs: ANSWER_MS,
+  failure: nodeFailure,
+};
+/** At the organisation: the disk lies between the request and its answer. */
+const served: Manners = { ...manners, limits: nodeRequestLimits, wholeMs: 6 * ANSWER_MS };
 /** Requests of one peer: a node asks every five seconds. */
 const REQUESTS = { burst: 16, perSecond: 1 / 2 };
 
 export function serveNodes(network: Network, desk: NodeDesk, clock: Clock): void {
   const allowance = new Allowance(clock, REQUESTS);
-  network.handle(nodeProtocol, nodeRequestLimits, async (stream) => {
-    const bytes = await withDeadline(clock, ANSWER_MS, stream.receive(), () => undefined);
-    if (bytes !== undefined) {
-      const isServed = allowance.take(stream.peer);
-      await stream.send(encodeNodeAnswer(isServed ? await answer(desk, bytes, stream.peer) : BUSY));
-    }
-    await stream.close();
+  serveConversations({ network, clock }, served, async (conversation) => {
+    const bytes = await conversation.receive();
+    const { peer } = conversation.stream;
+    const isServed = allowance.take(peer);
+    await conversation.send(encodeNodeAnswer(isServed ? await answer(desk, bytes, peer) : BUSY));
   });
 }
 
@@ -56,33 +65,15 @@ async function answer(desk: NodeDesk, bytes: Uint8Array, from: PeerKey): Promise
 }
 
 /** Brings a request to a connected peer. Throws NETWORK_…, NODE_BAD_REQUEST. */
-export async function bringRequest(
+export function bringRequest(
   network: Network,
   clock: Clock,
   peer: PeerKey,
   name: string,
   request: Uint8Array,
 ): Promise<NodeAnswer> {
-  const stream = await network.open(peer, nodeProtocol, nodeLimits);
-  try {
-    return await withDeadline(clock, ANSWER_MS, exchange(stream, name, request), () => {
-      throw new NodeError('NODE_BAD_ANSWER', `no answer of ${peer} within ${ANSWER_MS} ms`);
-    });
-  } catch (error) {
-    stream.abort(error as Error);
-    throw error;
-  }
-}
-
-async function exchange(
-  stream: MessageStream,
-  name: string,
-  request: Uint8Array,
-): Promise<NodeAnswer> {
-  await stream.send(encodeNodeRequest(name, request));
-  const bytes = await stream.receive();
-  if (bytes === undefined)
-    throw new NodeError('NODE_BAD_ANSWER', 'the organisation ended the stream early');
-  await stream.close();
-  return decodeNodeAnswer(bytes);
+  return converse({ network, clock }, manners, peer, async (conversation) => {
+    await conversation.send(encodeNodeRequest(name, request));
+    return decodeNodeAnswer(await conversation.receive());
+  });
 }

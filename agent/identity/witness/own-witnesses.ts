@@ -8,8 +8,10 @@ import type { Clock } from '#src/clock';
 import { withDeadline } from '#src/deadline';
 import { failureOf, type Journal } from '#src/journal';
 import type { StateTable } from '#src/store/state-table';
-import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
+import { type Conversation, converse, type Manners } from '../../network/conversation.ts';
+import type { Network, PeerKey } from '../../network/network.ts';
 import { WitnessError } from './errors.ts';
+import { witnessFailure } from './failure.ts';
 import {
   decodeAnswer,
   encodeRequest,
@@ -62,6 +64,15 @@ export interface OwnWitnessesDeps {
 
 /** A witness that does not answer within this is not waited for any longer; its late receipt is still taken. */
 const ANSWER_MS = 10_000;
+
+const manners: Manners = {
+  protocol: witnessProtocol,
+  limits: witnessLimits,
+  messageMs: ANSWER_MS,
+  wholeMs: ANSWER_MS,
+  failure: witnessFailure,
+};
+
 /** So long an own event waits at most for a witness to say what it holds of this log. */
 const OPEN_MS = 3_000;
 /** From the start on, until connections are there. */
@@ -237,7 +248,7 @@ export class OwnWitnesses {
       const peer = this.#peerOf(witness);
       if (peer === undefined)
         throw new WitnessError('WITNESS_UNREACHABLE', `${witness} is not connected`);
-      return await this.#within(peer, (stream) => this.#receipt(stream, event));
+      return await this.#within(peer, (conversation) => this.#receipt(conversation, event));
     } catch (error) {
       const { code, message } = failureOf(error);
       this.#reasons.set(witness, `${code}: ${message}`.slice(0, 512));
@@ -246,16 +257,16 @@ export class OwnWitnesses {
     }
   }
 
-  async #receipt(stream: MessageStream, { message }: EventToReceipt): Promise<Uint8Array> {
+  async #receipt(conversation: Conversation, { message }: EventToReceipt): Promise<Uint8Array> {
     const { kel, self } = this.#deps;
     for (let pages = 0; pages < MAX_PAGES; pages++) {
-      const answer = await exchange(stream, { kind: 'receipt', event: message });
+      const answer = await exchange(conversation, { kind: 'receipt', event: message });
       if (answer.kind === 'receipted') return answer.receipt;
       if (answer.kind === 'refused') throw new RefusedReceipt(answer.code, answer.reason);
       if (answer.kind !== 'behind' || !this.#ownChain(self).includes(answer.aid)) break;
       const page = await kel.export(answer.aid, answer.from, MAX_PAGE);
       if (page.length === 0) break;
-      await stream.send(encodeRequest({ kind: 'log', stream: page }));
+      await conversation.send(encodeRequest({ kind: 'log', stream: page }));
     }
     throw new WitnessError('WITNESS_BAD_REQUEST', 'the witness did not come to an answer');
   }
@@ -271,19 +282,8 @@ export class OwnWitnesses {
     return chain;
   }
 
-  async #within<T>(peer: PeerKey, task: (stream: MessageStream) => Promise<T>): Promise<T> {
-    const { network, clock } = this.#deps;
-    const stream = await network.open(peer, witnessProtocol, witnessLimits);
-    try {
-      const result = await withDeadline(clock, ANSWER_MS, task(stream), () => {
-        throw new WitnessError('WITNESS_UNREACHABLE', `no answer within ${ANSWER_MS} ms`);
-      });
-      await stream.close();
-      return result;
-    } catch (error) {
-      stream.abort(error as Error);
-      throw error;
-    }
+  #within<T>(peer: PeerKey, talk: (conversation: Conversation) => Promise<T>): Promise<T> {
+    return converse(this.#deps, manners, peer, talk);
   }
 }
 
@@ -297,10 +297,10 @@ class RefusedReceipt extends Error {
   }
 }
 
-async function exchange(stream: MessageStream, request: WitnessRequest): Promise<WitnessAnswer> {
-  await stream.send(encodeRequest(request));
-  const bytes = await stream.receive();
-  if (bytes === undefined)
-    throw new WitnessError('WITNESS_BAD_REQUEST', 'the witness ended the stream early');
-  return decodeAnswer(bytes);
+async function exchange(
+  conversation: Conversation,
+  request: WitnessRequest,
+): Promise<WitnessAnswer> {
+  await conversation.send(encodeRequest(request));
+  return decodeAnswer(await conversation.receive());
 }

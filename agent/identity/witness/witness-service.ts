@@ -2,9 +2,10 @@
 import type { Aid } from '#kel/identifiers';
 import { Allowance } from '#src/allowance';
 import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
-import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
+import { type Conversation, type Manners, serveConversations } from '../../network/conversation.ts';
+import type { Network, PeerKey } from '../../network/network.ts';
 import { WitnessError } from './errors.ts';
+import { witnessFailure } from './failure.ts';
 import {
   decodeRequest,
   encodeAnswer,
@@ -19,6 +20,14 @@ const MAX_REQUESTS = 256;
 /** Requests of one peer: an honest client asks once per event. */
 const REQUESTS = { burst: 240, perSecond: 4, maxPeers: 4_096 };
 const IDLE_MS = 30_000;
+
+const manners: Manners = {
+  protocol: witnessProtocol,
+  limits: witnessLimits,
+  messageMs: IDLE_MS,
+  wholeMs: MAX_REQUESTS * IDLE_MS,
+  failure: witnessFailure,
+};
 
 export interface WitnessServiceDeps {
   readonly network: Network;
@@ -38,24 +47,17 @@ export class WitnessService {
   }
 
   start(): void {
-    this.#deps.network.handle(witnessProtocol, witnessLimits, (stream) => this.#serve(stream));
+    serveConversations(this.#deps, manners, (conversation) => this.#serve(conversation));
   }
 
-  async #serve(stream: MessageStream): Promise<void> {
+  async #serve(conversation: Conversation): Promise<void> {
+    const { peer } = conversation.stream;
     for (let requests = 0; requests < MAX_REQUESTS; requests++) {
-      const bytes = await withDeadline(
-        this.#deps.clock,
-        IDLE_MS,
-        stream.receive(),
-        () => undefined,
-      );
-      if (bytes === undefined) break;
-      const answer = this.#allowance.take(stream.peer)
-        ? await this.#answer(stream.peer, bytes)
-        : busy(stream.peer);
-      if (answer !== undefined) await stream.send(encodeAnswer(answer));
+      const bytes = await conversation.next();
+      if (bytes === undefined) return;
+      const answer = this.#allowance.take(peer) ? await this.#answer(peer, bytes) : busy(peer);
+      if (answer !== undefined) await conversation.send(encodeAnswer(answer));
     }
-    await stream.close();
   }
 
   async #answer(peer: PeerKey, bytes: Uint8Array): Promise<WitnessAnswer | undefined> {

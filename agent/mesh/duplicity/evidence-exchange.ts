@@ -11,15 +11,16 @@ import type { LevelKelStore } from '#kel/store/level-kel-store';
 import { Allowance } from '#src/allowance';
 import { concatBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
 import type { Journal } from '#src/journal';
 import { KeyedWork } from '#src/keyed-work';
 import type { Rng } from '#src/rng';
 import { jittered, ticks } from '#src/ticks';
+import { type Conversation, converse, hold, type Manners } from '../../network/conversation.ts';
 import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
 import type { Membership } from '../membership/membership.ts';
 import { forkId } from '../membership/suspensions.ts';
 import { SyncError } from '../sync/errors.ts';
+import { syncFailure } from '../sync/failure.ts';
 import type { PeerDirectory } from '../sync/peer-directory.ts';
 import type { WatchList } from '../watch/watch-list.ts';
 import {
@@ -44,6 +45,14 @@ const MAX_OUTSIDER_FILES = 4;
 /** Sessions and files of one outsider, and of all together: each file is verified. */
 const OUTSIDER = { burst: 10, perSecond: 1 / 30 };
 const OUTSIDERS = { burst: 40, perSecond: 1 / 2 };
+
+const manners: Manners = {
+  protocol: evidenceProtocol,
+  limits: evidenceLimits,
+  messageMs: SESSION_MS,
+  wholeMs: SESSION_MS,
+  failure: syncFailure,
+};
 
 export interface EvidenceExchangeDeps {
   readonly network: Network;
@@ -128,27 +137,26 @@ export class EvidenceExchange {
   }
 
   async #run(peer: PeerKey): Promise<void> {
-    const { network } = this.#deps;
+    const { network, clock } = this.#deps;
+    const deps = { network, clock, signal: this.#signal };
     let handed = this.#refusedBy.get(peer);
     if (handed === undefined) {
       if (!this.#isMember(peer)) return;
-      const stream = await network.open(peer, evidenceProtocol, evidenceLimits);
-      await this.#bounded(stream, this.#open(stream));
+      await converse(deps, manners, peer, (conversation) => this.#open(conversation));
     }
     // Few at a time, until it has them all.
-    while (handed !== undefined && !this.#signal.aborted && this.#toHand(handed).length > 0) {
-      const stream = await network.open(peer, evidenceProtocol, evidenceLimits);
-      await this.#bounded(stream, this.#hand(stream, handed));
+    while (handed !== undefined && this.#toHand(handed).length > 0) {
+      const known = handed;
+      await converse(deps, manners, peer, (conversation) => this.#hand(conversation, known));
       handed = this.#refusedBy.get(peer);
     }
   }
 
-  async #open(stream: MessageStream): Promise<void> {
-    await send(stream, { kind: 'have', forks: this.#forks() });
-    const theirs = await expectHave(stream);
-    await this.#give(stream, theirs);
-    await this.#take(stream);
-    await stream.close();
+  async #open(conversation: Conversation): Promise<void> {
+    await send(conversation, { kind: 'have', forks: this.#forks() });
+    const theirs = await expectHave(conversation);
+    await this.#give(conversation, theirs);
+    await this.#take(conversation);
   }
 
   #toHand(handed: ReadonlySet<string>): readonly DuplicityCase[] {
@@ -157,46 +165,42 @@ export class EvidenceExchange {
   }
 
   /** As an outsider of the other end: some files, whatever it says to know. */
-  async #hand(stream: MessageStream, handed: Set<string>): Promise<void> {
+  async #hand(conversation: Conversation, handed: Set<string>): Promise<void> {
     const forks = this.#toHand(handed);
-    await send(stream, { kind: 'have', forks: forks.map(forkId) });
-    const theirs = new Set(await expectHave(stream));
+    await send(conversation, { kind: 'have', forks: forks.map(forkId) });
+    const theirs = new Set(await expectHave(conversation));
     for (const fork of forks) {
       const file = theirs.has(forkId(fork)) ? new Uint8Array(0) : await this.#fileOf(fork);
       if (file.length > 0 && file.length <= MAX_OUTSIDER_FILE)
-        await send(stream, { kind: 'give', file });
+        await send(conversation, { kind: 'give', file });
     }
-    await send(stream, { kind: 'give', file: new Uint8Array(0) });
-    await next(stream);
-    await stream.close();
+    await send(conversation, { kind: 'give', file: new Uint8Array(0) });
+    await next(conversation);
     for (const fork of forks) handed.add(forkId(fork));
   }
 
   async #answer(stream: MessageStream): Promise<void> {
-    const session = this.#isMember(stream.peer)
-      ? this.#exchange(stream)
-      : this.#hearOutsider(stream);
-    await this.#bounded(stream, session).catch((error: unknown) =>
-      this.#failed(stream.peer, error),
-    );
+    const deps = { clock: this.#deps.clock, signal: this.#signal };
+    await hold(stream, deps, manners, (conversation) =>
+      this.#isMember(stream.peer) ? this.#exchange(conversation) : this.#hearOutsider(conversation),
+    ).catch((error: unknown) => this.#failed(stream.peer, error));
   }
 
-  async #exchange(stream: MessageStream): Promise<void> {
-    const theirs = await expectHave(stream);
-    await send(stream, { kind: 'have', forks: this.#forks() });
-    await this.#take(stream);
-    await this.#give(stream, theirs);
-    await stream.close();
+  async #exchange(conversation: Conversation): Promise<void> {
+    const theirs = await expectHave(conversation);
+    await send(conversation, { kind: 'have', forks: this.#forks() });
+    await this.#take(conversation);
+    await this.#give(conversation, theirs);
   }
 
   /** Takes what proves itself, and tells nothing: not what is known here, and no file. */
-  async #hearOutsider(stream: MessageStream): Promise<void> {
-    const { peer } = stream;
+  async #hearOutsider(conversation: Conversation): Promise<void> {
+    const { peer } = conversation.stream;
     this.#charge(peer);
-    await expectHave(stream);
-    await send(stream, { kind: 'have', forks: [] });
+    await expectHave(conversation);
+    await send(conversation, { kind: 'have', forks: [] });
     for (let count = 0; count <= MAX_OUTSIDER_FILES; count++) {
-      const message = await next(stream);
+      const message = await next(conversation);
       if (message.kind !== 'give') throw new SyncError('SYNC_BAD_MESSAGE', 'expected give');
       if (message.file.length === 0) break;
       if (count === MAX_OUTSIDER_FILES || message.file.length > MAX_OUTSIDER_FILE)
@@ -204,8 +208,7 @@ export class EvidenceExchange {
       this.#charge(peer);
       await this.#takeProof(peer, message.file);
     }
-    await send(stream, { kind: 'give', file: new Uint8Array(0) });
-    await stream.close();
+    await send(conversation, { kind: 'give', file: new Uint8Array(0) });
   }
 
   /** @throws SYNC_NOT_A_MEMBER when it, or all outsiders together, have asked for enough */
@@ -223,12 +226,12 @@ export class EvidenceExchange {
     journal[isNews ? 'info' : 'debug']('evidence.received', { outcome, peer });
   }
 
-  async #give(stream: MessageStream, theirs: readonly string[]): Promise<void> {
+  async #give(conversation: Conversation, theirs: readonly string[]): Promise<void> {
     const held = new Set(theirs);
     const lacking = this.#offered().filter((fork) => !held.has(forkId(fork)));
     for (const fork of lacking.slice(0, MAX_FILES))
-      await send(stream, { kind: 'give', file: await this.#fileOf(fork) });
-    await send(stream, { kind: 'give', file: new Uint8Array(0) });
+      await send(conversation, { kind: 'give', file: await this.#fileOf(fork) });
+    await send(conversation, { kind: 'give', file: new Uint8Array(0) });
   }
 
   /** Where the log before the fork is too long for a message, the two events: the other end holds that log. */
@@ -244,12 +247,12 @@ export class EvidenceExchange {
     );
   }
 
-  async #take(stream: MessageStream): Promise<void> {
+  async #take(conversation: Conversation): Promise<void> {
     for (let count = 0; count <= MAX_FILES; count++) {
-      const message = await next(stream);
+      const message = await next(conversation);
       if (message.kind !== 'give') throw new SyncError('SYNC_BAD_MESSAGE', 'expected give');
       if (message.file.length === 0) return;
-      await this.#takeFile(stream.peer, message.file);
+      await this.#takeFile(conversation.stream.peer, message.file);
     }
     throw new SyncError('SYNC_BAD_MESSAGE', `more than ${MAX_FILES} files in one session`);
   }
@@ -294,17 +297,6 @@ export class EvidenceExchange {
     });
   }
 
-  async #bounded(stream: MessageStream, session: Promise<void>): Promise<void> {
-    try {
-      await withDeadline(this.#deps.clock, SESSION_MS, session, () => {
-        throw new SyncError('SYNC_TIMEOUT', `no end of the exchange within ${SESSION_MS} ms`);
-      });
-    } catch (error) {
-      stream.abort(error as Error);
-      throw error;
-    }
-  }
-
   #failed(peer: PeerKey, error: unknown): void {
     if (this.#signal.aborted) return;
     this.#deps.journal.failed('evidence.failed', error, { peer }, 'debug');
@@ -325,19 +317,16 @@ export function newestOfEachFirst(forks: readonly DuplicityCase[]): readonly Dup
     .map(({ fork }) => fork);
 }
 
-async function send(stream: MessageStream, message: EvidenceMessage): Promise<void> {
-  await stream.send(encodeEvidenceMessage(message));
+async function send(conversation: Conversation, message: EvidenceMessage): Promise<void> {
+  await conversation.send(encodeEvidenceMessage(message));
 }
 
-async function next(stream: MessageStream): Promise<EvidenceMessage> {
-  const bytes = await stream.receive();
-  if (bytes === undefined)
-    throw new SyncError('SYNC_BAD_MESSAGE', 'the peer ended the exchange early');
-  return decodeEvidenceMessage(bytes);
+async function next(conversation: Conversation): Promise<EvidenceMessage> {
+  return decodeEvidenceMessage(await conversation.receive());
 }
 
-async function expectHave(stream: MessageStream): Promise<readonly string[]> {
-  const message = await next(stream);
+async function expectHave(conversation: Conversation): Promise<readonly string[]> {
+  const message = await next(conversation);
   if (message.kind !== 'have') throw new SyncError('SYNC_BAD_MESSAGE', 'expected have');
   return message.forks;
 }

@@ -5,15 +5,24 @@ import { MAX_ANSWER_BYTES } from '#kel/query/answer';
 import { buildQuery, encodeSignedQuery, type QueryContent } from '#kel/query/query';
 import { concatBytes } from '#src/bytes';
 import { type Clock, formatDateTime } from '#src/clock';
-import { withDeadline } from '#src/deadline';
 import type { Identity } from '../../identity/own/identity.ts';
-import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
+import { type Conversation, converse, type Manners } from '../../network/conversation.ts';
+import type { Network, PeerKey } from '../../network/network.ts';
 import { QueryError } from './errors.ts';
+import { queryFailure } from './failure.ts';
 import { decodeAnswer, PIECE_BYTES, queryLimits, queryProtocol } from './messages.ts';
 
 const PIECE_MS = 10_000;
 /** Twice what the longest answer needs: pieces are no way to keep a stream open. */
 const MAX_PIECES = (2 * MAX_ANSWER_BYTES) / PIECE_BYTES;
+
+const manners: Manners = {
+  protocol: queryProtocol,
+  limits: queryLimits,
+  messageMs: PIECE_MS,
+  wholeMs: MAX_PIECES * PIECE_MS,
+  failure: queryFailure,
+};
 
 export interface QueryClientDeps {
   readonly network: Network;
@@ -58,31 +67,24 @@ export class QueryClient {
   }
 
   async #askPeer(peer: PeerKey, member: Aid, asked: Asked): Promise<Uint8Array> {
-    const { network, identity, clock } = this.#deps;
+    const { identity, clock } = this.#deps;
     const content: QueryContent =
       asked.route === 'logs'
         ? { ...asked, source: member, anchor: undefined }
         : { ...asked, source: member };
     const body = buildQuery(identity.state.kind, formatDateTime(clock.now()), content);
     const message = encodeSignedQuery(body, identity.aid, await identity.sign(body));
-    const stream = await network.open(peer, queryProtocol, queryLimits);
-    try {
-      await stream.send(message);
-      const answer = await this.#receive(stream, member);
-      await stream.close();
-      return answer;
-    } catch (error) {
-      stream.abort(error as Error);
-      throw error;
-    }
+    const talk = async (conversation: Conversation) => {
+      await conversation.send(message);
+      return this.#receive(conversation, member);
+    };
+    return converse(this.#deps, manners, peer, talk, member);
   }
 
-  async #receive(stream: MessageStream, member: Aid): Promise<Uint8Array> {
+  async #receive(conversation: Conversation, member: Aid): Promise<Uint8Array> {
     const pieces: Uint8Array[] = [];
     for (let size = 0; size <= MAX_ANSWER_BYTES && pieces.length <= MAX_PIECES; ) {
-      const bytes = await withDeadline(this.#deps.clock, PIECE_MS, stream.receive(), () => {
-        throw new QueryError('QUERY_TIMEOUT', `no answer of ${member} within ${PIECE_MS} ms`);
-      });
+      const bytes = await conversation.next();
       if (bytes === undefined) {
         if (size > 0) return concatBytes(...pieces);
         throw new QueryError('QUERY_BAD_MESSAGE', `${member} has closed without an answer`);

@@ -10,15 +10,24 @@ import type { VerifySignature } from '#kel/state/key-signatures';
 import type { LevelKelStore } from '#kel/store/level-kel-store';
 import { Allowance } from '#src/allowance';
 import { type Clock, formatDateTime } from '#src/clock';
-import { withDeadline } from '#src/deadline';
 import type { Identity } from '../../identity/own/identity.ts';
-import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
+import { type Conversation, type Manners, serveConversations } from '../../network/conversation.ts';
+import type { Network, PeerKey } from '../../network/network.ts';
 import { QueryError } from './errors.ts';
+import { queryFailure } from './failure.ts';
 import { encodeAnswer, PIECE_BYTES, queryLimits, queryProtocol } from './messages.ts';
 
 /** Queries of one peer. */
 const QUERIES = { burst: 30, perSecond: 0.5, maxPeers: 4_096 };
-const IDLE_MS = 10_000;
+
+const manners: Manners = {
+  protocol: queryProtocol,
+  limits: queryLimits,
+  messageMs: 10_000,
+  // The other end takes the pieces at its own pace.
+  wholeMs: 600_000,
+  failure: queryFailure,
+};
 
 export interface QueryServiceDeps {
   readonly network: Network;
@@ -42,26 +51,22 @@ export class QueryService {
   }
 
   start(): void {
-    this.#deps.network.handle(queryProtocol, queryLimits, (stream) => this.#serve(stream));
+    serveConversations(this.#deps, manners, (conversation) => this.#serve(conversation));
   }
 
-  async #serve(stream: MessageStream): Promise<void> {
-    const { clock } = this.#deps;
-    const message = await withDeadline(clock, IDLE_MS, stream.receive(), () => undefined);
-    if (message !== undefined) {
-      try {
-        const answer = await this.#answer(stream.peer, message);
-        for (let at = 0; at < answer.length; at += PIECE_BYTES) {
-          const bytes = answer.subarray(at, at + PIECE_BYTES);
-          await stream.send(encodeAnswer({ kind: 'piece', bytes }));
-        }
-      } catch (error) {
-        if (!(error instanceof KelError || error instanceof QueryError)) throw error;
-        const { code, message: reason } = error;
-        await stream.send(encodeAnswer({ kind: 'refused', code, reason }));
+  async #serve(conversation: Conversation): Promise<void> {
+    const message = await conversation.receive();
+    try {
+      const answer = await this.#answer(conversation.stream.peer, message);
+      for (let at = 0; at < answer.length; at += PIECE_BYTES) {
+        const bytes = answer.subarray(at, at + PIECE_BYTES);
+        await conversation.send(encodeAnswer({ kind: 'piece', bytes }));
       }
+    } catch (error) {
+      if (!(error instanceof KelError || error instanceof QueryError)) throw error;
+      const { code, message: reason } = error;
+      await conversation.send(encodeAnswer({ kind: 'refused', code, reason }));
     }
-    await stream.close();
   }
 
   async #answer(peer: PeerKey, message: Uint8Array): Promise<Uint8Array> {

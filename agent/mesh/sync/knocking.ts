@@ -5,12 +5,18 @@
 import type { Aid } from '#kel/identifiers';
 import { Allowance } from '#src/allowance';
 import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
 import type { Journal } from '#src/journal';
-import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
+import {
+  type Conversation,
+  converse,
+  type Manners,
+  serveConversations,
+} from '../../network/conversation.ts';
+import type { Network, PeerKey } from '../../network/network.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Dialler } from './dialler.ts';
 import { SyncError } from './errors.ts';
+import { syncFailure } from './failure.ts';
 import {
   decodeKnockMessage,
   encodeKnockMessage,
@@ -23,10 +29,18 @@ import type { Knock } from './knocks.ts';
 import type { PeerDirectory } from './peer-directory.ts';
 import type { Sync } from './sync.ts';
 
-const ANSWER_MS = 10_000;
 /** Knocks that one member may pass on, and names that one newcomer may give. */
 const PASSED = { burst: 16, perSecond: 1 / 30 } as const;
 const NAMED = { burst: 4, perSecond: 1 / 10 } as const;
+
+const manners: Manners = {
+  protocol: knockProtocol,
+  limits: knockLimits,
+  messageMs: 10_000,
+  // A member passes it on meanwhile.
+  wholeMs: 30_000,
+  failure: syncFailure,
+};
 
 export interface KnockingDeps {
   readonly network: Network;
@@ -78,8 +92,8 @@ export class Knocking {
   }
 
   start(): void {
-    const { network, sync } = this.#deps;
-    network.handle(knockProtocol, knockLimits, (stream) => this.#answer(stream));
+    const { network, sync, clock } = this.#deps;
+    serveConversations({ network, clock }, manners, (conversation) => this.#answer(conversation));
     network.listen({
       connected: () => undefined,
       disconnected: (peer) => this.#heard.delete(peer),
@@ -143,15 +157,14 @@ export class Knocking {
 
   /** The other end has bound: it is who the invite names, and what it says is its own. */
   async #ask(by: Aid): Promise<void> {
-    const { directory, membership, network, name, clock } = this.#deps;
+    const { directory, membership, name, clock } = this.#deps;
     const peer = directory.peerOf(by);
     if (peer === undefined || membership.isIn) return;
     const governs = by === membership.governor;
     const since = this.#heard.get(peer)?.since ?? clock.now();
     // One of version 0.1 says no more than its refusal did.
     if (!this.#heard.has(peer)) this.#heard.set(peer, { by, governs, isPassedOn: false, since });
-    const stream = await network.open(peer, knockProtocol, knockLimits);
-    const answer = await this.#exchange(stream, {
+    const answer = await this.#exchange(peer, {
       kind: 'name',
       name: isNameOrNone(name) ? name : '',
     });
@@ -159,7 +172,8 @@ export class Knocking {
     this.#heard.set(peer, { by, governs, isPassedOn: answer.isPassedOn, since });
   }
 
-  async #answer(stream: MessageStream): Promise<void> {
+  async #answer(conversation: Conversation): Promise<void> {
+    const { stream } = conversation;
     const { sync, membership, directory, self } = this.#deps;
     const aid = directory.aidOf(stream.peer);
     const isMember = aid !== undefined && membership.charter?.members.has(aid) === true;
@@ -167,7 +181,7 @@ export class Knocking {
     if (!(isMember ? this.#passed : this.#named).take(stream.peer))
       throw new SyncError('SYNC_NOT_A_MEMBER', 'more knocks than its share');
     const governs = membership.charter?.governors[0] === self;
-    const message = await this.#receive(stream);
+    const message = decodeKnockMessage(await conversation.receive());
     let isPassedOn = false;
     if (message.kind === 'name') {
       const knock = sync.knocks.ofPeer(stream.peer);
@@ -184,47 +198,32 @@ export class Knocking {
         );
       await sync.takePassedOn(aid, message.log, message.endpoints, message.name || undefined);
     } else throw new SyncError('SYNC_BAD_MESSAGE', 'expected name or pass, got heard');
-    await stream.send(encodeKnockMessage({ kind: 'heard', governs, isPassedOn }));
-    await stream.close();
+    await conversation.send(encodeKnockMessage({ kind: 'heard', governs, isPassedOn }));
   }
 
   /** @returns whether the governor has heard of it */
   async #passOn(knock: Knock): Promise<boolean> {
-    const { membership, directory, network, sync, self } = this.#deps;
+    const { membership, directory, sync, self } = this.#deps;
     const { governor } = membership;
     if (!membership.isIn || governor === undefined || governor === self) return false;
     const peer = directory.peerOf(governor);
     if (peer === undefined) return false;
     const { log, endpoints, name = '' } = knock;
-    const stream = await network.open(peer, knockProtocol, knockLimits);
-    const answer = await this.#exchange(stream, { kind: 'pass', name, log, endpoints });
+    const answer = await this.#exchange(peer, { kind: 'pass', name, log, endpoints });
     sync.knocks.note(knock.aid, { isPassedOn: answer.governs });
     return answer.governs;
   }
 
-  async #exchange(
-    stream: MessageStream,
+  #exchange(
+    peer: PeerKey,
     message: KnockMessage,
   ): Promise<Extract<KnockMessage, { kind: 'heard' }>> {
-    try {
-      await stream.send(encodeKnockMessage(message));
-      const answer = await this.#receive(stream);
-      if (answer.kind !== 'heard')
-        throw new SyncError('SYNC_BAD_MESSAGE', `expected heard, got ${answer.kind}`);
-      await stream.close();
-      return answer;
-    } catch (error) {
-      stream.abort(error as Error);
-      throw error;
-    }
-  }
-
-  async #receive(stream: MessageStream): Promise<KnockMessage> {
-    const bytes = await withDeadline(this.#deps.clock, ANSWER_MS, stream.receive(), () => {
-      throw new SyncError('SYNC_TIMEOUT', `nothing within ${ANSWER_MS} ms`);
+    return converse(this.#deps, manners, peer, async (conversation) => {
+      await conversation.send(encodeKnockMessage(message));
+      const answer = decodeKnockMessage(await conversation.receive());
+      if (answer.kind === 'heard') return answer;
+      throw new SyncError('SYNC_BAD_MESSAGE', `expected heard, got ${answer.kind}`);
     });
-    if (bytes === undefined) throw new SyncError('SYNC_BAD_MESSAGE', 'the peer ended early');
-    return decodeKnockMessage(bytes);
   }
 
   #quietly(work: Promise<unknown>): void {

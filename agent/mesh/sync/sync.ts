@@ -3,12 +3,12 @@
  * one peer at random, so that whatever was lost on the way arrives in the end.
  */
 import type { Aid } from '#kel/identifiers';
-import { withDeadline } from '#src/deadline';
 import { KeyedWork } from '#src/keyed-work';
 import type { Rng } from '#src/rng';
 import { jittered, ticks } from '#src/ticks';
+import { converse, hold, type Manners } from '../../network/conversation.ts';
 import type { MessageStream, Network, PeerKey } from '../../network/network.ts';
-import { SyncError } from './errors.ts';
+import { syncFailure } from './failure.ts';
 import { Holdings, type HoldingsDeps } from './holdings.ts';
 import type { Knocks } from './knocks.ts';
 import { syncLimits, syncProtocol } from './messages.ts';
@@ -28,6 +28,14 @@ const RETRY_MS = 2_000;
 const MAX_ATTEMPTS = 3;
 /** Whoever is not bound, and says that something is missing here, makes this end ask a member for it only so often. */
 const RUMOUR_MS = 5_000;
+
+const manners: Manners = {
+  protocol: syncProtocol,
+  limits: syncLimits,
+  messageMs: SESSION_MS,
+  wholeMs: SESSION_MS,
+  failure: syncFailure,
+};
 
 export interface SyncDeps extends PeerBinderDeps, HoldingsDeps {
   readonly network: Network;
@@ -191,8 +199,9 @@ export class Sync {
       clock,
       signal,
       run: async (peer) => {
-        const stream = await network.open(peer, syncProtocol, syncLimits);
-        await this.#bounded(stream, openSession(stream, this.#holdings));
+        await converse({ network, clock, signal }, manners, peer, ({ stream }) =>
+          openSession(stream, this.#holdings),
+        );
         this.#sessions += 1;
         return 'done';
       },
@@ -206,22 +215,14 @@ export class Sync {
   }
 
   async #answer(stream: MessageStream): Promise<void> {
+    const { clock } = this.#deps;
     try {
-      await this.#bounded(stream, answerSession(stream, this.#holdings));
+      await hold(stream, { clock, signal: this.#signal }, manners, () =>
+        answerSession(stream, this.#holdings),
+      );
       this.#sessions += 1;
     } catch (error) {
       this.#failed(stream.peer, error);
-    }
-  }
-
-  async #bounded(stream: MessageStream, session: Promise<void>): Promise<void> {
-    try {
-      await withDeadline(this.#deps.clock, SESSION_MS, session, () => {
-        throw new SyncError('SYNC_TIMEOUT', `no end of the session within ${SESSION_MS} ms`);
-      });
-    } catch (error) {
-      stream.abort(error as Error);
-      throw error;
     }
   }
 

@@ -12,15 +12,10 @@ import { type Aid, parseAid } from '#kel/identifiers';
 import type { KelStore } from '#kel/store/kel-store';
 import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
 import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
-import type {
-  MessageStream,
-  Network,
-  PeerKey,
-  ProtocolId,
-  ProtocolLimits,
-} from '../../network/network.ts';
+import { Conversation, type Manners, serveConversations } from '../../network/conversation.ts';
+import type { Network, PeerKey, ProtocolId, ProtocolLimits } from '../../network/network.ts';
 import { SyncError } from '../sync/errors.ts';
+import { syncFailure } from '../sync/failure.ts';
 
 const protocol = '/kelmesh/1/log' as ProtocolId;
 const limits: ProtocolLimits = { maxMessage: 512 * 1024, maxStreams: 2 };
@@ -32,6 +27,14 @@ const PAGE_BYTES = 256 * 1024;
 const MAX_PAGES = 64;
 const PAGE_MS = 10_000;
 
+const manners: Manners = {
+  protocol,
+  limits,
+  messageMs: PAGE_MS,
+  wholeMs: MAX_PAGES * PAGE_MS,
+  failure: syncFailure,
+};
+
 export interface LogServiceDeps {
   readonly network: Network;
   readonly kel: Pick<KelStore, 'export'>;
@@ -42,17 +45,17 @@ export interface LogServiceDeps {
 
 /** Answers members. */
 export function serveLogs({ network, kel, clock, mayHave }: LogServiceDeps): void {
-  network.handle(protocol, requestLimits, async (stream) => {
+  const asked = { ...manners, limits: requestLimits };
+  serveConversations({ network, clock }, asked, async (conversation) => {
     for (let pages = 0; pages < MAX_PAGES; pages++) {
-      const bytes = await withDeadline(clock, PAGE_MS, stream.receive(), () => undefined);
+      const bytes = await conversation.next();
       if (bytes === undefined) break;
       const { aid, from } = decodeRequest(bytes);
-      const page = mayHave(stream.peer, aid)
+      const page = mayHave(conversation.stream.peer, aid)
         ? await kel.export(aid, from, PAGE_BYTES)
         : new Uint8Array(0);
-      await stream.send(page.length > limits.maxMessage ? new Uint8Array(0) : page);
+      await conversation.send(page.length > limits.maxMessage ? new Uint8Array(0) : page);
     }
-    await stream.close();
   });
 }
 
@@ -67,13 +70,14 @@ export async function* askLog(
   from: number,
 ): AsyncGenerator<Uint8Array> {
   const stream = await network.open(peer, protocol, limits);
+  const conversation = new Conversation(stream, clock, manners, peer);
   let failure = new SyncError('SYNC_BAD_MESSAGE', 'nobody reads the log any more');
   let isWhole = false;
   try {
     for (let pages = 0, sn = from; pages < MAX_PAGES; pages++) {
-      await stream.send(encodeCbor([aid, sn]));
-      const page = await received(stream, clock);
-      if (page.length === 0) break;
+      await conversation.send(encodeCbor([aid, sn]));
+      const page = await conversation.next();
+      if (page === undefined || page.length === 0) break;
       yield page;
       sn += eventsIn(page);
     }
@@ -86,13 +90,6 @@ export async function* askLog(
     // A consumer that breaks off or throws comes here, and into no `catch`.
     if (!isWhole) stream.abort(failure);
   }
-}
-
-async function received(stream: MessageStream, clock: Clock): Promise<Uint8Array> {
-  const page = await withDeadline(clock, PAGE_MS, stream.receive(), () => {
-    throw new SyncError('SYNC_TIMEOUT', `no page within ${PAGE_MS} ms`);
-  });
-  return page ?? new Uint8Array(0);
 }
 
 function eventsIn(page: Uint8Array): number {

@@ -9,8 +9,8 @@
  * `view` first checks that the stream's peer is bound to the AID in the greeting.
  */
 import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
 import { epochAt } from '../../mesh/membership/epoch.ts';
+import { failuresAs, hold } from '../../network/conversation.ts';
 import type { MessageStream, PeerKey, ProtocolId, ProtocolLimits } from '../../network/network.ts';
 import type { Agreement, AgreementDeps, AgreementView } from './agreement.ts';
 import { AgreementError } from './errors.ts';
@@ -38,6 +38,17 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 
 /** By how many epochs the base epoch of a greeting may differ from the own clock's: the boundary may lie between. */
 const MAX_EPOCH_SKEW = 1;
+
+const agreementFailure = failuresAs(
+  {
+    unreachable: 'AGREEMENT_TIMEOUT',
+    silent: 'AGREEMENT_TIMEOUT',
+    ended: 'AGREEMENT_BAD_MESSAGE',
+    refused: 'AGREEMENT_POLICY',
+    malformed: 'AGREEMENT_BAD_MESSAGE',
+  },
+  (...failure) => new AgreementError(...failure),
+);
 
 export interface RunOptions {
   /** Milliseconds for the whole run. @default 30_000 */
@@ -133,16 +144,9 @@ async function run(
   secrets: Disposable,
   task: () => Promise<RunOutcome>,
 ): Promise<RunOutcome> {
+  const manners = { messageMs: timeoutMs, wholeMs: timeoutMs, failure: agreementFailure };
   try {
-    return await withDeadline(clock, timeoutMs, task(), () => {
-      throw new AgreementError(
-        'AGREEMENT_TIMEOUT',
-        `agreement over ${stream.peer}: not complete after ${timeoutMs} ms`,
-      );
-    });
-  } catch (error) {
-    stream.abort(error instanceof Error ? error : new Error('agreement failed', { cause: error }));
-    throw error;
+    return await hold(stream, { clock }, manners, task);
   } finally {
     secrets[Symbol.dispose]();
   }

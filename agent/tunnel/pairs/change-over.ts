@@ -18,9 +18,10 @@
  * ends where the other's device is, and when the former one has no use any more; packets need none of it.
  */
 import { parseSaid, type Said } from '#kel/identifiers';
-import { type CborValue, decodeCbor, encodeCbor } from '#src/cbor';
+import { type CborValue, encodeCbor } from '#src/cbor';
 import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
+import { Conversation, failuresAs } from '../../network/conversation.ts';
+import { decodeList, reading } from '../../network/exchange.ts';
 import type { MessageStream, ProtocolId, ProtocolLimits } from '../../network/network.ts';
 import { TunnelError } from './errors.ts';
 
@@ -32,6 +33,17 @@ const ANSWER_MS = 10_000;
 /** A first handshake and two retries (REKEY_TIMEOUT is 5 s). */
 export const HANDSHAKE_MS = 16_000;
 const MAX_PORT = 65_535;
+
+const tunnelFailure = failuresAs(
+  {
+    unreachable: 'TUNNEL_REFUSED',
+    silent: 'TUNNEL_REFUSED',
+    ended: 'TUNNEL_REFUSED',
+    refused: 'TUNNEL_REFUSED',
+    malformed: 'TUNNEL_BAD_MESSAGE',
+  },
+  (...failure) => new TunnelError(...failure),
+);
 
 /** Named from the leading end's side. */
 export interface Prepare {
@@ -121,7 +133,10 @@ function prepareOf([, leading, following, th, port, begins]: readonly CborValue[
     );
   }
   return {
-    ...readOrRefuse(() => ({ leading: parseSaid(leading), following: parseSaid(following) })),
+    ...reading(
+      () => ({ leading: parseSaid(leading), following: parseSaid(following) }),
+      tunnelFailure,
+    ),
     th,
     port: portOf(port),
     begins: booleanOf(begins),
@@ -139,14 +154,6 @@ function booleanOf(value: CborValue | undefined): boolean {
   throw new TunnelError('TUNNEL_BAD_MESSAGE', 'expected whether the sender begins');
 }
 
-function readOrRefuse<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    throw new TunnelError('TUNNEL_BAD_MESSAGE', 'the message is not well formed', { cause });
-  }
-}
-
 /** A message of `count` fields, `kind` the first. */
 async function expect(
   stream: MessageStream,
@@ -155,7 +162,9 @@ async function expect(
   count: number,
   withinMs = ANSWER_MS,
 ): Promise<readonly CborValue[]> {
-  const fields = await receive(stream, clock, withinMs);
+  const manners = { messageMs: withinMs, failure: tunnelFailure };
+  const conversation = new Conversation(stream, clock, manners, stream.peer);
+  const fields = decodeList(await conversation.receive(), tunnelFailure);
   if (fields[0] === 'refused' && fields.length === 2 && typeof fields[1] === 'string')
     throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`, {
       fields: { refusal: /^[A-Z_]{1,64}$/.exec(fields[1])?.[0] },
@@ -165,18 +174,4 @@ async function expect(
     'TUNNEL_BAD_MESSAGE',
     `expected ${kind}, got ${String(fields[0]).slice(0, 16)}`,
   );
-}
-
-async function receive(
-  stream: MessageStream,
-  clock: Clock,
-  withinMs: number,
-): Promise<readonly CborValue[]> {
-  const bytes = await withDeadline(clock, withinMs, stream.receive(), () => {
-    throw new TunnelError('TUNNEL_REFUSED', `no answer within ${withinMs} ms`);
-  });
-  if (bytes === undefined) throw new TunnelError('TUNNEL_REFUSED', 'the peer ended the exchange');
-  const value = readOrRefuse(() => decodeCbor(bytes));
-  if (!Array.isArray(value)) throw new TunnelError('TUNNEL_BAD_MESSAGE', 'expected a list');
-  return value;
 }

@@ -1,6 +1,6 @@
 /** The messages of one exchange, in order and in time. */
 import type { Clock } from '#src/clock';
-import { withDeadline } from '#src/deadline';
+import { Conversation, failuresAs } from '../../network/conversation.ts';
 import { ProofError } from './errors.ts';
 import { decodeProofMessage, encodeProofMessage, type ProofMessage } from './messages.ts';
 import type { OverlayStream } from './overlay.ts';
@@ -8,27 +8,32 @@ import type { OverlayStream } from './overlay.ts';
 /** Each answer of the other end. */
 const ANSWER_MS = 10_000;
 
+const proofFailure = failuresAs(
+  {
+    unreachable: 'PROOF_UNREACHABLE',
+    silent: 'PROOF_UNREACHABLE',
+    ended: 'PROOF_UNREACHABLE',
+    refused: 'PROOF_BAD_MESSAGE',
+    malformed: 'PROOF_BAD_MESSAGE',
+  },
+  (...failure) => new ProofError(...failure),
+);
+
 export class ProofStream {
-  readonly #stream: OverlayStream;
-  readonly #clock: Clock;
+  readonly #conversation: Conversation<OverlayStream>;
 
   constructor(stream: OverlayStream, clock: Clock) {
-    this.#stream = stream;
-    this.#clock = clock;
+    const manners = { messageMs: ANSWER_MS, failure: proofFailure };
+    this.#conversation = new Conversation(stream, clock, manners, stream.remote);
   }
 
   async send(message: ProofMessage): Promise<void> {
-    await this.#stream.send(encodeProofMessage(message));
+    await this.#conversation.send(encodeProofMessage(message));
   }
 
   /** Throws PROOF_UNREACHABLE, PROOF_BAD_MESSAGE. */
   async receive(): Promise<ProofMessage> {
-    const bytes = await withDeadline(this.#clock, ANSWER_MS, this.#stream.receive(), () => {
-      throw new ProofError('PROOF_UNREACHABLE', `no answer within ${ANSWER_MS} ms`);
-    });
-    if (bytes === undefined)
-      throw new ProofError('PROOF_UNREACHABLE', 'the peer ended the exchange');
-    return decodeProofMessage(bytes);
+    return decodeProofMessage(await this.#conversation.receive());
   }
 
   /** As {@link receive}, of one kind. */

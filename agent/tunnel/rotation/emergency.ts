@@ -10,10 +10,10 @@ import { type CborValue, encodeCbor } from '#src/cbor';
 import type { Journal } from '#src/journal';
 import type { StateTable } from '#src/store/state-table';
 import type { Member } from '../../mesh/membership/charter.ts';
+import type { Manners } from '../../network/conversation.ts';
 import {
   askPeer,
   decodeList,
-  type Exchange,
   type ExchangeDeps,
   refusal,
   serveExchange,
@@ -22,11 +22,12 @@ import type { PeerKey, ProtocolId } from '../../network/network.ts';
 import { RotationError } from './errors.ts';
 import { REFUSED, rotationFailure } from './failure.ts';
 
-const exchange: Exchange = {
+const manners: Manners = {
   protocol: '/kelmesh/1/emergency' as ProtocolId,
   limits: { maxMessage: 256, maxStreams: 1 },
   // A slow token, witnesses, and tunnels that change over at this moment may lie between request and answer.
-  answerMs: 60_000,
+  messageMs: 60_000,
+  wholeMs: 70_000,
   failure: rotationFailure,
 };
 /** What others ask for grows the own log, for ever: not more often than this. */
@@ -65,7 +66,7 @@ export class Emergency {
   }
 
   start(): void {
-    serveExchange(this.#deps, exchange, (request, { peer }) => this.#answer(request, peer));
+    serveExchange(this.#deps, manners, (request, peer) => this.#answer(request, peer));
   }
 
   /** Asks all of them at one time. Never throws: each result says what became of it. */
@@ -84,7 +85,7 @@ export class Emergency {
   }
 
   async #askOne(aid: Aid): Promise<{ readonly sn: number; readonly said: Said }> {
-    return answerOf(await askPeer(this.#deps, exchange, aid, encodeCbor(['rotate'])));
+    return answerOf(await askPeer(this.#deps, manners, aid, encodeCbor(['rotate'])));
   }
 
   async #answer(request: Uint8Array, peer: PeerKey): Promise<CborValue> {

@@ -1,15 +1,17 @@
 /** What goes wrong in an exchange about rotations. */
-import type { ExchangeFailure } from '../../network/exchange.ts';
+import { failuresAs } from '../../network/conversation.ts';
 import { RotationError } from './errors.ts';
 
-const codes = {
-  unreachable: 'ROTATION_UNREACHABLE',
-  refused: 'ROTATION_REFUSED',
-  malformed: 'ROTATION_BAD_MESSAGE',
-} as const;
-
-export const rotationFailure: ExchangeFailure = (kind, message, details) =>
-  new RotationError(codes[kind], message, details);
-
 /** The code of a refusal whose reason has none. */
-export const REFUSED = codes.refused;
+export const REFUSED = 'ROTATION_REFUSED';
+
+export const rotationFailure = failuresAs(
+  {
+    unreachable: 'ROTATION_UNREACHABLE',
+    silent: 'ROTATION_UNREACHABLE',
+    ended: 'ROTATION_UNREACHABLE',
+    refused: REFUSED,
+    malformed: 'ROTATION_BAD_MESSAGE',
+  },
+  (...failure) => new RotationError(...failure),
+);

@@ -9,10 +9,10 @@
 import type { Aid, Said } from '#kel/identifiers';
 import { parseSaid } from '#kel/identifiers';
 import { type CborValue, encodeCbor } from '#src/cbor';
+import type { Manners } from '../../network/conversation.ts';
 import {
   askPeer,
   decodeList,
-  type Exchange,
   type ExchangeDeps,
   reading,
   refusal,
@@ -22,11 +22,12 @@ import type { ProtocolId } from '../../network/network.ts';
 import { RotationError } from './errors.ts';
 import { REFUSED, rotationFailure } from './failure.ts';
 
-const exchange: Exchange = {
+const manners: Manners = {
   protocol: '/kelmesh/1/rotate' as ProtocolId,
   limits: { maxMessage: 512, maxStreams: 2 },
   // A fresh agreement with a slow token, or a handshake, may lie between request and answer.
-  answerMs: 40_000,
+  messageMs: 40_000,
+  wholeMs: 50_000,
   failure: rotationFailure,
 };
 
@@ -95,7 +96,7 @@ export class PairRequests {
   }
 
   start(): void {
-    serveExchange(this.#deps, exchange, async (bytes, { peer }) => {
+    serveExchange(this.#deps, manners, async (bytes, peer) => {
       const { directory, answer } = this.#deps;
       const aid = directory.aidOf(peer);
       if (aid === undefined)
@@ -109,7 +110,7 @@ export class PairRequests {
 
   /** Resolves when the other end has done it. @throws ROTATION_UNREACHABLE, ROTATION_REFUSED, ROTATION_BAD_MESSAGE */
   async ask(aid: Aid, request: PairRequest): Promise<void> {
-    const [word, ...more] = await askPeer(this.#deps, exchange, aid, encodeRequest(request));
+    const [word, ...more] = await askPeer(this.#deps, manners, aid, encodeRequest(request));
     if (word !== 'done' || more.length > 0)
       throw new RotationError('ROTATION_BAD_MESSAGE', 'expected done or a refusal');
   }
