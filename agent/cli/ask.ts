@@ -5,9 +5,13 @@ import { hasState } from '../compose.ts';
 import { askAgent } from '../control/client.ts';
 import { askWithoutKeys, expectOwnKeys, isCustodied } from '../control/custody-at-rest.ts';
 import { ControlError } from '../control/errors.ts';
-import { readingVerbs } from '../control/group.ts';
-import type { Json } from '../control/protocol.ts';
-import { verbs } from '../control/verbs.ts';
+import {
+  type ArgumentsOf,
+  callOf,
+  type ResultOf,
+  type VerbName,
+  verbTable,
+} from '../control/verb-table.ts';
 import { IdentityError } from '../identity/own/errors.ts';
 import { type Config, readConfig } from '../organisation/config/config.ts';
 import { askSecret, readSecretFile } from '../organisation/config/secrets.ts';
@@ -18,28 +22,28 @@ import type { Invocation } from './command.ts';
 import { type Io, note } from './io.ts';
 import { localDrivers } from './local-drivers.ts';
 
-export type JsonObject = { readonly [key: string]: Json };
-
-export async function ask(
+/**
+ * What the verb gives, from wherever it can be had. Throws CONTROL_NOT_RUNNING for what only a running agent can do, before it asks
+ * for a secret, and what the verb throws.
+ */
+export async function ask<V extends VerbName>(
   invocation: Invocation,
-  verb: string,
-  args: JsonObject,
-  { atRest }: { readonly atRest: boolean },
-): Promise<JsonObject> {
+  verb: V,
+  args: ArgumentsOf<V>,
+): Promise<ResultOf<V>> {
   const config = readConfig(invocation.config);
   const progress = (text: string) => note(invocation.io, text);
   try {
-    return (await askAgent(config.socket, { verb, args }, progress)) as JsonObject;
+    return await askRunning(config.socket, verb, args, progress);
   } catch (error) {
-    if (config.reading !== undefined && isNoAccess(error) && readingVerbs.has(verb))
-      return (await askAgent(config.reading.socket, { verb, args }, progress)) as JsonObject;
-    if (!atRest || !(error instanceof ControlError) || error.code !== 'CONTROL_NOT_RUNNING')
-      throw error;
+    if (config.reading !== undefined && isNoAccess(error) && verbTable[verb].reads)
+      return await askRunning(config.reading.socket, verb, args, progress);
+    if (!isNotRunning(error) || verbTable[verb].needs === 'agent') throw error;
   }
   try {
     return await askAtRest(config, invocation.io, verb, args);
   } catch (error) {
-    if (!readingVerbs.has(verb) || !isUnwritable(error)) throw error;
+    if (!verbTable[verb].reads || !isUnwritable(error)) throw error;
     note(invocation.io, `${(withCode(error) as Error).message}: reading from a copy in memory`);
     using copy = await copyState(config.stateDir);
     const { dir } = copy;
@@ -49,30 +53,46 @@ export async function ask(
   }
 }
 
+/** No agent answers at the socket of the configuration. */
+export function isNotRunning(error: unknown): boolean {
+  return error instanceof ControlError && error.code === 'CONTROL_NOT_RUNNING';
+}
+
 function isNoAccess(error: unknown): boolean {
   return error instanceof ControlError && error.code === 'CONTROL_NO_ACCESS';
 }
 
-async function askAtRest(
+/** The agent is the operator's own, and of the same version: its answer is what the table says. */
+async function askRunning<V extends VerbName>(
+  socket: string,
+  verb: V,
+  args: ArgumentsOf<V>,
+  progress: (text: string) => void,
+): Promise<ResultOf<V>> {
+  const result: unknown = await askAgent(socket, { verb, args }, progress);
+  return result as ResultOf<V>;
+}
+
+async function askAtRest<V extends VerbName>(
   config: Config,
   io: Io,
-  verb: string,
-  args: JsonObject,
-): Promise<JsonObject> {
-  if (isCustodied(config)) return askWithoutKeys(config, verb, args);
+  verb: V,
+  args: ArgumentsOf<V>,
+): Promise<ResultOf<V>> {
+  if (isCustodied(config) || verbTable[verb].needs === 'nothing')
+    return askWithoutKeys(config, verb, args);
   requireState(config);
+  const call = callOf(verb, args);
+  call.expectAtRest();
   using secret = await keyStoreSecret(config, io);
   const organisation = await openOrganisation(await localDrivers(config, secret, io));
   try {
-    const run = verbs[verb];
-    if (run === undefined) throw new ControlError('CONTROL_BAD_REQUEST', `unknown verb ${verb}`);
-    return (await run({
+    return await call.run({
       organisation,
       agent: undefined,
       name: config.name,
-      args,
       progress: (text) => note(io, text),
-    })) as JsonObject;
+    });
   } finally {
     await organisation.close();
   }

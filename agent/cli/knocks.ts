@@ -1,15 +1,7 @@
 /** Who asks to join, in lines for a person. */
+import type { ResultOf } from '../control/verb-table.ts';
 
-export interface KnockRow {
-  readonly aid: string;
-  readonly at: string;
-  /** What it would like to be called. */
-  readonly name: string | null;
-  /** The member that passed it on. */
-  readonly via: string | null;
-  /** The governor has heard of it from here. */
-  readonly passedOn: boolean;
-}
+type KnockRow = ResultOf<'mesh.show'>['knocks'][number];
 
 /** @param isGovernor whether this organisation may admit it; the command stands only where it works */
 export function knockLine({ aid, at, name, via, passedOn }: KnockRow, isGovernor: boolean): string {

@@ -11,29 +11,35 @@ import {
   submitEvent,
 } from '../identity/custody/organisation-log.ts';
 import { nameOf, type Review, reviewProposal } from '../identity/custody/review.ts';
-import { absolutePath } from './log-verbs.ts';
-import type { Json } from './protocol.ts';
-import { optionalText, type Verb, type VerbContext } from './verb.ts';
-
-type JsonMap = { readonly [key: string]: Json };
+import type { LocalDrivers } from '../organisation/drivers.ts';
+import { absolutePath, listOf, optional, text } from './arguments.ts';
+import { needsNothing } from './verb.ts';
 
 const MAX_COPIES = 64;
 
-export const custodyVerbs: Readonly<Record<string, Verb>> = {
-  'custody.log': async ({ organisation, args }) =>
-    logJson(await depsOf(organisation), optionalText(args['aid'])),
-  'custody.submit': async ({ organisation, args }) => {
-    const review = readComplete(args['files'], organisation.verifySignature);
-    const result = await submitJson(await depsOf(organisation), review);
-    await organisation.watch.add(review.event.aid, { kind: 'import' });
-    return result;
-  },
+export const custodyArgs = {
+  log: { aid: optional(text) },
+  /** Copies of one proposal. */
+  submit: { files: listOf(absolutePath, MAX_COPIES) },
 };
 
-export async function logJson(
-  deps: OrganisationLogDeps,
-  aid: string | undefined,
-): Promise<JsonMap> {
+export const custodyVerbs = {
+  'custody.log': needsNothing({
+    args: custodyArgs.log,
+    run: async ({ organisation }, { aid }) => logJson(await depsOf(organisation), aid),
+  }),
+  'custody.submit': needsNothing({
+    args: custodyArgs.submit,
+    async run({ organisation }, { files }) {
+      const review = readComplete(files, organisation.verifySignature);
+      const result = await submitJson(await depsOf(organisation), review);
+      await organisation.watch.add(review.event.aid, { kind: 'import' });
+      return result;
+    },
+  }),
+};
+
+export async function logJson(deps: OrganisationLogDeps, aid: string | undefined) {
   const { state, log, cards } = await organisationLog(deps, aid);
   return {
     aid: state.aid,
@@ -43,8 +49,9 @@ export async function logJson(
 }
 
 /** @param files absolute paths of copies of one proposal. Throws CUSTODY_AWAITS_SIGNATURES, CUSTODY_… */
-export function readComplete(files: Json | undefined, verifySignature: VerifySignature): Review {
-  const review = reviewProposal(readProposals(paths(files)), verifySignature);
+export function readComplete(files: readonly string[], verifySignature: VerifySignature): Review {
+  if (files.length === 0) throw malformed('expected at least one file');
+  const review = reviewProposal(readProposals(files), verifySignature);
   if (review.isComplete) return review;
   throw new CustodyError(
     'CUSTODY_AWAITS_SIGNATURES',
@@ -53,7 +60,7 @@ export function readComplete(files: Json | undefined, verifySignature: VerifySig
 }
 
 /** @param review complete. Throws CUSTODY_REFUSED */
-export async function submitJson(deps: OrganisationLogDeps, review: Review): Promise<JsonMap> {
+export async function submitJson(deps: OrganisationLogDeps, review: Review) {
   const { aid, sn, said } = review.event;
   const { verdict, reason } = await submitEvent(deps, review);
   return { schema: 'kelmesh.id-submit/1', aid, sn, said, verdict, reason };
@@ -63,19 +70,13 @@ export function missingNames({ signers }: Review): readonly string[] {
   return signers.flatMap((signer) => (signer.hasSigned ? [] : [nameOf(signer)]));
 }
 
-function paths(files: Json | undefined): readonly string[] {
-  if (!Array.isArray(files) || files.length === 0 || files.length > MAX_COPIES)
-    throw malformed(`expected 1 to ${MAX_COPIES} files`);
-  return files.map((file: Json) => absolutePath(String(file)));
-}
-
 async function depsOf({
   kel,
   drivers,
   verifySignature,
 }: {
   readonly kel: OrganisationLogDeps['kel'];
-  readonly drivers: VerbContext['organisation']['drivers'];
+  readonly drivers: Pick<LocalDrivers, 'db'>;
   readonly verifySignature: VerifySignature;
 }): Promise<OrganisationLogDeps> {
   return { kel, table: await StateTable.open(drivers.db, 'custody'), verifySignature };

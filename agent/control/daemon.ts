@@ -13,9 +13,8 @@ import { withCode } from '../organisation/system-error.ts';
 import { RemoteError } from './client.ts';
 import { ControlError } from './errors.ts';
 import { groupId } from './group.ts';
-import type { Json, Request } from './protocol.ts';
 import { type Handler, serveControl, serveReading } from './server.ts';
-import { verbs } from './verbs.ts';
+import { requestedCall } from './verb-table.ts';
 
 export interface DaemonHooks {
   readonly write: (line: string) => void;
@@ -44,7 +43,18 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
     const stopped = Promise.withResolvers<void>();
     const handler: Handler = (request, progress) =>
       agent.operator
-        .run(() => answer(config, agent, request, progress, stopping.resolve, stopped.promise))
+        .run(async () =>
+          requestedCall(request.verb, request.args).run({
+            organisation,
+            agent,
+            name: config.name,
+            progress,
+            stop: (how) => {
+              stopping.resolve(how);
+              return stopped.promise;
+            },
+          }),
+        )
         .catch((error: unknown) => {
           throw withFile(withCode(error), config.file);
         });
@@ -104,35 +114,4 @@ function refuseClockBehind({ identity, records, drivers }: Organisation): void {
       'CONTROL_CLOCK_OFF',
       `this host's clock is ${Math.round(ahead / 1_000)} s behind the newest own record of ${last}`,
     );
-}
-
-async function answer(
-  config: Config,
-  agent: Agent,
-  request: Request,
-  progress: (text: string) => void,
-  stop: (how: { readonly removeTunnels: boolean }) => void,
-  stopped: Promise<void>,
-): Promise<Json> {
-  if (request.verb === 'ping') return 'pong';
-  if (request.verb === 'down') {
-    stop({ removeTunnels: request.args['keepTunnels'] !== true });
-    progress(
-      request.args['keepTunnels'] === true
-        ? 'stopping the agent'
-        : 'removing the tunnels and stopping the agent',
-    );
-    await stopped;
-    return { schema: 'kelmesh.down/1', stopped: true, pid: process.pid };
-  }
-  const run = Object.hasOwn(verbs, request.verb) ? verbs[request.verb] : undefined;
-  if (run === undefined)
-    throw new ControlError('CONTROL_BAD_REQUEST', `unknown verb ${request.verb.slice(0, 64)}`);
-  return run({
-    organisation: agent.organisation,
-    agent,
-    name: config.name,
-    args: request.args,
-    progress,
-  });
 }

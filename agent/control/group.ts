@@ -1,30 +1,9 @@
-/** The group that may read: which it is, and what it may ask. */
+/** The group that may read: which it is. */
 import { readFileSync } from 'node:fs';
 import { ControlError } from './errors.ts';
 
 /** A database of groups is no longer than this, in bytes. */
 const MAX_DATABASE = 1 << 22;
-
-/** Verbs that change nothing: no file, no log, no device, no message to anybody. */
-export const readingVerbs: ReadonlySet<string> = new Set([
-  'ping',
-  'status',
-  'peer.list',
-  'mesh.show',
-  'id.show',
-  'id.log',
-  'id.export',
-  'id.escrow',
-  'id.evidence.list',
-  'id.replies',
-  'rotate.status',
-  'rotate.plan',
-  'revoke.status',
-  'watch.list',
-  'node.list',
-  'witness.list',
-  'witness.show',
-]);
 
 /** @param group a number, or a name of group(5)  @throws CONTROL_NO_GROUP */
 export function groupId(group: string, database = '/etc/group'): number {

@@ -1,6 +1,6 @@
 /** Nodes of the organisation: requests, approvals, and the node's own side while its agent runs. */
 
-import { isAbsolute } from 'node:path';
+import type { Aid } from '#kel/identifiers';
 import { readRegularFile } from '#src/files/regular-file';
 import { takeApproval } from '../identity/node/approval.ts';
 import { NodeError } from '../identity/node/errors.ts';
@@ -12,64 +12,83 @@ import {
   parseNodeRequest,
   requestStream,
 } from '../identity/node/request.ts';
-import { ControlError } from './errors.ts';
-import type { Json } from './protocol.ts';
-import { optionalText, text, type Verb, type VerbContext } from './verb.ts';
+import type { PendingEvent } from '../identity/own/local-keys.ts';
+import type { Organisation } from '../organisation/organisation.ts';
+import { absolutePath, line, optional, text } from './arguments.ts';
+import { needsAgent, needsState } from './verb.ts';
 
 /** Bytes of an approval file. */
 const MAX_FILE = 64 << 20;
 
-export const nodeVerbs: Readonly<Record<string, Verb>> = {
-  'node.list': async ({ organisation }) => ({
-    schema: 'kelmesh.nodes/1',
-    nodes: (await organisation.desk.list()).map(nodeJson),
-    requestsDropped: organisation.desk.dropped,
+export const nodeVerbs = {
+  'node.list': needsState({
+    args: {},
+    reads: true,
+    run: async ({ organisation: { desk } }) => ({
+      schema: 'kelmesh.nodes/1',
+      nodes: (await desk.list()).map(nodeJson),
+      requestsDropped: desk.dropped,
+    }),
   }),
-  'node.approve': async ({ organisation, args }) => {
-    const { desk, identity } = organisation;
-    const request = requested(desk, args);
-    const { name, aid, event, sealSource, stream } = await desk.approve(request);
-    return {
-      schema: 'kelmesh.node-approval/1',
-      name,
-      aid,
-      sn: event.sn,
-      said: event.said,
-      type: request.event.type,
-      keys: request.event.keys,
-      delegator: identity.aid,
-      sealSource: { sn: sealSource.sn, said: sealSource.said },
-      cesr: Buffer.from(stream).toString('base64'),
-    };
-  },
-  'node.request': async ({ organisation, name }) => {
-    const { pending, state } = organisation.identity;
-    if (pending?.type !== 'drt')
-      throw new NodeError('NODE_NOTHING_WAITS', `no event of ${state.aid} waits for approval`);
-    return {
-      schema: 'kelmesh.node-request/1',
-      name,
-      aid: pending.aid,
-      sn: pending.sn,
-      said: pending.said,
-      delegator: state.delegator ?? null,
-      line: formatNodeRequest(name, await requestStream(organisation.kel, pending)),
-    };
-  },
-  'node.accept': accept,
+  'node.approve': needsState({
+    /** A file, a line, or the name or AID of a request that has arrived. */
+    args: { file: optional(absolutePath), line: optional(line), who: optional(text) },
+    async run({ organisation: { desk, identity } }, args) {
+      const request = requested(desk, args);
+      const { name, aid, event, sealSource, stream } = await desk.approve(request);
+      return {
+        schema: 'kelmesh.node-approval/1',
+        name,
+        aid,
+        sn: event.sn,
+        said: event.said,
+        type: request.event.type,
+        keys: request.event.keys,
+        delegator: identity.aid,
+        sealSource: { sn: sealSource.sn, said: sealSource.said },
+        cesr: Buffer.from(stream).toString('base64'),
+      };
+    },
+  }),
+  /** At rest a node that is not approved yet has no organisation to open: `pendingAtRest`. */
+  'node.request': needsAgent({
+    args: {},
+    async run({ organisation, name }) {
+      const { pending, state } = organisation.identity;
+      if (pending?.type !== 'drt')
+        throw new NodeError('NODE_NOTHING_WAITS', `no event of ${state.aid} waits for approval`);
+      return requestJson(
+        name,
+        pending,
+        await requestStream(organisation.kel, pending),
+        state.delegator ?? null,
+      );
+    },
+  }),
+  /** At rest: {@link readApproval}. */
+  'node.accept': needsAgent({
+    args: { file: absolutePath },
+    async run({ organisation: { identity, kel } }, { file }) {
+      const { pending } = identity;
+      if (pending?.type !== 'drt')
+        throw new NodeError('NODE_NOTHING_WAITS', `no event of ${identity.aid} waits for approval`);
+      await takeApproval(kel, pending, readApproval(file));
+      await identity.resume();
+      return acceptedJson({ identity });
+    },
+  }),
 };
 
 /** A file of the caller, a line, or what has arrived. */
-function requested(desk: NodeDesk, args: VerbContext['args']): NodeRequest {
-  const file = optionalText(args['file']);
-  const line = optionalText(args['line']);
+function requested(
+  desk: NodeDesk,
+  { file, line: given, who }: Partial<Record<'file' | 'line' | 'who', string | undefined>>,
+): NodeRequest {
   if (file !== undefined) return parseNodeRequest(readRequest(file));
-  return line === undefined ? desk.find(text(args, 'who')) : parseNodeRequest(line);
+  return given === undefined ? desk.find(text.take('who', who)) : parseNodeRequest(given);
 }
 
 function readRequest(file: string): string {
-  if (!isAbsolute(file))
-    throw new ControlError('CONTROL_BAD_REQUEST', `expected an absolute path, got ${file}`);
   try {
     return readRegularFile(file, 2 * MAX_REQUEST).toString('utf8');
   } catch (cause) {
@@ -78,17 +97,22 @@ function readRequest(file: string): string {
   }
 }
 
-async function accept({ organisation, args }: VerbContext): Promise<Json> {
-  const { identity, kel } = organisation;
-  const file = text(args, 'file');
-  if (!isAbsolute(file))
-    throw new ControlError('CONTROL_BAD_REQUEST', `expected an absolute path, got ${file}`);
-  const { pending } = identity;
-  if (pending?.type !== 'drt')
-    throw new NodeError('NODE_NOTHING_WAITS', `no event of ${identity.aid} waits for approval`);
-  await takeApproval(kel, pending, readApproval(file));
-  await identity.resume();
-  return acceptedJson(organisation);
+/** @param delegator left out where it is not known: the log at rest is of the node alone */
+export function requestJson(
+  name: string,
+  { aid, sn, said }: Pick<PendingEvent, 'aid' | 'sn' | 'said'>,
+  request: Uint8Array,
+  delegator?: Aid | null,
+) {
+  return {
+    schema: 'kelmesh.node-request/1',
+    name,
+    aid,
+    sn,
+    said,
+    ...(delegator === undefined ? {} : { delegator }),
+    line: formatNodeRequest(name, request),
+  };
 }
 
 /** What the organisation has answered. Throws NODE_BAD_ANSWER. */
@@ -101,9 +125,7 @@ export function readApproval(file: string): Uint8Array {
   }
 }
 
-export function acceptedJson({
-  identity: { state },
-}: Pick<VerbContext['organisation'], 'identity'>): { readonly [key: string]: Json } {
+export function acceptedJson({ identity: { state } }: Pick<Organisation, 'identity'>) {
   return {
     schema: 'kelmesh.node/1',
     aid: state.aid,
@@ -113,7 +135,7 @@ export function acceptedJson({
   };
 }
 
-function nodeJson({ aid, name, state, delegator, sealSource, request }: NodeEntry): Json {
+function nodeJson({ aid, name, state, delegator, sealSource, request }: NodeEntry) {
   return {
     aid,
     name,

@@ -16,7 +16,7 @@ export type Json =
 
 export interface Request {
   readonly verb: string;
-  readonly args: Readonly<Record<string, Json>>;
+  readonly args: Readonly<Record<string, Json | undefined>>;
 }
 
 export type Response =

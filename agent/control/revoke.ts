@@ -97,10 +97,12 @@ function draftOf(
   return { type: 'rvk', fields: { k: kind, who, from, why: reason } };
 }
 
-function checkReason(reason: string): void {
+/** @returns it. Throws REVOKE_BAD_REASON. */
+export function checkReason(reason: string): string {
   if (reason.length === 0 || reason.length > MAX_REASON)
     throw new RevocationError(
       'REVOKE_BAD_REASON',
       `the reason has ${reason.length} characters, it takes 1 to ${MAX_REASON}`,
     );
+  return reason;
 }

@@ -1,141 +1,223 @@
 /** Rotations and revocations, as the control socket and the commands on a stopped organisation ask for them. */
-import { revocationRows } from '../mesh/revocation/acknowledgements.ts';
+import { type RevocationRow, revocationRows } from '../mesh/revocation/acknowledgements.ts';
 import { RevocationError } from '../mesh/revocation/errors.ts';
 import { namedMembers } from '../tunnel/rotation/named-members.ts';
-import type { RotationKind } from '../tunnel/rotation/rotation-report.ts';
-import { ControlError } from './errors.ts';
-import type { Json } from './protocol.ts';
-import { revokeEpoch, revokeNode, revokeOrganisation } from './revoke.ts';
+import type {
+  PlannedPair,
+  RotationKind,
+  RotationPlan,
+} from '../tunnel/rotation/rotation-report.ts';
+import { type Argument, flag, oneOf, optional, text } from './arguments.ts';
+import { checkReason, revokeEpoch, revokeNode, revokeOrganisation } from './revoke.ts';
 import { identityJson } from './status.ts';
-import { optionalText, running, text, type Verb, type VerbContext } from './verb.ts';
+import {
+  needsAgent,
+  needsState,
+  notRunning,
+  type RunningContext,
+  type VerbContext,
+} from './verb.ts';
 
-const KINDS: readonly RotationKind[] = ['psk', 'tunnel', 'id', 'all'];
+/** A member by name or AID; one that is not in the charter is refused before anything is touched. */
+const peer = optional(text);
 
-export const rotationVerbs: Readonly<Record<string, Verb>> = {
-  'rotate.plan': async ({ agent, args }) => {
-    const kind = text(args, 'kind') as RotationKind;
-    if (!KINDS.includes(kind))
-      throw new ControlError('CONTROL_BAD_REQUEST', `${kind.slice(0, 64)} is no kind of rotation`);
-    if (agent === undefined && kind !== 'id' && kind !== 'all') running(agent);
-    const plan = agent?.rotations.plan(kind, optionalText(args['peer']));
-    return { schema: 'kelmesh.rotate-plan/1', ...(plan ?? AT_REST), kind } as unknown as Json;
-  },
-  'rotate.status': async ({ agent }) => ({
-    schema: 'kelmesh.rotate-status/1',
-    rotations: (await running(agent).rotations.status()) as unknown as Json,
-    next: running(agent).schedule.next() as unknown as Json,
+/** Whose keys, in place of the own ones: a member, or this word for every member and this organisation. */
+const EVERYBODY = 'all';
+
+/** 1 to 280 characters: what can be told at the door is, before a secret is asked for. */
+const reason: Argument<string> = {
+  take: (name, value) => checkReason(optional(text).take(name, value) ?? ''),
+};
+
+const revocationArgs = { who: text, reason };
+
+export const rotationVerbs = {
+  'rotate.plan': needsState({
+    args: { kind: oneOf('psk', 'tunnel', 'id', 'all'), peer, of: optional(text) },
+    reads: true,
+    /** What a log rotation does can be told at rest; everything else is of tunnels. */
+    atRest({ kind, of }) {
+      if ((kind !== 'id' && kind !== 'all') || of !== undefined) throw notRunning();
+    },
+    async run(context, { kind, peer: named, of }) {
+      const { agent, organisation } = context;
+      const { standing } = organisation.membership;
+      namedMembers(standing, named);
+      const plan = agent === undefined ? atRest(kind) : agent.rotations.plan(kind, named);
+      const asked = of === undefined ? undefined : namedMembers(standing, memberOf(of));
+      return {
+        schema: 'kelmesh.rotate-plan/1',
+        ...plan,
+        ...(asked === undefined
+          ? {}
+          : {
+              steps: asking(asked.length),
+              pairs: plan.pairs.filter(({ aid }) => asked.some((member) => member.aid === aid)),
+            }),
+        kind,
+      };
+    },
   }),
-  'rotate.psk': async ({ agent, args, progress }) => {
-    const { rotations } = running(agent);
-    const peer = optionalText(args['peer']);
-    rotations.members(peer);
-    progress('agreeing afresh');
-    const pairs = await rotations.psk(peer, args['prove'] === true);
-    return { schema: 'kelmesh.rotate/1', kind: 'psk', pairs: pairs as unknown as Json };
-  },
-  'rotate.tunnel': async (context) => {
-    const { agent, args, progress } = context;
-    running(agent).rotations.members(optionalText(args['peer']));
-    progress('sealing the next tunnel keys');
-    const record = await running(agent).rotateTunnelKeys();
-    return {
-      schema: 'kelmesh.rotate/1',
-      kind: 'tunnel',
-      epoch: record.e,
-      record: record.d,
-      ...(await pairsOf(context, 'tunnel')),
-    };
-  },
-  'rotate.id': async (context) => rotateIdentity(context, 'id'),
-  'rotate.all': async (context) =>
-    context.args['of'] === undefined ? rotateIdentity(context, 'all') : rotateOthers(context),
+  'rotate.status': needsAgent({
+    args: {},
+    reads: true,
+    run: async ({ agent }) => ({
+      schema: 'kelmesh.rotate-status/1',
+      rotations: await agent.rotations.status(),
+      next: agent.schedule.next(),
+    }),
+  }),
+  'rotate.psk': needsAgent({
+    /** `prove`: force a handshake with the new key, and wait for it. */
+    args: { peer, prove: flag },
+    async run({ agent: { rotations }, progress }, { peer: named, prove }) {
+      rotations.members(named);
+      progress('agreeing afresh');
+      const pairs = await rotations.psk(named, prove);
+      return { schema: 'kelmesh.rotate/1', kind: 'psk' as const, pairs };
+    },
+  }),
+  'rotate.tunnel': needsAgent({
+    args: { peer },
+    async run({ agent, progress }, { peer: named }) {
+      agent.rotations.members(named);
+      progress('sealing the next tunnel keys');
+      const record = await agent.rotateTunnelKeys();
+      return {
+        schema: 'kelmesh.rotate/1',
+        kind: 'tunnel' as const,
+        epoch: record.e,
+        record: record.d,
+        pairs: pairsOf(agent, 'tunnel'),
+      };
+    },
+  }),
+  'rotate.id': needsAgent({
+    args: { peer },
+    run: (context, args) => rotateIdentity(context, args.peer, 'id'),
+  }),
+  'rotate.all': needsAgent({
+    args: { peer, of: optional(text) },
+    run: async (context, { peer: named, of }) =>
+      of === undefined
+        ? await rotateIdentity(context, named, 'all')
+        : await rotateOthers(context, named, of),
+  }),
   /** The CA shares nothing with the agent, its passphrase least of all: here it is only known who is in the mesh. */
-  'rotate.ca': async ({ organisation, args }) => {
-    const members = namedMembers(organisation.membership.standing, text(args, 'peer'));
-    const pairs = members.map(({ aid, name }) => ({ pair: name, aid }));
-    return { schema: 'kelmesh.rotate/1', kind: 'ca', pairs };
-  },
-  'revoke.node': async (context) =>
-    revoked(
-      context,
-      await revokeNode(context.organisation, text(context.args, 'who'), reason(context)),
-    ),
-  'revoke.epoch': async (context) =>
-    revoked(
-      context,
-      await revokeEpoch(running(context.agent), text(context.args, 'who'), reason(context)),
-    ),
-  'revoke.organisation': async (context) =>
-    revoked(
-      context,
-      await revokeOrganisation(context.organisation, text(context.args, 'who'), reason(context)),
-    ),
-  'revoke.status': async (context) => ({
-    schema: 'kelmesh.revoke-status/1',
-    revocations: rows(context) as unknown as Json,
+  'rotate.ca': needsState({
+    args: { peer: text },
+    async run({ organisation }, { peer: named }) {
+      const members = namedMembers(organisation.membership.standing, named);
+      const pairs = members.map(({ aid, name }) => ({ pair: name, aid }));
+      return { schema: 'kelmesh.rotate/1', kind: 'ca' as const, pairs };
+    },
+  }),
+  'revoke.node': needsState({
+    args: revocationArgs,
+    run: async (context, { who, reason }) =>
+      revoked(context, await revokeNode(context.organisation, who, reason)),
+  }),
+  'revoke.epoch': needsAgent({
+    args: revocationArgs,
+    run: async (context, { who, reason }) =>
+      revoked(context, await revokeEpoch(context.agent, who, reason)),
+  }),
+  'revoke.organisation': needsState({
+    args: revocationArgs,
+    run: async (context, { who, reason }) =>
+      revoked(context, await revokeOrganisation(context.organisation, who, reason)),
+  }),
+  'revoke.status': needsState({
+    args: {},
+    reads: true,
+    run: async (context) => ({
+      schema: 'kelmesh.revoke-status/1',
+      revocations: rows(context),
+    }),
   }),
 };
 
-const AT_REST = {
-  obstacle: null,
-  steps: [
-    { step: 'prepare', does: 'the log rotates to its pre-rotated keys' },
-    { step: 'activate', does: 'the tunnels follow when the agent is started' },
-  ],
-  pairs: [],
-};
+type PlannedAtRest = Omit<PlannedPair, 'leftBehind'> & { readonly leftBehind?: boolean };
+type Plan = Omit<RotationPlan, 'pairs'> & { readonly pairs: readonly PlannedAtRest[] };
 
-async function rotateIdentity(context: VerbContext, kind: 'id' | 'all'): Promise<Json> {
-  const { organisation, agent, args, progress } = context;
-  const { rotations } = running(agent);
-  rotations.members(optionalText(args['peer']));
+function atRest(kind: RotationKind): Plan {
+  return {
+    kind,
+    obstacle: null,
+    steps: [
+      { step: 'prepare', does: 'the log rotates to its pre-rotated keys' },
+      { step: 'activate', does: 'the tunnels follow when the agent is started' },
+    ],
+    pairs: [],
+  };
+}
+
+function asking(count: number): RotationPlan['steps'] {
+  return [
+    {
+      step: 'prepare',
+      does: `${count === 1 ? 'the member is' : `${count} members are`} asked to rotate to the own pre-rotated keys`,
+    },
+    { step: 'activate', does: 'the tunnels to whoever did follow, one by one' },
+  ];
+}
+
+/** @returns undefined for everybody */
+function memberOf(of: string): string | undefined {
+  return of === EVERYBODY ? undefined : of;
+}
+
+async function rotateIdentity(
+  { organisation, agent, progress }: RunningContext,
+  named: string | undefined,
+  kind: 'id' | 'all',
+) {
+  agent.rotations.members(named);
   progress('anchoring the audit log, rotating the keys, sealing new tunnel keys');
-  await running(agent).rotate();
+  await agent.rotate();
   return {
     schema: 'kelmesh.rotate/1',
-    kind,
     ...identityJson(organisation),
-    ...(await pairsOf(context, kind)),
+    kind,
+    pairs: pairsOf(agent, kind),
   };
 }
 
 /** Those whom `of` names go to their own pre-rotated keys; `all` is every other member, and then this organisation. */
-async function rotateOthers(context: VerbContext): Promise<Json> {
-  const { agent, args, progress } = context;
-  const { rotations, emergency } = running(agent);
-  const of = text(args, 'of');
-  const members = rotations.members(of === 'all' ? undefined : of);
+async function rotateOthers(
+  { organisation, agent, progress }: RunningContext,
+  named: string | undefined,
+  of: string,
+) {
+  const { rotations, emergency } = agent;
+  rotations.members(named);
+  const members = rotations.members(memberOf(of));
   progress(`asking ${members.length === 1 ? members[0]?.name : `${members.length} members`}`);
   const asked = await emergency.ask(members);
-  if (of === 'all') {
+  if (of === EVERYBODY) {
     progress('rotating the own keys');
-    await running(agent).rotate();
+    await agent.rotate();
   }
   return {
     schema: 'kelmesh.rotate/1',
-    kind: 'all',
-    ...(of === 'all' ? identityJson(context.organisation) : {}),
-    members: asked as unknown as Json,
-    ...(await pairsOf(context, 'all')),
+    ...(of === EVERYBODY ? identityJson(organisation) : {}),
+    kind: 'all' as const,
+    members: asked,
+    pairs: pairsOf(agent, 'all'),
   };
 }
 
-async function pairsOf({ agent }: VerbContext, kind: RotationKind): Promise<{ pairs: Json }> {
-  const { pairs } = running(agent).rotations.plan(kind, undefined);
-  return { pairs: pairs as unknown as Json };
+function pairsOf({ rotations }: RunningContext['agent'], kind: RotationKind) {
+  return rotations.plan(kind, undefined).pairs;
 }
 
-function reason({ args }: VerbContext): string {
-  return optionalText(args['reason']) ?? '';
-}
-
-function rows({ organisation, agent }: VerbContext) {
+function rows({ organisation, agent }: VerbContext): readonly RevocationRow[] {
   return revocationRows(organisation, (aid) => agent?.sync.heardAt(aid));
 }
 
-function revoked(context: VerbContext, said: string): Json {
+function revoked(context: VerbContext, said: string) {
   const row = rows(context).find((candidate) => candidate.said === said);
   if (row === undefined)
     throw new RevocationError('REVOKE_UNKNOWN', `revocation ${said} is not in force`);
-  return { schema: 'kelmesh.revoke/1', ...(row as unknown as { readonly [key: string]: Json }) };
+  return { schema: 'kelmesh.revoke/1', ...row };
 }

@@ -4,8 +4,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { expectTrustedPlace } from '#src/files/trust';
 import { ControlError } from './errors.ts';
-import { readingVerbs } from './group.ts';
-import { errorResponse, type Json, MAX_REQUEST, type Request, type Response } from './protocol.ts';
+import { errorResponse, MAX_REQUEST, type Request, type Response } from './protocol.ts';
+import { readingVerbs } from './verb-table.ts';
 
 /** A request is complete within this, or its connection ends: one that says nothing holds no place. */
 const REQUEST_MS = 10_000;
@@ -19,7 +19,7 @@ interface ControlLimits {
   readonly waiting: number;
 }
 
-export type Handler = (request: Request, progress: (text: string) => void) => Promise<Json>;
+export type Handler = (request: Request, progress: (text: string) => void) => Promise<unknown>;
 
 /** Throws CONTROL_ALREADY_RUNNING when someone answers at `path`, CONTROL_NO_ACCESS, CONTROL_START_FAILED; a socket that nobody answers is replaced. */
 export async function serveControl(
@@ -135,7 +135,7 @@ async function listen(server: Server, path: string): Promise<void> {
 }
 
 async function answer(socket: Socket, handler: Handler, heard: () => void): Promise<void> {
-  const write = (response: Response) => {
+  const write = (response: Response | { readonly result: unknown }) => {
     if (!socket.destroyed) socket.write(`${JSON.stringify(response)}\n`);
   };
   try {

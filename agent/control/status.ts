@@ -1,28 +1,44 @@
 /** What `status`, `peer list` and `mesh show` tell: plain data, the same for people and for scripts. */
 
 import { networkInterfaces } from 'node:os';
-import type { Aid } from '#kel/identifiers';
-import { keyStateReport } from '#kel/verify/report';
+import type { Aid, Said } from '#kel/identifiers';
+import { type KeyStateReport, keyStateReport } from '#kel/verify/report';
+import type { KeyStore } from '#src/keystore/key-store';
 import { overlayAddress } from '../mesh/membership/overlay-address.ts';
 import { diskWarning } from '../organisation/disk-space.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import type { Agent } from '../organisation/running/agent.ts';
 import type { TunnelStatus } from '../tunnel/pairs/tunnels.ts';
 import { forkReason, suspensionsJson } from './evidence-verbs.ts';
-import type { Json } from './protocol.ts';
-import { type TunnelReason, tunnelReason } from './tunnel-reason.ts';
+import { type ReasonCode, type TunnelReason, tunnelReason } from './tunnel-reason.ts';
 import { ownWitnessesJson, witnessJson } from './witness-verbs.ts';
 
 /** What the operator has confirmed. @param against what other stores said of this one */
 export function confirmJson(
-  { identity }: Organisation,
+  { identity }: Pick<Organisation, 'identity'>,
   against: string | undefined,
-): { readonly [key: string]: Json } {
+) {
   const { aid, sn, said } = identity.state;
   return { schema: 'kelmesh.id-confirm/1', aid, sn, said, against: against ?? null };
 }
 
-export function identityJson(organisation: Organisation): { readonly [key: string]: Json } {
+/** Who holds the keys, and where. */
+interface KeyPlace {
+  readonly driver: KeyStore['description']['driver'] | 'custodians';
+  readonly location: string;
+}
+
+export interface IdentityJson extends KeyStateReport {
+  /** The log holds events that were not made here. */
+  readonly foreignEvents: boolean;
+  /** Why own events wait. */
+  readonly stepBack: string | null;
+  /** By name, where they sign and no key is here. */
+  readonly custodians?: readonly string[];
+  readonly keyStore: KeyPlace;
+}
+
+export function identityJson(organisation: Organisation): IdentityJson {
   const { state } = organisation.identity;
   return {
     ...keyStateReport(state),
@@ -35,7 +51,7 @@ export function identityJson(organisation: Organisation): { readonly [key: strin
   };
 }
 
-export function meshJson(organisation: Organisation): Json {
+export function meshJson(organisation: Organisation) {
   const { membership, identity } = organisation;
   const { charter, mesh } = membership;
   if (mesh === undefined) return null;
@@ -65,7 +81,7 @@ export function meshJson(organisation: Organisation): Json {
 }
 
 /** Who asks to join; at a member that does not govern, whether the governor knows. */
-export function knocksJson(agent: Agent): Json {
+export function knocksJson(agent: Agent) {
   return agent.sync.knocks.list().map(({ aid, at, addresses, name, via, isPassedOn }) => ({
     aid,
     at: new Date(at).toISOString(),
@@ -77,7 +93,7 @@ export function knocksJson(agent: Agent): Json {
 }
 
 /** How far this organisation's own wish to join has come; null for a member. */
-function admissionJson(agent: Agent): Json {
+function admissionJson(agent: Agent) {
   const admission = agent.knocking.standing();
   if (admission === undefined) return null;
   const { state, by, since, reason } = admission;
@@ -89,9 +105,41 @@ function admissionJson(agent: Agent): Json {
   };
 }
 
-export async function peersJson(
-  agent: Agent,
-): Promise<readonly { readonly [key: string]: Json }[]> {
+/** Another member, and the tunnel to it. */
+export interface PeerRow {
+  readonly aid: Aid;
+  /** In the charter. */
+  readonly name: string;
+  readonly overlay: readonly string[];
+  readonly state: TunnelReason['state'] | 'suspended';
+  /** Why it is not up; both null when it is. */
+  readonly reason: string | null;
+  readonly reasonCode: ReasonCode | null;
+  /** Where its log stands here; null: there is none. */
+  readonly sn: number | null;
+  readonly said: Said | null;
+  readonly level: 'A' | null;
+  readonly epoch: number | null;
+  /** First bytes of the agreement id, hex. */
+  readonly agreement: string | null;
+  readonly agreedAt: string | null;
+  readonly generation: number;
+  /** SAID of the record that both ends have signed. */
+  readonly proof: Said | null;
+  readonly interface: string | null;
+  readonly endpoint: string | null;
+  readonly lastHandshake: string | null;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  readonly connected: boolean;
+  readonly clockSkewMs: number | null;
+  /** Why the preshared key keeps its epoch; null when it does not. */
+  readonly postponed: string | null;
+  /** Addresses of two agents that speak for it; null: there is one, as far as is known. */
+  readonly twoPlaces: readonly string[] | null;
+}
+
+export async function peersJson(agent: Agent): Promise<readonly PeerRow[]> {
   const { organisation } = agent;
   const { membership, kel } = organisation;
   const statuses = await agent.tunnels.status();
@@ -100,7 +148,7 @@ export async function peersJson(
     if (view !== undefined && agreed !== undefined)
       epochs.set(aid, await agent.agreements.epochOf(aid, view));
   const isOnline = hasAddress(agent);
-  const inStanding = statuses.map((status) => {
+  const inStanding = statuses.map((status): PeerRow => {
     const member = membership.charter?.members.get(status.aid);
     const state = kel.state(status.aid);
     const { state: word, reason, reasonCode } = reasonOf(agent, status, isOnline);
@@ -145,7 +193,7 @@ export async function peersJson(
 }
 
 /** Members that get no tunnel because their log has forked. */
-function suspendedJson({ organisation }: Agent): readonly { readonly [key: string]: Json }[] {
+function suspendedJson({ organisation }: Agent): readonly PeerRow[] {
   const { membership, kel } = organisation;
   const members = membership.isIn ? [...(membership.charter?.members.values() ?? [])] : [];
   return members.flatMap(({ aid, name }) => {
@@ -175,6 +223,7 @@ function suspendedJson({ organisation }: Agent): readonly { readonly [key: strin
         txBytes: 0,
         connected: false,
         clockSkewMs: null,
+        postponed: null,
         twoPlaces: null,
       },
     ];
@@ -224,13 +273,13 @@ function hasAddress({ organisation, tunnels }: Agent): boolean {
 }
 
 /** The clock of this machine was set; null when it shows the time that epochs follow. */
-function clockStepJson({ time }: Agent): Json {
+function clockStepJson({ time }: Agent) {
   const { step } = time;
   return step === undefined ? null : { byMs: step.byMs, at: new Date(step.at).toISOString() };
 }
 
 /** Null where there is no disk to look at. */
-function diskJson({ drivers }: Organisation): Json {
+function diskJson({ drivers }: Organisation) {
   const space = drivers.disk?.();
   if (space === undefined) return null;
   const { path, freeBytes, totalBytes, freeFiles } = space;
@@ -238,14 +287,14 @@ function diskJson({ drivers }: Organisation): Json {
   return { path, freeBytes, totalBytes, freeFiles: freeFiles ?? null, warning };
 }
 
-function twinJson({ twin }: Agent): Json {
+function twinJson({ twin }: Agent) {
   const { found } = twin;
   return found === undefined
     ? null
     : { since: new Date(found.since).toISOString(), addresses: found.addresses };
 }
 
-export async function statusJson(agent: Agent): Promise<Json> {
+export async function statusJson(agent: Agent) {
   const { organisation } = agent;
   const peers = await peersJson(agent);
   const { membership, identity, intake } = organisation;

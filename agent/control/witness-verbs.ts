@@ -5,44 +5,92 @@ import { isAid } from '#kel/record/qualified';
 import { WitnessError } from '../identity/witness/errors.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import type { Agent } from '../organisation/running/agent.ts';
+import { type Argument, aidOr, listOf, optional, text, whole } from './arguments.ts';
 import { ControlError } from './errors.ts';
-import type { Json } from './protocol.ts';
-import { running, text, type Verb, type VerbContext } from './verb.ts';
+import { needsAgent, needsState } from './verb.ts';
 
-export const witnessVerbs: Readonly<Record<string, Verb>> = {
-  'witness.show': async ({ organisation }) => ({
-    schema: 'kelmesh.witness/1',
-    ...witnessJson(organisation),
-  }),
-  'witness.list': async ({ organisation, agent }) => witnessList(organisation, agent),
-  'witness.add': async ({ organisation, agent, args, progress }) => {
-    const added: Aid[] = [];
-    for (const who of named(args)) {
-      const witness = await witnessOf(organisation, running(agent), who);
-      if (organisation.identity.state.witnesses.includes(witness) || added.includes(witness))
-        throw new WitnessError('WITNESS_LISTED', `${witness} is a witness already`);
-      added.push(witness);
-    }
-    const change = threshold(organisation, args, added.length);
-    progress('rotating the keys: the new witness list begins with this event');
-    const before = quorum(organisation);
-    await running(agent).rotate({ witnessAdds: added, ...change });
-    return { ...witnessList(organisation, agent), before };
+/** Of one command. */
+const MAX_NAMED = 64;
+
+const witnessed = aidOr(
+  (value) =>
+    new WitnessError('WITNESS_UNKNOWN', `${value.slice(0, 64)} is not an AID`, {
+      hint: 'Give the whole AID that `kelmesh id show` prints on the other side',
+    }),
+);
+
+/** Members by name or AID, or the witness AIDs that they serve: at least one. */
+const named: Argument<readonly string[]> = {
+  take(name, value) {
+    const who = listOf(text, MAX_NAMED).take(name, value);
+    if (who.length > 0) return who;
+    throw new ControlError('CONTROL_BAD_REQUEST', 'the request names no witness');
   },
-  'witness.cut': async ({ organisation, agent, args, progress }) => {
-    const cut = new Set(named(args).map((who) => listedWitness(organisation, running(agent), who)));
-    const change = threshold(organisation, args, -cut.size);
-    progress('rotating the keys: the witness list without them begins with this event');
-    const before = quorum(organisation);
-    await running(agent).rotate({ witnessCuts: [...cut], ...change });
-    return { ...witnessList(organisation, agent), before };
-  },
-  'witness.allow': async (context) => allow(context, true),
-  'witness.deny': async (context) => allow(context, false),
 };
 
+const changeArgs = { who: named, threshold: optional(whole(0, Number.MAX_SAFE_INTEGER)) };
+
+export const witnessVerbs = {
+  'witness.show': needsState({
+    args: {},
+    reads: true,
+    run: async ({ organisation }) => witnessResult(organisation),
+  }),
+  'witness.list': needsState({
+    args: {},
+    reads: true,
+    run: async ({ organisation, agent }) => witnessList(organisation, agent),
+  }),
+  'witness.add': needsAgent({
+    args: changeArgs,
+    async run({ organisation, agent, progress }, args) {
+      const added: Aid[] = [];
+      for (const who of args.who) {
+        const witness = await witnessOf(organisation, agent, who);
+        if (organisation.identity.state.witnesses.includes(witness) || added.includes(witness))
+          throw new WitnessError('WITNESS_LISTED', `${witness} is a witness already`);
+        added.push(witness);
+      }
+      const change = threshold(organisation, args.threshold, added.length);
+      progress('rotating the keys: the new witness list begins with this event');
+      const before = quorum(organisation);
+      await agent.rotate({ witnessAdds: added, ...change });
+      return { ...witnessList(organisation, agent), before };
+    },
+  }),
+  'witness.cut': needsAgent({
+    args: changeArgs,
+    async run({ organisation, agent, progress }, args) {
+      const cut = new Set(args.who.map((who) => listedWitness(organisation, agent, who)));
+      const change = threshold(organisation, args.threshold, -cut.size);
+      progress('rotating the keys: the witness list without them begins with this event');
+      const before = quorum(organisation);
+      await agent.rotate({ witnessCuts: [...cut], ...change });
+      return { ...witnessList(organisation, agent), before };
+    },
+  }),
+  'witness.allow': needsState({
+    args: { aid: witnessed },
+    async run({ organisation }, { aid }) {
+      await organisation.witness.allow(aid, true);
+      return witnessResult(organisation);
+    },
+  }),
+  'witness.deny': needsState({
+    args: { aid: witnessed },
+    async run({ organisation }, { aid }) {
+      await organisation.witness.allow(aid, false);
+      return witnessResult(organisation);
+    },
+  }),
+};
+
+function witnessResult(organisation: Organisation) {
+  return { schema: 'kelmesh.witness/1', ...witnessJson(organisation) };
+}
+
 /** This agent as a witness. */
-export function witnessJson({ witness }: Organisation): { readonly [key: string]: Json } {
+export function witnessJson({ witness }: Pick<Organisation, 'witness'>) {
   return {
     aid: witness.aid,
     allowed: witness.allowed,
@@ -58,11 +106,24 @@ export function witnessJson({ witness }: Organisation): { readonly [key: string]
   };
 }
 
+/** One of the own log; what is absent is not known without a running agent. */
+export interface OwnWitness {
+  readonly aid: Aid;
+  /** The member that serves it. */
+  readonly operator?: Aid | null;
+  readonly name?: string | null;
+  readonly connected?: boolean;
+  /** Up to which event it has receipted. */
+  readonly sn?: number | null;
+  readonly lagSeconds?: number;
+  readonly reason?: string | null;
+}
+
 /** Each own witness with how far it has come; without a running agent nobody knows who is connected. */
 export function ownWitnessesJson(
   { identity, membership }: Organisation,
   agent: Agent | undefined,
-): Json {
+): readonly OwnWitness[] {
   const { state } = identity;
   if (agent === undefined) return state.witnesses.map((aid) => ({ aid }));
   return agent.witnesses
@@ -85,10 +146,7 @@ function quorum({ identity }: Organisation): { readonly threshold: number; reado
   return { threshold: witnessThreshold, of: witnesses.length };
 }
 
-function witnessList(
-  organisation: Organisation,
-  agent: Agent | undefined,
-): { readonly [key: string]: Json } {
+function witnessList(organisation: Organisation, agent: Agent | undefined) {
   const { state, pending } = organisation.identity;
   return {
     schema: 'kelmesh.witnesses/1',
@@ -103,23 +161,6 @@ function witnessList(
 /** Five seconds: a session between two members takes less. */
 const BOUND_ATTEMPTS = 11;
 const BOUND_PAUSE_MS = 500;
-
-function named(args: VerbContext['args']): readonly string[] {
-  const { who } = args;
-  if (Array.isArray(who) && who.length > 0 && who.every((each) => typeof each === 'string'))
-    return who;
-  throw new ControlError('CONTROL_BAD_REQUEST', 'the request names no witness');
-}
-
-async function allow({ organisation, args }: VerbContext, isAllowed: boolean): Promise<Json> {
-  const aid = text(args, 'aid');
-  if (!isAid(aid))
-    throw new WitnessError('WITNESS_UNKNOWN', `${aid.slice(0, 64)} is not an AID`, {
-      hint: 'Give the whole AID that `kelmesh id show` prints on the other side',
-    });
-  await organisation.witness.allow(aid, isAllowed);
-  return { schema: 'kelmesh.witness/1', ...witnessJson(organisation) };
-}
 
 /** @param who a member by name or AID, or the witness AID that one of them serves */
 async function witnessOf(organisation: Organisation, agent: Agent, who: string): Promise<Aid> {
@@ -176,28 +217,20 @@ function listedWitness(organisation: Organisation, agent: Agent, who: string): A
 /** @param change by which the list grows */
 function threshold(
   { identity }: Organisation,
-  args: VerbContext['args'],
+  asked: number | undefined,
   change: number,
 ): { readonly witnessThreshold?: number } {
-  const { threshold: asked } = args;
   const { witnesses, witnessThreshold } = identity.state;
   const count = witnesses.length + change;
-  if (asked === undefined && count > 0 && count < witnessThreshold)
+  if (asked === undefined) {
+    if (count === 0 || count >= witnessThreshold) return {};
     throw new WitnessError(
       'WITNESS_BAD_THRESHOLD',
       `${witnessThreshold} of ${witnesses.length} receipts make an event final, and ${count} witnesses would be left`,
       { hint: 'Say how many are to be enough from then on: `--threshold N`' },
     );
-  if (asked === undefined) return {};
-  if (
-    typeof asked !== 'number' ||
-    !Number.isInteger(asked) ||
-    asked > count ||
-    asked < Math.min(1, count)
-  )
-    throw new WitnessError(
-      'WITNESS_BAD_THRESHOLD',
-      `threshold ${JSON.stringify(asked)} of ${count} witnesses`,
-    );
+  }
+  if (asked > count || asked < Math.min(1, count))
+    throw new WitnessError('WITNESS_BAD_THRESHOLD', `threshold ${asked} of ${count} witnesses`);
   return { witnessThreshold: asked };
 }

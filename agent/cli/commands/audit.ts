@@ -31,7 +31,7 @@ export const auditExport: Command = {
     await onFile(file, () => resolveDirectory(dirname(file)));
     const part = join(dirname(file), `.${randomBytes(16).toString('hex')}.part`);
     try {
-      const own = await ask(invocation, 'audit.export', { file: part }, { atRest: true });
+      const own = await ask(invocation, 'audit.export', { file: part });
       const bundle = mergeBundles([readFileSync(part), ...others]);
       await writeOutput(file, bundle);
       const result = { ...own, file, bytes: bundle.length };
@@ -39,7 +39,7 @@ export const auditExport: Command = {
       else
         print(
           invocation.io,
-          `${file}: ${own['leaves']} leaves; \`kelmesh audit verify ${out}\` checks them anywhere`,
+          `${file}: ${own.leaves} leaves; \`kelmesh audit verify ${out}\` checks them anywhere`,
         );
     } finally {
       rmSync(part, { force: true });

@@ -14,13 +14,10 @@ export const down: Command = {
     },
   },
   async run(invocation) {
-    const result = await ask(
-      invocation,
-      'down',
-      { keepTunnels: invocation.options['keep-tunnels'] === true },
-      { atRest: false },
-    );
-    await ended(Number(result['pid']));
+    const result = await ask(invocation, 'down', {
+      keepTunnels: invocation.options['keep-tunnels'] === true,
+    });
+    await ended(result.pid);
     if (invocation.json) printJson(invocation.io, result);
     else print(invocation.io, 'the agent has stopped');
     return exitCodes.ok;

@@ -1,8 +1,8 @@
-import { ControlError } from '../../control/errors.ts';
 import { confirmJson } from '../../control/status.ts';
+import type { ResultOf } from '../../control/verb-table.ts';
 import { readConfig } from '../../organisation/config/config.ts';
 import { confirmOrganisation } from '../../organisation/organisation.ts';
-import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
+import { ask, isNotRunning, keyStoreSecret, requireState } from '../ask.ts';
 import type { Command, Invocation } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';
 import { exitCodes, note, print, printJson } from '../io.ts';
@@ -22,20 +22,19 @@ the audit log, whose lost entries then show in every audit.`,
     const result = await confirmNewest(invocation);
     if (invocation.json) printJson(invocation.io, result);
     else {
-      print(invocation.io, `own events follow event ${result['sn']}, ${result['said']}`);
-      if (result['against'] !== null)
-        note(invocation.io, `confirmed against: ${result['against']}`);
+      print(invocation.io, `own events follow event ${result.sn}, ${result.said}`);
+      if (result.against !== null) note(invocation.io, `confirmed against: ${result.against}`);
     }
     return exitCodes.ok;
   },
 };
 
 /** At the agent, or at rest, where an older audit log is taken as it is too. */
-async function confirmNewest(invocation: Invocation): Promise<JsonObject> {
+async function confirmNewest(invocation: Invocation): Promise<ResultOf<'id.confirm'>> {
   try {
-    return await ask(invocation, 'id.confirm', {}, { atRest: false });
+    return await ask(invocation, 'id.confirm', {});
   } catch (error) {
-    if (!(error instanceof ControlError) || error.code !== 'CONTROL_NOT_RUNNING') throw error;
+    if (!isNotRunning(error)) throw error;
   }
   const config = readConfig(invocation.config);
   requireState(config);

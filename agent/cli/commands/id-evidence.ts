@@ -11,26 +11,16 @@ import { exitCodes, note, print, printFile, printJson, table, UsageError } from 
 import { readFile } from '../read-file.ts';
 import { verifier } from '../verifier.ts';
 
-interface Fork {
-  readonly aid: string;
-  readonly name: string | null;
-  readonly sn: number;
-  readonly saids: readonly string[];
-  readonly since: string;
-  readonly suspends: boolean;
-  readonly resolved: { readonly at: string; readonly reason: string } | null;
-}
-
 export const idEvidenceList: Command = {
   name: 'id evidence list',
   summary: 'AIDs that signed two events for one place of their log, and whether they are suspended',
   async run(invocation) {
-    const result = await ask(invocation, 'id.evidence.list', {}, { atRest: true });
+    const result = await ask(invocation, 'id.evidence.list', {});
     if (invocation.json) {
       printJson(invocation.io, result);
       return exitCodes.ok;
     }
-    const forks = result['evidence'] as unknown as readonly Fork[];
+    const { evidence: forks, dropped } = result;
     if (forks.length === 0) note(invocation.io, 'no evidence of duplicity is held');
     else
       print(
@@ -47,8 +37,7 @@ export const idEvidenceList: Command = {
           ]),
         ]),
       );
-    if (Number(result['dropped'] ?? 0) > 0)
-      note(invocation.io, `${result['dropped']} further forks of these AIDs found no room`);
+    if (dropped > 0) note(invocation.io, `${dropped} further forks of these AIDs found no room`);
     return exitCodes.ok;
   },
 };
@@ -69,13 +58,11 @@ export const idEvidenceExport: Command = {
   async run(invocation) {
     const sn = optionText(invocation, 'sn');
     if (sn !== undefined && !/^\d{1,15}$/.test(sn)) throw new UsageError('--sn takes a number');
-    const result = await ask(
-      invocation,
-      'id.evidence.export',
-      { aid: invocation.positionals[0] ?? '', ...(sn === undefined ? {} : { sn: Number(sn) }) },
-      { atRest: true },
-    );
-    const bytes = Buffer.from(String(result['cesr']), 'base64');
+    const result = await ask(invocation, 'id.evidence.export', {
+      aid: invocation.positionals[0] ?? '',
+      sn: sn === undefined ? undefined : Number(sn),
+    });
+    const bytes = Buffer.from(result.cesr, 'base64');
     const out = optionText(invocation, 'out');
     if (out !== undefined) await writeOutput(out, bytes, { mode: PUBLIC });
     if (invocation.json) {
@@ -132,14 +119,12 @@ new fork under the keys in force suspends the AID again.`,
     const reason = optionText(invocation, 'reason');
     if (reason === undefined || reason.trim() === '')
       throw new UsageError('kelmesh id evidence resolve needs --reason TEXT');
-    const result = await ask(
-      invocation,
-      'id.evidence.resolve',
-      { aid: invocation.positionals[0] ?? '', reason },
-      { atRest: true },
-    );
+    const result = await ask(invocation, 'id.evidence.resolve', {
+      aid: invocation.positionals[0] ?? '',
+      reason,
+    });
     if (invocation.json) printJson(invocation.io, result);
-    else print(invocation.io, `${result['aid']} is not suspended any more`);
+    else print(invocation.io, `${result.aid} is not suspended any more`);
     return exitCodes.ok;
   },
 };

@@ -3,15 +3,6 @@ import { ask } from '../ask.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, note, print, printJson, table } from '../io.ts';
 
-interface LoggedEvent {
-  readonly ordinal: number;
-  readonly sn: number;
-  readonly said: string;
-  readonly type: string;
-  readonly superseded: boolean;
-  readonly firstSeen: string;
-}
-
 export const idLog: Command = {
   name: 'id log',
   usage: '[AID]',
@@ -20,14 +11,12 @@ export const idLog: Command = {
   maxPositionals: 1,
   async run(invocation) {
     const [aid] = invocation.positionals;
-    const result = await ask(invocation, 'id.log', aid === undefined ? {} : { aid }, {
-      atRest: true,
-    });
+    const result = await ask(invocation, 'id.log', { aid });
     if (invocation.json) {
       printJson(invocation.io, result);
       return exitCodes.ok;
     }
-    const events = result['events'] as unknown as readonly LoggedEvent[];
+    const { events } = result;
     print(
       invocation.io,
       table([
@@ -46,28 +35,16 @@ export const idLog: Command = {
   },
 };
 
-interface WaitingEvent {
-  readonly aid: string;
-  readonly sn: number;
-  readonly said: string;
-  readonly code: string;
-  readonly waitsFor: string;
-  readonly since: string;
-  readonly from: readonly string[];
-  readonly releasedBy: string;
-  readonly expires: string;
-}
-
 export const idEscrow: Command = {
   name: 'id escrow',
   summary: 'events that wait: what for, since when, from whom, and what would release them',
   async run(invocation) {
-    const result = await ask(invocation, 'id.escrow', {}, { atRest: true });
+    const result = await ask(invocation, 'id.escrow', {});
     if (invocation.json) {
       printJson(invocation.io, result);
       return exitCodes.ok;
     }
-    const escrow = result['escrow'] as unknown as readonly WaitingEvent[];
+    const { escrow } = result;
     for (const event of escrow)
       print(invocation.io, [
         ...table([
@@ -85,14 +62,6 @@ export const idEscrow: Command = {
   },
 };
 
-interface ImportedEvent {
-  readonly verdict: string;
-  readonly code: string | null;
-  readonly reason: string | null;
-  readonly said: string | null;
-  readonly offset: number;
-}
-
 export const idImport: Command = {
   name: 'id import',
   usage: 'FILE',
@@ -103,11 +72,11 @@ any was refused or waits; what was accepted stays accepted.`,
   minPositionals: 1,
   async run(invocation) {
     const file = resolve(invocation.positionals[0] ?? '');
-    const result = await ask(invocation, 'id.import', { file }, { atRest: true });
-    const left = Number(result['waiting']) + Number(result['refused']);
+    const result = await ask(invocation, 'id.import', { file });
+    const { aids, outcomes, accepted, duplicate, waiting, refused } = result;
+    const left = waiting + refused;
     if (invocation.json) printJson(invocation.io, result);
     else {
-      const aids = result['aids'] as readonly { aid: string; sn: number; watched: boolean }[];
       if (aids.length > 0)
         print(
           invocation.io,
@@ -116,9 +85,7 @@ any was refused or waits; what was accepted stays accepted.`,
             ...aids.map(({ aid, sn, watched }) => [aid, String(sn), watched ? 'now watched' : '']),
           ]),
         );
-      for (const { verdict, code, reason, said, offset } of result[
-        'outcomes'
-      ] as unknown as readonly ImportedEvent[])
+      for (const { verdict, code, reason, said, offset } of outcomes)
         if (code !== null)
           print(
             invocation.io,
@@ -126,7 +93,7 @@ any was refused or waits; what was accepted stays accepted.`,
           );
       note(
         invocation.io,
-        `${result['accepted']} accepted, ${result['duplicate']} known, ${result['waiting']} waiting, ${result['refused']} refused`,
+        `${accepted} accepted, ${duplicate} known, ${waiting} waiting, ${refused} refused`,
       );
     }
     return left === 0 ? exitCodes.ok : exitCodes.failed;

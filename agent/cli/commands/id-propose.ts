@@ -15,10 +15,10 @@ import { type Review, reviewProposal } from '../../identity/custody/review.ts';
 import { thresholdOf } from '../../identity/custody/threshold-text.ts';
 import { parseNodeRequest } from '../../identity/node/request.ts';
 import { readConfig } from '../../organisation/config/config.ts';
+import { ask } from '../ask.ts';
 import { type Command, type Invocation, type Option, optionList, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, UsageError } from '../io.ts';
 import { newFile, outOption } from '../new-file.ts';
-import { askLog } from '../organisation-log.ts';
 import { reviewJson } from '../review-report.ts';
 import { verifier } from '../verifier.ts';
 
@@ -158,12 +158,10 @@ async function currentLog(
   const file = optionText(invocation, 'log');
   if (file !== undefined) return { log: readBounded(file), cards: [] };
   const aid = optionText(invocation, 'aid');
-  const result = await askLog(invocation, 'custody.log', aid === undefined ? {} : { aid });
+  const result = await ask(invocation, 'custody.log', { aid });
   return {
-    log: new Uint8Array(Buffer.from(String(result['cesr']), 'base64')),
-    cards: (result['cards'] as readonly string[]).map((card) =>
-      parseCard(Buffer.from(card, 'base64'), verifySignature),
-    ),
+    log: new Uint8Array(Buffer.from(result.cesr, 'base64')),
+    cards: result.cards.map((card) => parseCard(Buffer.from(card, 'base64'), verifySignature)),
   };
 }
 

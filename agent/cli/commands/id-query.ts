@@ -1,18 +1,10 @@
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
+import type { ResultOf } from '../../control/verb-table.ts';
 import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { exitCodes, note, print, printFile, printJson, table, UsageError } from '../io.ts';
 
-interface KeyState {
-  readonly sn: number;
-  readonly said: string;
-  readonly type: string;
-  readonly keys: readonly string[];
-  readonly witnesses: readonly string[];
-  readonly delegator: string | null;
-  readonly seen: number;
-  readonly at: string;
-}
+type KeyState = Omit<NonNullable<ResultOf<'id.replies'>['keyState']>, 'source'>;
 
 function rowsOf(state: KeyState): (readonly string[])[] {
   return [
@@ -44,11 +36,11 @@ signed by the member and kept.`,
       throw new UsageError('kelmesh id query takes --from with a sequence number, or --ksn');
     const args = {
       aid: invocation.positionals[0] ?? '',
-      ...(from === undefined ? {} : { from: Number(from) }),
-      ...(ksn ? { ksn } : {}),
+      from: from === undefined ? undefined : Number(from),
+      ksn,
     };
-    const result = await ask(invocation, 'id.query', args, { atRest: false });
-    const bytes = Buffer.from(String(result['cesr']), 'base64');
+    const result = await ask(invocation, 'id.query', args);
+    const bytes = Buffer.from(result.cesr, 'base64');
     const out = optionText(invocation, 'out');
     if (out !== undefined) await writeOutput(out, bytes, { mode: PUBLIC });
     if (invocation.json) {
@@ -57,30 +49,20 @@ signed by the member and kept.`,
         invocation.io,
         out === undefined ? { ...others, cesr } : { ...others, file: out, bytes: bytes.length },
       );
-    } else if (ksn)
+    } else if (result.route === 'ksn')
       print(
         invocation.io,
-        table([
-          ['aid', String(result['aid'])],
-          ...rowsOf(result['keyState'] as unknown as KeyState),
-          ['says', String(result['member'])],
-        ]),
+        table([['aid', result.aid], ...rowsOf(result.keyState), ['says', result.member]]),
       );
     else if (out === undefined) printFile(invocation.io, bytes);
     else
       note(
         invocation.io,
-        `${bytes.length} bytes of ${result['member']} in ${out}; \`kelmesh id verify ${out}\` checks them anywhere`,
+        `${bytes.length} bytes of ${result.member} in ${out}; \`kelmesh id verify ${out}\` checks them anywhere`,
       );
     return exitCodes.ok;
   },
 };
-
-interface Role {
-  readonly role: string;
-  readonly eid: string;
-  readonly locations: readonly string[];
-}
 
 export const idReplies: Command = {
   name: 'id replies',
@@ -90,14 +72,12 @@ export const idReplies: Command = {
   minPositionals: 1,
   async run(invocation) {
     const aid = invocation.positionals[0] ?? '';
-    const result = await ask(invocation, 'id.replies', { aid }, { atRest: true });
+    const result = await ask(invocation, 'id.replies', { aid });
     if (invocation.json) {
       printJson(invocation.io, result);
       return exitCodes.ok;
     }
-    const locations = result['locations'] as unknown as readonly { readonly url: string }[];
-    const roles = result['roles'] as unknown as readonly Role[];
-    const state = result['keyState'] as unknown as (KeyState & { readonly source: string }) | null;
+    const { locations, roles, keyState: state } = result;
     const rows = [
       ...locations.map(({ url }) => ['reached at', url]),
       ...roles.map(({ role, eid, locations }) => [role, [eid, ...locations].join(' ')]),

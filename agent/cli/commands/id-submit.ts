@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
+import { ask } from '../ask.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, note, print, printJson } from '../io.ts';
-import { askLog } from '../organisation-log.ts';
 
 export const idSubmit: Command = {
   name: 'id submit',
@@ -14,14 +14,11 @@ for it; no key is needed.`,
   async run(invocation) {
     const { io } = invocation;
     const files = invocation.positionals.map((file) => resolve(file));
-    const result = await askLog(invocation, 'custody.submit', { files });
+    const result = await ask(invocation, 'custody.submit', { files });
     if (invocation.json) printJson(io, result);
     else {
-      print(
-        io,
-        `${result['verdict']}: event ${result['sn']}, ${result['said']}, of ${result['aid']}`,
-      );
-      if (result['reason'] !== null) note(io, String(result['reason']));
+      print(io, `${result.verdict}: event ${result.sn}, ${result.said}, of ${result.aid}`);
+      if (result.reason !== null) note(io, result.reason);
       note(io, 'next: `kelmesh id export` gives the log to custodians and nodes');
     }
     return exitCodes.ok;

@@ -1,11 +1,12 @@
 import { resolve } from 'node:path';
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { identityJson } from '../../control/status.ts';
+import type { ResultOf } from '../../control/verb-table.ts';
 import { IdentityError } from '../../identity/own/errors.ts';
 import { readLogFile } from '../../mesh/watch/log-source.ts';
 import { readConfig } from '../../organisation/config/config.ts';
 import { recoverOrganisation } from '../../organisation/organisation.ts';
-import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
+import { ask, keyStoreSecret, requireState } from '../ask.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';
 import { exitCodes, note, print, printFile, printJson, table } from '../io.ts';
@@ -16,24 +17,24 @@ export const idShow: Command = {
   name: 'id show',
   summary: 'the own AID, its keys and where they live',
   async run(invocation) {
-    const id = await ask(invocation, 'id.show', {}, { atRest: true });
+    const id = await ask(invocation, 'id.show', {});
     if (invocation.json) {
       printJson(invocation.io, id);
       return exitCodes.ok;
     }
-    const keyStore = id['keyStore'] as { driver: string; location: string };
+    const { keyStore } = id;
     print(
       invocation.io,
       table([
-        ['aid', String(id['aid'])],
-        ['event', `${id['sn']}, ${id['said']}`],
-        ['keys', (id['keys'] as readonly string[]).join(', ')],
-        ['next', (id['nextDigests'] as readonly string[]).join(', ')],
+        ['aid', id.aid],
+        ['event', `${id.sn}, ${id.said}`],
+        ['keys', id.keys.join(', ')],
+        ['next', id.nextDigests.join(', ')],
         ['key store', `${keyStore.driver} at ${keyStore.location}`],
       ]),
     );
-    if (id['stepBack'] !== null) note(invocation.io, `own events wait: ${id['stepBack']}`);
-    if (id['foreignEvents'] === true)
+    if (id.stepBack !== null) note(invocation.io, `own events wait: ${id.stepBack}`);
+    if (id.foreignEvents)
       note(
         invocation.io,
         'this log holds events that were not made here: `kelmesh id rotate` takes them out, with `--adopt` it keeps them',
@@ -72,7 +73,7 @@ rotation, with all that they seal. After a backup was restored they are yours: \
         : await recoverAtRest(invocation, adopt, readLogFile(resolve(log)));
     if (invocation.json) printJson(invocation.io, result);
     else {
-      print(invocation.io, `event ${result['sn']}, ${result['said']}`);
+      print(invocation.io, `event ${result.sn}, ${result.said}`);
       note(invocation.io, 'next: `kelmesh status` shows the tunnels change over');
       note(invocation.io, 'a backup from before holds no next keys any more: make a new one');
     }
@@ -85,9 +86,9 @@ function isCuredByRotation(code: string, adopt: boolean): boolean {
 }
 
 /** At the agent, or at rest; where that lacks keys, with the next ones alone. */
-async function rotate(invocation: Invocation, adopt: boolean): Promise<JsonObject> {
+async function rotate(invocation: Invocation, adopt: boolean): Promise<ResultOf<'id.rotate'>> {
   try {
-    return await ask(invocation, 'id.rotate', { adopt }, { atRest: true });
+    return await ask(invocation, 'id.rotate', { adopt });
   } catch (error) {
     if (!(error instanceof IdentityError) || !isCuredByRotation(error.code, adopt)) throw error;
     note(invocation.io, `${error.code}: ${error.message}`);
@@ -100,7 +101,7 @@ async function recoverAtRest(
   { config: file, io }: Invocation,
   adopt: boolean,
   log?: Uint8Array,
-): Promise<JsonObject> {
+): Promise<ResultOf<'id.rotate'>> {
   const config = readConfig(file);
   requireState(config);
   using secret = await keyStoreSecret(config, io);
@@ -124,12 +125,12 @@ The keys of a token never leave it: back the token up by its own means.`,
   minPositionals: 1,
   async run(invocation) {
     const file = resolve(invocation.positionals[0] ?? '');
-    const result = await ask(invocation, 'id.backup', { file }, { atRest: true });
+    const result = await ask(invocation, 'id.backup', { file });
     if (invocation.json) printJson(invocation.io, result);
     else
       print(
         invocation.io,
-        `${result['keys']} keys in ${file}, good until the next \`kelmesh id rotate\``,
+        `${result.keys} keys in ${file}, good until the next \`kelmesh id rotate\``,
       );
     return exitCodes.ok;
   },
@@ -150,9 +151,8 @@ export const idExport: Command = {
   async run(invocation) {
     const [aid] = invocation.positionals;
     const firstSeen = invocation.options['first-seen'] === true;
-    const args = { ...(aid === undefined ? {} : { aid }), ...(firstSeen ? { firstSeen } : {}) };
-    const result = await ask(invocation, 'id.export', args, { atRest: true });
-    const bytes = Buffer.from(String(result['cesr']), 'base64');
+    const result = await ask(invocation, 'id.export', { aid, firstSeen });
+    const bytes = Buffer.from(result.cesr, 'base64');
     const out = optionText(invocation, 'out');
     if (out !== undefined) await writeOutput(out, bytes, { mode: PUBLIC });
     if (invocation.json)
@@ -160,7 +160,7 @@ export const idExport: Command = {
         invocation.io,
         out === undefined
           ? result
-          : { schema: result['schema'], aid: result['aid'], file: out, bytes: bytes.length },
+          : { schema: result.schema, aid: result.aid, file: out, bytes: bytes.length },
       );
     else if (out === undefined) printFile(invocation.io, bytes);
     else

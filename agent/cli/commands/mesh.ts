@@ -1,47 +1,35 @@
-import { ask, type JsonObject } from '../ask.ts';
+import type { ResultOf } from '../../control/verb-table.ts';
+import { ask } from '../ask.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
-import { type KnockRow, knockLine } from '../knocks.ts';
+import { knockLine } from '../knocks.ts';
 
-interface Mesh {
-  readonly mesh: string;
-  readonly name: string | null;
-  readonly version: number | null;
-  readonly governors: readonly string[];
-  readonly isMember: boolean;
-  readonly isGovernor: boolean;
-  /** Named as the next governor, and has not accepted yet. */
-  readonly successor: string | null;
-  readonly epochSeconds: number | null;
-  readonly revoked: { readonly from: string; readonly reason: string } | null;
-  readonly members: readonly {
-    readonly aid: string;
-    readonly name: string;
-    readonly role: string;
-    readonly region: string;
-    readonly overlay: readonly string[];
-  }[];
+type MeshJson = ResultOf<'mesh.show'>['mesh'];
+
+interface Shown {
+  readonly mesh: MeshJson;
+  readonly knocks?: ResultOf<'mesh.show'>['knocks'];
 }
 
-function show(invocation: Invocation, result: JsonObject, next?: string): number {
+function show(invocation: Invocation, result: Shown, next?: string): number {
   if (invocation.json) {
     printJson(invocation.io, result);
     return exitCodes.ok;
   }
-  const mesh = result['mesh'] as unknown as Mesh | null;
+  const { mesh, knocks = [] } = result;
   print(
     invocation.io,
     mesh === null
       ? 'no mesh: `kelmesh mesh create NAME`, or `kelmesh mesh join LINE`'
       : describe(mesh),
   );
-  for (const knock of (result['knocks'] ?? []) as unknown as readonly KnockRow[])
+  for (const knock of knocks)
     print(invocation.io, ['', knockLine(knock, mesh?.isGovernor === true)]);
   if (next !== undefined) note(invocation.io, next);
   return exitCodes.ok;
 }
 
-function describe(mesh: Mesh): readonly string[] {
+function describe(mesh: NonNullable<MeshJson>): readonly string[] {
   const standing =
     mesh.revoked !== null
       ? `removed since ${mesh.revoked.from}: ${mesh.revoked.reason || 'no reason given'}`
@@ -97,12 +85,10 @@ export const meshCreate: Command = {
     const epochSeconds = Number(optionText(invocation, 'epoch-seconds') ?? 3_600);
     if (!Number.isInteger(epochSeconds) || epochSeconds < 120 || epochSeconds > 86_400)
       throw new UsageError('--epoch-seconds takes 120 to 86400');
-    const result = await ask(
-      invocation,
-      'mesh.create',
-      { name: invocation.positionals[0] ?? '', epochSeconds },
-      { atRest: true },
-    );
+    const result = await ask(invocation, 'mesh.create', {
+      name: invocation.positionals[0] ?? '',
+      epochSeconds,
+    });
     return show(
       invocation,
       result,
@@ -115,13 +101,13 @@ export const meshInvite: Command = {
   name: 'mesh invite',
   summary: 'one line that another organisation joins with; it holds no secret',
   async run(invocation) {
-    const result = await ask(invocation, 'mesh.invite', {}, { atRest: false });
+    const result = await ask(invocation, 'mesh.invite', {});
     if (invocation.json) printJson(invocation.io, result);
     else {
-      print(invocation.io, String(result['line']));
+      print(invocation.io, result.line);
       note(
         invocation.io,
-        result['governs'] === true
+        result.governs
           ? 'next, on the other side: `kelmesh mesh join LINE` and `kelmesh up`; then here: `kelmesh mesh admit AID`'
           : 'next, on the other side: `kelmesh mesh join LINE` and `kelmesh up`; the knock is passed on to the governor, which admits',
       );
@@ -136,16 +122,11 @@ export const meshJoin: Command = {
   summary: 'ask to join the mesh of an invite line',
   minPositionals: 1,
   async run(invocation) {
-    const result = await ask(
-      invocation,
-      'mesh.join',
-      { line: invocation.positionals[0] ?? '' },
-      { atRest: true },
-    );
+    const result = await ask(invocation, 'mesh.join', { line: invocation.positionals[0] ?? '' });
     return show(
       invocation,
       result,
-      `next: \`kelmesh up\`; tell the governor your AID over a channel you both trust: ${result['aid']}`,
+      `next: \`kelmesh up\`; tell the governor your AID over a channel you both trust: ${result.aid}`,
     );
   },
 };
@@ -163,16 +144,14 @@ export const meshAdmit: Command = {
     yes: { type: 'boolean', short: 'y', does: 'also one that has not asked to join' },
   },
   async run(invocation) {
-    const name = optionText(invocation, 'name');
-    const region = optionText(invocation, 'region');
     const args = {
       aid: invocation.positionals[0] ?? '',
-      ...(name === undefined ? {} : { name }),
-      ...(region === undefined ? {} : { region }),
+      name: optionText(invocation, 'name'),
+      region: optionText(invocation, 'region'),
       again: invocation.options['again'] === true,
       yes: invocation.options['yes'] === true,
     };
-    return show(invocation, await ask(invocation, 'mesh.admit', args, { atRest: true }));
+    return show(invocation, await ask(invocation, 'mesh.admit', args));
   },
 };
 
@@ -185,15 +164,12 @@ export const meshRemove: Command = {
   minPositionals: 1,
   options: { reason: { type: 'string', value: 'TEXT', does: 'told to the removed organisation' } },
   async run(invocation) {
-    const reason = optionText(invocation, 'reason');
     return show(
       invocation,
-      await ask(
-        invocation,
-        'mesh.remove',
-        { who: invocation.positionals[0] ?? '', ...(reason === undefined ? {} : { reason }) },
-        { atRest: true },
-      ),
+      await ask(invocation, 'mesh.remove', {
+        who: invocation.positionals[0] ?? '',
+        reason: optionText(invocation, 'reason'),
+      }),
     );
   },
 };
@@ -205,7 +181,7 @@ export const meshRename: Command = {
   minPositionals: 2,
   async run(invocation) {
     const [who = '', name = ''] = invocation.positionals;
-    return show(invocation, await ask(invocation, 'mesh.rename', { who, name }, { atRest: true }));
+    return show(invocation, await ask(invocation, 'mesh.rename', { who, name }));
   },
 };
 
@@ -222,9 +198,7 @@ export const meshHandOver: Command = {
     const withdraw = invocation.options['withdraw'] === true;
     if ((who === undefined) !== withdraw)
       throw new UsageError('mesh hand-over takes a member, or --withdraw');
-    const result = await ask(invocation, 'mesh.hand-over', who === undefined ? {} : { who }, {
-      atRest: true,
-    });
+    const result = await ask(invocation, 'mesh.hand-over', { who });
     return show(
       invocation,
       result,
@@ -237,7 +211,7 @@ export const meshAccept: Command = {
   name: 'mesh accept',
   summary: 'govern from now on, as the governor has named this organisation',
   async run(invocation) {
-    return show(invocation, await ask(invocation, 'mesh.accept', {}, { atRest: true }));
+    return show(invocation, await ask(invocation, 'mesh.accept', {}));
   },
 };
 
@@ -251,7 +225,7 @@ of this end go at once; the others keep theirs, without an answer, until the gov
   },
   async run(invocation) {
     const yes = invocation.options['yes'] === true;
-    return show(invocation, await ask(invocation, 'mesh.leave', { yes }, { atRest: true }));
+    return show(invocation, await ask(invocation, 'mesh.leave', { yes }));
   },
 };
 
@@ -259,6 +233,6 @@ export const meshShow: Command = {
   name: 'mesh show',
   summary: 'the charter in force, and who asks to join',
   async run(invocation) {
-    return show(invocation, await ask(invocation, 'mesh.show', {}, { atRest: true }));
+    return show(invocation, await ask(invocation, 'mesh.show', {}));
   },
 };

@@ -3,16 +3,15 @@ import { resolve } from 'node:path';
 import { isAid } from '#kel/record/qualified';
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import { composeVisitor, systemClock } from '../../compose.ts';
-import { ControlError } from '../../control/errors.ts';
-import { acceptedJson, readApproval } from '../../control/node-verbs.ts';
+import { acceptedJson, readApproval, requestJson } from '../../control/node-verbs.ts';
 import { NodeError } from '../../identity/node/errors.ts';
 import { bringRequest } from '../../identity/node/node-service.ts';
-import { formatNodeRequest, isNodeName } from '../../identity/node/request.ts';
+import { isNodeName } from '../../identity/node/request.ts';
 import type { PendingEvent } from '../../identity/own/local-keys.ts';
 import { parsePeerAddress } from '../../network/network.ts';
 import { type Config, readConfig } from '../../organisation/config/config.ts';
 import { openOrganisation, pendingAtRest, requestNode } from '../../organisation/organisation.ts';
-import { ask, type JsonObject, keyStoreSecret, requireState } from '../ask.ts';
+import { ask, isNotRunning, keyStoreSecret, requireState } from '../ask.ts';
 import { type Command, type Invocation, type Option, optionText } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson, table, UsageError } from '../io.ts';
 import { localDrivers } from '../local-drivers.ts';
@@ -74,12 +73,12 @@ export const nodeRequest: Command = {
     const config = readConfig(invocation.config);
     const to = optionText(invocation, 'to');
     try {
-      const result = await ask(invocation, 'node.request', {}, { atRest: false });
+      const result = await ask(invocation, 'node.request', {});
       if (to !== undefined)
         note(invocation.io, 'the agent runs: it brings the request to its organisation by itself');
       return showRequest(invocation, result);
     } catch (error) {
-      if (!(error instanceof ControlError) || error.code !== 'CONTROL_NOT_RUNNING') throw error;
+      if (!isNotRunning(error)) throw error;
     }
     const { pending, stream } = await pendingOf(config, invocation.io);
     return to === undefined
@@ -96,12 +95,9 @@ export const nodeAccept: Command = {
   async run(invocation) {
     const file = resolve(invocation.positionals[0] ?? '');
     try {
-      return showNode(
-        invocation,
-        await ask(invocation, 'node.accept', { file }, { atRest: false }),
-      );
+      return showNode(invocation, await ask(invocation, 'node.accept', { file }));
     } catch (error) {
-      if (!(error instanceof ControlError) || error.code !== 'CONTROL_NOT_RUNNING') throw error;
+      if (!isNotRunning(error)) throw error;
     }
     const config = readConfig(invocation.config);
     return showNode(invocation, await acceptAtRest(config, invocation.io, readApproval(file)));
@@ -133,22 +129,18 @@ export const nodeApprove: Command = {
         : existsSync(what)
           ? { file: resolve(what) }
           : { who: what },
-      { atRest: true },
     );
-    const file = resolve(optionText(invocation, 'out') ?? `${result['name']}.approval`);
-    await writeOutput(file, Buffer.from(String(cesr), 'base64'), { mode: PUBLIC });
-    const source = result['sealSource'] as { readonly sn: number; readonly said: string };
+    const file = resolve(optionText(invocation, 'out') ?? `${result.name}.approval`);
+    await writeOutput(file, Buffer.from(cesr, 'base64'), { mode: PUBLIC });
+    const { sealSource: source } = result;
     if (invocation.json) printJson(invocation.io, { ...result, file });
     else {
       print(
         invocation.io,
         table([
-          ['node', `${result['name']}, ${result['aid']}`],
-          [
-            result['type'] === 'drt' ? 'new keys' : 'keys',
-            (result['keys'] as readonly string[]).join(', '),
-          ],
-          ['approved', `its event ${result['sn']}, ${result['said']}`],
+          ['node', `${result.name}, ${result.aid}`],
+          [result.type === 'drt' ? 'new keys' : 'keys', result.keys.join(', ')],
+          ['approved', `its event ${result.sn}, ${result.said}`],
           ['sealed in', `own event ${source.sn}, ${source.said}`],
         ]),
       );
@@ -158,25 +150,16 @@ export const nodeApprove: Command = {
   },
 };
 
-interface NodeRow {
-  readonly aid: string;
-  readonly name: string;
-  readonly sn: number | null;
-  readonly approved: boolean;
-  readonly sealSource: { readonly sn: number } | null;
-  readonly request: { readonly sn: number; readonly at: string } | null;
-}
-
 export const nodeList: Command = {
   name: 'node list',
   summary: 'the nodes of this organisation, and what waits to be approved',
   async run(invocation) {
-    const result = await ask(invocation, 'node.list', {}, { atRest: true });
+    const result = await ask(invocation, 'node.list', {});
     if (invocation.json) {
       printJson(invocation.io, result);
       return exitCodes.ok;
     }
-    const nodes = result['nodes'] as unknown as readonly NodeRow[];
+    const { nodes } = result;
     print(
       invocation.io,
       nodes.length === 0
@@ -198,32 +181,17 @@ export const nodeList: Command = {
   },
 };
 
-function requestJson(
-  name: string,
-  { aid, sn, said }: PendingEvent,
-  request: Uint8Array,
-  delegator?: string,
-): JsonObject {
-  return {
-    schema: 'kelmesh.node-request/1',
-    name,
-    aid,
-    sn,
-    said,
-    ...(delegator === undefined ? {} : { delegator }),
-    line: formatNodeRequest(name, request),
-  };
-}
-
-async function showRequest(invocation: Invocation, request: JsonObject): Promise<number> {
+async function showRequest(
+  invocation: Invocation,
+  request: ReturnType<typeof requestJson>,
+): Promise<number> {
   const { io } = invocation;
   const out = optionText(invocation, 'out');
-  if (out !== undefined)
-    await writeOutput(out, Buffer.from(`${request['line']}\n`), { mode: PUBLIC });
+  if (out !== undefined) await writeOutput(out, Buffer.from(`${request.line}\n`), { mode: PUBLIC });
   if (invocation.json) printJson(io, out === undefined ? request : { ...request, file: out });
   else {
-    if (out === undefined) print(io, String(request['line']));
-    note(io, `node ${request['name']}, ${request['aid']}, event ${request['sn']}`);
+    if (out === undefined) print(io, request.line);
+    note(io, `node ${request.name}, ${request.aid}, event ${request.sn}`);
     note(
       io,
       `next, at the organisation: \`kelmesh node approve\` with ${out ?? 'this line'}; then here: \`kelmesh node accept\` with its answer`,
@@ -232,10 +200,10 @@ async function showRequest(invocation: Invocation, request: JsonObject): Promise
   return exitCodes.ok;
 }
 
-function showNode(invocation: Invocation, node: JsonObject): number {
+function showNode(invocation: Invocation, node: ReturnType<typeof acceptedJson>): number {
   if (invocation.json) printJson(invocation.io, node);
   else {
-    print(invocation.io, `node ${node['aid']}, event ${node['sn']}, of ${node['delegator']}`);
+    print(invocation.io, `node ${node.aid}, event ${node.sn}, of ${node.delegator}`);
     note(invocation.io, 'next: `kelmesh mesh join LINE`, then `kelmesh up`');
   }
   return exitCodes.ok;
@@ -252,7 +220,11 @@ async function pendingOf(
   throw new NodeError('NODE_NOTHING_WAITS', `nothing of ${config.name} waits for approval`);
 }
 
-async function acceptAtRest(config: Config, io: Io, approval: Uint8Array): Promise<JsonObject> {
+async function acceptAtRest(
+  config: Config,
+  io: Io,
+  approval: Uint8Array,
+): Promise<ReturnType<typeof acceptedJson>> {
   requireState(config);
   using secret = await keyStoreSecret(config, io);
   const drivers = await localDrivers(config, secret, io);

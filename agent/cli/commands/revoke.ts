@@ -1,31 +1,12 @@
-import { ask, type JsonObject } from '../ask.ts';
+import { ask } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';
 import { exitCodes, note, print, printJson, table } from '../io.ts';
-
-interface Row {
-  readonly who: string;
-  readonly name: string;
-  readonly kind: string;
-  readonly reason: string;
-  readonly sealedAt: string;
-  readonly applied: readonly {
-    readonly node: string;
-    readonly name: string;
-    readonly at: string;
-  }[];
-  readonly missing: readonly {
-    readonly node: string;
-    readonly name: string;
-    readonly silentSince: string | null;
-  }[];
-}
 
 function revocation(
   kind: 'node' | 'epoch' | 'organisation',
   usage: string,
   texts: Pick<Command, 'summary' | 'details'>,
-  atRest: boolean,
 ): Command {
   return {
     name: `revoke ${kind}`,
@@ -41,10 +22,10 @@ function revocation(
       if (!(await confirm(invocation, `revoke ${kind} ${who}? It cannot be taken back.`)))
         return exitCodes.ok;
       const reason = optionText(invocation, 'reason') ?? '';
-      const result = await ask(invocation, `revoke.${kind}`, { who, reason }, { atRest });
+      const result = await ask(invocation, `revoke.${kind}` as const, { who, reason });
       if (invocation.json) printJson(invocation.io, result);
       else {
-        print(invocation.io, `${kind} ${result['who']} is out; sealed at ${result['sealedAt']}`);
+        print(invocation.io, `${kind} ${result.who} is out; sealed at ${result.sealedAt}`);
         note(
           invocation.io,
           'next: `kelmesh revoke status` shows who has applied it, and who has not',
@@ -55,48 +36,33 @@ function revocation(
   };
 }
 
-export const revokeNode = revocation(
-  'node',
-  'AID|NAME',
-  {
-    summary: 'a node of this organisation is out, for ever, everywhere, at once',
-    details: `A member that cannot be reached keeps its tunnel to the node until it hears of it; WireGuard ends a session 180 s
+export const revokeNode = revocation('node', 'AID|NAME', {
+  summary: 'a node of this organisation is out, for ever, everywhere, at once',
+  details: `A member that cannot be reached keeps its tunnel to the node until it hears of it; WireGuard ends a session 180 s
 after its last handshake, and the two renew it for as long as neither hears.`,
-  },
-  true,
-);
+});
 
-export const revokeEpoch = revocation(
-  'epoch',
-  'RECORD|EPOCH|current',
-  {
-    summary: 'tunnel keys of this organisation are out, at once and without overlap',
-    details: `The current ones are replaced by the same event of the log; the tunnels come back with the next keys after a new
+export const revokeEpoch = revocation('epoch', 'RECORD|EPOCH|current', {
+  summary: 'tunnel keys of this organisation are out, at once and without overlap',
+  details: `The current ones are replaced by the same event of the log; the tunnels come back with the next keys after a new
 agreement, in about a second. Packets are lost meanwhile: for a change without loss there is \`kelmesh rotate tunnel\`.`,
-  },
-  false,
-);
+});
 
-export const revokeOrganisation = revocation(
-  'organisation',
-  'AID|NAME',
-  {
-    summary: 'an organisation is out of the mesh: as `mesh remove`, for its governor',
-    details: 'It may be admitted again.',
-  },
-  true,
-);
+export const revokeOrganisation = revocation('organisation', 'AID|NAME', {
+  summary: 'an organisation is out of the mesh: as `mesh remove`, for its governor',
+  details: 'It may be admitted again.',
+});
 
 export const revokeStatus: Command = {
   name: 'revoke status',
   summary: 'every revocation, who has applied it, who has not and since when that one is silent',
   async run(invocation) {
-    const result: JsonObject = await ask(invocation, 'revoke.status', {}, { atRest: true });
+    const result = await ask(invocation, 'revoke.status', {});
     if (invocation.json) {
       printJson(invocation.io, result);
       return exitCodes.ok;
     }
-    const rows = result['revocations'] as unknown as readonly Row[];
+    const { revocations: rows } = result;
     if (rows.length === 0) print(invocation.io, 'nothing is revoked');
     for (const row of rows) {
       print(

@@ -123,7 +123,7 @@ function newSecret(invocation: Invocation, { step }: CaRotationRequest): Secret 
 /** Whether the peer is there to follow is known to the agent; the CA is no affair of it. */
 async function checkPeer(invocation: Invocation): Promise<void> {
   const peer = optionText(invocation, 'peer');
-  if (peer !== undefined) await ask(invocation, 'rotate.ca', { peer }, { atRest: true });
+  if (peer !== undefined) await ask(invocation, 'rotate.ca', { peer });
 }
 
 function question(steps: readonly CaStep[], { immediately }: CaRotationRequest): string {

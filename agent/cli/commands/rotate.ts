@@ -1,33 +1,10 @@
-import { ask, type JsonObject } from '../ask.ts';
+import type { ResultOf } from '../../control/verb-table.ts';
+import { ask } from '../ask.ts';
 import { type Command, type Invocation, type Option, optionText } from '../command.ts';
 import { confirm, yesOption } from '../confirm.ts';
 import { exitCodes, note, print, printJson, table } from '../io.ts';
 
 type Kind = 'psk' | 'tunnel' | 'id' | 'all';
-
-interface Plan {
-  readonly obstacle: string | null;
-  readonly steps: readonly { readonly step: string; readonly does: string }[];
-  readonly pairs: readonly {
-    readonly pair: string;
-    readonly when: string;
-    readonly clockSkewMs: number | null;
-    readonly epochsPostponed: boolean;
-    /** Absent at rest. */
-    readonly leftBehind?: boolean;
-  }[];
-}
-
-interface Row {
-  readonly kind: string;
-  readonly pair: string;
-  readonly epoch: number;
-  readonly step: string;
-  readonly detail: string;
-  readonly since: string;
-  readonly deadline: string;
-  readonly waitsFor: string | null;
-}
 
 export const planOption: Option = {
   type: 'boolean',
@@ -42,14 +19,13 @@ export const peerOption: Option = {
 
 /** Shows the plan, for `--plan`. */
 export async function showPlan(invocation: Invocation, kind: Kind): Promise<number> {
-  const peer = optionText(invocation, 'peer');
-  const args = { kind, ...(peer === undefined ? {} : { peer }) };
-  const plan = await ask(invocation, 'rotate.plan', args, { atRest: true });
+  const args = { kind, peer: optionText(invocation, 'peer'), of: optionText(invocation, 'of') };
+  const plan = await ask(invocation, 'rotate.plan', args);
   if (invocation.json) {
     printJson(invocation.io, plan);
     return exitCodes.ok;
   }
-  const { obstacle, steps, pairs } = plan as unknown as Plan;
+  const { obstacle, steps, pairs } = plan;
   print(invocation.io, table(steps.map(({ step, does }) => [step, does])));
   if (pairs.length > 0)
     print(invocation.io, [
@@ -75,6 +51,7 @@ export async function showPlan(invocation: Invocation, kind: Kind): Promise<numb
 
 function rotation(
   kind: Kind,
+  rotate: (invocation: Invocation) => Promise<number>,
   about: Pick<Command, 'summary' | 'details'> & { readonly question: string },
   options: Readonly<Record<string, Option>> = {},
 ): Command {
@@ -91,72 +68,77 @@ function rotation(
     async run(invocation) {
       if (invocation.options['plan'] === true) return showPlan(invocation, kind);
       if (!(await confirm(invocation, question))) return exitCodes.ok;
-      const peer = optionText(invocation, 'peer');
-      const of = optionText(invocation, 'of');
-      const args = {
-        ...(peer === undefined ? {} : { peer }),
-        ...(of === undefined ? {} : { of }),
-        ...(invocation.options['prove'] === true ? { prove: true } : {}),
-      };
-      const result = await ask(invocation, `rotate.${kind}`, args, { atRest: false });
-      return show(invocation, kind, result);
+      return rotate(invocation);
     },
   };
 }
 
-function show(invocation: Invocation, kind: Kind, result: JsonObject): number {
-  const pairs = result['pairs'] as readonly JsonObject[];
-  const members = (result['members'] ?? []) as readonly JsonObject[];
-  const failed =
-    (kind === 'psk' && pairs.some(({ agreed }) => agreed !== true)) ||
-    members.some(({ rotated }) => rotated !== true);
+function showPsk(invocation: Invocation, result: ResultOf<'rotate.psk'>): number {
+  const { pairs } = result;
   if (invocation.json) printJson(invocation.io, result);
-  else if (kind === 'psk')
+  else
     print(
       invocation.io,
       table([
         ['peer', 'agreed', 'epoch', 'agreement', 'proven', ''],
-        ...pairs.map((row) => [
-          String(row['pair']),
-          row['agreed'] === true ? 'yes' : 'no',
-          String(row['epoch'] ?? '-'),
-          String(row['agreement'] ?? '-'),
-          row['proven'] === true ? 'yes' : 'with the next handshake',
-          String(row['reason'] ?? ''),
+        ...pairs.map(({ pair, agreed, epoch, agreement, proven, reason }) => [
+          pair,
+          agreed ? 'yes' : 'no',
+          String(epoch ?? '-'),
+          agreement ?? '-',
+          proven ? 'yes' : 'with the next handshake',
+          reason ?? '',
         ]),
       ]),
     );
-  else {
-    if (members.length > 0)
-      print(
-        invocation.io,
-        table([
-          ['member', 'rotated', 'event', ''],
-          ...members.map((row) => [
-            String(row['member']),
-            row['rotated'] === true ? 'yes' : 'no',
-            String(row['sn'] ?? '-'),
-            String(row['reason'] ?? ''),
-          ]),
-        ]),
-      );
-    if (result['sn'] === undefined && kind !== 'tunnel')
-      return failed ? exitCodes.failed : exitCodes.ok;
+  return pairs.every(({ agreed }) => agreed) ? exitCodes.ok : exitCodes.failed;
+}
+
+/** @param done what the keys are now, in words */
+function showDone(invocation: Invocation, kind: Kind, result: object, done: string): number {
+  if (invocation.json) {
+    printJson(invocation.io, result);
+    return exitCodes.ok;
+  }
+  print(invocation.io, done);
+  note(invocation.io, 'next: `kelmesh rotate status` shows the tunnels change over');
+  if (kind === 'all')
+    note(invocation.io, 'the inner CA is apart from all this: `kelmesh rotate ca` rotates it');
+  return exitCodes.ok;
+}
+
+/** What the members made of it that were asked; and the own log, when it was one of them. */
+function showAll(invocation: Invocation, result: ResultOf<'rotate.all'>): number {
+  const members = 'members' in result ? result.members : [];
+  if (members.length > 0 && !invocation.json)
     print(
       invocation.io,
-      kind === 'tunnel'
-        ? `key epoch ${result['epoch']}, record ${result['record']}`
-        : `event ${result['sn']}, ${result['said']}`,
+      table([
+        ['member', 'rotated', 'event', ''],
+        ...members.map(({ member, rotated, sn, reason }) => [
+          member,
+          rotated ? 'yes' : 'no',
+          String(sn ?? '-'),
+          reason ?? '',
+        ]),
+      ]),
     );
-    note(invocation.io, 'next: `kelmesh rotate status` shows the tunnels change over');
-    if (kind === 'all')
-      note(invocation.io, 'the inner CA is apart from all this: `kelmesh rotate ca` rotates it');
-  }
-  return failed ? exitCodes.failed : exitCodes.ok;
+  if (result.sn !== undefined)
+    showDone(invocation, 'all', result, `event ${result.sn}, ${result.said}`);
+  else if (invocation.json) printJson(invocation.io, result);
+  return members.every(({ rotated }) => rotated) ? exitCodes.ok : exitCodes.failed;
 }
 
 export const rotatePsk = rotation(
   'psk',
+  async (invocation) =>
+    showPsk(
+      invocation,
+      await ask(invocation, 'rotate.psk', {
+        peer: optionText(invocation, 'peer'),
+        prove: invocation.options['prove'] === true,
+      }),
+    ),
   {
     summary: 'a fresh preshared key with each peer, or with one, now',
     details: `Both ends agree afresh and write the new key; the session goes on, and the next handshake takes it, within 120 s
@@ -167,20 +149,43 @@ to 128 of them per peer of the interface.`,
   { prove: { type: 'boolean', does: 'force a handshake with the new key, and wait for it' } },
 );
 
-export const rotateTunnel = rotation('tunnel', {
-  summary: 'the next tunnel keys under the same event of the log, for all tunnels of this node',
-  details: `The key is one for all tunnels of this node: each moves to it by itself, with an agreement of its own, without losing a
+export const rotateTunnel = rotation(
+  'tunnel',
+  async (invocation) => {
+    const result = await ask(invocation, 'rotate.tunnel', { peer: optionText(invocation, 'peer') });
+    const { epoch, record } = result;
+    return showDone(invocation, 'tunnel', result, `key epoch ${epoch}, record ${record}`);
+  },
+  {
+    summary: 'the next tunnel keys under the same event of the log, for all tunnels of this node',
+    details: `The key is one for all tunnels of this node: each moves to it by itself, with an agreement of its own, without losing a
 packet. --peer only makes sure that the peer is there to follow.`,
-  question: 'change the tunnel keys of this node?',
-});
+    question: 'change the tunnel keys of this node?',
+  },
+);
 
-export const rotateId = rotation('id', {
-  summary: 'as `id rotate`: the log goes to its pre-rotated keys, the tunnel keys in step',
-  question: 'rotate the keys of this organisation?',
-});
+export const rotateId = rotation(
+  'id',
+  async (invocation) => {
+    const result = await ask(invocation, 'rotate.id', { peer: optionText(invocation, 'peer') });
+    return showDone(invocation, 'id', result, `event ${result.sn}, ${result.said}`);
+  },
+  {
+    summary: 'as `id rotate`: the log goes to its pre-rotated keys, the tunnel keys in step',
+    question: 'rotate the keys of this organisation?',
+  },
+);
 
 export const rotateAll = rotation(
   'all',
+  async (invocation) =>
+    showAll(
+      invocation,
+      await ask(invocation, 'rotate.all', {
+        peer: optionText(invocation, 'peer'),
+        of: optionText(invocation, 'of'),
+      }),
+    ),
   {
     summary:
       'everything that follows from the log: its keys, the tunnel keys, fresh agreements everywhere',
@@ -203,12 +208,12 @@ export const rotateStatus: Command = {
   name: 'rotate status',
   summary: 'the changes of keys under way, pair by pair, and what is scheduled',
   async run(invocation) {
-    const result = await ask(invocation, 'rotate.status', {}, { atRest: false });
+    const result = await ask(invocation, 'rotate.status', {});
     if (invocation.json) {
       printJson(invocation.io, result);
       return exitCodes.ok;
     }
-    const rows = result['rotations'] as unknown as readonly Row[];
+    const { rotations: rows, next } = result;
     print(
       invocation.io,
       rows.length === 0
@@ -226,12 +231,11 @@ export const rotateStatus: Command = {
             ]),
           ]),
     );
-    const next = result['next'] as JsonObject;
     print(
       invocation.io,
-      `next by the clock: tunnel keys ${next['tunnel'] ?? 'on demand'}, log ${next['id'] ?? 'on demand'}`,
+      `next by the clock: tunnel keys ${next.tunnel ?? 'on demand'}, log ${next.id ?? 'on demand'}`,
     );
-    if (next['putOff'] !== null) note(invocation.io, `put off: ${next['putOff']}`);
+    if (next.putOff !== null) note(invocation.io, `put off: ${next.putOff}`);
     return exitCodes.ok;
   },
 };

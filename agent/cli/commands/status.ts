@@ -1,59 +1,22 @@
+import type { ResultOf } from '../../control/verb-table.ts';
 import { ask } from '../ask.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, print, printJson, table } from '../io.ts';
-import { type KnockRow, knockLine } from '../knocks.ts';
-import { type PeerRow, peerTable } from './peer.ts';
-import { type OwnWitness, witnessTable } from './witness.ts';
+import { knockLine } from '../knocks.ts';
+import { peerTable } from './peer.ts';
+import { witnessTable } from './witness.ts';
 
-interface Status {
-  readonly aid: string;
-  readonly sn: number;
-  readonly driver: string;
-  readonly interface: string | null;
-  readonly port: number | null;
-  readonly overlay: readonly string[];
-  readonly clockStep: { readonly byMs: number; readonly at: string } | null;
-  readonly rotating: boolean;
-  readonly peersUp: number;
-  readonly peers: readonly PeerRow[];
-  readonly knocks: readonly KnockRow[];
-  /** How far the own wish to join has come; null for a member. */
-  readonly admission: { readonly state: string; readonly reason: string } | null;
-  readonly witnessThreshold: number;
-  readonly witnesses: readonly OwnWitness[];
-  /** The own event that waits for receipts or the delegator. */
-  readonly waiting: { readonly sn: number; readonly said: string } | null;
-  readonly stepBack: string | null;
-  readonly suspended: readonly {
-    readonly aid: string;
-    readonly name: string | null;
-    readonly own: boolean;
-    readonly reason: string;
-  }[];
-  /** A second agent with the own keys. */
-  readonly twin: { readonly since: string; readonly addresses: readonly string[] } | null;
-  readonly auditLeaves: number;
-  readonly disk?: { readonly warning: string | null } | null;
-  readonly nextEpoch: string;
-  readonly mesh: {
-    readonly name: string | null;
-    readonly isMember: boolean;
-    readonly isGovernor: boolean;
-    readonly version: number | null;
-    readonly revoked: { readonly reason: string } | null;
-  } | null;
-}
+type Status = ResultOf<'status'>;
 
 export const status: Command = {
   name: 'status',
   summary: 'what is up, what is not, and why',
   async run(invocation) {
-    const result = await ask(invocation, 'status', {}, { atRest: false });
+    const s = await ask(invocation, 'status', {});
     if (invocation.json) {
-      printJson(invocation.io, result);
+      printJson(invocation.io, s);
       return exitCodes.ok;
     }
-    const s = result as unknown as Status;
     print(
       invocation.io,
       table([
@@ -75,7 +38,7 @@ export const status: Command = {
           : [['witnesses', `${s.witnessThreshold} of ${s.witnesses.length} make an event final`]]),
       ]),
     );
-    if (s.disk != null && s.disk.warning !== null)
+    if (s.disk !== null && s.disk.warning !== null)
       print(invocation.io, ['', `warning: ${s.disk.warning}`]);
     if (s.witnesses.length > 0) print(invocation.io, ['', ...witnessTable(s.witnesses)]);
     if (s.peers.length > 0) print(invocation.io, ['', ...peerTable(s.peers)]);

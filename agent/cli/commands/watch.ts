@@ -1,23 +1,15 @@
 import { resolve } from 'node:path';
-import { ask, type JsonObject } from '../ask.ts';
+import type { ResultOf } from '../../control/verb-table.ts';
+import { ask } from '../ask.ts';
 import { type Command, type Invocation, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
 
-interface Watched {
-  readonly aid: string;
-  readonly source: { readonly kind: string; readonly path?: string; readonly url?: string };
-  readonly fetched: string | null;
-  readonly failure: { readonly at: string; readonly message: string } | null;
-  readonly sn: number | null;
-  readonly duplicitous: boolean;
-}
-
-function show(invocation: Invocation, result: JsonObject): number {
+function show(invocation: Invocation, result: ResultOf<'watch.list'>): number {
   if (invocation.json) {
     printJson(invocation.io, result);
     return exitCodes.ok;
   }
-  const watched = result['watched'] as unknown as readonly Watched[];
+  const { watched } = result;
   if (watched.length === 0) note(invocation.io, 'no foreign AID is watched');
   else
     print(
@@ -27,13 +19,24 @@ function show(invocation: Invocation, result: JsonObject): number {
         ...watched.map(({ aid, sn, source, fetched, failure, duplicitous }) => [
           aid,
           sn === null ? '-' : String(sn),
-          source.path ?? source.url ?? source.kind,
+          placeOf(source),
           fetched ?? '-',
           duplicitous ? 'duplicitous' : failure === null ? '' : `failed: ${failure.message}`,
         ]),
       ]),
     );
   return exitCodes.ok;
+}
+
+function placeOf(source: ResultOf<'watch.list'>['watched'][number]['source']): string {
+  switch (source.kind) {
+    case 'file':
+      return source.path;
+    case 'url':
+      return source.url;
+    default:
+      return source.kind;
+  }
 }
 
 export const watchAdd: Command = {
@@ -56,11 +59,11 @@ nothing: no sync, no tunnel.`,
       throw new UsageError('kelmesh watch add takes one of --file, --url and --members');
     const args = {
       aid: invocation.positionals[0] ?? '',
-      ...(file === undefined ? {} : { file: resolve(file) }),
-      ...(url === undefined ? {} : { url }),
-      ...(members ? { members } : {}),
+      file: file === undefined ? undefined : resolve(file),
+      url,
+      members,
     };
-    return show(invocation, await ask(invocation, 'watch.add', args, { atRest: true }));
+    return show(invocation, await ask(invocation, 'watch.add', args));
   },
 };
 
@@ -68,7 +71,7 @@ export const watchList: Command = {
   name: 'watch list',
   summary: 'the watched AIDs, how far their logs are held, and what failed',
   async run(invocation) {
-    return show(invocation, await ask(invocation, 'watch.list', {}, { atRest: true }));
+    return show(invocation, await ask(invocation, 'watch.list', {}));
   },
 };
 
@@ -79,6 +82,6 @@ export const watchRemove: Command = {
   minPositionals: 1,
   async run(invocation) {
     const aid = invocation.positionals[0] ?? '';
-    return show(invocation, await ask(invocation, 'watch.remove', { aid }, { atRest: true }));
+    return show(invocation, await ask(invocation, 'watch.remove', { aid }));
   },
 };

@@ -1,16 +1,8 @@
-import { ask, type JsonObject } from '../ask.ts';
+import type { ArgumentsOf, ResultOf } from '../../control/verb-table.ts';
+import type { OwnWitness } from '../../control/witness-verbs.ts';
+import { ask } from '../ask.ts';
 import { type Command, type Invocation, type Option, optionText } from '../command.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
-
-export interface OwnWitness {
-  readonly aid: string;
-  readonly name?: string | null;
-  readonly operator?: string | null;
-  readonly connected?: boolean;
-  readonly sn?: number | null;
-  readonly lagSeconds?: number;
-  readonly reason?: string | null;
-}
 
 const thresholdOption: Option = {
   type: 'string',
@@ -21,14 +13,14 @@ const thresholdOption: Option = {
 export const witnessShow: Command = {
   name: 'witness show',
   summary: 'this agent as a witness of others: its witness AID, and what it has refused',
-  run: (invocation) => showOwn(invocation, 'witness.show'),
+  run: async (invocation) => showOwn(invocation, await ask(invocation, 'witness.show', {})),
 };
 
 export const witnessList: Command = {
   name: 'witness list',
   summary: 'the witnesses of the own log, and how far each has come',
   async run(invocation) {
-    return showList(invocation, await ask(invocation, 'witness.list', {}, { atRest: true }));
+    return showList(invocation, await ask(invocation, 'witness.list', {}));
   },
 };
 
@@ -61,8 +53,10 @@ export const witnessAllow: Command = {
   usage: 'AID',
   summary: 'receipt events of an AID that is no member of the mesh too',
   minPositionals: 1,
-  run: (invocation) =>
-    showOwn(invocation, 'witness.allow', { aid: invocation.positionals[0] ?? '' }),
+  async run(invocation) {
+    const [aid = ''] = invocation.positionals;
+    return showOwn(invocation, await ask(invocation, 'witness.allow', { aid }));
+  },
 };
 
 export const witnessDeny: Command = {
@@ -70,8 +64,10 @@ export const witnessDeny: Command = {
   usage: 'AID',
   summary: 'take back `witness allow`',
   minPositionals: 1,
-  run: (invocation) =>
-    showOwn(invocation, 'witness.deny', { aid: invocation.positionals[0] ?? '' }),
+  async run(invocation) {
+    const [aid = ''] = invocation.positionals;
+    return showOwn(invocation, await ask(invocation, 'witness.deny', { aid }));
+  },
 };
 
 /** Rows for people: who, how far, and why not further. */
@@ -89,12 +85,15 @@ export function witnessTable(witnesses: readonly OwnWitness[]): readonly string[
   ]);
 }
 
-async function change(invocation: Invocation, verb: string): Promise<number> {
-  const result = await ask(invocation, verb, changeArgs(invocation), { atRest: false });
+async function change(
+  invocation: Invocation,
+  verb: 'witness.add' | 'witness.cut',
+): Promise<number> {
+  const result = await ask(invocation, verb, changeArgs(invocation));
   return showList(invocation, result);
 }
 
-function changeArgs(invocation: Invocation): JsonObject {
+function changeArgs(invocation: Invocation): ArgumentsOf<'witness.add'> {
   const who = [...invocation.positionals];
   const text = optionText(invocation, 'threshold');
   if (text === undefined) return { who };
@@ -102,26 +101,23 @@ function changeArgs(invocation: Invocation): JsonObject {
   return { who, threshold: Number(text) };
 }
 
-function showList(invocation: Invocation, result: JsonObject): number {
+type WitnessList = ResultOf<'witness.list'> & Partial<Pick<ResultOf<'witness.add'>, 'before'>>;
+
+function showList(invocation: Invocation, result: WitnessList): number {
   if (invocation.json) {
     printJson(invocation.io, result);
     return exitCodes.ok;
   }
-  const witnesses = result['witnesses'] as unknown as readonly OwnWitness[];
-  const waiting = result['waiting'] as { readonly sn: number; readonly said: string } | null;
+  const { witnesses, waiting, before, threshold: now, sn } = result;
   if (witnesses.length === 0)
     print(invocation.io, 'no witnesses: events are final when they are signed');
   else {
     print(
       invocation.io,
-      `${result['threshold']} of ${witnesses.length} witnesses make an event final; the log stands at event ${result['sn']}`,
+      `${now} of ${witnesses.length} witnesses make an event final; the log stands at event ${sn}`,
     );
     print(invocation.io, ['', ...witnessTable(witnesses)]);
   }
-  const before = result['before'] as
-    | { readonly threshold: number; readonly of: number }
-    | undefined;
-  const now = Number(result['threshold']);
   if (
     before !== undefined &&
     (now < before.threshold || now * before.of < before.threshold * witnesses.length)
@@ -135,29 +131,18 @@ function showList(invocation: Invocation, result: JsonObject): number {
   return exitCodes.ok;
 }
 
-async function showOwn(
-  invocation: Invocation,
-  verb: string,
-  args: JsonObject = {},
-): Promise<number> {
-  const result = await ask(invocation, verb, args, { atRest: true });
+function showOwn(invocation: Invocation, result: ResultOf<'witness.show'>): number {
   if (invocation.json) {
     printJson(invocation.io, result);
     return exitCodes.ok;
   }
-  const allowed = result['allowed'] as readonly string[];
-  const conflicts = result['conflicts'] as readonly {
-    readonly aid: string;
-    readonly sn: number;
-    readonly first: string;
-    readonly second: string;
-  }[];
+  const { aid: own, allowed, receipts, refused, conflicts } = result;
   print(
     invocation.io,
     table([
-      ['witness', String(result['aid'])],
+      ['witness', own],
       ['serves', ['the members of the mesh', ...allowed].join(', ')],
-      ['since the start', `${result['receipts']} receipts, ${result['refused']} refusals`],
+      ['since the start', `${receipts} receipts, ${refused} refusals`],
     ]),
   );
   for (const { aid, sn, first, second } of conflicts)

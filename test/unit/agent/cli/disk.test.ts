@@ -147,7 +147,7 @@ describe('kelmesh on a disk that cannot be written', function () {
       await make();
       for (const words of [
         ['id', 'rotate', '--yes'],
-        ['mesh', 'admit', 'EAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '--name', 'x'],
+        ['mesh', 'admit', 'EAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '--name', 'x', '--yes'],
         ['watch', 'remove', 'EAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'],
         ['audit', 'export', '--out', join(small.disk, 'evidence.kmb')],
         ['id', 'export', '--out', join(small.disk, 'log.cesr')],

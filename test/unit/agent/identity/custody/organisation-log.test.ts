@@ -4,6 +4,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MemoryLevel } from 'memory-level';
 import { after, before, describe, it } from 'mocha';
+import type { UntrustedArguments } from '#agent/control/arguments';
 import { askWithoutKeys } from '#agent/control/custody-at-rest';
 import { custodyVerbs } from '#agent/control/custody-verbs';
 import type { VerbContext } from '#agent/control/verb';
@@ -48,15 +49,15 @@ describe('the log of an organisation with custodians', () => {
     return file;
   }
 
-  async function ask(verb: 'custody.log' | 'custody.submit', args: VerbContext['args']) {
+  async function ask(verb: 'custody.log' | 'custody.submit', args: UntrustedArguments) {
     const organisation = {
       kel,
       drivers: { db },
       verifySignature: party.verifySignature,
       watch: { add: async (aid: Aid) => watched.push(aid) },
     };
-    const context = { organisation, agent: undefined, name: 'x', args, progress: () => undefined };
-    return (await custodyVerbs[verb]?.(context as unknown as VerbContext)) as Record<
+    const context = { organisation, agent: undefined, name: 'x', progress: () => undefined };
+    return (await custodyVerbs[verb].call(args).run(context as unknown as VerbContext)) as Record<
       string,
       unknown
     >;

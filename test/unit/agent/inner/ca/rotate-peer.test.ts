@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import type { UntrustedArguments } from '#agent/control/arguments';
 import { rotationVerbs } from '#agent/control/rotation-verbs';
 import type { VerbContext } from '#agent/control/verb';
 
@@ -11,12 +12,11 @@ describe('the peer of a CA rotation', () => {
     member: (who: string) => (who === bruma.aid || who === bruma.name ? bruma : undefined),
     other: (aid: string) => (aid === bruma.aid ? bruma : undefined),
   };
-  const ask = async (args: VerbContext['args']) =>
-    rotationVerbs['rotate.ca']?.({
+  const ask = async (args: UntrustedArguments) =>
+    rotationVerbs['rotate.ca'].call(args).run({
       organisation: { membership: { standing } },
       agent: undefined,
       name: 'alba',
-      args,
       progress: () => {},
     } as unknown as VerbContext);
 

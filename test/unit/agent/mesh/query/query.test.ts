@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import type { Json } from '#agent/control/protocol';
-import { queryVerbs } from '#agent/control/query-verbs';
+import { requestedCall } from '#agent/control/verb-table';
 import { decodeAnswer, queryLimits, queryProtocol } from '#agent/mesh/query/messages';
 import { parseStream } from '#kel/cesr/stream';
 import { buildQuery, encodeSignedQuery, type QueryContent } from '#kel/query/query';
@@ -37,12 +37,20 @@ describe('queries between members', function () {
 
   afterEach(() => federation.abandon());
 
-  function verb(agent: SimulatedAgent, name: string, args: Record<string, Json>): Promise<Answer> {
+  async function verb(
+    agent: SimulatedAgent,
+    name: 'id.query' | 'id.replies',
+    args: Record<string, Json>,
+  ): Promise<Answer> {
     const { organisation, running } = agent;
-    const run = queryVerbs[name];
-    if (run === undefined) throw new Error(`no verb ${name}`);
-    const context = { organisation, agent: running, name: agent.name, args, progress: () => {} };
-    return federation.clock.run(run(context)) as Promise<Answer>;
+    const context = {
+      organisation,
+      agent: running,
+      name: agent.name,
+      progress: () => {},
+      stop: async () => {},
+    };
+    return federation.clock.run(requestedCall(name, args).run(context)) as Promise<Answer>;
   }
 
   function bytesOf(answer: Answer): Buffer {
