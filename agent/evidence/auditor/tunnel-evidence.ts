@@ -10,8 +10,9 @@ import { epochAt } from '../../mesh/membership/epoch.ts';
 import { checkEnd } from './end-evidence.ts';
 import type { Evidence, TunnelProof, Words } from './evidence.ts';
 import { intervalOf } from './interval.ts';
+import { CLOCK_TOLERANCE_MS } from './order.ts';
 import type { RecordEvidence } from './record-evidence.ts';
-import type { Problems, TunnelEnd, TunnelRow } from './report.ts';
+import type { Problems, TunnelEnd, TunnelInterval, TunnelRow } from './report.ts';
 import { checkStanding } from './standing.ts';
 
 export function checkTunnel(proof: TunnelProof, evidence: Evidence, problems: Problems): TunnelRow {
@@ -23,6 +24,8 @@ export function checkTunnel(proof: TunnelProof, evidence: Evidence, problems: Pr
     checkLevel(record, charter, problems);
     checkEpoch(record, charter, words, problems);
   }
+  const interval = intervalOf(proof, evidence);
+  checkTimes(record, interval, problems);
   const a = checkEnd('a', proof, evidence, words, problems);
   const b = checkEnd('b', proof, evidence, words, problems);
   return {
@@ -34,7 +37,7 @@ export function checkTunnel(proof: TunnelProof, evidence: Evidence, problems: Pr
     generation: record.g,
     mesh: record.m,
     charter: record.ch,
-    interval: intervalOf(proof, evidence),
+    interval,
     proven: words.proven,
     claimed: ['handshake-time-a', 'handshake-time-b', 'level', 'interval-times'],
     missing: words.missing,
@@ -87,6 +90,18 @@ function checkLevel(record: TupRecord, charter: Charter, problems: Problems): vo
       `level ${record.lv} is below ${charter.minimumLevel}, the charter's least`,
     );
   }
+}
+
+/** What the proof follows is dated before it, and what follows it after: two ends that date back together do not date what others hold. */
+function checkTimes(record: TupRecord, interval: TunnelInterval, problems: Problems): void {
+  const { from, to, after, before } = interval;
+  const at = (time: string) => parseDateTime(time) ?? 0;
+  const isLate = (x: string | null, y: string | null) =>
+    x !== null && y !== null && at(x) > at(y) + CLOCK_TOLERANCE_MS;
+  if (!isLate(from, record.dt) && !isLate(record.dt, to) && !isLate(from, to)) return;
+  const bounds = [from && `after ${after} of ${from}`, to && `before ${before} of ${to}`];
+  const message = `tunnel proof ${record.d} of ${record.dt} stands ${bounds.filter(Boolean).join(' and ')}`;
+  problems.add('BUNDLE_TIMES', 'records', message);
 }
 
 /** From one epoch before the handshakes to one behind the proof: clocks and epoch boundaries meet there. */

@@ -61,6 +61,8 @@ export const bundleGaps = {
     'Split the bundle or ask for a smaller one: it holds more refused messages than are listed, so it cannot be called clean',
   BUNDLE_ORDER:
     'Ask for logs that show both: what came first is not shown, and the times are closer than clocks are',
+  BUNDLE_TIMES:
+    'Ask for logs of others that refer to the same entries: a clock was wrong or a date is false, and the times of this tunnel do not say when it was',
   BUNDLE_FORK_CLAIMED:
     'Ask the organisation that recorded the fork for its evidence file, and check that with `kelmesh id evidence verify`',
   BUNDLE_NOT_YET_LOGGED:

@@ -7,7 +7,7 @@
  *   stop             ends it as SIGTERM does
  *   reveal           WireGuard public key of key epoch 0 that this organisation will name once it is a member; before `start`
  *   claim KEY        names somebody else's WireGuard key in its `tun` records, from the first or the next one on
- *   renew AID        asks for a fresh agreement, and waits until it stands
+ *   renew AID        makes a fresh agreement, and waits until a handshake has used it
  *   ask AID TIMES    asks for the proof of the tunnel again and again through the tunnel, in every way it can; says how each ended
  */
 import { createInterface } from 'node:readline';
@@ -106,7 +106,7 @@ function withClaim(opened: Organisation): Organisation {
 }
 
 async function renew(aid: Aid): Promise<void> {
-  await running().rotations.psk(aid, false);
+  await running().rotations.psk(aid, true);
 }
 
 /** How each attempt ended: with which message of the other end last, or that it has hung up. */

@@ -161,6 +161,37 @@ const wrongs: readonly (readonly [
     },
   ],
   [
+    'that both ends have dated back together, keys and leaves included',
+    'incomplete',
+    'BUNDLE_TIMES',
+    async ({ world, beta, gamma }) => {
+      await beta.anchor();
+      await gamma.anchor();
+      world.clock.ms -= 30 * DAY;
+      await beta.newTunnelKey();
+      await gamma.newTunnelKey();
+      await world.tunnel(beta, gamma);
+      world.clock.ms += 30 * DAY;
+      return [beta, gamma];
+    },
+  ],
+  [
+    'whose leaf one end has dated back',
+    'incomplete',
+    'BUNDLE_TIMES',
+    async ({ world, beta, gamma }) => {
+      const wait = gamma.record.bind(gamma);
+      gamma.record = async (type, values) => {
+        world.clock.ms -= 2 * DAY;
+        const index = await wait(type, values);
+        world.clock.ms += 2 * DAY;
+        return index;
+      };
+      await world.tunnel(beta, gamma);
+      return [beta, gamma];
+    },
+  ],
+  [
     'with a node that its organisation revoked',
     'failed',
     'BUNDLE_REVOKED',
@@ -361,6 +392,23 @@ describe('verdict on evidence in a crowd', () => {
 });
 
 describe('interval of a tunnel', () => {
+  it('of a third party with one of them is not moved by two ends that date back together', async () => {
+    const { world, alpha, beta, gamma } = await mesh('colluding');
+    const honest = await world.tunnel(alpha, beta);
+    const before = (await audit(alpha, beta)).tunnels[0]?.interval;
+    world.clock.ms -= 30 * DAY;
+    await beta.newTunnelKey();
+    await gamma.newTunnelKey();
+    const dated = await world.tunnel(beta, gamma);
+    world.clock.ms += 30 * DAY;
+    const report = await audit(alpha, beta, gamma);
+    const rowOf = (said: string) => report.tunnels.find(({ proof }) => proof === said);
+    assert.deepEqual(rowOf(honest.said)?.interval, before);
+    assert.deepEqual(outcome(report), ['incomplete', 'BUNDLE_TIMES']);
+    const named = report.problems.map(({ message }) => message).join();
+    assert.ok(named.includes(dated.said) && !named.includes(honest.said), named);
+  });
+
   it('is bounded by the entries beside it and not by the export: a year later it is the same', async () => {
     const { world, beta, gamma } = await mesh('interval');
     await beta.record('gap', { reason: 'before' });
