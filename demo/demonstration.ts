@@ -15,8 +15,8 @@ import {
   remove,
   startAgents,
 } from './mesh-steps.ts';
-import { type Findings, type Report, writeReport } from './report.ts';
-import { type Step, StepSequence } from './step-sequence.ts';
+import { type DemoFindings, type Report, writeReport } from './report.ts';
+import { type DemoStep, StepSequence } from './step-sequence.ts';
 import { callInside, forge, measureTraffic, rotate } from './traffic-steps.ts';
 
 export interface DemonstrationOptions {
@@ -32,7 +32,7 @@ export class Demonstration {
   readonly #options: DemonstrationOptions;
   readonly #federation: DemoFederation;
   readonly #sequence: StepSequence;
-  readonly #findings: Findings = {
+  readonly #findings: DemoFindings = {
     mesh: '',
     tunnels: [],
     rotation: undefined,
@@ -83,7 +83,7 @@ export class Demonstration {
     await this.#federation.remove();
   }
 
-  #steps(): readonly Step[] {
+  #steps(): readonly DemoStep[] {
     const { out, work, say } = this.#options;
     const federation = this.#federation;
     const findings = this.#findings;

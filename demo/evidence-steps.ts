@@ -8,7 +8,7 @@ import type { AuditReport } from '#agent/evidence/auditor/report';
 import { NODE_FLAGS } from '#src/confinement';
 import { PUBLIC, writeOutput } from '#src/files/atomic-file';
 import type { DemoFederation } from './federation.ts';
-import type { Findings } from './report.ts';
+import type { DemoFindings } from './report.ts';
 
 const execute = promisify(execFile);
 const kelmesh = fileURLToPath(new URL('../agent/main.ts', import.meta.url));
@@ -38,7 +38,7 @@ export async function exportEvidence(federation: DemoFederation, out: string): P
 /** In a process of its own that gets the bundle and nothing else. */
 export async function audit(
   federation: DemoFederation,
-  findings: Findings,
+  findings: DemoFindings,
   out: string,
   say: (line: string) => void,
 ): Promise<string> {

@@ -1,6 +1,6 @@
 /** Steps of the demonstration that make and change the mesh: keys, logs, membership, tunnels. */
 import { type DemoFederation, NAMES, PAIRS } from './federation.ts';
-import type { Findings } from './report.ts';
+import type { DemoFindings } from './report.ts';
 
 /** What three inceptions at once take on a machine with two cores. */
 const INCEPTION_MS = 6_000;
@@ -22,7 +22,10 @@ export async function incept(federation: DemoFederation): Promise<string> {
   return `${federation.organisations.map(({ name, aid }) => `${name} is ${aid.slice(0, 12)}…`).join(', ')}; bravo's keys are in a SoftHSM token`;
 }
 
-export async function startAgents(federation: DemoFederation, findings: Findings): Promise<string> {
+export async function startAgents(
+  federation: DemoFederation,
+  findings: DemoFindings,
+): Promise<string> {
   const result = await federation.of('alpha').kelmesh('mesh', 'create', 'demo');
   findings.mesh = (result['mesh'] as { mesh: string }).mesh;
   await federation.each((organisation) => organisation.start());

@@ -27,7 +27,7 @@ export interface OrganisationOptions {
   readonly onFall: (reason: Error) => void;
 }
 
-export interface PeerView {
+export interface PeerStatus {
   readonly aid: string;
   readonly name: string;
   readonly state: string;
@@ -51,7 +51,7 @@ export interface Status {
   readonly addresses: readonly string[];
   readonly rotating: boolean;
   readonly agreements: number;
-  readonly peers: readonly PeerView[];
+  readonly peers: readonly PeerStatus[];
   readonly knocks: readonly { readonly aid: string }[];
   readonly counters: { readonly gossip: Readonly<Record<string, number>> };
   readonly mesh: {

@@ -45,7 +45,7 @@ export interface Report {
 
 /** Whole or not at all: a reader never sees half of it. */
 /** What the steps find for the report, as they go. */
-export interface Findings {
+export interface DemoFindings {
   /** SAID of the first charter; empty until the mesh is founded. */
   mesh: string;
   readonly tunnels: TunnelReport[];

@@ -1,7 +1,7 @@
 /** Steps in order, each timed and told in plain words; the first that fails is the last. */
 import type { StepReport } from './report.ts';
 
-export interface Step {
+export interface DemoStep {
   readonly name: string;
   /** What it does. */
   readonly words: string;
@@ -30,7 +30,7 @@ export class StepSequence {
   }
 
   /** @returns whether every step did what it says */
-  async run(steps: readonly Step[]): Promise<boolean> {
+  async run(steps: readonly DemoStep[]): Promise<boolean> {
     try {
       for (const step of steps) await this.#take(step, steps.length);
       return true;
@@ -39,7 +39,7 @@ export class StepSequence {
     }
   }
 
-  async #take({ name, words, act }: Step, of: number): Promise<void> {
+  async #take({ name, words, act }: DemoStep, of: number): Promise<void> {
     const say = this.#say;
     const signal = this.#signal;
     signal.throwIfAborted();

@@ -10,7 +10,7 @@ import { LogVerifier } from '#kel/verify/log-verifier';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import { type DemoFederation, NAMES, type Name, PAIRS } from './federation.ts';
-import type { Findings } from './report.ts';
+import type { DemoFindings } from './report.ts';
 
 const PROBE_PORT = 7_420;
 const INNER_PORT = 7_443;
@@ -18,7 +18,7 @@ const STREAM_PER_SECOND = 1_000;
 
 export async function measureTraffic(
   federation: DemoFederation,
-  findings: Findings,
+  findings: DemoFindings,
 ): Promise<string> {
   const addresses = new Map(
     await Promise.all(NAMES.map(async (name) => [name, await federation.overlay(name)] as const)),
@@ -103,7 +103,7 @@ export async function callInside(federation: DemoFederation): Promise<string> {
   return `TLS 1.3 with X25519MLKEM768, answer "${answered.reply}"; charlie, whose CA bravo does not trust: refused (${refused.refused})`;
 }
 
-export async function rotate(federation: DemoFederation, findings: Findings): Promise<string> {
+export async function rotate(federation: DemoFederation, findings: DemoFindings): Promise<string> {
   const address = await federation.overlay('bravo');
   const stop = await federation.serve('bravo', { do: 'serve', address, port: PROBE_PORT });
   const seconds = 6;
@@ -129,7 +129,7 @@ export async function rotate(federation: DemoFederation, findings: Findings): Pr
   return `event ${before.sn} to ${after['sn']}; both tunnels moved to the new keys; ${lost} of ${sent} packets lost`;
 }
 
-export async function forge(federation: DemoFederation, findings: Findings): Promise<string> {
+export async function forge(federation: DemoFederation, findings: DemoFindings): Promise<string> {
   const [alpha, charlie] = [federation.of('alpha'), federation.of('charlie')];
   const before = await alpha.status();
   const known = before.peers.find(({ aid }) => aid === charlie.aid);

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expectTrusted } from '#src/files/trust';
-import type { KeyAlgorithm } from '#src/mtls/key-algorithm';
+import type { CertificateAlgorithm } from '#src/mtls/key-algorithm';
 import type { Secret } from '#src/secret';
 import { readConfig } from '../organisation/config/config.ts';
 import { askNewSecret, askSecret, readSecretFile } from '../organisation/config/secrets.ts';
@@ -63,7 +63,9 @@ export function lifeInDays(invocation: Invocation): { readonly days?: number } {
   return { days: value };
 }
 
-export function keyAlgorithm(invocation: Invocation): { readonly algorithm?: KeyAlgorithm } {
+export function keyAlgorithm(invocation: Invocation): {
+  readonly algorithm?: CertificateAlgorithm;
+} {
   const algorithm = optionText(invocation, 'algorithm');
   if (algorithm === undefined) return {};
   if (algorithm !== 'p384' && algorithm !== 'p256' && algorithm !== 'ed25519')

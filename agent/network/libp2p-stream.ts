@@ -11,7 +11,7 @@ import { type MessageStream, maxReceived, type PeerKey, type ProtocolLimits } fr
 const HIGH_WATER = 262_144;
 
 /** What a peer is to this node while its stream is open. */
-export interface PeerStanding {
+export interface ReceiveBounds {
   isStranger(peer: PeerKey): boolean;
   /** Throws NETWORK_TOO_MANY_BYTES when the peer has sent more than it may. */
   received(peer: PeerKey, bytes: number): void;
@@ -21,7 +21,7 @@ export class Libp2pMessageStream implements MessageStream {
   readonly peer: PeerKey;
   readonly #stream: Libp2pStream;
   readonly #clock: Clock;
-  readonly #standing: PeerStanding;
+  readonly #standing: ReceiveBounds;
   readonly #maxMessage: number;
   readonly #decoder: FrameDecoder;
   readonly #inbox: Inbox;
@@ -40,7 +40,7 @@ export class Libp2pMessageStream implements MessageStream {
     peer: PeerKey,
     limits: ProtocolLimits,
     clock: Clock,
-    standing: PeerStanding,
+    standing: ReceiveBounds,
   ) {
     this.#standing = standing;
     this.#stream = stream;

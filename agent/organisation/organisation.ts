@@ -18,7 +18,7 @@ import { ProvenanceLog } from '../evidence/log/provenance-log.ts';
 import { takeApproval } from '../identity/node/approval.ts';
 import { NodeDesk } from '../identity/node/node-desk.ts';
 import { requestStream } from '../identity/node/request.ts';
-import { Identity, type IdentityDeps, type RotationChange } from '../identity/own/identity.ts';
+import { Identity, type IdentityDeps, type RotationOptions } from '../identity/own/identity.ts';
 import type { PendingEvent } from '../identity/own/local-keys.ts';
 import { RecordIntake } from '../identity/records/record-intake.ts';
 import { RecordIssuer } from '../identity/records/record-issuer.ts';
@@ -92,7 +92,7 @@ export async function openOrganisation(
  */
 export async function recoverOrganisation(
   drivers: LocalDrivers,
-  change: RotationChange,
+  change: RotationOptions,
   log?: Uint8Array,
 ): Promise<Organisation> {
   return open(drivers, (deps) => Identity.recover(deps, change, log));

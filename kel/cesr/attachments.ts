@@ -9,13 +9,13 @@ export interface ReceiptCouple {
 }
 
 /** An event named by its log position (`-G`). */
-export interface SealSource {
+export interface SealSourceCouple {
   readonly sn: number;
   readonly said: string;
 }
 
 /** The same with its AID (`-I`). */
-export interface SealSourceTriple extends SealSource {
+export interface SealSourceTriple extends SealSourceCouple {
   readonly prefix: string;
 }
 
@@ -56,7 +56,7 @@ export interface Attachments {
   /** `-F` */
   readonly transferableSignatures: readonly TransferableSignatures[];
   /** `-G` */
-  readonly sealSources: readonly SealSource[];
+  readonly sealSources: readonly SealSourceCouple[];
   /** `-H` */
   readonly lastSignatures: readonly LastSignatures[];
   /** `-I` */

@@ -22,7 +22,7 @@ export interface EscrowedMessage {
   readonly message: Uint8Array;
 }
 
-export interface EscrowLimits {
+export interface TimedEscrowLimits {
   /** Messages of one AID in one room. @default 128 */
   readonly maxPerAid: number;
   /** Messages in one room. @default 4,096 */
@@ -35,7 +35,7 @@ export interface EscrowLimits {
   readonly timeoutMs: number;
 }
 
-export const defaultEscrowLimits: EscrowLimits = {
+export const defaultEscrowLimits: TimedEscrowLimits = {
   maxPerAid: 128,
   maxMessages: 4096,
   maxBytes: 16 * 1024 * 1024,
@@ -44,11 +44,11 @@ export const defaultEscrowLimits: EscrowLimits = {
 };
 
 export class TimedEscrow implements WaitingPlaces<EscrowedMessage> {
-  readonly #limits: EscrowLimits;
+  readonly #limits: TimedEscrowLimits;
   #unverified = new Room();
   #verified = new Room();
 
-  constructor(limits: EscrowLimits) {
+  constructor(limits: TimedEscrowLimits) {
     this.#limits = limits;
   }
 

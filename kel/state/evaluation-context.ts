@@ -11,7 +11,7 @@ export interface DelegationApproval extends EventReference {
   readonly sealIndex: number;
 }
 
-export interface DelegatorView {
+export interface DelegatorLog {
   readonly configTraits: readonly string[];
   /** The accepted event of the delegator that holds exactly this event seal. */
   approvalOf(seal: SealedEvent): DelegationApproval | undefined;
@@ -24,5 +24,5 @@ export interface EvaluationContext {
   /** State of this AID after its accepted event at `sn`. Asked only as above, with `event.sn - 1`. */
   stateAt(sn: number): KeyState | undefined;
   /** The log of a delegator; undefined when it is not known. Asked only for establishment events of delegated AIDs. */
-  delegator?(aid: Aid): DelegatorView | undefined;
+  delegator?(aid: Aid): DelegatorLog | undefined;
 }

@@ -13,7 +13,7 @@ import type { Decision } from '#kel/state/decision';
 import { evaluate } from '#kel/state/evaluate';
 import type {
   DelegationApproval,
-  DelegatorView,
+  DelegatorLog,
   EvaluationContext,
 } from '#kel/state/evaluation-context';
 import type { VerifySignature } from '#kel/state/key-signatures';
@@ -186,11 +186,11 @@ export class AcceptedLogs {
       verifySignature: this.#verifySignature,
       saidAt: (sn) => this.saidAt(aid, sn),
       stateAt: (sn) => this.stateAt(aid, sn),
-      delegator: (delegator) => this.#delegatorView(delegator),
+      delegator: (delegator) => this.#delegatorLog(delegator),
     };
   }
 
-  #delegatorView(delegator: Aid): DelegatorView | undefined {
+  #delegatorLog(delegator: Aid): DelegatorLog | undefined {
     const state = this.pendingState(delegator);
     if (state === undefined) return undefined;
     return {

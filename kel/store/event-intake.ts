@@ -36,7 +36,7 @@ import type { DuplicityEvidence } from './duplicity-evidence.ts';
 import type { MessageOutcome } from './kel-store.ts';
 import { eventKey } from './keys.ts';
 
-export type Verdict = Omit<MessageOutcome, 'offset'>;
+export type EventVerdict = Omit<MessageOutcome, 'offset'>;
 
 export interface IntakeCounters {
   readonly accepted: number;
@@ -124,13 +124,13 @@ export class EventIntake {
     this.#mustSync = false;
   }
 
-  refuse(code: string, reason: string): Verdict {
+  refuse(code: string, reason: string): EventVerdict {
     this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
     return { verdict: 'refused', code, reason };
   }
 
   /** @param message attacker-controlled, well formed */
-  offer(message: StoreMessage): Verdict {
+  offer(message: StoreMessage): EventVerdict {
     const verdict = this.#settle(message, this.#parts.clock.now());
     if (verdict.verdict !== 'refused') this.#counts[verdict.verdict] += 1;
     for (let event = this.#unreleased.shift(); event; event = this.#unreleased.shift()) {
@@ -144,14 +144,14 @@ export class EventIntake {
     this.#waiting.expire(this.#parts.clock.now());
   }
 
-  #settle(message: StoreMessage, since: number): Verdict {
+  #settle(message: StoreMessage, since: number): EventVerdict {
     const { aid, sn, said } = 'event' in message ? message.event : message.receipt;
     const verdict =
       'event' in message ? this.#settleEvent(message, since) : this.#settleReceipt(message, since);
     return { ...verdict, aid, sn, said };
   }
 
-  #settleEvent(message: KeyEventMessage, since: number): Verdict {
+  #settleEvent(message: KeyEventMessage, since: number): EventVerdict {
     const { logs, escrow } = this.#parts;
     const { aid, said } = message.event;
     const earlier = escrow.verified(aid, said);
@@ -171,14 +171,17 @@ export class EventIntake {
     }
   }
 
-  #accept(message: KeyEventMessage, decision: Extract<Decision, { kind: 'accept' }>): Verdict {
+  #accept(
+    message: KeyEventMessage,
+    decision: Extract<Decision, { kind: 'accept' }>,
+  ): EventVerdict {
     const stored = this.#parts.logs.apply(message, decision, this.#parts.clock.now());
     this.#accepted.push({ state: decision.state, message: stored });
     this.#unreleased.push(message.event);
     return { verdict: 'accepted' };
   }
 
-  #reject(message: KeyEventMessage, { code, reason, contradicts }: Rejection): Verdict {
+  #reject(message: KeyEventMessage, { code, reason, contradicts }: Rejection): EventVerdict {
     if (code === 'KEL_DUPLICITOUS' && contradicts !== undefined) {
       const { aid, sn } = message.event;
       this.#keepFork(this.#stored(aid, sn, contradicts), message);
@@ -197,7 +200,7 @@ export class EventIntake {
   }
 
   /** An accepted event again: its message may bring signatures that the stored one lacks. */
-  #addSignatures(message: KeyEventMessage): Verdict {
+  #addSignatures(message: KeyEventMessage): EventVerdict {
     const { aid, sn, said } = message.event;
     const stored = this.#stored(aid, sn, said);
     if (equalBytes(stored, encodeMessage(message.bytes, message.attachments))) {
@@ -218,7 +221,7 @@ export class EventIntake {
     return true;
   }
 
-  #settleReceipt(message: ReceiptMessage, since: number): Verdict {
+  #settleReceipt(message: ReceiptMessage, since: number): EventVerdict {
     const { logs, escrow, verifySignature } = this.#parts;
     const { aid, sn, said } = message.receipt;
     const accepted = logs.saidAt(aid, sn);
@@ -252,7 +255,7 @@ export class EventIntake {
   }
 
   /** A receipt is verified alone before the event that waits for it is judged again: noise costs no more than itself. */
-  #settleAwaited(waiting: EscrowedMessage, receipts: Attachments, since: number): Verdict {
+  #settleAwaited(waiting: EscrowedMessage, receipts: Attachments, since: number): EventVerdict {
     const { logs, verifySignature } = this.#parts;
     const { aid, sn, code } = waiting;
     const { event, bytes, attachments } = this.#decoded(waiting);
@@ -286,7 +289,7 @@ export class EventIntake {
     { code, reason }: Escrowing,
     earlier: EscrowedMessage | undefined,
     since: number,
-  ): Verdict {
+  ): EventVerdict {
     const { aid, sn, said } = message.event;
     if (code === 'KEL_AWAITS_PRIOR') {
       return this.#isSelfSigned(message)
@@ -330,7 +333,7 @@ export class EventIntake {
     event: { readonly aid: Aid; readonly sn: number; readonly said: Said },
     reason: string,
     since: number,
-  ): Verdict {
+  ): EventVerdict {
     const code = 'KEL_AWAITS_PRIOR';
     const encoded = encodeMessage(bytes, attachments);
     if (encoded.length > MAX_WAITING_BYTES) return this.#tooLarge(encoded);
@@ -342,7 +345,7 @@ export class EventIntake {
     return { verdict: 'waiting', code, reason };
   }
 
-  #tooLarge({ length }: Uint8Array): Verdict {
+  #tooLarge({ length }: Uint8Array): EventVerdict {
     return this.refuse(
       'KEL_LIMIT',
       `a message of ${length} bytes cannot wait, the bound is ${MAX_WAITING_BYTES}: send what comes before it first`,

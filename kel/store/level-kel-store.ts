@@ -20,8 +20,8 @@ import { StoreError } from '#src/store/errors';
 import {
   defaultEscrowLimits,
   type EscrowedMessage,
-  type EscrowLimits,
   TimedEscrow,
+  type TimedEscrowLimits,
 } from '../escrow/timed-escrow.ts';
 import { messageOf } from '../message/stored-message.ts';
 import {
@@ -33,7 +33,7 @@ import {
 } from './accepted-logs.ts';
 import { Announcements, type DuplicityListener, type EventListener } from './announcements.ts';
 import { type Duplicity, type DuplicityCase, DuplicityEvidence } from './duplicity-evidence.ts';
-import { EventIntake, type IntakeCounters, type Verdict } from './event-intake.ts';
+import { EventIntake, type IntakeCounters, type EventVerdict } from './event-intake.ts';
 import { buildEvidenceFile, keepEvidenceFile } from './evidence-transfer.ts';
 import { type FirstSeenEntry, firstSeenLog, replayStream } from './first-seen-log.ts';
 import type { KelStore, MessageOutcome, ProcessOptions } from './kel-store.ts';
@@ -43,7 +43,7 @@ import { loadLogs, type ReplayResult, replayLogs } from './store-check.ts';
 export interface LevelKelStoreOptions {
   readonly verifySignature: VerifySignature;
   readonly clock: Pick<Clock, 'now'>;
-  readonly limits?: Partial<EscrowLimits>;
+  readonly limits?: Partial<TimedEscrowLimits>;
 }
 
 /** What became of an evidence file: `refused` proves nothing, is not wanted, or finds no room. */
@@ -278,7 +278,7 @@ export class LevelKelStore implements KelStore {
     return outcomes;
   }
 
-  #take(item: StreamItem, accepts: (aid: Aid) => boolean): Verdict {
+  #take(item: StreamItem, accepts: (aid: Aid) => boolean): EventVerdict {
     if (item.type === 'fault') return this.#intake.refuse(item.code, item.reason);
     try {
       return this.#takeMessage(item, accepts);
@@ -292,7 +292,7 @@ export class LevelKelStore implements KelStore {
   #takeMessage(
     { version, body: bytes, attachments }: ParsedMessage,
     accepts: (aid: Aid) => boolean,
-  ): Verdict {
+  ): EventVerdict {
     const body = parseBody(bytes, 'KERI', version);
     const aid = claimedAid(body);
     if (!accepts(aid)) {

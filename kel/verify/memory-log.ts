@@ -6,7 +6,7 @@ import type { KeyEvent } from '#kel/event/key-event';
 import { type SealedEvent, sealedDigest, sealedEvent } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
 import type { EventReference, KeyState } from '#kel/key-state/key-state';
-import type { DelegationApproval, DelegatorView } from '#kel/state/evaluation-context';
+import type { DelegationApproval, DelegatorLog } from '#kel/state/evaluation-context';
 import { EstablishmentList } from './establishment-list.ts';
 import { SaidList } from './said-list.ts';
 import { SealIndex } from './seal-index.ts';
@@ -16,7 +16,7 @@ export interface MemoryLogOptions {
   readonly indexDigestSeals?: boolean;
 }
 
-export class MemoryLog implements DelegatorView {
+export class MemoryLog implements DelegatorLog {
   #state: KeyState;
   readonly #saids = new SaidList();
   readonly #establishments = new EstablishmentList();

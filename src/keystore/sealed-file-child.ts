@@ -9,7 +9,12 @@ import type { Rng } from '#src/rng';
 import { KeyStoreError } from './errors.ts';
 import { keyIdBytes, keyIdOf } from './key-id.ts';
 import type { SigningKey } from './key-store.ts';
-import type { Failure, Request, Results, WireSigningKey } from './process/protocol.ts';
+import type {
+  KeyStoreFailure,
+  KeyStoreRequest,
+  Results,
+  WireSigningKey,
+} from './process/protocol.ts';
 import { readSecret } from './process/secret-channel.ts';
 import { serveKeys } from './process/serve.ts';
 import { SealedFileKeyStore } from './sealed-file.ts';
@@ -22,7 +27,7 @@ const rng: Rng = { bytes: (length) => new Uint8Array(randomBytes(length)) };
 
 let store: SealedFileKeyStore | undefined;
 
-async function answer(request: Request): Promise<Results[keyof Results]> {
+async function answer(request: KeyStoreRequest): Promise<Results[keyof Results]> {
   if (request.op === 'openFile' || request.op === 'createFile') {
     using passphrase = readSecret();
     if (passphrase === undefined)
@@ -83,7 +88,7 @@ function wireKey({ id, algorithm, publicKey }: SigningKey): WireSigningKey {
   return { id: keyIdBytes(id), algorithm, publicKey };
 }
 
-function failureOf(error: unknown): Failure {
+function failureOf(error: unknown): KeyStoreFailure {
   if (error instanceof KeyStoreError) {
     const { code, message, hint } = error;
     return { code, message, recovery: 'none', hint };

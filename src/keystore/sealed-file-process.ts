@@ -11,7 +11,7 @@ import { KeyStoreError } from './errors.ts';
 import { keyIdBytes } from './key-id.ts';
 import type { KeyId, KeyStore, KeyStoreDescription } from './key-store.ts';
 import { KeyProcess } from './process/key-process.ts';
-import type { Request, Results } from './process/protocol.ts';
+import type { KeyStoreRequest, Results } from './process/protocol.ts';
 import { RemoteKeys } from './process/remote-keys.ts';
 import { defaultPassphraseCost } from './sealed-file.ts';
 import type { PassphraseCost } from './sealed-file-format.ts';
@@ -84,7 +84,7 @@ export class SealedFileProcess extends RemoteKeys implements KeyStore {
     });
   }
 
-  #request<R extends Request>(request: R): Promise<Results[R['op']]> {
+  #request<R extends KeyStoreRequest>(request: R): Promise<Results[R['op']]> {
     return this.#requests.run(async () => {
       if (this.#closed)
         throw new KeyStoreError('KEYSTORE_CLOSED', `${this.#path}: the key store is closed`);
@@ -107,7 +107,7 @@ export class SealedFileProcess extends RemoteKeys implements KeyStore {
 }
 
 async function started(
-  request: Request,
+  request: KeyStoreRequest,
   passphrase: Secret,
   { onStart }: SealedFileProcessOptions,
 ): Promise<KeyProcess> {

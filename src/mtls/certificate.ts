@@ -11,7 +11,7 @@ import { derTags, writeDer } from './der.ts';
 import type { DnsName } from './dns-name.ts';
 import { MtlsError } from './errors.ts';
 import { encodeGeneralName } from './general-name.ts';
-import { type KeyAlgorithm, signatureOf } from './key-algorithm.ts';
+import { type CertificateAlgorithm, signatureOf } from './key-algorithm.ts';
 import { encodeNameConstraints } from './name-constraints.ts';
 import { oids } from './names.ts';
 
@@ -45,7 +45,7 @@ export interface LeafProfile extends Validity {
 export interface Issuer {
   /** PEM. */
   readonly certificate: string;
-  readonly algorithm: KeyAlgorithm;
+  readonly algorithm: CertificateAlgorithm;
   readonly privateKey: webcrypto.CryptoKey;
 }
 
@@ -58,7 +58,7 @@ interface CaSubject {
 /** Self-signed. @returns PEM */
 export function createCaCertificate(
   profile: CaProfile,
-  algorithm: KeyAlgorithm,
+  algorithm: CertificateAlgorithm,
   keys: webcrypto.CryptoKeyPair,
 ): Promise<string> {
   const subject = {
@@ -80,7 +80,7 @@ export interface SuccessorProfile extends Validity {
 export function createSuccessorCertificate(
   former: string,
   profile: SuccessorProfile,
-  algorithm: KeyAlgorithm,
+  algorithm: CertificateAlgorithm,
   keys: webcrypto.CryptoKeyPair,
 ): Promise<string> {
   return createSelfSigned(subjectOf(former), profile, algorithm, keys);
@@ -119,7 +119,7 @@ function subjectOf(certificate: string): CaSubject {
 function createSelfSigned(
   subject: CaSubject,
   profile: SuccessorProfile,
-  algorithm: KeyAlgorithm,
+  algorithm: CertificateAlgorithm,
   { publicKey, privateKey }: webcrypto.CryptoKeyPair,
 ): Promise<string> {
   return createCa(subject, profile, {
@@ -165,7 +165,7 @@ interface CaKeys {
   readonly publicKey: webcrypto.CryptoKey;
   readonly signingKey: webcrypto.CryptoKey;
   /** Of the signing key. */
-  readonly algorithm: KeyAlgorithm;
+  readonly algorithm: CertificateAlgorithm;
   readonly extensions: readonly x509.Extension[];
 }
 

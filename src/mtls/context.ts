@@ -108,7 +108,7 @@ function wrongName(expected: string, names: string): MtlsError {
   );
 }
 
-export interface MtlsPeer {
+export interface MtlsSession {
   readonly protocol: string;
   /** Read from the socket by a client; a server knows it from its settings, which allow no other. */
   readonly keyAgreement: string;
@@ -125,7 +125,7 @@ export interface MtlsPeer {
 }
 
 /** Who is at the other end of a connected socket, and what protects it. @throws MTLS_NO_CERTIFICATE, MTLS_BAD_CERTIFICATE */
-export function describePeer(socket: TLSSocket): MtlsPeer {
+export function describePeer(socket: TLSSocket): MtlsSession {
   const certificate = socket.getPeerX509Certificate();
   if (!socket.authorized || certificate === undefined) {
     throw new MtlsError(

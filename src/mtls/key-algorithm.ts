@@ -2,7 +2,7 @@
 import { createPrivateKey, webcrypto } from 'node:crypto';
 import { Secret } from '#src/secret';
 
-export type KeyAlgorithm = 'p384' | 'p256' | 'ed25519';
+export type CertificateAlgorithm = 'p384' | 'p256' | 'ed25519';
 
 type KeyPair = webcrypto.CryptoKeyPair;
 type Key = webcrypto.CryptoKey;
@@ -14,7 +14,7 @@ interface AlgorithmNames {
 
 const usages: webcrypto.KeyUsage[] = ['sign', 'verify'];
 
-const algorithms: Readonly<Record<KeyAlgorithm, AlgorithmNames>> = {
+const algorithms: Readonly<Record<CertificateAlgorithm, AlgorithmNames>> = {
   p384: {
     key: { name: 'ECDSA', namedCurve: 'P-384' },
     signature: { name: 'ECDSA', hash: 'SHA-384' },
@@ -27,13 +27,13 @@ const algorithms: Readonly<Record<KeyAlgorithm, AlgorithmNames>> = {
 };
 
 /** Fresh from the system's generator: WebCrypto takes no other. The private key can be exported. */
-export async function generateKeyPair(algorithm: KeyAlgorithm): Promise<KeyPair> {
+export async function generateKeyPair(algorithm: CertificateAlgorithm): Promise<KeyPair> {
   const key = await webcrypto.subtle.generateKey(algorithms[algorithm].key, true, usages);
   return key as KeyPair;
 }
 
 /** @param pkcs8 DER; the caller wipes it  @throws when it is no private key of `algorithm` */
-export function importPrivateKey(algorithm: KeyAlgorithm, pkcs8: Uint8Array): Key {
+export function importPrivateKey(algorithm: CertificateAlgorithm, pkcs8: Uint8Array): Key {
   // A view, not a copy: the bytes are secret.
   const der = Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.length);
   const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
@@ -46,14 +46,14 @@ export async function exportPrivateKey(key: Key): Promise<Secret> {
 }
 
 /** How a key of this algorithm signs certificates. */
-export function signatureOf(algorithm: KeyAlgorithm): AlgorithmNames['signature'] {
+export function signatureOf(algorithm: CertificateAlgorithm): AlgorithmNames['signature'] {
   return algorithms[algorithm].signature;
 }
 
 /** Undefined for a key that the inner layer does not use, such as RSA. */
-export function algorithmOf(key: Key): KeyAlgorithm | undefined {
+export function algorithmOf(key: Key): CertificateAlgorithm | undefined {
   const { name, namedCurve } = key.algorithm as AlgorithmNames['key'];
-  return (Object.keys(algorithms) as KeyAlgorithm[]).find((each) => {
+  return (Object.keys(algorithms) as CertificateAlgorithm[]).find((each) => {
     const wanted = algorithms[each].key;
     return wanted.name === name && wanted.namedCurve === namedCurve;
   });

@@ -5,7 +5,7 @@ import { SerialQueue } from '#src/serial-queue';
 import { type Database, DurableTable } from '#src/store/durable-table';
 
 /** The mapping `key: undefined` deletes. */
-export type StateChange = Readonly<Record<string, unknown>>;
+export type TableWrite = Readonly<Record<string, unknown>>;
 
 const decoder = new TextDecoder();
 
@@ -29,7 +29,7 @@ export class StateTable {
   }
 
   /** All changes in one atomic write. */
-  put(change: StateChange): Promise<void> {
+  put(change: TableWrite): Promise<void> {
     return this.#queue.run(async () => {
       // All encoded before the first is written: what has no JSON leaves nothing behind for the next write to take along.
       const writes = Object.entries(change).map(

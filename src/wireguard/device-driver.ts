@@ -5,7 +5,7 @@ import { SerialQueue } from '#src/serial-queue';
 import { wireguardPublicKeyHex } from '#src/wireguard/static-key';
 import { checkDesiredDevice } from './desired-device.ts';
 import {
-  type DeviceChange,
+  type DeviceDifference,
   describeChange,
   diffDevice,
   type EndpointMemory,
@@ -44,7 +44,7 @@ export interface DeviceBackend {
   peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined>;
   create(name: InterfaceName): Promise<void>;
   /** @param listenPort the present one, for the way back when the new one is taken */
-  set(name: InterfaceName, change: DeviceChange, listenPort: number): Promise<void>;
+  set(name: InterfaceName, change: DeviceDifference, listenPort: number): Promise<void>;
   /** Sets `throwAway` as the private key and then `privateKey`, which the device has already; sends the keepalives at once. */
   rekey(
     name: InterfaceName,

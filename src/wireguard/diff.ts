@@ -19,7 +19,7 @@ import type {
 /** A session ends 180 s after its handshake (WireGuard whitepaper 6.1): a younger one is in use. */
 const LIVE_SESSION_MS = 180_000;
 
-export interface PeerChange {
+export interface PeerDifference {
   readonly publicKey: WireGuardKey;
   /** An update never creates a peer: one that somebody removed meanwhile would come back without its other fields. */
   readonly kind: 'add' | 'update';
@@ -34,11 +34,11 @@ export interface PeerChange {
   readonly desiredAllowedIps: readonly Cidr[];
 }
 
-export interface DeviceChange {
+export interface DeviceDifference {
   readonly privateKey?: Secret;
   readonly listenPort?: number;
   /** New and changed peers, in the order of the desired ones. */
-  readonly peers: readonly PeerChange[];
+  readonly peers: readonly PeerDifference[];
   /** After the others: their allowed IPs may move first. */
   readonly removedPeers: readonly WireGuardKey[];
 }
@@ -56,11 +56,11 @@ export function diffDevice(
   actual: DeviceState,
   memory: EndpointMemory,
   now: number,
-): DeviceChange {
+): DeviceDifference {
   const own = checkDesiredDevice(desired);
   const added = addedAllowedIps(desired, actual);
   const moved = new Set([...added.values()].flat());
-  const peers: PeerChange[] = [];
+  const peers: PeerDifference[] = [];
   for (const peer of desired.peers) {
     const change = diffPeer(peer, actual.peers.get(peer.publicKey), added, moved, memory, now);
     if (change) peers.push(change);
@@ -74,7 +74,7 @@ export function diffDevice(
   };
 }
 
-export function isEmptyChange(change: DeviceChange): boolean {
+export function isEmptyChange(change: DeviceDifference): boolean {
   return (
     change.privateKey === undefined &&
     change.listenPort === undefined &&
@@ -84,10 +84,10 @@ export function isEmptyChange(change: DeviceChange): boolean {
 }
 
 /** One line for each kind of change, without keys or addresses of peers. */
-export function describeChange(change: DeviceChange, actual: DeviceState): string[] {
+export function describeChange(change: DeviceDifference, actual: DeviceState): string[] {
   const count = (n: number, what: string) => (n === 0 ? [] : [`${n} ${what}`]);
   const updated = change.peers.filter((peer) => peer.kind === 'update');
-  const having = (field: keyof PeerChange) =>
+  const having = (field: keyof PeerDifference) =>
     updated.filter((peer) => peer[field] !== undefined).length;
   const allowed = updated.filter((peer) => peer.replaceAllowedIps || peer.allowedIps.length > 0);
   return [
@@ -122,7 +122,7 @@ function diffPeer(
   moved: ReadonlySet<Cidr>,
   memory: EndpointMemory,
   now: number,
-): PeerChange | undefined {
+): PeerDifference | undefined {
   const { publicKey, presharedKey, endpoint, keepalive, allowedIps: desiredAllowedIps } = peer;
   const add = added.get(publicKey) ?? [];
   if (!actual) {
@@ -164,7 +164,7 @@ function keepsEndpoint(
 export function rememberEndpoints(
   desired: DesiredDevice,
   actual: DeviceState,
-  change: DeviceChange,
+  change: DeviceDifference,
   memory: EndpointMemory,
 ): EndpointMemory {
   const written = new Set(

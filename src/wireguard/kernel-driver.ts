@@ -10,7 +10,7 @@ import {
   runCommand,
 } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
-import type { DeviceChange, PeerChange } from './diff.ts';
+import type { DeviceDifference, PeerDifference } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
 import { openSecretFile } from './secret-file.ts';
@@ -110,7 +110,7 @@ class KernelBackend implements DeviceBackend {
     expectSuccess(`ip link add dev ${name} type wireguard`, result);
   }
 
-  async set(name: InterfaceName, change: DeviceChange): Promise<void> {
+  async set(name: InterfaceName, change: DeviceDifference): Promise<void> {
     const { privateKey, listenPort } = change;
     const port = listenPort === undefined ? [] : ['listen-port', `${listenPort}`];
     const device = { secret: privateKey, before: [], after: port };
@@ -152,7 +152,7 @@ class KernelBackend implements DeviceBackend {
     return this.#links.list('wireguard');
   }
 
-  async #setPeers(name: InterfaceName, change: DeviceChange): Promise<void> {
+  async #setPeers(name: InterfaceName, change: DeviceDifference): Promise<void> {
     for (let i = 0; i < change.peers.length; i += PEERS_PER_CALL)
       await this.#set(
         name,
@@ -227,7 +227,7 @@ interface Section {
 }
 
 /** `wg set` always replaces the allowed IPs: it is given all of them, and only when they change. */
-function peerArgs(peer: PeerChange): Section {
+function peerArgs(peer: PeerDifference): Section {
   const { endpoint, keepalive } = peer;
   return {
     secret: peer.presharedKey,

@@ -16,7 +16,7 @@ export interface LinkState {
   readonly routes: readonly Cidr[];
 }
 
-export interface LinkChange {
+export interface LinkDifference {
   readonly bringUp: boolean;
   readonly mtu?: number;
   readonly addAddresses: readonly string[];
@@ -32,7 +32,7 @@ export function diffLink(
   desired: DesiredLink,
   actual: LinkState,
   taken: ReadonlySet<Cidr> = new Set(),
-): LinkChange {
+): LinkDifference {
   const without = <T>(list: readonly T[], others: readonly T[]) => {
     const set = new Set(others);
     return [...new Set(list)].filter((item) => !set.has(item));
@@ -47,11 +47,11 @@ export function diffLink(
   };
 }
 
-export function isEmptyLinkChange(change: LinkChange): boolean {
+export function isEmptyLinkChange(change: LinkDifference): boolean {
   return !change.bringUp && describeLinkChange(change).length === 0;
 }
 
-export function linkAfter(link: LinkState, change: LinkChange): LinkState {
+export function linkAfter(link: LinkState, change: LinkDifference): LinkState {
   const after = <T>(list: readonly T[], add: readonly T[], remove: readonly T[]) => [
     ...list.filter((item) => !remove.includes(item)),
     ...add,
@@ -65,7 +65,7 @@ export function linkAfter(link: LinkState, change: LinkChange): LinkState {
 }
 
 /** One line for each part that changes. */
-export function describeLinkChange(change: LinkChange): string[] {
+export function describeLinkChange(change: LinkDifference): string[] {
   return [
     ...change.addAddresses.map((address) => `address ${address} added`),
     ...change.removeAddresses.map((address) => `address ${address} removed`),
@@ -89,7 +89,7 @@ export interface Links {
   /** Those of `prefixes` that go into some other device now. */
   takenByOthers(name: InterfaceName, prefixes: readonly Cidr[]): Promise<ReadonlySet<Cidr>>;
   /** Addresses, MTU, state, then routes: an added route is taken from whoever has it, a removed one only when it is still here. */
-  apply(name: InterfaceName, change: LinkChange): Promise<void>;
+  apply(name: InterfaceName, change: LinkDifference): Promise<void>;
 }
 
 /** {@link Links} through iproute2. @throws WIREGUARD_PORT_IN_USE, WIREGUARD_NO_PRIVILEGE, WIREGUARD_COMMAND_FAILED */
@@ -158,7 +158,7 @@ export class SystemLinks implements Links {
     return new Set(prefixes.filter((prefix) => elsewhere.has(prefix)));
   }
 
-  async apply(name: InterfaceName, change: LinkChange): Promise<void> {
+  async apply(name: InterfaceName, change: LinkDifference): Promise<void> {
     const route = (verb: string, prefix: Cidr) =>
       `route ${verb} ${prefix} dev ${name} proto ${ROUTE_PROTOCOL}`;
     // No link-local address: its neighbour traffic would enter the tunnel by itself. A kernel without IPv6 refuses, and has none.

@@ -6,7 +6,7 @@
  */
 import { getSystemErrorName } from 'node:util';
 import { Secret, secretBytes } from '#src/secret';
-import type { DeviceChange, PeerChange } from './diff.ts';
+import type { DeviceDifference, PeerDifference } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import type { Cidr, PeerState, UdpEndpoint, WireGuardKey } from './tunnel-driver.ts';
 import { UapiLines } from './uapi-lines.ts';
@@ -33,7 +33,7 @@ export function encodeGet(): Uint8Array {
 }
 
 /** @returns the request, with keys in it: the caller fills it with zeros after use */
-export function encodeSet(change: DeviceChange): Uint8Array {
+export function encodeSet(change: DeviceDifference): Uint8Array {
   const lines: (string | Secret)[] = ['set=1\n'];
   if (change.privateKey) lines.push('private_key=', change.privateKey, '\n');
   if (change.listenPort !== undefined) lines.push(`listen_port=${change.listenPort}\n`);
@@ -67,7 +67,7 @@ export function encodeRekey(
 /** Seconds by peer; none is 0. */
 export type Keepalives = ReadonlyMap<WireGuardKey, number>;
 
-function pushPeer(lines: (string | Secret)[], peer: PeerChange): void {
+function pushPeer(lines: (string | Secret)[], peer: PeerDifference): void {
   lines.push(`public_key=${peer.publicKey}\n`);
   if (peer.kind === 'update') lines.push('update_only=true\n');
   if (peer.presharedKey) lines.push('preshared_key=', peer.presharedKey, '\n');

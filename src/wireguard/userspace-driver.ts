@@ -4,7 +4,7 @@ import type { Secret } from '#src/secret';
 import { runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
 import { watchDevice } from './device-events.ts';
-import type { DeviceChange } from './diff.ts';
+import type { DeviceDifference } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
 import { TunnelProgram, USERSPACE_PROGRAMS } from './program.ts';
@@ -104,7 +104,7 @@ class UserspaceBackend implements DeviceBackend {
     await this.#program.start(name);
   }
 
-  async set(name: InterfaceName, change: DeviceChange, listenPort: number): Promise<void> {
+  async set(name: InterfaceName, change: DeviceDifference, listenPort: number): Promise<void> {
     await this.#program.boundLog(name);
     const { listenPort: port, ...rest } = change;
     if (port === undefined) return this.#send(name, rest);
@@ -151,7 +151,7 @@ class UserspaceBackend implements DeviceBackend {
     }
   }
 
-  async #send(name: InterfaceName, change: DeviceChange): Promise<void> {
+  async #send(name: InterfaceName, change: DeviceDifference): Promise<void> {
     await exchangeUapi(this.#program.socketPath(name), encodeSet(change), parseSetReply);
   }
 }

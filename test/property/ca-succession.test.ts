@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { before, describe, it } from 'mocha';
 import { CaError } from '#agent/inner/ca/errors';
-import { planImport } from '#agent/inner/ca/trust-change';
+import { planImport } from '#agent/inner/ca/trust-import';
 import { type CaCertificate, parseCaBundle, successionProof } from '#src/mtls/ca-certificate';
 import {
   createCaCertificate,

@@ -3,7 +3,7 @@ import { systemClock, systemRng } from '../../compose.ts';
 import { describeGenerations, exportBundle, initCa } from '../../inner/ca/ca.ts';
 import { issueCertificate } from '../../inner/ca/issue.ts';
 import { importBundle, readOthers } from '../../inner/ca/trust.ts';
-import { worksUntil } from '../../inner/ca/trust-change.ts';
+import { worksUntil } from '../../inner/ca/trust-import.ts';
 import { readConfig } from '../../organisation/config/config.ts';
 import {
   algorithmOption,

@@ -6,7 +6,7 @@ import type { KeyState } from '#kel/key-state/key-state';
 import type { AnyRecord } from '#kel/record/record';
 import type { Enclosure } from './enclosure.ts';
 import { lowerings } from './lowered.ts';
-import { enclosedBy, nameOf, type Review, type Signer } from './review.ts';
+import { enclosedBy, nameOf, type Review, type ReviewedSigner } from './review.ts';
 import { thresholdWords } from './threshold-text.ts';
 
 /** @param own keys of this machine  @returns lines, plain ASCII */
@@ -34,7 +34,7 @@ export function explainProposal(review: Review, own: ReadonlySet<string>): reado
   ];
 }
 
-function explainInception(event: InceptionEvent, signers: readonly Signer[]): string[] {
+function explainInception(event: InceptionEvent, signers: readonly ReviewedSigner[]): string[] {
   const names = signers.map(shortName);
   return [
     `INCEPTION: a new organisation, ${event.aid}`,
@@ -53,7 +53,7 @@ function explainInception(event: InceptionEvent, signers: readonly Signer[]): st
 function explainRotation(
   event: RotationEvent,
   prior: KeyState,
-  signers: readonly Signer[],
+  signers: readonly ReviewedSigner[],
 ): string[] {
   const names = signers.map(shortName);
   const known = prior.nextDigests.map((_, at) => signers.find(({ ondex }) => ondex === at));
@@ -92,7 +92,7 @@ function explainRotation(
 export function loweredBy(
   event: Review['event'],
   prior: KeyState | undefined,
-  signers: readonly Signer[],
+  signers: readonly ReviewedSigner[],
 ): readonly string[] {
   if (prior === undefined || event.type === 'ixn' || isInception(event)) return [];
   const names = { signing: signers.map(shortName), next: nextNames(event, signers) };
@@ -107,7 +107,7 @@ function explainInteraction({ event }: Review, prior: KeyState): string[] {
   ];
 }
 
-function keyLines(title: string, signers: readonly Signer[]): string[] {
+function keyLines(title: string, signers: readonly ReviewedSigner[]): string[] {
   return [
     `  ${title}:`,
     ...signers.map(
@@ -116,11 +116,14 @@ function keyLines(title: string, signers: readonly Signer[]): string[] {
   ];
 }
 
-function origin({ ondex }: Signer): string {
+function origin({ ondex }: ReviewedSigner): string {
   return ondex === undefined ? '' : `  (next key ${ondex + 1} of before)`;
 }
 
-function nextLines(event: InceptionEvent | RotationEvent, signers: readonly Signer[]): string[] {
+function nextLines(
+  event: InceptionEvent | RotationEvent,
+  signers: readonly ReviewedSigner[],
+): string[] {
   const names = nextNames(event, signers);
   const left = signers.filter(({ card }) => !event.nextDigests.includes(card?.next ?? ''));
   return [
@@ -131,7 +134,7 @@ function nextLines(event: InceptionEvent | RotationEvent, signers: readonly Sign
 
 function nextNames(
   { nextDigests }: InceptionEvent | RotationEvent,
-  signers: readonly Signer[],
+  signers: readonly ReviewedSigner[],
 ): readonly string[] {
   return nextDigests.map(
     (digest) => signers.find(({ card }) => card?.next === digest)?.card?.name ?? 'in reserve',
@@ -247,7 +250,7 @@ function traitWords(trait: string): string {
   return trait === 'DND' ? 'DND, it may not delegate' : JSON.stringify(trait);
 }
 
-function shortName({ card, key }: Signer): string {
+function shortName({ card, key }: ReviewedSigner): string {
   return card?.name ?? shortKey(key);
 }
 

@@ -28,7 +28,7 @@ import { CustodyError } from './errors.ts';
 import { MAX_CUSTODIANS, type Proposal } from './proposal.ts';
 
 /** A key that can sign the event. */
-export interface Signer {
+export interface ReviewedSigner {
   readonly index: number;
   readonly key: VerificationKey;
   readonly card: CustodianCard | undefined;
@@ -43,7 +43,7 @@ export interface Review {
   /** Before the event; undefined for an inception. */
   readonly prior: KeyState | undefined;
   /** In the order of the keys. */
-  readonly signers: readonly Signer[];
+  readonly signers: readonly ReviewedSigner[];
   readonly signingThreshold: ThresholdForm;
   /** By the SAID that a seal names. */
   readonly enclosures: ReadonlyMap<string, Enclosure>;
@@ -80,7 +80,7 @@ export function reviewProposal(proposal: Proposal, verifySignature: VerifySignat
 /** The event with its signatures, as it goes into the log. */
 export function signedMessage({ proposal, event, signers }: Review): Uint8Array {
   const signatures = proposal.signatures.map(({ index, signature }): IndexedSignatureInput => {
-    const { key, ondex } = signers[index] as Signer;
+    const { key, ondex } = signers[index] as ReviewedSigner;
     const algorithm = algorithmOfKey(key) ?? 'ed25519';
     const base = { index, raw: signature, algorithm };
     if (!isRotation(event)) return base;
@@ -158,7 +158,7 @@ function signersOf(
   prior: KeyState | undefined,
   keys: readonly VerificationKey[],
   cards: readonly CustodianCard[],
-): readonly Signer[] {
+): readonly ReviewedSigner[] {
   if (keys.length > MAX_CUSTODIANS)
     throw bad(`${keys.length} keys are above ${MAX_CUSTODIANS} custodians`);
   const places = cards.map(({ key }) => keys.indexOf(key));
@@ -187,7 +187,7 @@ function signersOf(
 function expectExplainedKeys(
   event: Review['event'],
   prior: KeyState | undefined,
-  signers: readonly Signer[],
+  signers: readonly ReviewedSigner[],
   cards: readonly CustodianCard[],
 ): void {
   if (event.type === 'ixn') return;
@@ -235,7 +235,7 @@ function expectSignatures({ proposal, signers }: Review, verifySignature: Verify
   }
 }
 
-export function nameOf({ index, key, card }: Signer): string {
+export function nameOf({ index, key, card }: ReviewedSigner): string {
   return card?.name ?? `custodian ${index + 1} (${key})`;
 }
 

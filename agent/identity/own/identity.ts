@@ -47,7 +47,7 @@ export interface IdentityDeps extends OwnKeysDeps {
 }
 
 /** What changes with a rotation besides the keys. */
-export interface RotationChange {
+export interface RotationOptions {
   readonly seals?: readonly Seal[];
   readonly witnessCuts?: readonly Aid[];
   readonly witnessAdds?: readonly Aid[];
@@ -131,7 +131,7 @@ export class Identity {
    */
   static async recover(
     deps: IdentityDeps,
-    change: RotationChange,
+    change: RotationOptions,
     log: Uint8Array = new Uint8Array(0),
   ): Promise<Identity> {
     await offerPending(deps);
@@ -194,7 +194,7 @@ export class Identity {
    * Throws IDENTITY_AWAITS_WITNESSES, IDENTITY_AWAITS_DELEGATOR: `pending` tells whether the event was made.
    * Throws IDENTITY_NEXT_KEYS_LOST, IDENTITY_LOG_DIVERGED.
    */
-  rotate(change: RotationChange = {}): Promise<KeyState> {
+  rotate(change: RotationOptions = {}): Promise<KeyState> {
     return this.#log.make(async () => {
       const waiting = await this.#log.clear({ maySupersede: true });
       const { sn, said } = change.adopt === true ? this.state : await this.#log.lastOwn();

@@ -4,7 +4,7 @@ import type { Aid } from '#kel/identifiers';
 import type { SerializationKind } from '#kel/key-state/key-state';
 import type { SigningAlgorithm } from '#src/keystore/key-store';
 import { IdentityError } from './errors.ts';
-import { type OwnKeysDeps, type Prepared, prepare, settle } from './key-succession.ts';
+import { type OwnKeysDeps, type PreparedKeys, prepare, settle } from './key-succession.ts';
 import { readLocalKeys, readPending } from './local-keys.ts';
 import { nextDigests, verificationKeys } from './own-signature.ts';
 
@@ -26,7 +26,7 @@ export async function expectNone(deps: OwnKeysDeps): Promise<void> {
 export function prepareInception(
   deps: OwnKeysDeps,
   { algorithm, kind, delegator }: InceptionOptions,
-): Promise<Prepared> {
+): Promise<PreparedKeys> {
   return prepare(deps, async (generate) => {
     const current = await generate(algorithm);
     const next = await generate(algorithm);

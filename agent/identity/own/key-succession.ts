@@ -29,7 +29,7 @@ export interface OwnKeysDeps {
   readonly files: HeadFiles;
 }
 
-export interface Prepared {
+export interface PreparedKeys {
   readonly event: BuiltEvent;
   readonly current: KeySet;
   readonly next: KeySet;
@@ -41,8 +41,8 @@ const RETIRED = 'retired';
 /** Makes keys and an event of them, and puts the intent on disk. Before that nothing names the new keys: a failure takes them away again. */
 export async function prepare(
   deps: OwnKeysDeps,
-  build: (generate: (algorithm: SigningAlgorithm) => Promise<KeySet>) => Promise<Prepared>,
-): Promise<Prepared> {
+  build: (generate: (algorithm: SigningAlgorithm) => Promise<KeySet>) => Promise<PreparedKeys>,
+): Promise<PreparedKeys> {
   const generated: KeySet[] = [];
   try {
     const prepared = await build(async (algorithm) => {

@@ -10,7 +10,7 @@
 import { isInception, type KeyEvent } from '#kel/event/key-event';
 import type { Aid, Said } from '#kel/identifiers';
 import type { KeyState } from '#kel/key-state/key-state';
-import type { StateChange, StateTable } from '#src/store/state-table';
+import type { StateTable, TableWrite } from '#src/store/state-table';
 
 /** Settled states of logs. */
 export interface LogStates {
@@ -19,7 +19,7 @@ export interface LogStates {
   stateBefore(aid: Aid, sn: number): KeyState | undefined;
 }
 
-export interface ReceiptedEvent {
+export interface ReceiptedEntry {
   readonly sn: number;
   readonly said: Said;
   readonly type: KeyEvent['type'];
@@ -30,7 +30,7 @@ export interface ReceiptedEvent {
 }
 
 /** As 0.1 kept them: by place, which let one event push out another. */
-interface EarlierRow extends ReceiptedEvent {
+interface EarlierRow extends ReceiptedEntry {
   readonly message: string;
 }
 
@@ -58,7 +58,7 @@ export class Receipted {
   ): Promise<Receipted> {
     const receipted = new Receipted(table, logs);
     await receipted.#takeOver(parse);
-    for await (const [key, { message }] of table.entries<ReceiptedEvent>(GIVEN))
+    for await (const [key, { message }] of table.entries<ReceiptedEntry>(GIVEN))
       receipted.#count(key.split('.')[1] as Aid, message?.length ?? 0);
     return receipted;
   }
@@ -69,7 +69,7 @@ export class Receipted {
   }
 
   /** The receipted event that `event`, which is not receipted yet, would contradict. @param isAccepted it stands in the log */
-  contradicted(event: KeyEvent, isAccepted: boolean): ReceiptedEvent | undefined {
+  contradicted(event: KeyEvent, isAccepted: boolean): ReceiptedEntry | undefined {
     const held = this.#at(this.#placeOf(event));
     if (held !== undefined) return held.said === event.said ? undefined : held;
     if (event.type !== 'ixn') return undefined;
@@ -89,7 +89,7 @@ export class Receipted {
   async add(event: KeyEvent, message: Uint8Array, isAccepted: boolean): Promise<void> {
     const { aid, sn, said, type } = event;
     if (isAccepted && type === 'ixn') return;
-    const row: ReceiptedEvent = {
+    const row: ReceiptedEntry = {
       sn,
       said,
       type,
@@ -114,7 +114,7 @@ export class Receipted {
   }
 
   /** Rows whose event has become the accepted one at its place: nothing but their messages took room. */
-  #settled({ aid, sn }: KeyEvent): { change: StateChange; bytes: number } {
+  #settled({ aid, sn }: KeyEvent): { change: TableWrite; bytes: number } {
     const before = this.#logs.stateBefore(aid, sn);
     if (before === undefined) return { change: {}, bytes: 0 };
     const change: Record<string, unknown> = {};
@@ -161,8 +161,8 @@ export class Receipted {
     return this.#logs.stateBefore(aid, sn)?.establishment.said ?? NONE;
   }
 
-  #at(key: string): ReceiptedEvent | undefined {
-    return this.#table.get<ReceiptedEvent>(key);
+  #at(key: string): ReceiptedEntry | undefined {
+    return this.#table.get<ReceiptedEntry>(key);
   }
 
   #count(aid: Aid, bytes: number): void {

@@ -22,7 +22,7 @@ import type { StateTable } from '#src/store/state-table';
 import { delegatorsIn } from '../node/delegators.ts';
 import { WitnessError, type WitnessErrorCode } from './errors.ts';
 import type { WitnessAnswer } from './messages.ts';
-import { type LogStates, Receipted, type ReceiptedEvent } from './receipted.ts';
+import { type LogStates, Receipted, type ReceiptedEntry } from './receipted.ts';
 
 export interface WitnessDeps {
   readonly keyStore: KeyStore;
@@ -230,7 +230,7 @@ export class Witness {
 
   async #keep(
     aid: Aid,
-    first: ReceiptedEvent,
+    first: ReceiptedEntry,
     second: KeyEvent,
     message: Uint8Array,
   ): Promise<void> {

@@ -22,7 +22,7 @@ import { concatBytes, equalBytes, uint32be, uint64be, utf8 } from '#src/bytes';
 import { SEAL_OVERHEAD } from '#src/crypto/aead';
 import { sha256 } from '#src/crypto/hash';
 import { costProblem, type PassphraseCost } from '#src/keystore/sealed-file-format';
-import type { KeyAlgorithm } from '#src/mtls/key-algorithm';
+import type { CertificateAlgorithm } from '#src/mtls/key-algorithm';
 import { ByteReader } from './byte-reader.ts';
 import { CaError } from './errors.ts';
 
@@ -30,7 +30,7 @@ import { CaError } from './errors.ts';
 export interface Generation {
   /** Counts from 1, never again the same. */
   readonly number: number;
-  readonly algorithm: KeyAlgorithm;
+  readonly algorithm: CertificateAlgorithm;
   /** 0 in a file of version 1. */
   readonly preparedAt: number;
   /** 0 while it is prepared. */
@@ -84,7 +84,11 @@ const MAX_GENERATIONS = 2;
 /** The last moment that a `Date` can name. */
 const MAX_TIME = 8_640_000_000_000_000n;
 
-const algorithmCodes: Readonly<Record<KeyAlgorithm, number>> = { p384: 1, p256: 2, ed25519: 3 };
+const algorithmCodes: Readonly<Record<CertificateAlgorithm, number>> = {
+  p384: 1,
+  p256: 2,
+  ed25519: 3,
+};
 const reasonCodes: Readonly<Record<RetirementReason, number>> = { due: 1, now: 2, undone: 3 };
 
 export function encodeCaFile(file: CaFile): Uint8Array {

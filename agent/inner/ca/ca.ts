@@ -12,7 +12,11 @@ import type { PassphraseCost } from '#src/keystore/sealed-file-format';
 import type { CaCertificate } from '#src/mtls/ca-certificate';
 import { createCaCertificate } from '#src/mtls/certificate';
 import { parseDnsName } from '#src/mtls/dns-name';
-import { exportPrivateKey, generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
+import {
+  type CertificateAlgorithm,
+  exportPrivateKey,
+  generateKeyPair,
+} from '#src/mtls/key-algorithm';
 import { isNarrow } from '#src/mtls/name-constraints';
 import { type IpPrefix, isInPrefix, parseIpPrefix } from '#src/net/ip-prefix';
 import type { Rng } from '#src/rng';
@@ -40,7 +44,7 @@ export interface CaOptions {
   /** IP ranges that it may certify too; default none. */
   readonly ipRanges?: readonly string[];
   readonly passphrase: Secret;
-  readonly algorithm?: KeyAlgorithm;
+  readonly algorithm?: CertificateAlgorithm;
   /** Life of the CA in days, 1 to 3650; default 730. */
   readonly days?: number;
   readonly clock: Clock;

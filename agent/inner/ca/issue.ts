@@ -13,7 +13,7 @@ import { type CaCertificate, fingerprintOf } from '#src/mtls/ca-certificate';
 import { createLeafCertificate, requestedKey } from '#src/mtls/certificate';
 import type { MtlsIdentity } from '#src/mtls/context';
 import { type DnsName, isWithin, parseDnsName } from '#src/mtls/dns-name';
-import { algorithmOf, generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
+import { algorithmOf, type CertificateAlgorithm, generateKeyPair } from '#src/mtls/key-algorithm';
 import { formatIpAddress, parseIpAddress, unmapIpv4 } from '#src/net/ip-address';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
@@ -39,7 +39,7 @@ export interface IssueOptions {
   /** Nothing is taken over from the certificate in force. */
   readonly isAnew?: boolean;
   /** Of a new key; default that of the CA. */
-  readonly algorithm?: KeyAlgorithm;
+  readonly algorithm?: CertificateAlgorithm;
   /** PEM of a certificate request: then the private key stays where it is, and only the certificate is made. */
   readonly csr?: string;
   readonly clock: Clock;
@@ -182,7 +182,7 @@ export async function serviceIdentity(
 
 async function keyFor(
   { csr, algorithm }: IssueOptions,
-  fallback: KeyAlgorithm,
+  fallback: CertificateAlgorithm,
 ): Promise<{ readonly publicKey: webcrypto.CryptoKey; readonly privateKey: Secret | undefined }> {
   if (csr !== undefined) {
     const publicKey = await requestedKey(csr);

@@ -1,6 +1,6 @@
 /** What a rotation of the CA would do next: from where it stands and the clock alone. */
 import type { Clock } from '#src/clock';
-import type { KeyAlgorithm } from '#src/mtls/key-algorithm';
+import type { CertificateAlgorithm } from '#src/mtls/key-algorithm';
 import type { CaFile } from './ca-file.ts';
 import { CaError } from './errors.ts';
 import { type CaState, onlyCertificate, stateOf } from './generation.ts';
@@ -15,7 +15,7 @@ export interface CaRotationRequest {
   /** With `retire`: without waiting, and no cross certificate is handed out any more. */
   readonly immediately?: boolean;
   /** Of the successor; default that of the CA. One that is prepared has its own. */
-  readonly algorithm?: KeyAlgorithm;
+  readonly algorithm?: CertificateAlgorithm;
 }
 
 export interface CaRotationPlan {

@@ -10,7 +10,7 @@ import {
   describePeer,
   type MtlsClient,
   type MtlsIdentity,
-  type MtlsPeer,
+  type MtlsSession,
   serverOptions,
 } from '#src/mtls/context';
 import { MtlsError } from '#src/mtls/errors';
@@ -43,7 +43,7 @@ export interface EchoCall {
 export interface EchoReply {
   /** `CALLER-URI said TEXT`. */
   readonly text: string;
-  readonly server: MtlsPeer;
+  readonly server: MtlsSession;
 }
 
 const MAX_TEXT = 500;

@@ -15,7 +15,7 @@ import {
   withLock,
   writeFileSafely,
 } from './files.ts';
-import { planImport, type TrustChange, worksUntil } from './trust-change.ts';
+import { planImport, type TrustImport, worksUntil } from './trust-import.ts';
 
 export interface ImportOptions {
   readonly dir: string;
@@ -38,7 +38,7 @@ const MAX_FILE_LENGTH = 128 * 1024;
  * without them
  * @throws MTLS_BAD_CERTIFICATE, MTLS_UNCONSTRAINED, CA_OVERLAP, CA_WRONG_FINGERPRINT, CA_TRUST_EXPIRED, CA_NOT_FOUND, CA_LOCKED, CA_IO
  */
-export async function importBundle(options: ImportOptions): Promise<TrustChange> {
+export async function importBundle(options: ImportOptions): Promise<TrustImport> {
   const { dir, bundle, fingerprint, clock } = options;
   const offered = parseCaBundle(bundle);
   return withLock(dir, async () => {

@@ -14,7 +14,7 @@ import { type PeerAddress, parsePeerAddress } from '../../network/network.ts';
 import { MembershipError } from './errors.ts';
 
 /** Who is reached where. */
-export interface Door {
+export interface Contact {
   readonly aid: Aid;
   readonly addresses: readonly PeerAddress[];
 }
@@ -25,7 +25,7 @@ export interface Invite {
   /** May be empty where `through` is not. */
   readonly addresses: readonly PeerAddress[];
   /** The member that made the line and does not govern. */
-  readonly through?: Door;
+  readonly through?: Contact;
 }
 
 /** Longest line that is read, and addresses per door. */
@@ -49,7 +49,7 @@ export function formatInvite({ mesh, governor, addresses, through }: Invite): st
   return `${SCHEME}${VERSION}:${checkOf(content)}:${content}`;
 }
 
-function formatDoor({ aid, addresses }: Door, room: number): string {
+function formatDoor({ aid, addresses }: Contact, room: number): string {
   let door = `${aid}@`;
   const usable = addresses.filter((address) => !/[,+]/.test(address)).slice(0, MAX_ADDRESSES);
   for (const address of usable) {
@@ -112,7 +112,7 @@ function parseContent(content: string): Invite {
   }
 }
 
-function parseDoor(text: string): Door {
+function parseDoor(text: string): Contact {
   const [, aid = '', list = ''] = /^([^@]*)@(.*)$/s.exec(text) ?? [];
   const parts = list === '' ? [] : list.split(',');
   if (parts.length > MAX_ADDRESSES)

@@ -9,9 +9,9 @@ import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
 import type { RecordIntake } from '../../identity/records/record-intake.ts';
 import type { Charter, Member, SealedCharter } from './charter.ts';
-import type { Door, Invite } from './invite.ts';
+import type { Contact, Invite } from './invite.ts';
 import type { Revocations } from './revocations.ts';
-import { type SealedRevocation, Standing } from './standing.ts';
+import { type SealedRemoval, Standing } from './standing.ts';
 import type { Suspension, Suspensions } from './suspensions.ts';
 
 const MESH = 'mesh';
@@ -31,7 +31,7 @@ export class Membership {
   readonly #listeners = new Set<() => void>();
   #chosen: Invite | undefined;
   #charters: readonly SealedCharter[] = [];
-  #revocations: readonly SealedRevocation[] = [];
+  #revocations: readonly SealedRemoval[] = [];
   #standing: Standing;
 
   private constructor(deps: MembershipDeps) {
@@ -73,7 +73,7 @@ export class Membership {
     return this.#standing.inviteAddresses;
   }
 
-  get door(): Door | undefined {
+  get door(): Contact | undefined {
     return this.#standing.door;
   }
 
@@ -155,7 +155,7 @@ export class Membership {
   #become(change: {
     readonly chosen?: Invite | undefined;
     readonly charters?: readonly SealedCharter[];
-    readonly revocations?: readonly SealedRevocation[];
+    readonly revocations?: readonly SealedRemoval[];
   }): void {
     if ('chosen' in change) this.#chosen = change.chosen;
     this.#charters = change.charters ?? this.#charters;
@@ -191,9 +191,9 @@ export class Membership {
     return sealed;
   }
 
-  async #sealedRevocations(): Promise<readonly SealedRevocation[]> {
+  async #sealedRevocations(): Promise<readonly SealedRemoval[]> {
     const { records, intake } = this.#deps;
-    const sealed: SealedRevocation[] = [];
+    const sealed: SealedRemoval[] = [];
     for (const { record } of records.list('rvk')) {
       if (record.k !== 'organisation') continue;
       sealed.push({ record, sealedIn: await intake.sealedIn(record.i, record.d) });

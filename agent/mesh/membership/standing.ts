@@ -7,14 +7,14 @@ import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
 import type { RecordType, RvkRecord, Verified } from '#kel/record/record';
 import { type Charter, charterChain, type Member, type SealedCharter } from './charter.ts';
-import type { Door, Invite } from './invite.ts';
+import type { Contact, Invite } from './invite.ts';
 import { overlayAddress } from './overlay-address.ts';
 import type { Suspension } from './suspensions.ts';
 
 type Revocation = Verified<RvkRecord>;
 
 /** A verified revocation and the event that seals it; undefined: the log that is held seals it no more. */
-export interface SealedRevocation {
+export interface SealedRemoval {
   readonly record: Revocation;
   readonly sealedIn: Pick<EventReference, 'sn'> | undefined;
 }
@@ -26,7 +26,7 @@ export interface StandingFacts {
   readonly chosen: Invite | undefined;
   readonly charters: readonly SealedCharter[];
   /** Of organisations; whoever signed them. */
-  readonly revocations: readonly SealedRevocation[];
+  readonly revocations: readonly SealedRemoval[];
   /** By those that delegated them. */
   readonly revokedNodes: ReadonlyMap<Aid, Revocation>;
   readonly suspended: ReadonlyMap<Aid, Suspension>;
@@ -88,7 +88,7 @@ export class Standing {
   }
 
   /** The member that made the invite and passes the knock on; undefined once a charter is held. */
-  get door(): Door | undefined {
+  get door(): Contact | undefined {
     return this.charter === undefined ? this.#chosen?.through : undefined;
   }
 
@@ -230,7 +230,7 @@ export class Standing {
  */
 function believed(
   chain: readonly Charter[],
-  revocations: readonly SealedRevocation[],
+  revocations: readonly SealedRemoval[],
 ): { all: ReadonlyMap<Aid, Revocation>; newer: ReadonlyMap<Aid, Revocation> } {
   const charter = chain.at(-1);
   const all = new Map<Aid, Revocation>();

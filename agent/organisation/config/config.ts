@@ -9,7 +9,7 @@ import { MeshError } from '#src/errors';
 import { readRegularFile } from '#src/files/regular-file';
 import { expectTrusted } from '#src/files/trust';
 import type { AskedBy } from '../../tunnel/rotation/emergency.ts';
-import type { RotationEvent } from '../../tunnel/rotation/schedule.ts';
+import type { RotationTrigger } from '../../tunnel/rotation/schedule.ts';
 import { ConfigError } from './errors.ts';
 import { type ConfigKey, type ConfigKeyName, configKeys, type KeyKind } from './keys.ts';
 
@@ -56,7 +56,7 @@ export interface Config {
     readonly windows: readonly string[];
     readonly deadlineMinutes: number;
     readonly askedBy: AskedBy;
-    readonly events: readonly RotationEvent[];
+    readonly events: readonly RotationTrigger[];
   };
 }
 
@@ -137,7 +137,7 @@ export function parseConfig(text: string, file: string): Config {
       windows: get('rotation.window'),
       deadlineMinutes: get('rotation.deadline'),
       askedBy: get('rotation.asked-by') as AskedBy,
-      events: get('rotation.on') as readonly RotationEvent[],
+      events: get('rotation.on') as readonly RotationTrigger[],
     },
   });
 }

@@ -13,7 +13,7 @@ import { SerialQueue } from '#src/serial-queue';
 import { SteadyTime } from '#src/steady-time';
 import { StateTable } from '#src/store/state-table';
 import { serveNodes } from '../../identity/node/node-service.ts';
-import type { RotationChange } from '../../identity/own/identity.ts';
+import type { RotationOptions } from '../../identity/own/identity.ts';
 import type { Draft } from '../../identity/records/record-issuer.ts';
 import type { OwnWitnesses } from '../../identity/witness/own-witnesses.ts';
 import { WitnessService } from '../../identity/witness/witness-service.ts';
@@ -42,7 +42,7 @@ import { type ExchangeParts, openExchangeParts } from './exchange-parts.ts';
 import { MeshPresence } from './mesh-presence.ts';
 import { Operator } from './operator.ts';
 import { OwnEventConfirmation } from './own-event-confirmation.ts';
-import { OwnKeyChanges } from './own-key-changes.ts';
+import { OwnKeyRotations } from './own-key-rotations.ts';
 import { Reactions } from './reactions.ts';
 import { openTunnelParts, type TunnelParts } from './tunnel-parts.ts';
 
@@ -95,7 +95,7 @@ export class Agent {
   readonly time: SteadyTime;
   readonly queries: QueryClient;
   readonly #parts: AgentParts;
-  readonly #ownKeyChanges: OwnKeyChanges;
+  readonly #ownKeyRotations: OwnKeyRotations;
   readonly #presence: MeshPresence;
   readonly #confirmation: OwnEventConfirmation;
   readonly #reactions: Reactions;
@@ -127,12 +127,12 @@ export class Agent {
     this.queries = parts.queries;
     const { signal } = this;
     const background = new Background(signal, journal);
-    const ownKeyChanges = new OwnKeyChanges(parts);
-    const presence = new MeshPresence({ ...parts, ownKeyChanges, signal });
-    const active = { ...parts, ownKeyChanges, presence, background, signal };
+    const ownKeyRotations = new OwnKeyRotations(parts);
+    const presence = new MeshPresence({ ...parts, ownKeyRotations, signal });
+    const active = { ...parts, ownKeyRotations, presence, background, signal };
     const confirmation = new OwnEventConfirmation(active);
     this.#background = background;
-    this.#ownKeyChanges = ownKeyChanges;
+    this.#ownKeyRotations = ownKeyRotations;
     this.#presence = presence;
     this.#confirmation = confirmation;
     this.#reactions = new Reactions({
@@ -228,13 +228,13 @@ export class Agent {
    * Rotates the own log to its pre-rotated keys; the tunnels follow one by one without losing packets. No peer holds it up.
    * Audit log anchored before, new tunnel keys sealed after, known to the peers next, in use last.
    */
-  rotate(change: RotationChange = {}): Promise<KeyState> {
+  rotate(change: RotationOptions = {}): Promise<KeyState> {
     return this.#rotations.run(async () => {
       const { identity, keeper } = this.organisation;
       await this.tunnels.settle();
       await keeper.anchor().catch((error: unknown) => this.#background.deferIfAwaiting(error));
       await identity.rotate(change);
-      await this.#ownKeyChanges.follow();
+      await this.#ownKeyRotations.follow();
       await this.schedule.rotated('id');
       return identity.state;
     });
@@ -254,7 +254,7 @@ export class Agent {
 
   /** As {@link rotateTunnelKeys} without a moment for tunnels that change over: for keys that `beside` revokes in the same event. */
   renewTunnelKeys(beside: readonly Draft[] = []): Promise<TunRecord> {
-    return this.#ownKeyChanges.renew(beside);
+    return this.#ownKeyRotations.renew(beside);
   }
 
   /** Stops serving and anchors the audit log. Tunnels stay up unless `removeTunnels`. */

@@ -5,11 +5,11 @@ import type { OwnEndpoints } from '../../mesh/sync/own-endpoints.ts';
 import type { Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import type { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
 import type { Organisation } from '../organisation.ts';
-import type { OwnKeyChanges } from './own-key-changes.ts';
+import type { OwnKeyRotations } from './own-key-rotations.ts';
 
 export interface MeshPresenceDeps {
   readonly organisation: Organisation;
-  readonly ownKeyChanges: OwnKeyChanges;
+  readonly ownKeyRotations: OwnKeyRotations;
   readonly tunnels: Tunnels;
   readonly endpoints: OwnEndpoints;
   readonly proofs: TunnelProofs;
@@ -46,7 +46,7 @@ export class MeshPresence {
   }
 
   async #enterOnce(): Promise<void> {
-    await this.#deps.ownKeyChanges.ensure();
+    await this.#deps.ownKeyRotations.ensure();
     await this.#announceNode();
     await this.#deps.tunnels.start(this.#deps.signal);
     await this.#deps.endpoints.current();

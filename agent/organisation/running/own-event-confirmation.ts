@@ -12,7 +12,7 @@ import type { Network } from '../../network/network.ts';
 import type { Organisation } from '../organisation.ts';
 import type { Background } from './background.ts';
 import type { MeshPresence } from './mesh-presence.ts';
-import type { OwnKeyChanges } from './own-key-changes.ts';
+import type { OwnKeyRotations } from './own-key-rotations.ts';
 
 /** An own event that waits for receipts is tried again this often, and witnesses that were away are asked again. */
 const CONFIRM_MS = 5_000;
@@ -23,7 +23,7 @@ export interface OwnEventConfirmationDeps {
   readonly directory: PeerDirectory;
   readonly witnesses: OwnWitnesses;
   readonly gossip: Gossip;
-  readonly ownKeyChanges: OwnKeyChanges;
+  readonly ownKeyRotations: OwnKeyRotations;
   readonly presence: MeshPresence;
   readonly background: Background;
   readonly signal: AbortSignal;
@@ -68,14 +68,14 @@ export class OwnEventConfirmation {
   }
 
   async #confirmOnce(): Promise<void> {
-    const { organisation, ownKeyChanges, presence, witnesses, gossip, background } = this.#deps;
+    const { organisation, ownKeyRotations, presence, witnesses, gossip, background } = this.#deps;
     const { identity, issuer, membership } = organisation;
     if (identity.pending !== undefined && !(await identity.resume())) {
       await this.#askDelegator();
       return;
     }
     await issuer.settle();
-    if (!ownKeyChanges.isLevel) await ownKeyChanges.follow();
+    if (!ownKeyRotations.isLevel) await ownKeyRotations.follow();
     if (membership.isIn && !presence.isEntered)
       await presence.enter().catch((error: unknown) => background.deferIfAwaiting(error));
     await witnesses.catchUp(identity.state, async (receipt) => {

@@ -6,7 +6,7 @@ import { formatDateTime } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
 import type { EvidenceExchange } from '../../mesh/duplicity/evidence-exchange.ts';
 import type { Charter } from '../../mesh/membership/charter.ts';
-import { describeChange } from '../../mesh/membership/charter-change.ts';
+import { describeDifference } from '../../mesh/membership/charter-difference.ts';
 import type { Dialler } from '../../mesh/sync/dialler.ts';
 import type { Gossip } from '../../mesh/sync/gossip.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
@@ -16,12 +16,12 @@ import type { Network } from '../../network/network.ts';
 import type { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import type { PairReceipt, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import type { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
-import type { RotationEvent } from '../../tunnel/rotation/schedule.ts';
+import type { RotationTrigger } from '../../tunnel/rotation/schedule.ts';
 import type { Organisation } from '../organisation.ts';
 import type { Background } from './background.ts';
 import type { MeshPresence } from './mesh-presence.ts';
 import type { OwnEventConfirmation } from './own-event-confirmation.ts';
-import type { OwnKeyChanges } from './own-key-changes.ts';
+import type { OwnKeyRotations } from './own-key-rotations.ts';
 
 /**
  * Own records for which no session is opened: acknowledgements are gossiped, heads of the audit log are for later. All members
@@ -31,7 +31,7 @@ const UNHURRIED: ReadonlySet<RecordType> = new Set<RecordType>(['ack', 'log']);
 
 export interface ReactionsDeps {
   /** What may call for new keys, see `agent/tunnel/rotation/schedule.ts`. */
-  readonly happened: (event: RotationEvent) => Promise<void>;
+  readonly happened: (event: RotationTrigger) => Promise<void>;
   readonly organisation: Organisation;
   readonly network: Network;
   readonly directory: PeerDirectory;
@@ -43,7 +43,7 @@ export interface ReactionsDeps {
   readonly agreements: PairAgreements;
   readonly tunnels: Tunnels;
   readonly proofs: TunnelProofs;
-  readonly ownKeyChanges: OwnKeyChanges;
+  readonly ownKeyRotations: OwnKeyRotations;
   readonly presence: MeshPresence;
   readonly confirmation: OwnEventConfirmation;
   readonly background: Background;
@@ -161,7 +161,7 @@ export class Reactions {
   }
 
   async #membershipChanged(): Promise<void> {
-    const { organisation, sync, tunnels, presence, ownKeyChanges } = this.#deps;
+    const { organisation, sync, tunnels, presence, ownKeyRotations } = this.#deps;
     const { membership, keeper, intake, kel } = organisation;
     const { charter } = membership;
     this.joinTopics();
@@ -170,7 +170,7 @@ export class Reactions {
       await keeper.record('membership', {
         charter: charter.said,
         version: charter.version,
-        change: describeChange(this.#lastCharter, charter),
+        change: describeDifference(this.#lastCharter, charter),
       });
     }
     this.#unbindGone();
@@ -182,7 +182,7 @@ export class Reactions {
     }
     if (membership.isIn) {
       await presence.enter();
-      await ownKeyChanges.replaceRevoked();
+      await ownKeyRotations.replaceRevoked();
     } else await tunnels.reconcile();
     if (hasNewcomers) sync.push();
     if (hasLeavers && membership.isIn) await this.#deps.happened('removal');

@@ -27,7 +27,7 @@ export interface PeerEnd extends SigningEnd {
 }
 
 /** True when `signatures` over `message` satisfy `threshold` of `keys`, no key counted twice. */
-export type VerifySignature = (
+export type VerifyPairSignatures = (
   keys: readonly VerificationKey[],
   threshold: ThresholdForm,
   message: Uint8Array,
@@ -37,7 +37,7 @@ export type VerifySignature = (
 export interface AgreementDeps {
   readonly suite: CryptoSuite;
   readonly rng: Rng;
-  readonly verifySignature: VerifySignature;
+  readonly verifySignature: VerifyPairSignatures;
 }
 
 /** Both ends as this end sees them, from verified logs and sealed records only. */

@@ -53,15 +53,15 @@ export interface Message2Head {
   readonly ctEphemeral: Uint8Array;
 }
 
-export interface Confirmation {
+export interface KeyConfirmation {
   readonly signatures: readonly PairSignature[];
   /** 32 bytes. */
   readonly mac: Uint8Array;
 }
 
-export interface Message2 extends Message2Head, Confirmation {}
+export interface Message2 extends Message2Head, KeyConfirmation {}
 
-export type Message3 = Confirmation;
+export type Message3 = KeyConfirmation;
 
 export function encodeMessage1(message: Message1): Uint8Array {
   return frame(1, lengthPrefixed(message.x25519, message.ephemeralKem, message.ctResponder));
@@ -134,12 +134,12 @@ function open(bytes: Uint8Array, number: number): FieldReader {
   return reader;
 }
 
-function encodeConfirmation({ signatures, mac }: Confirmation): Uint8Array {
+function encodeConfirmation({ signatures, mac }: KeyConfirmation): Uint8Array {
   const group = concatBytes(...signatures.flatMap(({ index, raw }) => [Uint8Array.of(index), raw]));
   return lengthPrefixed(group, mac);
 }
 
-function confirmation(reader: FieldReader): Confirmation {
+function confirmation(reader: FieldReader): KeyConfirmation {
   const group = reader.bytes(
     'sig',
     SIGNATURE_ENTRY_LENGTH,

@@ -5,7 +5,7 @@ import { Secret } from '#src/secret';
 import type { Agreement, AgreementDeps, AgreementView } from './agreement.ts';
 import { startChain } from './chain.ts';
 import { AgreementError } from './errors.ts';
-import { type Confirmation, isSignatureList } from './messages.ts';
+import { isSignatureList, type KeyConfirmation } from './messages.ts';
 import { type AgreementPolicy, checkPolicy } from './policy.ts';
 import { type PairTerms, pairOf, roleOf } from './terms.ts';
 import {
@@ -98,7 +98,7 @@ export class Session implements Disposable {
   }
 
   /** The own signatures and MAC. @throws AGREEMENT_OWN_SIGNATURE */
-  async confirm(th: Uint8Array, keys: AgreementKeys): Promise<Confirmation> {
+  async confirm(th: Uint8Array, keys: AgreementKeys): Promise<KeyConfirmation> {
     const { aid, keys: ownKeys, signingThreshold } = this.view.local;
     const message = signedDigest(this.#role, th);
     const mac = confirmationMac(keys.confirmation, this.#role);
@@ -116,7 +116,7 @@ export class Session implements Disposable {
   }
 
   /** The peer's signatures and MAC. @throws AGREEMENT_BAD_SIGNATURE, AGREEMENT_BAD_MAC */
-  check(th: Uint8Array, keys: AgreementKeys, { signatures, mac }: Confirmation): void {
+  check(th: Uint8Array, keys: AgreementKeys, { signatures, mac }: KeyConfirmation): void {
     const { aid, keys: peerKeys, signingThreshold } = this.view.peer;
     const role = this.#role === 'initiator' ? 'responder' : 'initiator';
     const isKnown = signatures.every(({ index }) => index < peerKeys.length);

@@ -11,7 +11,7 @@ import type { AskedBy } from './emergency.ts';
 export type ScheduledKind = 'tunnel' | 'id';
 
 /** A member was removed or revoked; a member's log has forked, and it is suspended. */
-export type RotationEvent = (typeof rotationEvents)[number];
+export type RotationTrigger = (typeof rotationEvents)[number];
 export const rotationEvents = ['removal', 'suspension'] as const;
 
 export interface RotationPolicy {
@@ -24,7 +24,7 @@ export interface RotationPolicy {
   /** When rotations by the clock may begin, UTC; any time when there is none. */
   readonly windows: readonly Window[];
   /** What brings new tunnel keys at once. */
-  readonly events: readonly RotationEvent[];
+  readonly events: readonly RotationTrigger[];
 }
 
 /** Minutes since midnight; `to` before `from` passes midnight. */
@@ -130,7 +130,7 @@ export class Schedule {
   }
 
   /** New tunnel keys at once, if the policy says so for `event`: whatever the time of day. */
-  async happened(event: RotationEvent): Promise<void> {
+  async happened(event: RotationTrigger): Promise<void> {
     const { clock, table, journal } = this.#deps;
     if (!this.#policy.events.includes(event)) return;
     await table.put({ [EVENT]: { event, at: clock.now() } });

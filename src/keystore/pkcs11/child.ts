@@ -5,7 +5,7 @@
  * takes only as a string that cannot be wiped, stays out of the agent's memory. It ends with its parent.
  */
 import { unreachable } from '#src/errors';
-import type { Request, Results } from '../process/protocol.ts';
+import type { KeyStoreRequest, Results } from '../process/protocol.ts';
 import { readSecret } from '../process/secret-channel.ts';
 import { serveKeys } from '../process/serve.ts';
 import { CKF_OS_LOCKING_OK, CKR_CRYPTOKI_ALREADY_INITIALIZED } from './constants.ts';
@@ -17,7 +17,7 @@ type Module = InstanceType<typeof import('pkcs11js').PKCS11>;
 
 let token: Token | undefined;
 
-async function answer(request: Request): Promise<Results[keyof Results]> {
+async function answer(request: KeyStoreRequest): Promise<Results[keyof Results]> {
   if (request.op === 'open') return openToken(request.module, request.tokenLabel);
   if (request.op === 'initialise') {
     const cryptoki = await loadModule(request.module);

@@ -1,6 +1,6 @@
 /** From return values of PKCS#11 to errors of the key store, and what to do after each. */
 import type { KeyStoreErrorCode } from '../errors.ts';
-import type { Failure, Recovery } from '../process/protocol.ts';
+import type { KeyStoreFailure, Recovery } from '../process/protocol.ts';
 import {
   CKR_DEVICE_ERROR,
   CKR_DEVICE_MEMORY,
@@ -18,9 +18,9 @@ import {
   CKR_USER_NOT_LOGGED_IN,
 } from './constants.ts';
 
-/** An error whose meaning is already known; it crosses the channel as a {@link Failure}. */
+/** An error whose meaning is already known; it crosses the channel as a {@link KeyStoreFailure}. */
 export class TokenFault extends Error {
-  readonly failure: Failure;
+  readonly failure: KeyStoreFailure;
 
   constructor(code: KeyStoreErrorCode, message: string, recovery: Recovery = 'none') {
     super(message);

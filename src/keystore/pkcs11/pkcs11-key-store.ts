@@ -11,7 +11,7 @@ import { SerialQueue } from '#src/serial-queue';
 import { KeyStoreError } from '../errors.ts';
 import type { KeyStore, KeyStoreDescription } from '../key-store.ts';
 import { KeyProcess, KeyProcessError, type KeyProcessOptions } from '../process/key-process.ts';
-import type { Request, Results } from '../process/protocol.ts';
+import type { KeyStoreRequest, Results } from '../process/protocol.ts';
 import { RemoteKeys } from '../process/remote-keys.ts';
 
 /** The program that loads the module. */
@@ -97,7 +97,7 @@ export class Pkcs11KeyStore extends RemoteKeys implements KeyStore {
     this.#pin = undefined;
   }
 
-  async #request<R extends Request>(request: R): Promise<Results[R['op']]> {
+  async #request<R extends KeyStoreRequest>(request: R): Promise<Results[R['op']]> {
     return this.#requests.run(async () => {
       try {
         return await this.#ask(request);
@@ -109,7 +109,7 @@ export class Pkcs11KeyStore extends RemoteKeys implements KeyStore {
     });
   }
 
-  async #ask<R extends Request>(request: R): Promise<Results[R['op']]> {
+  async #ask<R extends KeyStoreRequest>(request: R): Promise<Results[R['op']]> {
     if (this.#closed)
       throw new KeyStoreError(
         'KEYSTORE_CLOSED',

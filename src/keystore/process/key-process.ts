@@ -6,11 +6,11 @@ import type { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import { KeyStoreError } from '../errors.ts';
 import {
-  type Failure,
   isResult,
+  type KeyStoreFailure,
+  type KeyStoreRequest,
   parseReply,
   type Recovery,
-  type Request,
   type Results,
 } from './protocol.ts';
 import { SECRET_FD, writeSecret } from './secret-channel.ts';
@@ -26,7 +26,7 @@ export interface KeyProcessOptions {
 export class KeyProcessError extends KeyStoreError {
   readonly recovery: Recovery;
 
-  constructor({ code, message, recovery, hint }: Failure) {
+  constructor({ code, message, recovery, hint }: KeyStoreFailure) {
     super(code, message, hint === undefined ? {} : { hint });
     this.recovery = recovery;
   }
@@ -80,7 +80,7 @@ export class KeyProcess {
   }
 
   /** @param secrets that the request needs, in order; the caller wipes them  @throws KeyProcessError */
-  async request<R extends Request>(
+  async request<R extends KeyStoreRequest>(
     request: R,
     secrets: readonly Secret[] = [],
   ): Promise<Results[R['op']]> {
@@ -91,7 +91,7 @@ export class KeyProcess {
       if (!reply.ok) {
         throw new KeyProcessError(reply.failure);
       }
-      const fits: (value: unknown, request: Request) => boolean = isResult[request.op];
+      const fits: (value: unknown, request: KeyStoreRequest) => boolean = isResult[request.op];
       if (!fits(reply.value, request))
         throw await this.#died(request.op, 'its reply does not answer the request');
       return reply.value as Results[R['op']];
@@ -122,7 +122,7 @@ export class KeyProcess {
     }
   }
 
-  async #exchange(request: Request): Promise<unknown> {
+  async #exchange(request: KeyStoreRequest): Promise<unknown> {
     if (this.#end !== undefined || !this.#child.connected)
       throw await this.#died(request.op, 'it is gone');
     const settled = new AbortController();

@@ -13,7 +13,7 @@ import { KEY_ID_LENGTH } from '../key-id.ts';
 import { MAX_LABEL_LENGTH, MAX_MESSAGE_LENGTH } from '../limits.ts';
 import type { PassphraseCost } from '../sealed-file-format.ts';
 
-export type Request =
+export type KeyStoreRequest =
   /** One secret: the PIN. */
   | { readonly op: 'open'; readonly module: string; readonly tokenLabel: string }
   /** Two secrets: that of the security officer, the user's. */
@@ -71,7 +71,7 @@ export interface Results {
  */
 export type Recovery = 'none' | 'restart' | 'restart-and-retry';
 
-export interface Failure {
+export interface KeyStoreFailure {
   readonly code: KeyStoreErrorCode;
   readonly message: string;
   readonly recovery: Recovery;
@@ -79,15 +79,15 @@ export interface Failure {
   readonly hint?: string;
 }
 
-export type Reply =
+export type KeyStoreReply =
   | { readonly ok: true; readonly value: unknown }
-  | { readonly ok: false; readonly failure: Failure };
+  | { readonly ok: false; readonly failure: KeyStoreFailure };
 
 const MAX_TEXT_LENGTH = 4096;
 const MAX_ENTRIES = 1 << 16;
 
 /** @returns undefined for anything that is not exactly a request */
-export function parseRequest(value: unknown): Request | undefined {
+export function parseRequest(value: unknown): KeyStoreRequest | undefined {
   if (!isRecord(value)) return undefined;
   switch (value['op']) {
     case 'open':
@@ -135,7 +135,7 @@ export function parseRequest(value: unknown): Request | undefined {
 }
 
 /** @returns undefined for anything that is not exactly a reply */
-export function parseReply(value: unknown): Reply | undefined {
+export function parseReply(value: unknown): KeyStoreReply | undefined {
   if (!isRecord(value)) return undefined;
   if (value['ok'] === true) return { ok: true, value: value['value'] };
   const failure = value['failure'];
@@ -159,7 +159,10 @@ export function parseReply(value: unknown): Reply | undefined {
 }
 
 type ResultParsers = {
-  readonly [Op in keyof Results]: (value: unknown, request: Request) => value is Results[Op];
+  readonly [Op in keyof Results]: (
+    value: unknown,
+    request: KeyStoreRequest,
+  ) => value is Results[Op];
 };
 
 /** Whether the value of a reply answers the request. */

@@ -4,9 +4,9 @@ import { Secret } from '#src/secret';
 import { keyIdBytes, keyIdOf } from '../key-id.ts';
 import type { KeyId, KeyStore, KeyStoreEntry, SigningAlgorithm, SigningKey } from '../key-store.ts';
 import { checkMessage, checkPrf } from '../limits.ts';
-import type { Request, Results, WireSigningKey } from './protocol.ts';
+import type { KeyStoreRequest, Results, WireSigningKey } from './protocol.ts';
 
-export type Ask = <R extends Request>(request: R) => Promise<Results[R['op']]>;
+export type Ask = <R extends KeyStoreRequest>(request: R) => Promise<Results[R['op']]>;
 
 /** What a store is given, and how it ends, is its own affair. */
 export abstract class RemoteKeys implements Omit<KeyStore, 'description' | 'backUp' | 'close'> {

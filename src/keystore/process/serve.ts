@@ -1,14 +1,19 @@
 /** The other end: a process that holds keys, answers one request at a time, and ends with its parent. */
 import { confine } from '#src/confinement';
-import { type Failure, parseRequest, type Reply, type Request } from './protocol.ts';
+import {
+  type KeyStoreFailure,
+  type KeyStoreReply,
+  type KeyStoreRequest,
+  parseRequest,
+} from './protocol.ts';
 
 /** @param answer what each request is answered with  @param failureOf what its error is told as */
 export function serveKeys(
-  answer: (request: Request) => Promise<unknown>,
-  failureOf: (error: unknown, request: Request) => Failure,
+  answer: (request: KeyStoreRequest) => Promise<unknown>,
+  failureOf: (error: unknown, request: KeyStoreRequest) => KeyStoreFailure,
 ): void {
   confine();
-  const reply = async (message: unknown): Promise<Reply> => {
+  const reply = async (message: unknown): Promise<KeyStoreReply> => {
     const request = parseRequest(message);
     if (request === undefined)
       return {

@@ -5,7 +5,7 @@
 import type { Secret } from '#src/secret';
 import { DeviceDriver } from '#src/wireguard/device-driver';
 import { WireGuardError } from '#src/wireguard/errors';
-import type { LinkChange, LinkState, Links } from '#src/wireguard/link';
+import type { LinkDifference, LinkState, Links } from '#src/wireguard/link';
 import type {
   Cidr,
   DesiredDevice,
@@ -210,7 +210,7 @@ class MemoryLinks implements Links {
     return new Set(prefixes.filter(isTaken));
   }
 
-  async apply(name: InterfaceName, change: LinkChange): Promise<void> {
+  async apply(name: InterfaceName, change: LinkDifference): Promise<void> {
     const { up, mtu, addresses } = existing(this.#links.get(name));
     const kept = addresses.filter((address) => !change.removeAddresses.includes(address));
     this.#links.set(name, {

@@ -6,7 +6,7 @@ import type {
   AgreementView,
   LocalEnd,
   PeerEnd,
-  VerifySignature,
+  VerifyPairSignatures,
 } from '#agent/tunnel/agreement/agreement';
 import type { AgreementPolicy } from '#agent/tunnel/agreement/policy';
 import { requiredContributions } from '#agent/tunnel/agreement/policy';
@@ -64,7 +64,7 @@ function verificationKey(publicKey: Uint8Array): VerificationKey {
   return `D${text.slice(1)}` as VerificationKey;
 }
 
-export const verifySignature: VerifySignature = (keys, threshold, message, signatures) => {
+export const verifySignature: VerifyPairSignatures = (keys, threshold, message, signatures) => {
   const valid = new Set<number>();
   for (const { index, raw } of signatures) {
     const key = keys[index];

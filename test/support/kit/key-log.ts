@@ -13,7 +13,7 @@ import { encodeVerificationKey } from '#kel/event/verification-key';
 import type { Aid, VerificationKey } from '#kel/identifiers';
 import type { KeyState } from '#kel/key-state/key-state';
 import { evaluate } from '#kel/state/evaluate';
-import type { DelegatorView } from '#kel/state/evaluation-context';
+import type { DelegatorLog } from '#kel/state/evaluation-context';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { utf8 } from '#src/bytes';
 import { blake3 } from '#src/crypto/hash';
@@ -54,7 +54,7 @@ export interface StepOptions extends SignedEventOptions {
   readonly signedBy?: readonly TestKey[];
   readonly witnesses?: readonly TestKey[];
   /** The delegator's log, when the state is to be followed. */
-  readonly delegator?: DelegatorView;
+  readonly delegator?: DelegatorLog;
 }
 
 export class Organisation {
@@ -165,7 +165,7 @@ function stateAfter(
   steps: readonly Step[],
   state: KeyState | undefined,
   message: Uint8Array,
-  delegator: DelegatorView | undefined,
+  delegator: DelegatorLog | undefined,
 ): KeyState {
   const parser = new StreamParser();
   const [item] = [...parser.push(message), ...parser.finish()];

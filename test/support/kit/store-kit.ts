@@ -7,7 +7,7 @@ import { encodeMatter } from '#kel/cesr/matter';
 import type { BuiltEvent } from '#kel/event/built-event';
 import { eventSeal } from '#kel/event/seal';
 import type { Aid } from '#kel/identifiers';
-import type { DelegatorView } from '#kel/state/evaluation-context';
+import type { DelegatorLog } from '#kel/state/evaluation-context';
 import { LevelKelStore, type LevelKelStoreOptions } from '#kel/store/level-kel-store';
 import { concatBytes, utf8 } from '#src/bytes';
 import { FailingLevel } from './failing-level.ts';
@@ -82,7 +82,7 @@ export function receiptOf(
 }
 
 /** What a delegate's own bookkeeping may know of its delegator: that everything is approved. */
-export const approvesAll: DelegatorView = {
+export const approvesAll: DelegatorLog = {
   configTraits: [],
   approvalOf: ({ said }) => ({ sn: 1, said: said as never, isRotation: false, sealIndex: 0 }),
 };

@@ -2,13 +2,18 @@ import assert from 'node:assert/strict';
 import { deserialize, serialize } from 'node:v8';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { isResult, parseReply, parseRequest, type Request } from '#src/keystore/process/protocol';
+import {
+  isResult,
+  type KeyStoreRequest,
+  parseReply,
+  parseRequest,
+} from '#src/keystore/process/protocol';
 
 const bytes = (minLength: number, maxLength = minLength) => fc.uint8Array({ minLength, maxLength });
 const text = fc.string({ minLength: 1, maxLength: 40 });
 const id = bytes(16);
 
-const request: fc.Arbitrary<Request> = fc.oneof(
+const request: fc.Arbitrary<KeyStoreRequest> = fc.oneof(
   record({ op: fc.constantFrom('open', 'initialise'), module: text, tokenLabel: text }),
   record({ op: fc.constant('openFile'), path: text }),
   record({
@@ -30,7 +35,7 @@ const request: fc.Arbitrary<Request> = fc.oneof(
     length: fc.integer({ min: 1, max: 8160 }),
   }),
   record({ op: fc.constantFrom('generateRoot', 'list', 'close') }),
-) as fc.Arbitrary<Request>;
+) as fc.Arbitrary<KeyStoreRequest>;
 
 function record<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
   return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
@@ -107,7 +112,7 @@ describe('key process protocol', () => {
   });
 
   it('a result must have the form and the length that was asked for', () => {
-    const prf: Request = {
+    const prf: KeyStoreRequest = {
       op: 'prf',
       id: new Uint8Array(16),
       label: new Uint8Array(1),

@@ -17,7 +17,7 @@ import {
 } from '#src/mtls/certificate';
 import { parseDnsName } from '#src/mtls/dns-name';
 import { MtlsError } from '#src/mtls/errors';
-import { generateKeyPair, type KeyAlgorithm } from '#src/mtls/key-algorithm';
+import { type CertificateAlgorithm, generateKeyPair } from '#src/mtls/key-algorithm';
 import { readNames } from '#src/mtls/names';
 import { parseIpAddress } from '#src/net/ip-address';
 import { type IpPrefix, parseIpPrefix } from '#src/net/ip-prefix';
@@ -27,7 +27,10 @@ const HOUR = 3_600_000;
 const domain = parseDnsName('alba.example');
 const serial = (digit: string) => digit.repeat(32);
 
-async function makeCa(algorithm: KeyAlgorithm, ipRanges: readonly string[] = []): Promise<Issuer> {
+async function makeCa(
+  algorithm: CertificateAlgorithm,
+  ipRanges: readonly string[] = [],
+): Promise<Issuer> {
   const keys = await generateKeyPair(algorithm);
   const now = Date.now();
   const certificate = await createCaCertificate(

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { type DeviceBackend, DeviceDriver } from '#src/wireguard/device-driver';
-import { type LinkChange, type LinkState, type Links, linkAfter } from '#src/wireguard/link';
+import { type LinkDifference, type LinkState, type Links, linkAfter } from '#src/wireguard/link';
 import type { Cidr, InterfaceName } from '#src/wireguard/tunnel-driver';
 import { encodeGet, encodeSet, parseGetReply, parseSetReply } from '#src/wireguard/uapi';
 import { UapiDevice } from '../../../support/doubles/uapi-device.ts';
@@ -43,7 +43,7 @@ function system(trustMs = TRUST_MS) {
     },
     drops: async () => undefined,
     takenByOthers: async () => new Set(),
-    apply: async (name: InterfaceName, change: LinkChange) => {
+    apply: async (name: InterfaceName, change: LinkDifference) => {
       asked.push(`apply ${name}`);
       if (failing) throw new Error('no privilege');
       links.set(name, linkAfter(links.get(name) as LinkState, change));
@@ -65,7 +65,7 @@ function system(trustMs = TRUST_MS) {
   };
 }
 
-const nothing: LinkChange = {
+const nothing: LinkDifference = {
   bringUp: false,
   addAddresses: [],
   removeAddresses: [],

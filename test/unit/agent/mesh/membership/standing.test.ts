@@ -2,11 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { SealedCharter } from '#agent/mesh/membership/charter';
 import { overlayAddress } from '#agent/mesh/membership/overlay-address';
-import {
-  type SealedRevocation,
-  Standing,
-  type StandingFacts,
-} from '#agent/mesh/membership/standing';
+import { type SealedRemoval, Standing, type StandingFacts } from '#agent/mesh/membership/standing';
 import type { Suspension } from '#agent/mesh/membership/suspensions';
 import type { PeerAddress } from '#agent/network/network';
 import type { Aid, Said } from '#kel/identifiers';
@@ -56,7 +52,7 @@ function charter(
 }
 
 /** `who` is out by the word of `by`, in its event `sn`. */
-function revocation(who: string, sn: number, by = 'gov'): SealedRevocation {
+function revocation(who: string, sn: number, by = 'gov'): SealedRemoval {
   const record = { t: 'rvk', i: aid(by), k: 'organisation', who: aid(who), why: `${by}:${sn}` };
   return { record: record as unknown as Verified<RvkRecord>, sealedIn: { sn } };
 }

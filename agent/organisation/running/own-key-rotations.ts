@@ -11,7 +11,7 @@ import type { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
 import type { Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import { type Organisation, recordOwnEvents } from '../organisation.ts';
 
-export interface OwnKeyChangesDeps {
+export interface OwnKeyRotationsDeps {
   readonly organisation: Organisation;
   readonly ownKeys: OwnTunnelKeys;
   readonly tunnels: Tunnels;
@@ -21,11 +21,11 @@ export interface OwnKeyChangesDeps {
   readonly progress: StateTable;
 }
 
-export class OwnKeyChanges {
-  readonly #deps: OwnKeyChangesDeps;
+export class OwnKeyRotations {
+  readonly #deps: OwnKeyRotationsDeps;
   readonly #changing = new SerialQueue();
 
-  constructor(deps: OwnKeyChangesDeps) {
+  constructor(deps: OwnKeyRotationsDeps) {
     this.#deps = deps;
   }
 

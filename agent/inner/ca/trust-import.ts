@@ -13,7 +13,7 @@ import { type CaCertificate, requireBounds, successionProof } from '#src/mtls/ca
 import { isWithin } from '#src/mtls/dns-name';
 import { CaError } from './errors.ts';
 
-export interface TrustChange {
+export interface TrustImport {
   readonly taken: readonly CaCertificate[];
   readonly ended: readonly CaCertificate[];
 }
@@ -41,7 +41,7 @@ export function worksUntil({ unbounded, notAfter }: CaCertificate): number | und
 }
 
 /** @throws MTLS_UNCONSTRAINED, CA_OVERLAP, CA_WRONG_FINGERPRINT, CA_TRUST_EXPIRED */
-export function planImport(request: ImportRequest): TrustChange {
+export function planImport(request: ImportRequest): TrustImport {
   const { own, others, offered, now } = request;
   const expired = others.filter((ca) => now >= (worksUntil(ca) ?? ca.notAfter));
   const replaced = replacedBy(request);
