@@ -171,10 +171,7 @@ export class EventIntake {
     }
   }
 
-  #accept(
-    message: KeyEventMessage,
-    decision: Extract<Decision, { kind: 'accept' }>,
-  ): EventVerdict {
+  #accept(message: KeyEventMessage, decision: Extract<Decision, { kind: 'accept' }>): EventVerdict {
     const stored = this.#parts.logs.apply(message, decision, this.#parts.clock.now());
     this.#accepted.push({ state: decision.state, message: stored });
     this.#unreleased.push(message.event);

@@ -33,7 +33,7 @@ import {
 } from './accepted-logs.ts';
 import { Announcements, type DuplicityListener, type EventListener } from './announcements.ts';
 import { type Duplicity, type DuplicityCase, DuplicityEvidence } from './duplicity-evidence.ts';
-import { EventIntake, type IntakeCounters, type EventVerdict } from './event-intake.ts';
+import { EventIntake, type EventVerdict, type IntakeCounters } from './event-intake.ts';
 import { buildEvidenceFile, keepEvidenceFile } from './evidence-transfer.ts';
 import { type FirstSeenEntry, firstSeenLog, replayStream } from './first-seen-log.ts';
 import type { KelStore, MessageOutcome, ProcessOptions } from './kel-store.ts';

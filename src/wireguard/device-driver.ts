@@ -6,15 +6,15 @@ import { wireguardPublicKeyHex } from '#src/wireguard/static-key';
 import { checkDesiredDevice } from './desired-device.ts';
 import {
   type DeviceDifference,
-  describeChange,
+  describeDifference,
   diffDevice,
   type EndpointMemory,
-  isEmptyChange,
+  isEmptyDifference,
   rememberEndpoints,
 } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import {
-  describeLinkChange,
+  describeLinkDifference,
   diffLink,
   isEmptyLinkChange,
   type LinkState,
@@ -152,10 +152,10 @@ export class DeviceDriver implements TunnelDriver {
       const difference = diffDevice(desired, device, memory.endpoints, this.#now());
       const { peers: changed, removedPeers } = difference;
       const change = { peers: changed, removedPeers };
-      if (!isEmptyChange(change)) await this.#backend.set(name, change, listenPort);
+      if (!isEmptyDifference(change)) await this.#backend.set(name, change, listenPort);
       const endpoints = rememberEndpoints(desired, device, change, memory.endpoints);
       this.#memory.set(name, { ...memory, endpoints });
-      return describeChange(change, device);
+      return describeDifference(change, device);
     });
   }
 
@@ -214,19 +214,19 @@ export class DeviceDriver implements TunnelDriver {
     const { name } = desired;
     const memory = this.#memory.get(name) ?? NOTHING;
     const change = diffDevice(desired, device, memory.endpoints, this.#now());
-    if (!isEmptyChange(change)) await this.#backend.set(name, change, device.listenPort);
+    if (!isEmptyDifference(change)) await this.#backend.set(name, change, device.listenPort);
     const taken = await this.#takenRoutes(desired, link, memory);
-    const linkChange = diffLink(desired, link, taken);
+    const linkDifference = diffLink(desired, link, taken);
     const at = this.#trusted(name) === undefined ? this.#now() : (memory.link?.at ?? 0);
     this.#memory.set(name, { endpoints: memory.endpoints, routes: memory.routes });
-    if (!isEmptyLinkChange(linkChange)) await this.#links.apply(name, linkChange);
+    if (!isEmptyLinkChange(linkDifference)) await this.#links.apply(name, linkDifference);
     this.#memory.set(name, {
       endpoints: rememberEndpoints(desired, device, change, memory.endpoints),
       routes: new Set(desired.routes),
-      link: { state: linkAfter(link, linkChange), at },
+      link: { state: linkAfter(link, linkDifference), at },
     });
-    this.#forgetRoutes(name, linkChange.addRoutes);
-    return [...describeChange(change, device), ...describeLinkChange(linkChange)];
+    this.#forgetRoutes(name, linkDifference.addRoutes);
+    return [...describeDifference(change, device), ...describeLinkDifference(linkDifference)];
   }
 
   /** The link as it was left, while that is believed. */

@@ -74,7 +74,7 @@ export function diffDevice(
   };
 }
 
-export function isEmptyChange(change: DeviceDifference): boolean {
+export function isEmptyDifference(change: DeviceDifference): boolean {
   return (
     change.privateKey === undefined &&
     change.listenPort === undefined &&
@@ -84,7 +84,7 @@ export function isEmptyChange(change: DeviceDifference): boolean {
 }
 
 /** One line for each kind of change, without keys or addresses of peers. */
-export function describeChange(change: DeviceDifference, actual: DeviceState): string[] {
+export function describeDifference(change: DeviceDifference, actual: DeviceState): string[] {
   const count = (n: number, what: string) => (n === 0 ? [] : [`${n} ${what}`]);
   const updated = change.peers.filter((peer) => peer.kind === 'update');
   const having = (field: keyof PeerDifference) =>

@@ -48,7 +48,7 @@ export function diffLink(
 }
 
 export function isEmptyLinkChange(change: LinkDifference): boolean {
-  return !change.bringUp && describeLinkChange(change).length === 0;
+  return !change.bringUp && describeLinkDifference(change).length === 0;
 }
 
 export function linkAfter(link: LinkState, change: LinkDifference): LinkState {
@@ -65,7 +65,7 @@ export function linkAfter(link: LinkState, change: LinkDifference): LinkState {
 }
 
 /** One line for each part that changes. */
-export function describeLinkChange(change: LinkDifference): string[] {
+export function describeLinkDifference(change: LinkDifference): string[] {
   return [
     ...change.addAddresses.map((address) => `address ${address} added`),
     ...change.removeAddresses.map((address) => `address ${address} removed`),

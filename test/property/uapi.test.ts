@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { Secret } from '#src/secret';
-import { diffDevice, isEmptyChange } from '#src/wireguard/diff';
+import { diffDevice, isEmptyDifference } from '#src/wireguard/diff';
 import { WireGuardError } from '#src/wireguard/errors';
 import type { DesiredDevice, DeviceState, PeerState } from '#src/wireguard/tunnel-driver';
 import {
@@ -104,7 +104,7 @@ describe('UAPI, for all devices', () => {
         applyTo(device, first);
         applyTo(device, second);
         const state = stateOf(device);
-        assert.ok(isEmptyChange(diffDevice(second, state, new Map(), 1e12)));
+        assert.ok(isEmptyDifference(diffDevice(second, state, new Map(), 1e12)));
         assert.equal(state.peers.size, second.peers.length);
         for (const peer of second.peers) {
           const actual = state.peers.get(peer.publicKey);

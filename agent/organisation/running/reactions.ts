@@ -6,7 +6,7 @@ import { formatDateTime } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
 import type { EvidenceExchange } from '../../mesh/duplicity/evidence-exchange.ts';
 import type { Charter } from '../../mesh/membership/charter.ts';
-import { describeDifference } from '../../mesh/membership/charter-difference.ts';
+import { summarizeCharter } from '../../mesh/membership/charter-summary.ts';
 import type { Dialler } from '../../mesh/sync/dialler.ts';
 import type { Gossip } from '../../mesh/sync/gossip.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
@@ -170,7 +170,7 @@ export class Reactions {
       await keeper.record('membership', {
         charter: charter.said,
         version: charter.version,
-        change: describeDifference(this.#lastCharter, charter),
+        change: summarizeCharter(this.#lastCharter, charter),
       });
     }
     this.#unbindGone();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { Secret } from '#src/secret';
-import { diffDevice, isEmptyChange, rememberEndpoints } from '#src/wireguard/diff';
+import { diffDevice, isEmptyDifference, rememberEndpoints } from '#src/wireguard/diff';
 import type { DesiredDevice, DesiredPeer, DeviceState } from '#src/wireguard/tunnel-driver';
 import { parseUdpEndpoint } from '#src/wireguard/values';
 import {
@@ -41,7 +41,7 @@ describe('difference of two device states', () => {
   const desired = deviceOf({ peers: [a, b] });
 
   it('is empty for equal states', () => {
-    assert.ok(isEmptyChange(diff(desired, stateOf(desired))));
+    assert.ok(isEmptyDifference(diff(desired, stateOf(desired))));
   });
 
   it('names only the changed field of the changed peer', () => {
@@ -128,7 +128,7 @@ describe('difference of two device states', () => {
       const { endpoint: _, ...without } = a;
       const none = { ...desired, peers: [without, b] };
       assert.equal(endpointOf(diff(desired, stateOf(none))), here);
-      assert.ok(isEmptyChange(diff(none, stateOf(desired))));
+      assert.ok(isEmptyDifference(diff(none, stateOf(desired))));
     });
 
     it('remembers what the device has had, and forgets what is no longer desired', () => {

@@ -2,7 +2,7 @@
 import type { Charter } from './charter.ts';
 
 /** AIDs with `+` or `-`, else `terms`; at most 4,096 characters. */
-export function describeDifference(before: Charter | undefined, after: Charter): string {
+export function summarizeCharter(before: Charter | undefined, after: Charter): string {
   const added = [...after.members.keys()].filter((aid) => before?.members.has(aid) !== true);
   const gone = [...(before?.members.keys() ?? [])].filter((aid) => !after.members.has(aid));
   return (
