@@ -23,6 +23,7 @@ import {
   encodeSections,
   type Sections,
 } from '#agent/evidence/format/sections';
+import { encodeMatter } from '#kel/cesr/matter';
 import type { Aid } from '#kel/identifiers';
 import { type CborValue, encodeCbor } from '#src/cbor';
 import { type Member, resigned, verify, World } from '../support/kit/evidence-federation.ts';
@@ -45,16 +46,17 @@ const { value: anyCbor } = fc.letrec<{ value: CborValue }>((tie) => ({
   ),
 }));
 
+/** Self-addressing, of any digest. */
+const aid = bytes32.map((digest) => encodeMatter('E', digest) as Aid);
+
 const sections: fc.Arbitrary<Sections> = plain({
   kels: fc
-    .uniqueArray(fc.tuple(fc.string({ maxLength: 4 }), fc.uint8Array()), {
+    .uniqueArray(fc.tuple(aid, fc.uint8Array()), {
       selector: ([aid]) => aid,
       maxLength: 3,
     })
     .map((list) =>
-      list
-        .toSorted(([x], [y]) => (x < y ? -1 : 1))
-        .map(([aid, stream]) => ({ aid: aid as Aid, stream })),
+      list.toSorted(([x], [y]) => (x < y ? -1 : 1)).map(([aid, stream]) => ({ aid, stream })),
     ),
   records: fc.array(fc.uint8Array(), { maxLength: 3 }),
   checkpoints: fc.array(fc.string(), { maxLength: 3 }),

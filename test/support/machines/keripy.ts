@@ -236,11 +236,11 @@ async function digestOf(paths: readonly string[]): Promise<string> {
 }
 
 function requirements(name: string): string {
-  return fileURLToPath(new URL(`../interop/keripy/requirements/${name}`, import.meta.url));
+  return fileURLToPath(new URL(`../../interop/keripy/requirements/${name}`, import.meta.url));
 }
 
 function tools(name: string): string {
-  return fileURLToPath(new URL(`../../.tools/${name}`, import.meta.url));
+  return fileURLToPath(new URL(`../../../.tools/${name}`, import.meta.url));
 }
 
 function pythonOf(directory: string): string {

@@ -19,7 +19,7 @@ describe('WireGuard values', () => {
   it('takes interface names that the kernel takes', () => {
     for (const name of ['wg0', 'km-alpha0', 'a.b_c-d', 'x'.repeat(15)])
       assert.equal(parseInterfaceName(name), name);
-    for (const name of ['', '.', '../..', '-x', 'x'.repeat(16), 'a b', 'a/b', 'a\n', 'é'])
+    for (const name of ['', '.', '..', '-x', 'x'.repeat(16), 'a b', 'a/b', 'a\n', 'é'])
       assert.throws(() => parseInterfaceName(name), refused);
   });
 

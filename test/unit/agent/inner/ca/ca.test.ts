@@ -298,7 +298,7 @@ describe('inner CA', () => {
       await assert.rejects(issue({ ips: ['10.1.2.3'] }), { code: 'CA_NOT_PERMITTED' });
       await assert.rejects(issue({ ips: ['nonsense'] }), { code: 'CA_BAD_INPUT' });
       await assert.rejects(issue({ name: '../../etc' }), { code: 'MTLS_BAD_NAME' });
-      await assert.rejects(serviceIdentity(dir(), '../../../..', at(START)), {
+      await assert.rejects(serviceIdentity(dir(), '../..', at(START)), {
         code: 'MTLS_BAD_NAME',
       });
       await assert.rejects(serviceIdentity(dir(), 'records', at(START)), {
