@@ -4,10 +4,12 @@
  * lines of JSON `[word, …]` and answers each with a line `{"result"}` or `{"error"}`.
  *
  *   start MS         runs the agent with a wall clock that is ahead by so much; the first time, and anew
+ *   date MS          sets the wall clock ahead by so much while it runs
  *   stop             ends it as SIGTERM does
  *   reveal           WireGuard public key of key epoch 0 that this organisation will name once it is a member; before `start`
  *   claim KEY        names somebody else's WireGuard key in its `tun` records, from the first or the next one on
  *   renew AID        makes a fresh agreement, and waits until a handshake has used it
+ *   proofs AID       how many proofs of tunnels to it are held
  *   ask AID TIMES    asks for the proof of the tunnel again and again through the tunnel, in every way it can; says how each ended
  */
 import { createInterface } from 'node:readline';
@@ -105,6 +107,13 @@ function withClaim(opened: Organisation): Organisation {
   return opened;
 }
 
+function proofs(aid: Aid): number {
+  const { identity, records } = running().organisation;
+  const lower = identity.aid < aid ? identity.aid : aid;
+  return records.list('tup', lower).filter(({ record }) => [record.a.i, record.b.i].includes(aid))
+    .length;
+}
+
 async function renew(aid: Aid): Promise<void> {
   await running().rotations.psk(aid, true);
 }
@@ -174,9 +183,13 @@ function remembering(inner: Overlay): Overlay {
 
 const words: Readonly<Record<string, (...args: never[]) => Promise<unknown>>> = {
   start: (ms: number) => start(ms),
+  date: async (ms: number) => {
+    aheadMs = ms;
+  },
   stop,
   reveal,
   claim: (key: string) => claim(key),
+  proofs: async (aid: string) => proofs(parseAid(aid)),
   renew: (aid: string) => renew(parseAid(aid)),
   ask: (aid: string, times: number) => ask(parseAid(aid), times),
 };

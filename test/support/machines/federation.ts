@@ -166,6 +166,10 @@ export class Machine {
     return readFileSync(this.path(file), 'utf8');
   }
 
+  readBytes(file: string): Uint8Array {
+    return readFileSync(this.path(file));
+  }
+
   write(file: string, content: string | Uint8Array): void {
     writeFileSync(this.path(file), content);
   }
