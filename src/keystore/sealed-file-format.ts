@@ -10,6 +10,7 @@
  * Integers are big-endian. The checksum has no key: it tells a damaged file from a wrong passphrase, which
  * the authenticated encryption alone cannot. Whoever forges it gains nothing.
  */
+import { ByteReader } from '#src/byte-reader';
 import { concatBytes, equalBytes, uint32be, utf8 } from '#src/bytes';
 import { SEAL_OVERHEAD } from '#src/crypto/aead';
 import { sha256 } from '#src/crypto/hash';
@@ -98,12 +99,8 @@ export function parseSealedFile(bytes: Uint8Array): SealedFile {
   const body = bytes.subarray(0, -CHECKSUM_LENGTH);
   if (!equalBytes(sha256(body), bytes.subarray(-CHECKSUM_LENGTH)))
     throw corrupt('its checksum does not fit its content');
-  const numbers = new DataView(bytes.buffer, bytes.byteOffset + MAGIC.length, 12);
-  const cost = {
-    memory: numbers.getUint32(0),
-    passes: numbers.getUint32(4),
-    lanes: numbers.getUint32(8),
-  };
+  const reader = new ByteReader(bytes.subarray(MAGIC.length), corrupt);
+  const cost = { memory: reader.uint32(), passes: reader.uint32(), lanes: reader.uint32() };
   const problem = costProblem(cost);
   if (problem !== undefined) throw corrupt(problem);
   return {
@@ -130,18 +127,21 @@ export function encodeKeys(keys: SoftwareKeys): Secret {
 
 /** Inverse of {@link encodeKeys}; accepts nothing else. @throws KEYSTORE_CORRUPT */
 export function parseKeys(bytes: Uint8Array): SoftwareKeys {
-  const count = bytes.length < 4 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
-  if (count > MAX_KEYS || bytes.length !== 4 + count * ENTRY_LENGTH) {
+  const reader = new ByteReader(bytes, corrupt);
+  const count = reader.uint32();
+  if (count > MAX_KEYS || reader.left !== count * ENTRY_LENGTH)
     throw corrupt(`content: ${bytes.length} bytes do not fit ${count} keys`);
-  }
+  using onFailure = new DisposableStack();
   const keys: SoftwareKey[] = [];
-  for (let at = 4; at < bytes.length; at += ENTRY_LENGTH) {
-    const key = parseKey(bytes.subarray(at, at + ENTRY_LENGTH));
+  while (reader.left > 0) {
+    const key = parseKey(reader.view(ENTRY_LENGTH));
+    onFailure.use(key.secret);
     const last = keys.at(-1);
     if (last !== undefined && last.id >= key.id)
       throw corrupt(`content: key ids ${last.id} and ${key.id} do not ascend`);
     keys.push(key);
   }
+  onFailure.move();
   return new SoftwareKeys(keys);
 }
 

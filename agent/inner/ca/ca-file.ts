@@ -18,12 +18,12 @@
  *   header     = "kelmesh inner ca 1\n" || memory || passes || lanes || salt || algorithm (1 byte)
  *                || length (u32) || certificate (PEM)
  */
+import { ByteReader } from '#src/byte-reader';
 import { concatBytes, equalBytes, uint32be, uint64be, utf8 } from '#src/bytes';
 import { SEAL_OVERHEAD } from '#src/crypto/aead';
 import { sha256 } from '#src/crypto/hash';
 import { costProblem, type PassphraseCost } from '#src/keystore/sealed-file-format';
 import type { CertificateAlgorithm } from '#src/mtls/key-algorithm';
-import { ByteReader } from './byte-reader.ts';
 import { CaError } from './errors.ts';
 
 /** One key of the CA, with its certificate. */

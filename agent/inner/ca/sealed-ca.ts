@@ -6,8 +6,10 @@
  *
  * So keys, certificates, what issues and what was retired are bound to each other, and cannot come apart.
  */
+
 import { argon2 } from 'node:crypto';
 import { promisify } from 'node:util';
+import { ByteReader } from '#src/byte-reader';
 import { concatBytes } from '#src/bytes';
 import { open, seal } from '#src/crypto/aead';
 import { costProblem } from '#src/keystore/sealed-file-format';
@@ -75,17 +77,14 @@ export function unsealCa(file: CaFile, key: Secret): readonly Secret[] {
 }
 
 function splitKeys(bytes: Uint8Array, count: number): readonly Secret[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const corrupt = (reason: string) => new CaError('CA_CORRUPT', `CA file, keys: ${reason}`);
+  const reader = new ByteReader(bytes, corrupt);
+  using onFailure = new DisposableStack();
   const keys: Secret[] = [];
-  let at = 0;
-  while (at + 2 <= bytes.length) {
-    const end = at + 2 + view.getUint16(at);
-    // Views: the bytes are secret, and `Secret` makes its own copy.
-    keys.push(new Secret(bytes.subarray(at + 2, end)));
-    at = end;
-  }
-  if (at !== bytes.length || keys.length !== count)
-    throw new CaError('CA_CORRUPT', `CA file: expected ${count} keys, got ${keys.length}`);
+  // Views: the bytes are secret, and `Secret` makes its own copy.
+  while (reader.left > 0) keys.push(onFailure.use(new Secret(reader.view(reader.uint16()))));
+  if (keys.length !== count) throw corrupt(`expected ${count}, got ${keys.length}`);
+  onFailure.move();
   return keys;
 }
 

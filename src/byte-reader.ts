@@ -1,4 +1,7 @@
-/** Reads bytes from front to back; what is cut is an error. */
+/**
+ * Reads bytes from front to back, numbers big-endian; what is cut is the error of whoever reads. A length that a stranger announces is
+ * compared with what is there before anything is made for it.
+ */
 export class ByteReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -10,6 +13,16 @@ export class ByteReader {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#error = error;
+  }
+
+  /** Bytes read so far. */
+  get at(): number {
+    return this.#at;
+  }
+
+  /** Bytes that are left. */
+  get left(): number {
+    return this.#bytes.length - this.#at;
   }
 
   uint8(): number {
@@ -30,8 +43,13 @@ export class ByteReader {
 
   /** A copy. */
   bytes(length: number): Uint8Array {
+    return new Uint8Array(this.view(length));
+  }
+
+  /** No copy: for secrets, and for what is only compared. */
+  view(length: number): Uint8Array {
     const at = this.#skip(length);
-    return Uint8Array.prototype.slice.call(this.#bytes, at, at + length);
+    return this.#bytes.subarray(at, at + length);
   }
 
   /** Behind its length (u32). A copy. */
@@ -41,13 +59,12 @@ export class ByteReader {
 
   /** All that is left, a copy. */
   rest(): Uint8Array {
-    return this.bytes(this.#bytes.length - this.#at);
+    return this.bytes(this.left);
   }
 
   #skip(length: number): number {
     const at = this.#at;
-    if (length > this.#bytes.length - at)
-      throw this.#error(`expected ${length} bytes more, got ${this.#bytes.length - at}`);
+    if (length > this.left) throw this.#error(`expected ${length} bytes more, got ${this.left}`);
     this.#at += length;
     return at;
   }
