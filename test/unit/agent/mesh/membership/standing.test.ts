@@ -219,6 +219,22 @@ const table: readonly {
     is: NOTHING,
   },
   {
+    title:
+      'a member that charter and revocation of one event both name: the charter says who is in',
+    facts: { charters: full, revocations: [revocation('beta', 2)] },
+    who: BETA,
+    is: MEMBER,
+  },
+  {
+    title: 'a member by a revocation that no log that is held seals any more',
+    facts: {
+      charters: full,
+      revocations: [{ ...revocation('beta', 3), sealedIn: undefined }],
+    },
+    who: BETA,
+    is: MEMBER,
+  },
+  {
     title: 'a readmitted member: the charter is newer than its revocation',
     facts: {
       charters: [...full, charter(2, 3, ['gov', 'self']), charter(3, 4, three)],
