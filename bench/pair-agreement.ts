@@ -5,7 +5,7 @@
  * checks the own signature too before it sends it).
  */
 import { randomBytes } from 'node:crypto';
-import type { AgreementDeps, LocalEnd, PeerEnd } from '#agent/tunnel/agreement/agreement';
+import type { AgreementDeps, LocalEnd, OtherEnd } from '#agent/tunnel/agreement/agreement';
 import { Initiator, Responder } from '#agent/tunnel/agreement/machine';
 import { requiredContributions } from '#agent/tunnel/agreement/policy';
 import type { Aid, Said, VerificationKey } from '#kel/identifiers';
@@ -16,7 +16,7 @@ import { Secret } from '#src/secret';
 
 const random = (length: number) => new Uint8Array(randomBytes(length));
 
-function endOf(suite: CryptoSuite, letter: string): LocalEnd & PeerEnd {
+function endOf(suite: CryptoSuite, letter: string): LocalEnd & OtherEnd {
   const signingSeed = random(32);
   const mlKemSeed = random(64);
   return {
@@ -33,8 +33,8 @@ function endOf(suite: CryptoSuite, letter: string): LocalEnd & PeerEnd {
 
 async function agree(
   deps: AgreementDeps,
-  one: LocalEnd & PeerEnd,
-  other: LocalEnd & PeerEnd,
+  one: LocalEnd & OtherEnd,
+  other: LocalEnd & OtherEnd,
 ): Promise<void> {
   const policy = { contributions: requiredContributions, epochSeconds: 3600, baseEpoch: 490_000 };
   const mesh = `E${'m'.repeat(43)}`;

@@ -4,7 +4,7 @@ import { createHash, createHmac, hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { ml_kem1024 } from '@noble/post-quantum/ml-kem.js';
 import { describe, it } from 'mocha';
-import type { AgreementDeps, LocalEnd, PeerEnd } from '#agent/tunnel/agreement/agreement';
+import type { AgreementDeps, LocalEnd, OtherEnd } from '#agent/tunnel/agreement/agreement';
 import { chainAt, presharedKey } from '#agent/tunnel/agreement/chain';
 import { Initiator, Responder } from '#agent/tunnel/agreement/machine';
 import type { AgreementPolicy } from '#agent/tunnel/agreement/policy';
@@ -79,7 +79,7 @@ function depsOf(suite: CryptoSuite, role: 'initiator' | 'responder'): AgreementD
   };
 }
 
-function endOf(suite: CryptoSuite, end: VectorEnd): LocalEnd & PeerEnd {
+function endOf(suite: CryptoSuite, end: VectorEnd): LocalEnd & OtherEnd {
   const seed = bytes(end.signingSeed);
   return {
     aid: end.aid,

@@ -21,7 +21,7 @@ export interface LocalEnd extends SigningEnd {
   sign(message: Uint8Array): Promise<readonly PairSignature[]>;
 }
 
-export interface PeerEnd extends SigningEnd {
+export interface OtherEnd extends SigningEnd {
   /** ML-KEM-1024 key in the peer's sealed `tun` record, 1,568 bytes. */
   readonly mlKemPublicKey: Uint8Array;
 }
@@ -41,10 +41,10 @@ export interface AgreementDeps {
 }
 
 /** Both ends as this end sees them, from verified logs and sealed records only. */
-export interface AgreementView {
+export interface AgreementEnds {
   readonly mesh: string;
   readonly local: LocalEnd;
-  readonly peer: PeerEnd;
+  readonly peer: OtherEnd;
 }
 
 /** A confirmed agreement: the other end proved its identity and that it derived the same keys. */

@@ -44,7 +44,7 @@ const refusalCodes: readonly string[] = [
   'AGREEMENT_WRONG_ROLE',
 ] satisfies readonly RefusalCode[];
 
-export interface Refusal {
+export interface AgreementRefusal {
   readonly code: RefusalCode;
   /** With AGREEMENT_STALE_VIEW: the ends as the refusing side holds them; a hint for synchronising, not a fact. */
   readonly held?: { readonly initiator: PairEnd; readonly responder: PairEnd };
@@ -75,7 +75,7 @@ export function isRefusal(bytes: Uint8Array): boolean {
   return bytes[0] === AGREEMENT_VERSION && bytes[1] === REFUSAL;
 }
 
-export function encodeRefusal({ code, held }: Refusal): Uint8Array {
+export function encodeRefusal({ code, held }: AgreementRefusal): Uint8Array {
   const ends =
     held === undefined ? [] : [...endFields(held.initiator), ...endFields(held.responder)];
   return concatBytes(
@@ -85,7 +85,7 @@ export function encodeRefusal({ code, held }: Refusal): Uint8Array {
 }
 
 /** @throws AGREEMENT_BAD_MESSAGE */
-export function decodeRefusal(bytes: Uint8Array): Refusal {
+export function decodeRefusal(bytes: Uint8Array): AgreementRefusal {
   const reader = new FieldReader(bytes, 'refusal');
   reader.constant('version', AGREEMENT_VERSION);
   reader.constant('frame', REFUSAL);

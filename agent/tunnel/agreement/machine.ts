@@ -28,7 +28,7 @@ import { ML_KEM_1024_SEED_LENGTH } from '#src/crypto/lengths';
 import { type X25519KeyPair, x25519KeyPair, x25519SharedSecret } from '#src/crypto/x25519';
 import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
-import type { Agreement, AgreementDeps, AgreementView } from './agreement.ts';
+import type { Agreement, AgreementDeps, AgreementEnds } from './agreement.ts';
 import {
   decodeMessage1,
   decodeMessage2,
@@ -68,7 +68,7 @@ export class Initiator implements Disposable {
   #sent: Sent | undefined;
 
   /** @throws AGREEMENT_WRONG_ROLE, AGREEMENT_POLICY, AGREEMENT_CONTRIBUTION */
-  constructor(deps: AgreementDeps, view: AgreementView, policy: AgreementPolicy) {
+  constructor(deps: AgreementDeps, view: AgreementEnds, policy: AgreementPolicy) {
     this.#session = new Session('initiator', deps, view, policy);
   }
 
@@ -144,7 +144,7 @@ export class Responder implements Disposable {
   #derived: Derived | undefined;
 
   /** @throws AGREEMENT_WRONG_ROLE, AGREEMENT_POLICY, AGREEMENT_CONTRIBUTION */
-  constructor(deps: AgreementDeps, view: AgreementView, policy: AgreementPolicy) {
+  constructor(deps: AgreementDeps, view: AgreementEnds, policy: AgreementPolicy) {
     this.#session = new Session('responder', deps, view, policy);
   }
 

@@ -12,9 +12,10 @@ import type { Clock } from '#src/clock';
 import { epochAt } from '../../mesh/membership/epoch.ts';
 import { failuresAs, hold } from '../../network/conversation.ts';
 import type { MessageStream, PeerKey, ProtocolId, ProtocolLimits } from '../../network/network.ts';
-import type { Agreement, AgreementDeps, AgreementView } from './agreement.ts';
+import type { Agreement, AgreementDeps, AgreementEnds } from './agreement.ts';
 import { AgreementError } from './errors.ts';
 import {
+  type AgreementRefusal,
   acknowledgement,
   decodeGreeting,
   decodeRefusal,
@@ -22,7 +23,6 @@ import {
   encodeRefusal,
   isRefusal,
   isRefusalCode,
-  type Refusal,
 } from './frames.ts';
 import { type Initiator, Responder } from './machine.ts';
 import { MAX_FRAME_BYTES } from './messages.ts';
@@ -58,7 +58,7 @@ export interface RunOptions {
 
 export type RunOutcome =
   | { readonly kind: 'agreed'; readonly agreement: Agreement }
-  | { readonly kind: 'refused'; readonly refusal: Refusal };
+  | { readonly kind: 'refused'; readonly refusal: AgreementRefusal };
 
 export interface ResponderDeps extends AgreementDeps {
   readonly clock: Clock;
@@ -68,7 +68,7 @@ export interface ResponderDeps extends AgreementDeps {
   view(
     terms: PairTerms,
     peer: PeerKey,
-  ): Promise<{ readonly view: AgreementView; readonly policy: PairPolicy } | undefined>;
+  ): Promise<{ readonly view: AgreementEnds; readonly policy: PairPolicy } | undefined>;
   /** Makes the agreement durable; it is acknowledged afterwards. Disposes of its chain when it resolves. */
   accept(agreement: Agreement): Promise<void>;
 }
@@ -157,7 +157,7 @@ async function prepare(
   stream: MessageStream,
   deps: ResponderDeps,
   greeting: Uint8Array,
-): Promise<Responder | Refusal> {
+): Promise<Responder | AgreementRefusal> {
   try {
     const terms = decodeGreeting(greeting);
     const held = await deps.view(terms, stream.peer);
@@ -172,10 +172,10 @@ async function prepare(
 
 function refusalOf(
   terms: PairTerms,
-  view: AgreementView,
+  view: AgreementEnds,
   policy: PairPolicy,
   nowMs: number,
-): Refusal | undefined {
+): AgreementRefusal | undefined {
   const { mesh, initiator, responder } = pairOf(view.mesh, view.peer, view.local);
   if (
     mesh !== terms.mesh ||

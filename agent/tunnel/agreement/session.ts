@@ -2,7 +2,7 @@
 import { CryptoError } from '#src/crypto/errors';
 import type { PairRole } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
-import type { Agreement, AgreementDeps, AgreementView } from './agreement.ts';
+import type { Agreement, AgreementDeps, AgreementEnds } from './agreement.ts';
 import { startChain } from './chain.ts';
 import { AgreementError } from './errors.ts';
 import { isSignatureList, type KeyConfirmation } from './messages.ts';
@@ -23,14 +23,14 @@ type Contributions = Parameters<typeof deriveKeys>[2];
 
 export class Session implements Disposable {
   readonly terms: PairTerms;
-  readonly view: AgreementView;
+  readonly view: AgreementEnds;
   readonly deps: AgreementDeps;
   readonly #role: PairRole;
   readonly #secrets = new DisposableStack();
   #state: State = 'ready';
 
   /** @throws AGREEMENT_WRONG_ROLE, AGREEMENT_POLICY, AGREEMENT_CONTRIBUTION */
-  constructor(role: PairRole, deps: AgreementDeps, view: AgreementView, policy: AgreementPolicy) {
+  constructor(role: PairRole, deps: AgreementDeps, view: AgreementEnds, policy: AgreementPolicy) {
     const { local, peer } = view;
     if (roleOf(local.aid, peer.aid) !== role) {
       throw new AgreementError(

@@ -18,9 +18,9 @@ import type { Network, PeerKey } from '../../network/network.ts';
 import type {
   Agreement,
   AgreementDeps,
-  AgreementView,
+  AgreementEnds,
   LocalEnd,
-  PeerEnd,
+  OtherEnd,
 } from '../agreement/agreement.ts';
 import { type AgreementStore, pairKey } from '../agreement/agreement-store.ts';
 import { AgreementError } from '../agreement/errors.ts';
@@ -383,7 +383,7 @@ export class PairAgreements implements PairKeys {
   }
 
   /** Undefined while one of the two is not on the keys that its log now has. */
-  async #view(aid: Aid, view: TunnelView): Promise<AgreementView | undefined> {
+  async #view(aid: Aid, view: TunnelView): Promise<AgreementEnds | undefined> {
     const { membership, identity, kel, records, ownKeys } = this.#deps;
     const { state } = identity;
     const peerState = kel.state(aid);
@@ -404,7 +404,7 @@ export class PairAgreements implements PairKeys {
       mlKemSeed: own.mlKemSeed,
       sign: (message) => identity.sign(message),
     };
-    const peer: PeerEnd = {
+    const peer: OtherEnd = {
       aid,
       establishment: peerState.establishment,
       tunnelRecord: view.peer,

@@ -3,9 +3,9 @@
 import type { MessageStream, PeerKey } from '#agent/network/network';
 import type {
   AgreementDeps,
-  AgreementView,
+  AgreementEnds,
   LocalEnd,
-  PeerEnd,
+  OtherEnd,
   VerifyPairSignatures,
 } from '#agent/tunnel/agreement/agreement';
 import type { AgreementPolicy } from '#agent/tunnel/agreement/policy';
@@ -32,7 +32,7 @@ export const policy: AgreementPolicy = {
 
 export interface End {
   readonly local: LocalEnd;
-  readonly peer: PeerEnd;
+  readonly peer: OtherEnd;
 }
 
 /** An end named by one letter, with `keyCount` Ed25519 keys of which `threshold` must sign. */
@@ -78,8 +78,8 @@ export const verifySignature: VerifyPairSignatures = (keys, threshold, message, 
 
 export const a = makeEnd('a');
 export const b = makeEnd('b');
-export const aView: AgreementView = { mesh, local: a.local, peer: b.peer };
-export const bView: AgreementView = { mesh, local: b.local, peer: a.peer };
+export const aView: AgreementEnds = { mesh, local: a.local, peer: b.peer };
+export const bView: AgreementEnds = { mesh, local: b.local, peer: a.peer };
 
 export function depsOf(seed: string, chosen: CryptoSuite = suite): AgreementDeps {
   return { suite: chosen, rng: new SeededRng(seed), verifySignature };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { Agreement, AgreementView, LocalEnd } from '#agent/tunnel/agreement/agreement';
+import type { Agreement, AgreementEnds, LocalEnd } from '#agent/tunnel/agreement/agreement';
 import { presharedKey } from '#agent/tunnel/agreement/chain';
 import { AgreementError } from '#agent/tunnel/agreement/errors';
 import { Initiator, Responder } from '#agent/tunnel/agreement/machine';
@@ -32,7 +32,7 @@ import {
 } from '../../../../support/kit/agreements.ts';
 
 interface Setup {
-  readonly view?: AgreementView;
+  readonly view?: AgreementEnds;
   readonly policy?: AgreementPolicy;
   readonly seed?: string;
   readonly suite?: CryptoSuite;
@@ -300,7 +300,7 @@ describe('pair agreement: changed messages', () => {
 
 describe('pair agreement: attacks', () => {
   const said = (letter: string) => `E${letter.repeat(43)}` as Said;
-  const altered: Readonly<Record<string, { view?: AgreementView; policy?: AgreementPolicy }>> = {
+  const altered: Readonly<Record<string, { view?: AgreementEnds; policy?: AgreementPolicy }>> = {
     'another mesh': { view: { ...bView, mesh: said('x') } },
     'another establishment sn of the peer': {
       view: { ...bView, peer: { ...a.peer, establishment: { ...a.peer.establishment, sn: 4 } } },

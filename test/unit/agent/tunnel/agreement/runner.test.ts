@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { epochStart } from '#agent/mesh/membership/epoch';
-import type { Agreement, AgreementView } from '#agent/tunnel/agreement/agreement';
+import type { Agreement, AgreementEnds } from '#agent/tunnel/agreement/agreement';
 import { Initiator } from '#agent/tunnel/agreement/machine';
 import type { AgreementPolicy, PairPolicy } from '#agent/tunnel/agreement/policy';
 import {
@@ -33,7 +33,7 @@ const MIDDLE = epochStart(policy.baseEpoch, policy.epochSeconds) + 1_800_000;
 interface Setup {
   readonly toResponder?: Path;
   readonly toInitiator?: Path;
-  readonly initiatorView?: AgreementView;
+  readonly initiatorView?: AgreementEnds;
   readonly initiatorPolicy?: AgreementPolicy;
   readonly view?: ResponderDeps['view'];
   readonly accept?: (agreement: Agreement) => Promise<void>;
@@ -49,7 +49,7 @@ interface Run {
 }
 
 const answer =
-  (view: AgreementView, own: PairPolicy = policy) =>
+  (view: AgreementEnds, own: PairPolicy = policy) =>
   async () => ({ view, policy: own });
 
 function start(setup: Setup = {}): Run {
