@@ -41,7 +41,7 @@ export interface Ports {
   readonly peer: string | undefined;
 }
 
-export interface Failure {
+export interface StepFailure {
   readonly code: string;
   readonly message: string;
 }
@@ -67,7 +67,7 @@ export interface TunnelLook {
   readonly isLeftBehind: boolean;
   readonly isApart: boolean;
   /** The last step with this peer that failed, since when none has succeeded. */
-  readonly failure: Failure | undefined;
+  readonly failure: StepFailure | undefined;
   /** What the other end said when it refused. */
   readonly peerRefusal: string | undefined;
   /** An own device that could not be made or changed. */

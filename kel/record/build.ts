@@ -10,7 +10,7 @@ import { encodeSignatureGroups, type SignatureGroup } from './attachment.ts';
 import { encodeRecordBody } from './cbor.ts';
 import { RecordError } from './errors.ts';
 import type { RecordFields, RecordOf, RecordType } from './record.ts';
-import type { Schema } from './schema.ts';
+import type { FieldSchema } from './schema.ts';
 import { maxRecordBytes, recordSchemas } from './schemas.ts';
 
 /** Protocol code of records in version strings. */
@@ -31,7 +31,7 @@ export function buildRecord<T extends RecordType>(
   type: T,
   { aid, salt, dt, fields }: RecordInput<T>,
 ): { readonly bytes: Uint8Array; readonly said: Said } {
-  const schema = recordSchemas[type] as Schema<RecordOf<T>>;
+  const schema = recordSchemas[type] as FieldSchema<RecordOf<T>>;
   const u = encodeMatter(SALT_OR_ORDINAL, salt);
   const dummy = '#'.repeat(44) as Said;
   const draft = { v: versionOf(0), t: type, d: dummy, u, i: aid, dt, ...fields } as RecordOf<T>;

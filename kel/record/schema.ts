@@ -5,7 +5,7 @@
 import { parseDateTime } from '#src/clock';
 import { RecordError } from './errors.ts';
 
-export interface Schema<T> {
+export interface FieldSchema<T> {
   /** @param at path of the value, for the error  @throws RECORD_BAD_FIELD */
   parse(value: unknown, at: string): T;
   /** The value as the CBOR encoder takes it: maps as `Map` in wire order. Not checked: parse the result. */
@@ -18,7 +18,7 @@ export type WireMap = ReadonlyMap<string, unknown>;
 /** Largest integer of a record: what CBOR encoders agree on as an integer of at most 4 bytes. */
 const MAX_INTEGER = 0xffff_ffff;
 
-export function integer(min = 0, max = MAX_INTEGER): Schema<number> {
+export function integer(min = 0, max = MAX_INTEGER): FieldSchema<number> {
   return leaf((value, at) => {
     if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
       throw badField(at, `an integer from ${min} to ${max}`, value);
@@ -28,7 +28,7 @@ export function integer(min = 0, max = MAX_INTEGER): Schema<number> {
 }
 
 /** Text of `min` to `max` UTF-16 units that is well-formed Unicode without control characters. */
-export function text(min: number, max: number, pattern?: RegExp): Schema<string> {
+export function text(min: number, max: number, pattern?: RegExp): FieldSchema<string> {
   return leaf((value, at) => {
     if (typeof value !== 'string' || value.length < min || value.length > max) {
       throw badField(at, `text of ${min} to ${max} characters`, value);
@@ -47,7 +47,7 @@ export function checkedText(
   max: number,
   what: string,
   isValid: (value: string) => boolean,
-): Schema<string> {
+): FieldSchema<string> {
   const bounded = text(1, max);
   return leaf((value, at) => {
     const string = bounded.parse(value, at);
@@ -60,7 +60,7 @@ export function checkedText(
 export function textOf<T extends string>(
   what: string,
   isValid: (value: string) => value is T,
-): Schema<T> {
+): FieldSchema<T> {
   return leaf((value, at) => {
     if (typeof value !== 'string' || value.length > 256 || !isValid(value)) {
       throw badField(at, what, value);
@@ -69,7 +69,7 @@ export function textOf<T extends string>(
   });
 }
 
-export function oneOf<const T extends string>(...values: readonly T[]): Schema<T> {
+export function oneOf<const T extends string>(...values: readonly T[]): FieldSchema<T> {
   return leaf((value, at) => {
     if (!values.includes(value as T)) throw badField(at, `one of ${values.join(', ')}`, value);
     return value as T;
@@ -77,14 +77,14 @@ export function oneOf<const T extends string>(...values: readonly T[]): Schema<T
 }
 
 /** Date-time in the form of `formatDateTime`. */
-export const dateTime: Schema<string> = leaf((value, at) => {
+export const dateTime: FieldSchema<string> = leaf((value, at) => {
   if (typeof value !== 'string' || parseDateTime(value) === undefined) {
     throw badField(at, 'a date-time YYYY-MM-DDTHH:MM:SS.ffffff+00:00', value);
   }
   return value;
 });
 
-export function bytes(length: number): Schema<Uint8Array> {
+export function bytes(length: number): FieldSchema<Uint8Array> {
   return {
     parse(value, at) {
       if (!(value instanceof Uint8Array) || value.length !== length) {
@@ -96,7 +96,7 @@ export function bytes(length: number): Schema<Uint8Array> {
   };
 }
 
-export function list<T>(item: Schema<T>, min: number, max: number): Schema<readonly T[]> {
+export function list<T>(item: FieldSchema<T>, min: number, max: number): FieldSchema<readonly T[]> {
   return {
     parse(value, at) {
       if (!Array.isArray(value) || value.length < min || value.length > max) {
@@ -108,11 +108,11 @@ export function list<T>(item: Schema<T>, min: number, max: number): Schema<reado
   };
 }
 
-export type MapSchemas<T> = { readonly [K in keyof T & string]: Schema<T[K]> };
+export type MapSchemas<T> = { readonly [K in keyof T & string]: FieldSchema<T[K]> };
 
 /** A map with exactly these keys in this order. */
-export function map<T extends object>(fields: MapSchemas<T>): Schema<T> {
-  const entries = Object.entries(fields) as [keyof T & string, Schema<unknown>][];
+export function map<T extends object>(fields: MapSchemas<T>): FieldSchema<T> {
+  const entries = Object.entries(fields) as [keyof T & string, FieldSchema<unknown>][];
   const names = entries.map(([name]) => name).join(' ');
   return {
     parse(value, at) {
@@ -133,7 +133,10 @@ export function map<T extends object>(fields: MapSchemas<T>): Schema<T> {
 }
 
 /** `schema`, and then what it cannot say about one field alone; `refuse` returns the broken rule. */
-export function checked<T>(schema: Schema<T>, refuse: (value: T) => string | undefined): Schema<T> {
+export function checked<T>(
+  schema: FieldSchema<T>,
+  refuse: (value: T) => string | undefined,
+): FieldSchema<T> {
   return {
     parse(value, at) {
       const parsed = schema.parse(value, at);
@@ -145,7 +148,7 @@ export function checked<T>(schema: Schema<T>, refuse: (value: T) => string | und
   };
 }
 
-function leaf<T>(parse: Schema<T>['parse']): Schema<T> {
+function leaf<T>(parse: FieldSchema<T>['parse']): FieldSchema<T> {
   return { parse, wire: (value) => value };
 }
 

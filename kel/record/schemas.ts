@@ -28,12 +28,12 @@ import {
   checked,
   checkedText,
   dateTime,
+  type FieldSchema,
   integer,
   list,
   type MapSchemas,
   map,
   oneOf,
-  type Schema,
   text,
   textOf,
 } from './schema.ts';
@@ -157,7 +157,7 @@ const tunnelProof: MapSchemas<TunnelProofFields> = {
 };
 
 /** One schema per type, over the whole map. */
-export const recordSchemas: { readonly [T in RecordType]: Schema<RecordOf<T>> } = {
+export const recordSchemas: { readonly [T in RecordType]: FieldSchema<RecordOf<T>> } = {
   nod: checked(record('nod', node), (it) =>
     it.rq.every((strategy) => it.of.includes(strategy)) ? undefined : 'rq among of',
   ),
@@ -192,7 +192,7 @@ export function isRecordType(type: unknown): type is RecordType {
 function record<T extends RecordType>(
   type: T,
   fields: MapSchemas<RecordFields[T]>,
-): Schema<RecordOf<T>> {
+): FieldSchema<RecordOf<T>> {
   const common = {
     v: text(17, 17),
     t: oneOf(type),

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { RecordType } from '#kel/record/record';
-import type { Schema } from '#kel/record/schema';
+import type { FieldSchema } from '#kel/record/schema';
 import { recordSchemas } from '#kel/record/schemas';
 import { dt, highAid, lowAid, samples, someSaid } from '../../../support/kit/record-samples.ts';
 
 type Wire = Map<string, unknown>;
 
 function wireOf(type: RecordType): Wire {
-  const schema = recordSchemas[type] as Schema<unknown>;
+  const schema = recordSchemas[type] as FieldSchema<unknown>;
   return schema.wire({
     v: 'KMSH10CBOR000000_',
     t: type,
@@ -156,7 +156,7 @@ describe('record schemas', () => {
   });
 
   it('does not write a field that the type does not have', () => {
-    const schema = recordSchemas.rvk as Schema<unknown>;
+    const schema = recordSchemas.rvk as FieldSchema<unknown>;
     assert.throws(() => schema.wire({ ...samples.rvk, extra: 1 }), { code: 'RECORD_BAD_FIELD' });
   });
 });
