@@ -9,13 +9,14 @@ import { ensureNodeModules } from './setup/node-modules.mjs';
 import { ownNode, programEnv, root } from './setup/paths.mjs';
 import { say, sayMissing } from './setup/report.mjs';
 import { ensureSystemPackages } from './setup/system-packages.mjs';
+import { plan, runInWorkers } from './setup/tests.mjs';
 import { checkTunDevice } from './setup/tun-device.mjs';
 
 const programs = {
   demo: (args) => run(['--disable-sigusr1', 'demo/main.ts', ...args]),
-  test: (args) => run(mocha(args)),
-  'test:unit': (args) => run(mocha(['--parallel', ...args], 'test/unit/**/*.test.ts')),
-  'test:slow': (args) => run(mocha(args), { KELMESH_SLOW: '1' }),
+  test: (args) => test(args),
+  'test:unit': (args) => test(args, 'test/unit'),
+  'test:slow': (args) => test(args, 'test', { KELMESH_SLOW: '1' }),
   bench: runBenchmarks,
   install: async () => 0,
 };
@@ -53,10 +54,15 @@ async function ensureEverything(verb) {
   return [...modules, ...(pinned ? [] : [withoutDataPlane]), ...system, ...checkTunDevice()];
 }
 
-/** The whole suite unless files are named: `npm test -- test/unit/secret.test.ts`, or a pattern with `*`. */
-function mocha(args, all = 'test/**/*.test.ts') {
+/**
+ * All below a folder, in worker processes; with arguments, mocha in one process, on the files that they name
+ * (`npm test -- test/unit/secret.test.ts`, or a pattern with `*`), or on all (`npm test -- --grep WORD`).
+ */
+function test(args, below = 'test', env = {}) {
+  if (args.length === 0) return runInWorkers(plan(below), { env });
   const named = args.some((arg) => !arg.startsWith('-') && (arg.includes('*') || existsSync(arg)));
-  return ['node_modules/mocha/bin/mocha.js', ...args, ...(named ? [] : [all])];
+  const all = named ? [] : [`${below}/**/*.test.ts`];
+  return run(['node_modules/mocha/bin/mocha.js', ...args, ...all], env);
 }
 
 async function runBenchmarks(args) {

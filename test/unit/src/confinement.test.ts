@@ -95,8 +95,8 @@ describe('a process that holds secrets', () => {
   });
 });
 
-/** Starts of the set-up's own helpers, and of what is no Node. */
-const notOurs = ['deploy/child.mjs', 'deploy/setup/paths.mjs'];
+/** Starts of the set-up's own helpers and of tests, and of what is no Node. */
+const notOurs = ['deploy/child.mjs', 'deploy/setup/paths.mjs', 'deploy/setup/tests.mjs'];
 
 function sockets(pid: number): number {
   const tables = ['tcp', 'tcp6'].map((name) => readFileSync(`/proc/${pid}/net/${name}`, 'latin1'));

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { exitCodes } from '#agent/cli/io';
 import { buildQuery } from '#kel/query/query';
-import { Organisation, witnessKey } from '../../../support/kit/key-log.ts';
-import { at, replyBy, replyOfKey } from '../../../support/kit/replies.ts';
-import { cli, cliError, cliJson } from '../../../support/machines/cli.ts';
+import { Organisation, witnessKey } from '../support/kit/key-log.ts';
+import { at, replyBy, replyOfKey } from '../support/kit/replies.ts';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('kelmesh on replies', () => {
   let dir: string;

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { verifyEvidence } from '#kel/duplicity/evidence-file';
-import { interactionFork, seal } from '../../../support/kit/forks.ts';
-import { Organisation, verifySignature, witnessKey } from '../../../support/kit/key-log.ts';
-import { cli, cliError, cliJson } from '../../../support/machines/cli.ts';
+import { interactionFork, seal } from '../support/kit/forks.ts';
+import { Organisation, verifySignature, witnessKey } from '../support/kit/key-log.ts';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('kelmesh on foreign logs', () => {
   let dir: string;

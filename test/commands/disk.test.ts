@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { diskSpace, diskWarning } from '#agent/organisation/disk-space';
-import { cli, cliError, cliJson } from '../../../support/machines/cli.ts';
-import { skip } from '../../../support/skip.ts';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
+import { skip } from '../support/skip.ts';
 
-const KELMESH = fileURLToPath(new URL('../../../../agent/main.ts', import.meta.url));
+const KELMESH = fileURLToPath(new URL('../../agent/main.ts', import.meta.url));
 
 /** Nothing that they are asked for is written. */
 const reading = [

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { MessageStream, Network, ProtocolId } from '#agent/network/network';
-import { SeededRng } from '../../support/doubles/seeded-rng.ts';
-import { SimulatedClock } from '../../support/simulation/simulated-clock.ts';
-import { SimulatedWorld } from '../../support/simulation/simulated-network.ts';
+import { SeededRng } from '../../../../support/doubles/seeded-rng.ts';
+import { SimulatedClock } from '../../../../support/simulation/simulated-clock.ts';
+import { SimulatedWorld } from '../../../../support/simulation/simulated-network.ts';
 
 const PROTOCOL = '/kelmesh/1/test' as ProtocolId;
 const LIMITS = { maxMessage: 1000, maxStreams: 4 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { SeededRng } from '../../support/doubles/seeded-rng.ts';
+import { SeededRng } from '../../../../support/doubles/seeded-rng.ts';
 
 describe('seeded randomness', () => {
   const draw = (rng: SeededRng) => Buffer.from(rng.bytes(32)).toString('hex');

@@ -16,7 +16,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { cli, cliError, cliJson } from '../../../support/machines/cli.ts';
+import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('kelmesh, writing files where others can write', () => {
   let dir: string;

@@ -1,7 +1,7 @@
 /** Worst time of every parser and evaluator that a stranger reaches: quadratic inputs of each kind, time against size in one run. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { doors, measure } from '../../../bench/support/doors.ts';
+import { doors, measure } from '../../bench/support/doors.ts';
 
 const SIZES = [12_000, 48_000, 192_000];
 /** The square of the size would be 2. What is left is for a machine that does other things at the same time. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { SimulatedClock } from '../../support/simulation/simulated-clock.ts';
+import { SimulatedClock } from '../../../../support/simulation/simulated-clock.ts';
 
 describe('simulated clock', () => {
   it('stands still until it is moved, then wakes sleepers at their time', async () => {

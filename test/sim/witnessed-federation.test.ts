@@ -3,11 +3,8 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'mocha';
 import { parseStream } from '#kel/cesr/stream';
 import { digestSeal } from '#kel/event/seal';
-import { codeOf } from '../../../../support/kit/party.ts';
-import {
-  type SimulatedAgent,
-  SimulatedFederation,
-} from '../../../../support/simulation/simulated-agent.ts';
+import { codeOf } from '../support/kit/party.ts';
+import { type SimulatedAgent, SimulatedFederation } from '../support/simulation/simulated-agent.ts';
 
 let federation: SimulatedFederation | undefined;
 
