@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { diskSpace, diskWarning } from '#agent/organisation/disk-space';
+import { initAtRest } from '../support/machines/at-rest.ts';
 import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 import { skip } from '../support/skip.ts';
 
@@ -189,10 +190,7 @@ describe('kelmesh on a damaged state directory', function () {
     dir = mkdtempSync(join(tmpdir(), 'kelmesh-damaged-'));
     whole = join(dir, 'whole');
     state = join(dir, 'state');
-    const config = join(dir, 'kelmesh.toml');
-    writeFileSync(config, 'name = "alba"\nstate = "state"\n[keystore]\nsecret-file = "secret"\n');
-    common = ['--config', config];
-    await cliJson('init', '--generate-secret', ...common);
+    common = ['--config', await initAtRest(dir)];
     await cliJson('id', 'show', ...common);
     cpSync(state, whole, { recursive: true });
   });

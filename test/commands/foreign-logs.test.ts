@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'mocha';
 import { verifyEvidence } from '#kel/duplicity/evidence-file';
 import { interactionFork, seal } from '../support/kit/forks.ts';
 import { Organisation, verifySignature, witnessKey } from '../support/kit/key-log.ts';
+import { initAtRest } from '../support/machines/at-rest.ts';
 import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('kelmesh on foreign logs', () => {
@@ -22,11 +23,7 @@ describe('kelmesh on foreign logs', () => {
   before(async function () {
     this.timeout(30_000);
     dir = await mkdtemp(join(tmpdir(), 'kelmesh-logs-'));
-    const config = join(dir, 'kelmesh.toml');
-    const text = 'name = "alba"\nstate = "state"\n[keystore]\nsecret-file = "secret"\n';
-    writeFileSync(config, text);
-    common = ['--config', config];
-    await cliJson('init', '--generate-secret', ...common);
+    common = ['--config', await initAtRest(dir)];
   });
 
   after(() => rm(dir, { recursive: true, force: true }));

@@ -16,6 +16,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
+import { initAtRest } from '../support/machines/at-rest.ts';
 import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('kelmesh, writing files where others can write', () => {
@@ -29,10 +30,7 @@ describe('kelmesh, writing files where others can write', () => {
     place = join(dir, 'place');
     mkdirSync(place);
     chmodSync(place, 0o1777);
-    const config = join(dir, 'kelmesh.toml');
-    writeFileSync(config, 'name = "alba"\nstate = "state"\n[keystore]\nsecret-file = "secret"\n');
-    common = ['--config', config];
-    await cliJson('init', '--generate-secret', ...common);
+    common = ['--config', await initAtRest(dir)];
     await cliJson('mesh', 'create', 'highlands', ...common);
   });
 

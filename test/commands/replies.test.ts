@@ -9,6 +9,7 @@ import { exitCodes } from '#agent/cli/io';
 import { buildQuery } from '#kel/query/query';
 import { Organisation, witnessKey } from '../support/kit/key-log.ts';
 import { at, replyBy, replyOfKey } from '../support/kit/replies.ts';
+import { initAtRest } from '../support/machines/at-rest.ts';
 import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('kelmesh on replies', () => {
@@ -18,11 +19,7 @@ describe('kelmesh on replies', () => {
   before(async function () {
     this.timeout(30_000);
     dir = await mkdtemp(join(tmpdir(), 'kelmesh-replies-'));
-    const config = join(dir, 'kelmesh.toml');
-    const text = 'name = "alba"\nstate = "state"\n[keystore]\nsecret-file = "secret"\n';
-    writeFileSync(config, text);
-    common = ['--config', config];
-    await cliJson('init', '--generate-secret', ...common);
+    common = ['--config', await initAtRest(dir)];
   });
 
   after(() => rm(dir, { recursive: true, force: true }));

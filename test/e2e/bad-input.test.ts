@@ -5,7 +5,7 @@ import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
+import { afterEach, beforeEach, describe, it } from 'mocha';
 import { composeLocal, openKeyStore } from '#agent/compose';
 import { serviceIdentity } from '#agent/inner/ca/issue';
 import { callEcho, serveEcho } from '#agent/inner/ca/service';
@@ -14,15 +14,11 @@ import { readConfig } from '#agent/organisation/config/config';
 import { readSecretFile } from '#agent/organisation/config/secrets';
 import { openOrganisation } from '#agent/organisation/organisation';
 import type { MtlsError } from '#src/mtls/errors';
+import { configureAtRest, initAtRest } from '../support/machines/at-rest.ts';
 import { cli, cliError, cliJson } from '../support/machines/cli.ts';
-import {
-  createMachines,
-  type Json,
-  type Machine,
-  type Machines,
-  machinesUnavailable,
-} from '../support/machines/federation.ts';
+import type { Json, Machine } from '../support/machines/federation.ts';
 import { softHsmProblem } from '../support/machines/softhsm.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 import { SimulatedClock } from '../support/simulation/simulated-clock.ts';
 import { skip } from '../support/skip.ts';
 
@@ -61,9 +57,7 @@ describe('bad input', () => {
 
   /** An organisation at rest in `dir`. */
   async function organisation(...lines: readonly string[]): Promise<void> {
-    const head = ['name = "alba"', 'state = "state"', '[keystore]', 'secret-file = "secret"'];
-    writeFileSync(config, [...head, ...lines, ''].join('\n'));
-    await cliJson('init', '--generate-secret', '--config', config);
+    await initAtRest(dir, ...lines);
   }
 
   describe('in the configuration', () => {
@@ -163,8 +157,7 @@ describe('bad input', () => {
 
     it('a token that is not there: nothing is made', async () => {
       writeFileSync(secret, '482915\n', { mode: 0o600 });
-      const lines = ['name = "alba"', 'state = "state"', '[keystore]', 'secret-file = "secret"'];
-      writeFileSync(config, [...lines, 'tier = "pkcs11"', 'module = "/no/module.so"'].join('\n'));
+      configureAtRest(dir, 'tier = "pkcs11"', 'module = "/no/module.so"');
       assertTold(await cliError('init', '--config', config), 'KEYSTORE_NO_MODULE', '/no/module.so');
       assert.deepEqual(readdirSync(dir).sort(), ['kelmesh.toml', 'secret']);
     });
@@ -314,22 +307,14 @@ describe('bad input', () => {
 
 describe('a machine that cannot carry tunnels', function () {
   this.timeout(40_000);
-  let machines: Machines | undefined;
   let machine: Machine;
   let known: Json;
 
-  before(async function () {
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a']);
+  withMachines(['a'], async (machines) => {
     machine = machines.get('a');
     await machine.ok('init', '--name', 'a', '--generate-secret', '--secret-file', '/etc/secret');
     await machine.ok('mesh', 'create', 'm');
     known = await identity();
-  });
-
-  after(async () => {
-    await machines?.[Symbol.asyncDispose]();
   });
 
   const identity = async () => ({

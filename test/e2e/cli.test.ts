@@ -9,14 +9,10 @@ import { fileURLToPath } from 'node:url';
 import { after, before, describe, it } from 'mocha';
 import { loadCommands } from '#agent/cli/commands';
 import { configKeys } from '#agent/organisation/config/keys';
+import { initAtRest } from '../support/machines/at-rest.ts';
 import { cli, cliError, cliJson } from '../support/machines/cli.ts';
-import {
-  createMachines,
-  type Machine,
-  type Machines,
-  machinesUnavailable,
-} from '../support/machines/federation.ts';
-import { skip } from '../support/skip.ts';
+import type { Machine } from '../support/machines/federation.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 
 const commands = await loadCommands();
 
@@ -100,10 +96,7 @@ describe('kelmesh on an organisation at rest', () => {
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), 'kelmesh-cli-'));
-    config = join(dir, 'kelmesh.toml');
-    const lines = ['name = "alba"', 'state = "state"', '[keystore]', 'secret-file = "secret"'];
-    writeFileSync(config, lines.join('\n'));
-    await cliJson('init', '--generate-secret', '--config', config);
+    config = await initAtRest(dir);
     await cliJson('id', 'rotate', '--yes', '--config', config);
     await cliJson('id', 'export', '--out', join(dir, 'log.cesr'), '--config', config);
   });
@@ -217,19 +210,11 @@ describe('kelmesh on an organisation at rest', () => {
 
 describe('kelmesh with an agent that runs', function () {
   this.timeout(30_000);
-  let machines: Machines | undefined;
   let machine: Machine;
 
-  before(async function () {
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a']);
+  withMachines(['a'], async (machines) => {
     machine = machines.get('a');
     await machine.ok('init', '--name', 'a', '--generate-secret');
-  });
-
-  after(async () => {
-    await machines?.[Symbol.asyncDispose]();
   });
 
   it('up gives the status; a second up is refused and disturbs nothing', async () => {

@@ -1,42 +1,35 @@
 /** Somebody takes from a device what makes it carry packets: it is put back within seconds, without a restart. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import {
-  createMachines,
   eventually,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
-import { skip } from '../support/skip.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 
 describe('a device that is damaged from outside', function () {
   this.timeout(120_000);
-  let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
   let device = '';
   let own = '';
   let other = '';
 
-  before(async function () {
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b']);
-    a = machines.get('a');
-    b = machines.get('b');
-    await joinTwoMachines(a, b);
-    const [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
-    device = ofA.interface;
-    own = ofA.overlay[0];
-    other = ofB.overlay[0];
-  });
-
-  after(async () => {
-    await machines?.[Symbol.asyncDispose]();
-  });
+  withMachines(
+    ['a', 'b'],
+    async (machines) => {
+      a = machines.get('a');
+      b = machines.get('b');
+      await joinTwoMachines(a, b);
+      const [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
+      device = ofA.interface;
+      own = ofA.overlay[0];
+      other = ofB.overlay[0];
+    },
+    120_000,
+  );
 
   /** A connection through the tunnel, to the port of the proof. */
   const passes = async () => {

@@ -1,41 +1,29 @@
 /** The README's way to join two machines, with exactly its commands, on two machines of one network. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { after, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import {
-  createMachines,
   type Json,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
-import { skip } from '../support/skip.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 
 const DEVICE = 'kelmesh0';
 const AGENT_LOG = '/var/lib/kelmesh/agent.log';
 
 describe('two machines joined with the commands of the README', () => {
-  let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
   let ofA: Json;
   let ofB: Json;
 
-  before(async function () {
-    this.timeout(90_000);
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b']);
+  withMachines(['a', 'b'], async (machines) => {
     a = machines.get('a');
     b = machines.get('b');
     await joinTwoMachines(a, b);
     [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
-  });
-
-  after(async () => {
-    await machines?.[Symbol.asyncDispose]();
   });
 
   it('know each other by AID, and are members of one charter', () => {

@@ -1,17 +1,11 @@
 /** docs/recovery.md, case by case: lost keys, in a sealed file and, where SoftHSM is installed, in a token. */
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
-import { after, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import { configure } from '../support/machines/configured.ts';
-import {
-  createMachines,
-  joinTwoMachines,
-  type Machine,
-  type Machines,
-  machinesUnavailable,
-  tunnelUp,
-} from '../support/machines/federation.ts';
+import { joinTwoMachines, type Machine, tunnelUp } from '../support/machines/federation.ts';
 import { softHsmProblem } from '../support/machines/softhsm.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 import { skip } from '../support/skip.ts';
 
 const KEY_STORE = '/var/lib/kelmesh/keys.sealed';
@@ -24,27 +18,19 @@ const LOSE = fileURLToPath(new URL('../support/machines/key-store-process.ts', i
 
 describe('recovery: lost keys', function () {
   this.timeout(90_000);
-  let machines: Machines | undefined;
   let a: Machine;
   /** Its keys are in a token, where there is one. */
   let b: Machine;
   let hasToken = false;
 
-  before(async function () {
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
+  withMachines(['a', 'b'], async (machines) => {
     hasToken = (await softHsmProblem()) === undefined;
-    machines = await createMachines(['a', 'b']);
     a = machines.get('a');
     b = machines.get('b');
     configure(a, 'hospital-a');
     configure(b, 'university-b', hasToken ? 'softhsm' : 'sealed-file');
     await joinTwoMachines(a, b);
     await bothUp();
-  });
-
-  after(async () => {
-    await machines?.[Symbol.asyncDispose]();
   });
 
   /** Tunnels on both sides, each under the newest keys of the other. */

@@ -1,35 +1,28 @@
 /** docs/recovery.md: a node was stolen. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import { configure } from '../support/machines/configured.ts';
 import {
-  createMachines,
   eventually,
   type Json,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
-import { skip } from '../support/skip.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 
 const SECRET = '/var/lib/kelmesh/secret';
 const APPROVAL = '/var/lib/kelmesh/ward.approval';
 
 describe('recovery: a stolen node', function () {
   this.timeout(90_000);
-  let machines: Machines | undefined;
   /** The organisation of the node. */
   let a: Machine;
   let b: Machine;
   let node: Machine;
   let ward = '';
 
-  before(async function () {
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b', 'node']);
+  withMachines(['a', 'b', 'node'], async (machines) => {
     a = machines.get('a');
     b = machines.get('b');
     node = machines.get('node');
@@ -38,10 +31,6 @@ describe('recovery: a stolen node', function () {
     await joinTwoMachines(a, b);
     await Promise.all([tunnelUp(a), tunnelUp(b)]);
     ward = await addNode();
-  });
-
-  after(async () => {
-    await machines?.[Symbol.asyncDispose]();
   });
 
   async function addNode(): Promise<string> {

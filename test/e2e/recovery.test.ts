@@ -1,20 +1,18 @@
 /** docs/recovery.md, case by case: stolen keys and what a thief does with them. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, afterEach, before, describe, it } from 'mocha';
+import { afterEach, describe, it } from 'mocha';
 import { configure } from '../support/machines/configured.ts';
 import {
-  createMachines,
   eventually,
   type Json,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
 import { softHsmProblem } from '../support/machines/softhsm.ts';
 import { Thief } from '../support/machines/thief.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 import { skip } from '../support/skip.ts';
 
 const NOBODY = `E${'A'.repeat(43)}`;
@@ -22,17 +20,13 @@ const LOOT = '/run/loot.cesr';
 
 describe('recovery: a stolen key', function () {
   this.timeout(90_000);
-  let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
   let hasToken = false;
   let aid = '';
   let thief: Thief | undefined;
 
-  before(async function () {
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b']);
+  withMachines(['a', 'b'], async (machines) => {
     a = machines.get('a');
     b = machines.get('b');
     configure(a, 'hospital-a');
@@ -46,10 +40,6 @@ describe('recovery: a stolen key', function () {
   afterEach(async () => {
     await thief?.close();
     thief = undefined;
-  });
-
-  after(async () => {
-    await machines?.[Symbol.asyncDispose]();
   });
 
   /** What the thief has signed reaches `machine`. @returns the verdict on its one event */

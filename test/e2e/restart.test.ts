@@ -1,36 +1,28 @@
 /** An agent is killed while traffic runs through its tunnel: nothing is lost, and the next one finds everything as it was. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, before, describe, it } from 'mocha';
+import { after, describe, it } from 'mocha';
 import {
-  createMachines,
   eventually,
   type Json,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
 import type { LongRunning } from '../support/machines/namespace.ts';
-import { skip } from '../support/skip.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 
 const DEVICE = 'kelmesh0';
 const PER_SECOND = 200;
 const SECONDS = 7;
 
 describe('an agent that is killed while packets run', () => {
-  let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
   let atFirst: Json;
   let server: LongRunning;
 
-  before(async function () {
-    this.timeout(90_000);
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b']);
+  withMachines(['a', 'b'], async (machines) => {
     a = machines.get('a');
     b = machines.get('b');
     await joinTwoMachines(a, b);
@@ -41,7 +33,6 @@ describe('an agent that is killed while packets run', () => {
 
   after(async () => {
     await server?.stop();
-    await machines?.[Symbol.asyncDispose]();
   });
 
   /** What must survive: who it is, and the tunnel as the device itself shows it. */

@@ -1,32 +1,24 @@
 /** What an operator types to change and to revoke keys, on two machines with packets running. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'mocha';
+import { after, describe, it } from 'mocha';
 import {
-  createMachines,
   eventually,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
 import type { LongRunning } from '../support/machines/namespace.ts';
-import { skip } from '../support/skip.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 
 const PER_SECOND = 200;
 
 describe('rotation by the operator', () => {
-  let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
   let address = '';
   let server: LongRunning | undefined;
 
-  before(async function () {
-    this.timeout(90_000);
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b']);
+  withMachines(['a', 'b'], async (machines) => {
     a = machines.get('a');
     b = machines.get('b');
     await joinTwoMachines(a, b);
@@ -37,7 +29,6 @@ describe('rotation by the operator', () => {
 
   after(async () => {
     await server?.stop();
-    await machines?.[Symbol.asyncDispose]();
   });
 
   async function streamed(seconds: number, act: () => Promise<void>) {

@@ -3,43 +3,34 @@ import assert from 'node:assert/strict';
 import { argon2Sync } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { after, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import { coreLimitOf } from '#src/confinement';
 import { open } from '#src/crypto/aead';
 import { parseKeys, parseSealedFile } from '#src/keystore/sealed-file-format';
 import { Secret } from '#src/secret';
 import {
-  createMachines,
   eventually,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
 import { findInMemory } from '../support/machines/process-memory.ts';
-import { skip } from '../support/skip.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 
 const MAIN = fileURLToPath(new URL('../../agent/main.ts', import.meta.url));
 /** 9229, as /proc/net/tcp writes it. */
 const INSPECTOR = ':240D';
 
 describe('secrets of a running agent', () => {
-  let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
 
-  before(async function () {
-    this.timeout(90_000);
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b']);
+  withMachines(['a', 'b'], async (machines) => {
     a = machines.get('a');
     b = machines.get('b');
     await joinTwoMachines(a, b);
     await Promise.all([tunnelUp(a), tunnelUp(b)]);
   });
-  after(() => machines?.[Symbol.asyncDispose]());
 
   const passphraseOf = (machine: Machine) =>
     Buffer.from(machine.read('/var/lib/kelmesh/secret').trim());

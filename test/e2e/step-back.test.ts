@@ -1,10 +1,11 @@
 /** docs/recovery.md, "One store was put back alone": the commands of an operator, on real files. */
 import assert from 'node:assert/strict';
-import { cpSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'mocha';
+import { initAtRest } from '../support/machines/at-rest.ts';
 import { cli, cliError, cliJson } from '../support/machines/cli.ts';
 
 describe('one store was put back alone', function () {
@@ -31,9 +32,7 @@ describe('one store was put back alone', function () {
   beforeEach(async () => {
     rmSync(join(dir, 'state'), { recursive: true, force: true });
     rmSync(join(dir, 'secret'), { force: true });
-    const lines = ['name = "alba"', 'state = "state"', '[keystore]', 'secret-file = "secret"', ''];
-    writeFileSync(config, lines.join('\n'));
-    await cliJson(...at('init', '--generate-secret'));
+    await initAtRest(dir);
     copy('state', 'old');
     await cliJson(...at('mesh', 'create', 'm'));
     await cliJson(...at('audit', 'export', '--out', join(dir, 'evidence.kmb')));

@@ -1,34 +1,23 @@
 /** What `status` says while a tunnel is not up, at both ends, for causes that are made with the means of the system. */
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import {
-  createMachines,
   eventually,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
+import { withFreshMachines } from '../support/machines/with-machines.ts';
 import { skip } from '../support/skip.ts';
 
 describe('the reason why a tunnel is not up, on two machines', function () {
   this.timeout(180_000);
-  let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
 
-  beforeEach(async function () {
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b']);
+  withFreshMachines(['a', 'b'], async (machines) => {
     a = machines.get('a');
     b = machines.get('b');
-  });
-
-  afterEach(async () => {
-    await machines?.[Symbol.asyncDispose]();
-    machines = undefined;
   });
 
   async function says(machine: Machine, code: string): Promise<string> {

@@ -1,17 +1,14 @@
 /** Witnesses and nodes with the commands of the manual: real agents, real sockets, real tunnels. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import {
-  createMachines,
   eventually,
   type Json,
   joinTwoMachines,
   type Machine,
-  type Machines,
-  machinesUnavailable,
   tunnelUp,
 } from '../support/machines/federation.ts';
-import { skip } from '../support/skip.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
 
 const SECRET = '/var/lib/kelmesh/secret';
 const APPROVAL = '/var/lib/kelmesh/ward.approval';
@@ -25,26 +22,22 @@ async function shortDrain(machine: Machine): Promise<void> {
 
 describe('witnesses and nodes', function () {
   this.timeout(240_000);
-  let machines: Machines | undefined;
   let a: Machine;
   let b: Machine;
   let node: Machine;
 
-  before(async function () {
-    const reason = machinesUnavailable();
-    if (reason !== undefined) skip(this, reason);
-    machines = await createMachines(['a', 'b', 'node']);
-    a = machines.get('a');
-    b = machines.get('b');
-    node = machines.get('node');
-    await joinTwoMachines(a, b);
-    for (const machine of [a, b]) await shortDrain(machine);
-    await Promise.all([tunnelUp(a), tunnelUp(b)]);
-  });
-
-  after(async () => {
-    await machines?.[Symbol.asyncDispose]();
-  });
+  withMachines(
+    ['a', 'b', 'node'],
+    async (machines) => {
+      a = machines.get('a');
+      b = machines.get('b');
+      node = machines.get('node');
+      await joinTwoMachines(a, b);
+      for (const machine of [a, b]) await shortDrain(machine);
+      await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    },
+    240_000,
+  );
 
   it('a member is made a witness, and every further event has its receipt', async () => {
     const { aid } = await b.json('witness', 'show');

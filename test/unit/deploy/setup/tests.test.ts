@@ -172,7 +172,8 @@ describe('the run of all tests', () => {
     const { alone, together } = JSON.parse(output) as Record<'alone' | 'together', string[]>;
     const all = globSync('test/**/*.test.ts', { cwd: root });
     assert.deepEqual([...alone, ...together].sort(), all.sort());
-    const machines = /\b(createMachines|createNamespaces|withMachines|holdGround|sweepGrounds)\(/;
+    const machines =
+      /\b(createMachines|createNamespaces|with(Fresh)?Machines|holdGround|sweepGrounds)\(/;
     const wrongly = together.filter((file) =>
       machines.test(readFileSync(join(root, file), 'utf8')),
     );
