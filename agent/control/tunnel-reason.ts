@@ -1,4 +1,5 @@
 /** Why a tunnel is not up: one of a closed list of codes, and words that name ports where ports matter. Pure. */
+import type { StepFailure } from '../tunnel/pairs/changes.ts';
 
 /** WireGuard rejects a session older than this (REJECT_AFTER_TIME), so a handshake older than it carries nothing. */
 const REJECT_AFTER_MS = 180_000;
@@ -41,11 +42,6 @@ export interface Ports {
   readonly peer: string | undefined;
 }
 
-export interface StepFailure {
-  readonly code: string;
-  readonly message: string;
-}
-
 export interface TunnelLook {
   readonly hasLog: boolean;
   readonly hasTunnelKeys: boolean;
@@ -67,7 +63,7 @@ export interface TunnelLook {
   readonly isLeftBehind: boolean;
   readonly isApart: boolean;
   /** The last step with this peer that failed, since when none has succeeded. */
-  readonly failure: StepFailure | undefined;
+  readonly failure: Pick<StepFailure, 'code' | 'message'> | undefined;
   /** What the other end said when it refused. */
   readonly peerRefusal: string | undefined;
   /** An own device that could not be made or changed. */
