@@ -4,6 +4,7 @@
  * The messages of a peer below {@link GRAYLIST} are not looked at. Points fade by half every ten minutes, so a
  * peer that was repaired comes back by itself.
  */
+import { Allowance } from '#src/allowance';
 import type { Clock } from '#src/clock';
 import type { PeerKey } from './network.ts';
 
@@ -12,28 +13,29 @@ const REJECT_POINTS = 11;
 /** Points of one message above the rate. */
 const EXCESS_POINTS = 1;
 const HALF_LIFE_MS = 600_000;
-/** Messages that a forwarder may send at once, and per second in the long run. */
-const BURST = 2_048;
-const MESSAGES_PER_SECOND = 256;
+const MAX_PEERS = 2_048;
+/** Messages of one forwarder. */
+const MESSAGES = { burst: 2_048, perSecond: 256, maxPeers: MAX_PEERS };
 /** A message counts once more for each of these: what it costs to read follows its size, whoever it is of. */
 const BYTES_PER_TOKEN = 1_024;
-const MAX_PEERS = 2_048;
 
 /** Score at and below which a forwarder is not heard; gossipsub's own default. */
 export const GRAYLIST = -80;
 
 interface Conduct {
   points: number;
-  tokens: number;
   at: number;
 }
 
 export class GossipGuard {
   readonly #clock: Clock;
+  readonly #messages: Allowance<PeerKey>;
+  /** Of those alone that have something against them. */
   readonly #conduct = new Map<PeerKey, Conduct>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#messages = new Allowance(clock, MESSAGES);
   }
 
   /** Zero for a peer without fault, else negative. */
@@ -44,14 +46,11 @@ export class GossipGuard {
 
   /** Takes one message of the forwarder's allowance; false when it has none left, or is not heard. @param bytes of the message */
   admit(peer: PeerKey, bytes = 0): boolean {
-    const record = this.#record(peer);
-    const cost = 1 + Math.floor(bytes / BYTES_PER_TOKEN);
-    if (record.tokens < cost) {
-      record.points += EXCESS_POINTS;
+    if (!this.#messages.take(peer, 1 + Math.floor(bytes / BYTES_PER_TOKEN))) {
+      this.#record(peer).points += EXCESS_POINTS;
       return false;
     }
-    record.tokens -= cost;
-    return -record.points > GRAYLIST;
+    return this.score(peer) > GRAYLIST;
   }
 
   reject(peer: PeerKey): void {
@@ -62,7 +61,7 @@ export class GossipGuard {
     const known = this.#conduct.get(peer);
     if (known) return this.#aged(known);
     if (this.#conduct.size >= MAX_PEERS) this.#evict();
-    const record = { points: 0, tokens: BURST, at: this.#clock.monotonic() };
+    const record = { points: 0, at: this.#clock.monotonic() };
     this.#conduct.set(peer, record);
     return record;
   }
@@ -70,7 +69,6 @@ export class GossipGuard {
   #aged(record: Conduct): Conduct {
     const elapsed = Math.max(0, this.#clock.monotonic() - record.at);
     record.points *= 0.5 ** (elapsed / HALF_LIFE_MS);
-    record.tokens = Math.min(BURST, record.tokens + (elapsed * MESSAGES_PER_SECOND) / 1000);
     record.at = this.#clock.monotonic();
     return record;
   }

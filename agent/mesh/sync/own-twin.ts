@@ -5,13 +5,15 @@
  * The proof needs nobody's word: an `end` record of the own AID, signed with the own keys and dated after the start of this run, that
  * this run has not issued. Members pass it on as any other. Whoever finds one issues its own anew, so that the other finds that.
  */
+
 import type { Aid, Said } from '#kel/identifiers';
+import { Allowance } from '#src/allowance';
 import { type Clock, parseDateTime } from '#src/clock';
 import type { Journal } from '#src/journal';
 import { IdentityError } from '../../identity/own/errors.ts';
 
 /** The own record is issued anew because of another one at most so often. */
-const REISSUE_MS = 600_000;
+const REISSUES = { burst: 1, perSecond: 1 / 600 };
 
 /** Of an `end` record that was verified. */
 export interface SignedEnd {
@@ -48,11 +50,11 @@ export class OwnTwin {
   readonly #deps: OwnTwinDeps;
   readonly #started: number;
   #found: (Twin & { readonly sn: number }) | undefined;
-  /** Monotonic. */
-  #reissuedAt = Number.NEGATIVE_INFINITY;
+  readonly #reissues: Allowance<'all'>;
 
   constructor(deps: OwnTwinDeps) {
     this.#deps = deps;
+    this.#reissues = new Allowance<'all'>(deps.clock, REISSUES);
     this.#started = deps.clock.now();
   }
 
@@ -78,10 +80,7 @@ export class OwnTwin {
     };
     if (former === undefined)
       journal.error('identity.twin', { aid: identity.aid, addresses: record.la.join(' ') });
-    const now = clock.monotonic();
-    if (now - this.#reissuedAt < REISSUE_MS) return;
-    this.#reissuedAt = now;
-    reissue();
+    if (this.#reissues.take('all')) reissue();
   }
 
   /** Throws IDENTITY_AWAITS_OPERATOR. */

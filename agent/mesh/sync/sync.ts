@@ -3,6 +3,7 @@
  * one peer at random, so that whatever was lost on the way arrives in the end.
  */
 import type { Aid } from '#kel/identifiers';
+import { Allowance } from '#src/allowance';
 import { KeyedWork } from '#src/keyed-work';
 import type { Rng } from '#src/rng';
 import { jittered, ticks } from '#src/ticks';
@@ -27,7 +28,7 @@ const RETRY_MS = 2_000;
 /** Sessions in a row that fail before one with a bound peer waits for the next reason. */
 const MAX_ATTEMPTS = 3;
 /** Whoever is not bound, and says that something is missing here, makes this end ask a member for it only so often. */
-const RUMOUR_MS = 5_000;
+const RUMOURS = { burst: 1, perSecond: 1 / 5 };
 
 const manners: Manners = {
   protocol: syncProtocol,
@@ -50,11 +51,11 @@ export class Sync {
   #signal: AbortSignal = AbortSignal.abort();
   #pushing = false;
   #sessions = 0;
-  /** When the last rumour was followed; monotonic. */
-  #rumourAt = Number.NEGATIVE_INFINITY;
+  readonly #rumours: Allowance<'all'>;
 
   constructor(deps: SyncDeps) {
     this.#deps = deps;
+    this.#rumours = new Allowance<'all'>(deps.clock, RUMOURS);
     this.#binder = new PeerBinder(deps);
     this.#holdings = new Holdings(deps, this.#binder);
   }
@@ -155,11 +156,8 @@ export class Sync {
       this.request(author);
       return;
     }
-    const { clock } = this.#deps;
     const [peer] = bound;
-    if (peer === undefined || clock.monotonic() - this.#rumourAt < RUMOUR_MS) return;
-    this.#rumourAt = clock.monotonic();
-    this.request(peer);
+    if (peer !== undefined && this.#rumours.take('all')) this.request(peer);
   }
 
   /** A session with `peer`, now or right after the one that runs. */
