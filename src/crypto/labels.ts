@@ -50,7 +50,11 @@ export function label(purpose: string, ...fields: readonly Uint8Array[]): Uint8A
       );
     }
   }
-  return concatBytes(utf8(`kelmesh/1/${purpose}`), lengthPrefixed(...fields));
+  const prefixed = lengthPrefixed(...fields);
+  const whole = concatBytes(utf8(`kelmesh/1/${purpose}`), prefixed);
+  // A field may be secret; the whole is wiped by whoever gave it.
+  prefixed.fill(0);
+  return whole;
 }
 
 /** @param aid qb64 of the node  @param epoch key epoch, from 0 */

@@ -323,10 +323,11 @@ export class Identity {
       );
     }
     const { keyStore } = this.#deps;
-    return {
-      wireguard: await keyStore.prf(root, wireguardLabel(this.aid, epoch), 32),
-      mlKem: await keyStore.prf(root, mlKemLabel(this.aid, epoch), 64),
-    };
+    using onFailure = new DisposableStack();
+    const wireguard = onFailure.use(await keyStore.prf(root, wireguardLabel(this.aid, epoch), 32));
+    const mlKem = await keyStore.prf(root, mlKemLabel(this.aid, epoch), 64);
+    onFailure.move();
+    return { wireguard, mlKem };
   }
 
   /** 32 bytes. */

@@ -171,8 +171,9 @@ export class Agent {
   ): Promise<Agent> {
     const { identity } = organisation;
     const { db } = organisation.drivers;
-    using seed = await identity.storageKey('peer-key');
-    const network = await drivers.network(new Secret(sha256(peerSeedLabel(seed.expose()))));
+    using kek = await identity.storageKey('peer-key');
+    using seed = peerSeed(kek);
+    const network = await drivers.network(seed);
     await using onFailure = new AsyncDisposableStack();
     onFailure.defer(() => network.close());
     const stop = new AbortController();
@@ -325,4 +326,9 @@ export class Agent {
       aidOf: (peer) => directory.aidOf(peer),
     }).start();
   }
+}
+
+function peerSeed(kek: Secret): Secret {
+  using label = Secret.take(peerSeedLabel(kek.expose()));
+  return Secret.take(sha256(label.expose()));
 }

@@ -93,19 +93,19 @@ export class AgreementStore {
   }
 
   /**
-   * Replaces what the pair had; durable when it resolves, and the chain is erased from memory then.
+   * Replaces what the pair had; durable when it resolves. The chain is erased from memory then, and when it rejects.
    * An agreement that is there already keeps the epoch it has reached.
    * @throws AGREEMENT_STORE_FAILED
    */
   put(agreement: Agreement): Promise<void> {
     return this.#queue.run(async () => {
-      const { th, pair, chain, contributions, epochSeconds, baseEpoch } = agreement;
+      const { th, pair, contributions, epochSeconds, baseEpoch } = agreement;
+      using chain = agreement.chain;
       const key = pairKey(pair);
       if (!(await this.#holds(key, th))) {
         const terms = { ...pair, policy: { contributions, epochSeconds, baseEpoch } };
         await this.#write([[key, { terms, th, position: { epoch: baseEpoch, chain } }]]);
       }
-      chain[Symbol.dispose]();
     });
   }
 

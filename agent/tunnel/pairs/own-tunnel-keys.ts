@@ -82,8 +82,13 @@ export class OwnTunnelKeys {
       throw new TunnelError('TUNNEL_NO_KEYS', `${said} is not an own tunnel key record`);
     const record = stored as Verified<TunRecord>;
     const { wireguard, mlKem } = await identity.tunnelSecrets(record.es.d, record.e);
-    const keys = { record, wireguard: wireguardPrivateKey(wireguard), mlKemSeed: mlKem };
-    wireguard[Symbol.dispose]();
+    using unclamped = wireguard;
+    const meanwhile = this.#loaded.get(said);
+    if (meanwhile !== undefined) {
+      mlKem[Symbol.dispose]();
+      return meanwhile;
+    }
+    const keys = { record, wireguard: wireguardPrivateKey(unclamped), mlKemSeed: mlKem };
     this.#loaded.set(said, keys);
     return keys;
   }
@@ -107,7 +112,12 @@ export class OwnTunnelKeys {
     beside: readonly Draft[] = [],
   ): Promise<TunnelKeys> {
     const { identity, issuer, mlKem, clock } = this.#deps;
-    const secrets = await identity.tunnelSecrets(establishment.said, epoch);
+    const { wireguard, mlKem: seed } = await identity.tunnelSecrets(establishment.said, epoch);
+    using secrets = new DisposableStack();
+    const publicKeys = {
+      wg: wireguardPublicKey(secrets.use(wireguard)),
+      kem: { 'ml-kem-1024': mlKem.publicKey(secrets.use(seed).expose()) },
+    };
     const now = clock.now();
     const [said] = await issuer.issueSealed([
       {
@@ -115,8 +125,7 @@ export class OwnTunnelKeys {
         fields: {
           e: epoch,
           es: { s: establishment.sn, d: establishment.said },
-          wg: wireguardPublicKey(secrets.wireguard),
-          kem: { 'ml-kem-1024': mlKem.publicKey(secrets.mlKem.expose()) },
+          ...publicKeys,
           nb: formatDateTime(now - BACKDATE_MS),
           na: formatDateTime(now + VALIDITY_MS),
         },

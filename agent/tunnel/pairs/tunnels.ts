@@ -258,7 +258,8 @@ export class Tunnels {
       throw new TunnelError('TUNNEL_NO_HANDSHAKE', `there is no tunnel to ${aid}`);
     const last = async () => (await this.#reconciler.peerState(view))?.lastHandshake ?? 0;
     if ((await last()) > since) return;
-    using throwAway = wireguardPrivateKey(Secret.take(rng.bytes(32)));
+    using raw = Secret.take(rng.bytes(32));
+    using throwAway = wireguardPrivateKey(raw);
     await driver.rekey(device.name, throwAway);
     for (const end = clock.monotonic() + HANDSHAKE_MS; (await last()) <= since; ) {
       if (clock.monotonic() >= end)

@@ -86,11 +86,14 @@ describe('agreement store', () => {
     assert.equal(psk.length + chain.length, 64);
   });
 
-  it('erases the chain in memory once it is stored', async () => {
-    const store = await openOn(new MemoryLevel());
-    const made = agreement();
+  it('erases the chain in memory once it is stored, and where it could not be', async () => {
+    const { db, plan } = faulty(new MemoryLevel());
+    const store = await openOn(db);
+    const [made, lost] = [agreement(1), agreement(2)];
     await store.put(made);
-    assert.ok(made.chain.expose().every((byte) => byte === 0));
+    plan.push('fail');
+    await assert.rejects(store.put(lost), { code: 'AGREEMENT_STORE_FAILED' });
+    for (const { chain } of [made, lost]) assert.ok(chain.expose().every((byte) => byte === 0));
   });
 
   it('does not go back, leap, or serve a pair that it does not know', async () => {

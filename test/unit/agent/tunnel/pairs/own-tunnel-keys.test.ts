@@ -3,6 +3,7 @@ import { describe, it } from 'mocha';
 import { currentTunnelKeyOf, OwnTunnelKeys } from '#agent/tunnel/pairs/own-tunnel-keys';
 import type { Said } from '#kel/identifiers';
 import { formatDateTime } from '#src/clock';
+import type { Secret } from '#src/secret';
 import { wireguardPublicKey } from '#src/wireguard/static-key';
 import {
   codeOf,
@@ -51,6 +52,35 @@ describe('own tunnel keys', () => {
         first.mlKemSeed.expose().every((byte) => byte === 0),
     );
     keys.forget('none' as Said);
+  });
+
+  it('leave no secret behind but those that are loaded: not where they are issued, loaded twice at once, or half derived', async () => {
+    const party = await createParty('wiped keys');
+    const handed: Secret[] = [];
+    const { identity } = party;
+    const recorded = {
+      aid: identity.aid,
+      get state() {
+        return identity.state;
+      },
+      tunnelSecrets: async (establishment: Said, epoch: number) => {
+        const secrets = await identity.tunnelSecrets(establishment, epoch);
+        handed.push(secrets.wireguard, secrets.mlKem);
+        return secrets;
+      },
+    };
+    const keys = keysOf({ ...party, identity: recorded as unknown as Party['identity'] });
+    const isLive = (secret: Secret) => secret.expose().some((byte) => byte !== 0);
+    const { record } = await keys.ensureCurrent();
+    assert.ok(handed.length >= 4);
+    assert.equal(handed.filter(isLive).length, 1, 'the seed that is loaded');
+    keys.forget(record.d);
+    assert.equal(handed.filter(isLive).length, 0);
+    const [one, other] = await Promise.all([keys.load(record.d), keys.load(record.d)]);
+    assert.equal(one, other);
+    assert.equal(handed.filter(isLive).length, 1);
+    keys.forget(record.d);
+    assert.equal(handed.filter(isLive).length, 0);
   });
 
   it('are renewed before they run out, without a rotation', async () => {
