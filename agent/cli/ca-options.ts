@@ -6,6 +6,7 @@ import { expectTrusted } from '#src/files/trust';
 import type { CertificateAlgorithm } from '#src/mtls/key-algorithm';
 import type { Secret } from '#src/secret';
 import { readConfig } from '../organisation/config/config.ts';
+import { ConfigError } from '../organisation/config/errors.ts';
 import { askNewSecret, askSecret, readSecretFile } from '../organisation/config/secrets.ts';
 import { type Invocation, type Option, optionText } from './command.ts';
 import { UsageError } from './io.ts';
@@ -49,9 +50,18 @@ export async function caPassphrase(invocation: Invocation, isNew: boolean): Prom
   const file = optionText(invocation, 'secret-file');
   if (file !== undefined) return readSecretFile(file);
   const { stdin, stderr } = invocation.io;
-  return isNew
-    ? askNewSecret('new passphrase of the CA', stdin, stderr)
-    : askSecret('passphrase of the CA', stdin, stderr);
+  try {
+    return await (isNew
+      ? askNewSecret('new passphrase of the CA', stdin, stderr)
+      : askSecret('passphrase of the CA', stdin, stderr));
+  } catch (cause) {
+    if (!(cause instanceof ConfigError)) throw cause;
+    // The configuration names no passphrase of a CA, on purpose.
+    throw new ConfigError(cause.code, cause.message, {
+      cause,
+      hint: 'Give `--secret-file FILE` with the passphrase of the CA (mode 0600), or run the command on a terminal',
+    });
+  }
 }
 
 export function lifeInDays(invocation: Invocation): { readonly days?: number } {

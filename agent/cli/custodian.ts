@@ -9,8 +9,7 @@ import { createKeyStore, hasKeyStore, openKeyStore } from '../compose.ts';
 import { Custodian } from '../identity/custody/custodian.ts';
 import { CustodyError } from '../identity/custody/errors.ts';
 import type { Config } from '../organisation/config/config.ts';
-import { ConfigError } from '../organisation/config/errors.ts';
-import { askSecret } from '../organisation/config/secrets.ts';
+import { askNewSecret } from '../organisation/config/secrets.ts';
 import { keyStoreSecret } from './ask.ts';
 import type { Io } from './io.ts';
 import { verifier } from './verifier.ts';
@@ -54,9 +53,5 @@ export async function withKeyStore<T>(
 
 async function newSecret(config: Config, io: Io): Promise<Secret> {
   if (config.keyStore.secretFile !== undefined) return keyStoreSecret(config, io);
-  const secret = await askSecret('new passphrase or PIN', io.stdin, io.stderr);
-  using again = await askSecret('the same again', io.stdin, io.stderr);
-  if (secret.length === 0 || !secret.equals(again))
-    throw new ConfigError('CONFIG_SECRET_MISSING', 'the two differ, or are empty');
-  return secret;
+  return askNewSecret('new passphrase or PIN', io.stdin, io.stderr);
 }

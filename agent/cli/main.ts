@@ -42,6 +42,7 @@ async function dispatch(argv: readonly string[], io: Io, inUse: InUse): Promise<
       print(io, version());
       return exitCodes.ok;
     }
+    expectKnown(leading);
     const asked = await findCommand(words.slice(1));
     print(io, asked === undefined ? overview(await loadCommands()) : helpOf(asked.command, common));
     return words.length === 0 && !argv.includes('--help') && !argv.includes('-h')
@@ -70,6 +71,15 @@ async function dispatch(argv: readonly string[], io: Io, inUse: InUse): Promise<
     if (error instanceof UsageError) error.help = `kelmesh ${command.name} --help`;
     throw error;
   }
+}
+
+/** Options that stand alone or before `help`. Throws {@link UsageError}. */
+function expectKnown(leading: readonly string[]): void {
+  const known = ['--version', '-h', ...Object.keys(common).map((name) => `--${name}`)];
+  const unknown = leading.find(
+    (word) => word.startsWith('-') && !known.includes(word.split('=')[0] ?? ''),
+  );
+  if (unknown !== undefined) throw new UsageError(`kelmesh has no option ${unknown.split('=')[0]}`);
 }
 
 /** Points to the help of the noun where that is known. */

@@ -35,6 +35,27 @@ describe('a command line that is wrong', () => {
     }
   });
 
+  it('an option without a command that there is not is named, wherever it stands', async () => {
+    for (const line of [['--frob'], ['--json', '--frob=1'], ['--frob', 'help', 'status']]) {
+      const { code, stderr } = await cli(...line);
+      assert.deepEqual([code, /has no option --frob$/m.test(stderr)], [2, true], stderr);
+    }
+    for (const line of [['--version'], ['--help'], ['--config', 'x', '--help'], ['help', 'status']])
+      assert.equal((await cli(...line)).code, 0, line.join(' '));
+  });
+
+  it('a passphrase of a CA that nobody can be asked for is not looked for in a configuration', async () => {
+    for (const words of [
+      ['ca', 'init', '--name', 'x'],
+      ['ca', 'issue', 'x'],
+    ]) {
+      const { code, hint } = await cliError(...words, '--dir', join(dir, 'ca'));
+      assert.equal(code, 'CONFIG_SECRET_MISSING');
+      assert.match(hint, /--secret-file/);
+      assert.doesNotMatch(hint, /configuration/);
+    }
+  });
+
   it('every option of every command says when it lacks its value, or has one that it does not take', async () => {
     for (const { name, options = {} } of await loadCommands())
       for (const [option, { type, value }] of Object.entries({
