@@ -8,7 +8,7 @@ import { knocksJson, meshJson } from './status.ts';
 import { needsAgent, needsState } from './verb.ts';
 
 /** Seconds of a preshared-key epoch. */
-const EPOCH_SECONDS = { least: 120, most: 86_400 };
+const EPOCH_SECONDS = { least: 120, most: 86_400, usual: 3_600 };
 
 const inviteLine: Argument<string, Invite> = {
   take: (name, value) => parseInvite(line.take(name, value)),
@@ -23,8 +23,8 @@ const newcomer = aidOr(
 
 export const meshVerbs = {
   'mesh.create': needsState({
-    args: { name: text, epochSeconds: whole(EPOCH_SECONDS.least, EPOCH_SECONDS.most) },
-    async run({ organisation, name: memberName }, { name, epochSeconds }) {
+    args: { name: text, epochSeconds: optional(whole(EPOCH_SECONDS.least, EPOCH_SECONDS.most)) },
+    async run({ organisation, name: memberName }, { name, epochSeconds = EPOCH_SECONDS.usual }) {
       await organisation.governing.create({ name, memberName, epochSeconds });
       return meshResult(organisation);
     },

@@ -108,7 +108,6 @@ describe('what a member can make another write', function () {
       network: running.network,
       directory: running.directory,
       clock: organisation.drivers.clock,
-      answer: async () => undefined,
     });
     const before = await leaves(lower, 'psk-agreed');
     for (let n = 0; n < REQUESTS; n++) {

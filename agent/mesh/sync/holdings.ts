@@ -15,6 +15,7 @@ import type { Membership } from '../membership/membership.ts';
 import type { LogHead } from './messages.ts';
 import { OwnLogComparison } from './own-log-comparison.ts';
 import type { PeerBinder } from './peer-binder.ts';
+import type { PeerClocks } from './peer-clocks.ts';
 import type { SyncContext } from './session.ts';
 
 /** Log bytes of one AID in one frame. */
@@ -29,6 +30,8 @@ export interface HoldingsDeps {
   readonly intake: RecordIntake;
   readonly membership: Membership;
   readonly clock: Clock;
+  /** Of members, as they are heard. */
+  readonly clocks: PeerClocks;
   /** The time that is told to others, and compared with theirs. */
   readonly time: Pick<SteadyTime, 'now'>;
   /** The own signed `end` record as it is now. */
@@ -36,17 +39,12 @@ export interface HoldingsDeps {
   readonly journal: Journal;
 }
 
-/** What a member said of its time counts for this long when the own clock has been set. */
-const CLOCK_AGE_MS = 600_000;
-
 export class Holdings implements SyncContext {
   /** Of the own log with what members hold of it. */
   readonly comparison: OwnLogComparison;
   readonly #deps: HoldingsDeps;
   readonly #binder: PeerBinder;
   readonly #refusalListeners = new Set<(by: Aid, code: string, peer: PeerKey) => void>();
-  /** The time of each member, as it said when it was last bound, at the moment in which monotonic time was 0; and when that was. */
-  readonly #zeros = new Map<Aid, { readonly zero: number; readonly heard: number }>();
   readonly #exchangeListeners = new Set<(aid: Aid) => void>();
   /** Delegators of members whose log waits for theirs, by the AID that waits: a few each, so nobody drives out another's. */
   readonly #delegators = new Map<Aid, readonly Aid[]>();
@@ -59,16 +57,8 @@ export class Holdings implements SyncContext {
 
   /** Milliseconds that the clock of `aid` is ahead of the own time, if it goes on as it was last heard. */
   skewOf(aid: Aid): number | undefined {
-    const clockOf = this.#zeros.get(aid);
-    if (clockOf === undefined) return undefined;
-    const { clock, time } = this.#deps;
-    return Math.round(clockOf.zero + clock.monotonic() - time.now());
-  }
-
-  /** The time of every member that was heard of late, at the moment in which monotonic time was 0: a machine that slept has heard nobody. */
-  clocks(): readonly number[] {
-    const since = this.#deps.clock.monotonic() - CLOCK_AGE_MS;
-    return [...this.#zeros.values()].flatMap(({ zero, heard }) => (heard >= since ? [zero] : []));
+    const { clocks, time } = this.#deps;
+    return clocks.skewOf(aid, time.now());
   }
 
   /** After each session in which both ends gave each other what they held. */
@@ -77,12 +67,9 @@ export class Holdings implements SyncContext {
   }
 
   clockSeen(aid: Aid, skewMs: number): void {
-    const { clock, time } = this.#deps;
-    const heard = clock.monotonic();
-    this.#zeros.set(aid, { zero: skewMs + time.now() - heard, heard });
+    const { clocks, time, membership } = this.#deps;
     // At most one entry per member, whoever was one meanwhile.
-    for (const known of this.#zeros.keys())
-      if (!this.#deps.membership.maySync(known)) this.#zeros.delete(known);
+    clocks.heard(aid, skewMs + time.now(), (known) => membership.maySync(known));
   }
 
   ownHead(): LogHead {

@@ -78,11 +78,6 @@ export class Sync {
     return this.#holdings.skewOf(aid);
   }
 
-  /** As {@link Holdings.clocks}. */
-  clocks(): readonly number[] {
-    return this.#holdings.clocks();
-  }
-
   /** As {@link Holdings.onExchanged}. */
   onExchanged(listener: (aid: Aid) => void): void {
     this.#holdings.onExchanged(listener);

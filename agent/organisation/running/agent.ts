@@ -9,7 +9,6 @@ import { watchSteps } from '#src/clock-steps';
 import { sha256 } from '#src/crypto/hash';
 import { peerSeedLabel } from '#src/crypto/labels';
 import { Secret } from '#src/secret';
-import { SerialQueue } from '#src/serial-queue';
 import { SteadyTime } from '#src/steady-time';
 import { StateTable } from '#src/store/state-table';
 import { serveNodes } from '../../identity/node/node-service.ts';
@@ -21,6 +20,7 @@ import type { QueryClient } from '../../mesh/query/query-client.ts';
 import type { Gossip } from '../../mesh/sync/gossip.ts';
 import type { Knocking } from '../../mesh/sync/knocking.ts';
 import type { OwnTwin } from '../../mesh/sync/own-twin.ts';
+import { PeerClocks } from '../../mesh/sync/peer-clocks.ts';
 import { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import type { RecordGossip } from '../../mesh/sync/record-gossip.ts';
 import type { Sync } from '../../mesh/sync/sync.ts';
@@ -31,7 +31,6 @@ import type { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import type { TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import type { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
 import { Emergency } from '../../tunnel/rotation/emergency.ts';
-import { RotationError } from '../../tunnel/rotation/errors.ts';
 import type { PairRequest } from '../../tunnel/rotation/pair-requests.ts';
 import type { Rotations } from '../../tunnel/rotation/rotations.ts';
 import { type RotationPolicy, Schedule } from '../../tunnel/rotation/schedule.ts';
@@ -44,6 +43,7 @@ import { Operator } from './operator.ts';
 import { OwnEventConfirmation } from './own-event-confirmation.ts';
 import { OwnKeyRotations } from './own-key-rotations.ts';
 import { Reactions } from './reactions.ts';
+import { RotationSequence } from './rotation-sequence.ts';
 import { openTunnelParts, type TunnelParts } from './tunnel-parts.ts';
 
 export interface AgentSettings {
@@ -96,12 +96,11 @@ export class Agent {
   readonly queries: QueryClient;
   readonly #parts: AgentParts;
   readonly #ownKeyRotations: OwnKeyRotations;
+  readonly #rotating: RotationSequence;
   readonly #presence: MeshPresence;
   readonly #confirmation: OwnEventConfirmation;
   readonly #reactions: Reactions;
   readonly #background: Background;
-  /** One at a time: the tunnels get a moment to follow each. */
-  readonly #rotations = new SerialQueue();
 
   private constructor(parts: AgentParts, rotation: RotationPolicy) {
     const { clock, rng, journal } = parts.organisation.drivers;
@@ -127,19 +126,12 @@ export class Agent {
     this.queries = parts.queries;
     const { signal } = this;
     const background = new Background(signal, journal);
+    const schedule = new Schedule(rotation, { clock, rng, table: parts.scheduleTable, journal });
     const ownKeyRotations = new OwnKeyRotations(parts);
+    const rotating = new RotationSequence({ ...parts, ownKeyRotations, schedule, background });
     const presence = new MeshPresence({ ...parts, ownKeyRotations, signal });
     const active = { ...parts, ownKeyRotations, presence, background, signal };
     const confirmation = new OwnEventConfirmation(active);
-    this.#background = background;
-    this.#ownKeyRotations = ownKeyRotations;
-    this.#presence = presence;
-    this.#confirmation = confirmation;
-    this.#reactions = new Reactions({
-      ...active,
-      confirmation,
-      happened: (event) => this.schedule.happened(event),
-    });
     const { membership, identity } = parts.organisation;
     this.emergency = new Emergency({
       network: parts.network,
@@ -150,17 +142,15 @@ export class Agent {
       askedBy: rotation.askedBy,
       delegator: () => identity.state.delegator,
       governors: () => membership.charter?.governors.slice(0, 1) ?? [],
-      rotate: () => this.rotate(),
+      rotate: () => rotating.log(),
     });
-    this.schedule = new Schedule(rotation, {
-      clock,
-      rng,
-      table: parts.scheduleTable,
-      journal,
-      rotate: async (kind) => {
-        await (kind === 'id' ? this.rotate() : this.rotateTunnelKeys());
-      },
-    });
+    this.schedule = schedule;
+    this.#background = background;
+    this.#ownKeyRotations = ownKeyRotations;
+    this.#rotating = rotating;
+    this.#presence = presence;
+    this.#confirmation = confirmation;
+    this.#reactions = new Reactions({ ...active, schedule, confirmation });
   }
 
   /** Opens everything and starts to serve. Devices that an earlier run left are taken over as they are. */
@@ -180,14 +170,10 @@ export class Agent {
     const operator = new Operator();
     const directory = new PeerDirectory();
     const { clock } = organisation.drivers;
-    let sync: Sync | undefined;
-    const time = new SteadyTime(clock, () => sync?.clocks() ?? []);
-    const ground = { organisation, drivers, network, directory, time };
-    const tunnelParts = await openTunnelParts({
-      ...ground,
-      settings: settings.tunnel,
-      sync: () => sync,
-    });
+    const clocks = new PeerClocks(clock);
+    const time = new SteadyTime(clock, () => clocks.recent());
+    const ground = { organisation, drivers, network, directory, clocks, time };
+    const tunnelParts = await openTunnelParts({ ...ground, settings: settings.tunnel });
     const exchangeParts = await openExchangeParts({
       ...ground,
       tunnels: tunnelParts.tunnels,
@@ -196,7 +182,6 @@ export class Agent {
       signal: stop.signal,
       operator,
     });
-    sync = exchangeParts.sync;
     const agent = new Agent(
       {
         ...ground,
@@ -225,32 +210,14 @@ export class Agent {
     return this.#parts.stop.signal;
   }
 
-  /**
-   * Rotates the own log to its pre-rotated keys; the tunnels follow one by one without losing packets. No peer holds it up.
-   * Audit log anchored before, new tunnel keys sealed after, known to the peers next, in use last.
-   */
-  rotate(change: RotationOptions = {}): Promise<KeyState> {
-    return this.#rotations.run(async () => {
-      const { identity, keeper } = this.organisation;
-      await this.tunnels.settle();
-      await keeper.anchor().catch((error: unknown) => this.#background.deferIfAwaiting(error));
-      await identity.rotate(change);
-      await this.#ownKeyRotations.follow();
-      await this.schedule.rotated('id');
-      return identity.state;
-    });
+  /** As {@link RotationSequence.log}. */
+  rotate(options?: RotationOptions): Promise<KeyState> {
+    return this.#rotating.log(options);
   }
 
-  /** The next key epoch of the own tunnel keys under the same event of the log. Throws ROTATION_NO_TUNNEL. */
-  async rotateTunnelKeys(): Promise<TunRecord> {
-    if (!this.organisation.membership.isIn)
-      throw new RotationError('ROTATION_NO_TUNNEL', 'this organisation is in no mesh');
-    return this.#rotations.run(async () => {
-      await this.tunnels.settle();
-      const record = await this.renewTunnelKeys();
-      await this.schedule.rotated('tunnel');
-      return record;
-    });
+  /** As {@link RotationSequence.tunnelKeys}. */
+  rotateTunnelKeys(): Promise<TunRecord> {
+    return this.#rotating.tunnelKeys();
   }
 
   /** As {@link rotateTunnelKeys} without a moment for tunnels that change over: for keys that `beside` revokes in the same event. */
@@ -279,7 +246,7 @@ export class Agent {
     this.#reactions.joinTopics();
     keeper.start(signal);
     this.agreements.start();
-    this.#parts.requests.start();
+    this.#parts.requests.start((from, request) => this.rotations.answer(from, request));
     this.emergency.start();
     this.#parts.acknowledgements.start(signal);
     this.proofs.start(signal);
@@ -303,7 +270,9 @@ export class Agent {
     this.#background.run(this.#reactions.recordForks());
     void this.#confirmation.run();
     void this.#parts.dialler.run(signal);
-    void this.schedule.run(signal);
+    void this.schedule.run(signal, async (kind) => {
+      await (kind === 'id' ? this.rotate() : this.rotateTunnelKeys());
+    });
     const { clock, journal } = this.organisation.drivers;
     void watchSteps(clock, signal, (ms) => journal.warn('clock.stepped', { ms }));
     this.organisation.drivers.journal.info('agent.started', {

@@ -14,6 +14,7 @@ import { Gossip } from '../../mesh/sync/gossip.ts';
 import { Knocking } from '../../mesh/sync/knocking.ts';
 import { OwnEndpoints } from '../../mesh/sync/own-endpoints.ts';
 import { OwnTwin } from '../../mesh/sync/own-twin.ts';
+import type { PeerClocks } from '../../mesh/sync/peer-clocks.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import { RecordGossip } from '../../mesh/sync/record-gossip.ts';
 import { Sync } from '../../mesh/sync/sync.ts';
@@ -31,6 +32,8 @@ export interface ExchangePartsDeps {
   readonly network: Network;
   readonly directory: PeerDirectory;
   readonly tunnels: Pick<Tunnels, 'devices'>;
+  /** Of members, as they are heard. */
+  readonly clocks: PeerClocks;
   /** The time that is told to others, and compared with theirs. */
   readonly time: SteadyTime;
   /** Addresses and names under which UDP reaches this node; empty: the addresses of the network. */
@@ -65,6 +68,7 @@ export async function openExchangeParts({
   network,
   directory,
   tunnels,
+  clocks,
   time,
   endpointHosts,
   name,
@@ -109,6 +113,7 @@ export async function openExchangeParts({
     membership,
     directory,
     clock,
+    clocks,
     time,
     rng,
     verifySignature,

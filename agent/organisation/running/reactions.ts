@@ -16,7 +16,7 @@ import type { Network } from '../../network/network.ts';
 import type { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import type { PairReceipt, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import type { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
-import type { RotationTrigger } from '../../tunnel/rotation/schedule.ts';
+import type { Schedule } from '../../tunnel/rotation/schedule.ts';
 import type { Organisation } from '../organisation.ts';
 import type { Background } from './background.ts';
 import type { MeshPresence } from './mesh-presence.ts';
@@ -31,7 +31,7 @@ const UNHURRIED: ReadonlySet<RecordType> = new Set<RecordType>(['ack', 'log']);
 
 export interface ReactionsDeps {
   /** What may call for new keys, see `agent/tunnel/rotation/schedule.ts`. */
-  readonly happened: (event: RotationTrigger) => Promise<void>;
+  readonly schedule: Pick<Schedule, 'happened'>;
   readonly organisation: Organisation;
   readonly network: Network;
   readonly directory: PeerDirectory;
@@ -103,6 +103,7 @@ export class Reactions {
       const view = identity.aid < aid ? tunnels.activeView(aid) : undefined;
       if (view !== undefined) background.run(agreements.show(aid, view));
     });
+    agreements.onStale((peer) => sync.request(peer));
     // What is proven names the agreement: a fresh one is proven anew, after the next handshake.
     agreements.onAgreed((aid) => proofs.prove(aid));
     tunnels.listen({
@@ -131,7 +132,7 @@ export class Reactions {
         });
         await keeper.record('duplicity', { peer: aid, sn, first: accepted, second: conflicting });
         await suspensions.recorded(fork);
-        if (!isOwn) await this.#deps.happened('suspension');
+        if (!isOwn) await this.#deps.schedule.happened('suspension');
       }
     });
   }
@@ -185,7 +186,7 @@ export class Reactions {
       await ownKeyRotations.replaceRevoked();
     } else await tunnels.reconcile();
     if (hasNewcomers) sync.push();
-    if (hasLeavers && membership.isIn) await this.#deps.happened('removal');
+    if (hasLeavers && membership.isIn) await this.#deps.schedule.happened('removal');
     tunnels.pokeAll();
   }
 

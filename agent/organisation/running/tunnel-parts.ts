@@ -9,8 +9,8 @@ import type { SteadyTime } from '#src/steady-time';
 import { StateTable } from '#src/store/state-table';
 import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
 import { Acknowledgements } from '../../mesh/revocation/acknowledgements.ts';
+import type { PeerClocks } from '../../mesh/sync/peer-clocks.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
-import type { Sync } from '../../mesh/sync/sync.ts';
 import type { Network } from '../../network/network.ts';
 import type { AgreementDeps } from '../../tunnel/agreement/agreement.ts';
 import { AgreementStore } from '../../tunnel/agreement/agreement-store.ts';
@@ -29,8 +29,8 @@ export interface TunnelPartsDeps {
   readonly network: Network;
   readonly directory: PeerDirectory;
   readonly settings: TunnelSettings;
-  /** Undefined while it is not made: these parts come first. */
-  readonly sync: () => Pick<Sync, 'request' | 'skewOf'> | undefined;
+  /** Of members, as they were heard. */
+  readonly clocks: PeerClocks;
   /** The time that epochs follow. */
   readonly time: SteadyTime;
 }
@@ -53,12 +53,8 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   const { overlay } = drivers;
   const store = await AgreementStore.open(db, await identity.storageKey('agreements'), rng);
   const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
-  const requests = new PairRequests({
-    network,
-    directory,
-    clock,
-    answer: (from, request) => rotations.answer(from, request),
-  });
+  const requests = new PairRequests({ network, directory, clock });
+  const skewOf = (aid: Aid) => deps.clocks.skewOf(aid, deps.time.now());
   const agreements = await PairAgreements.open({
     identity,
     membership,
@@ -78,14 +74,11 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       verifySignature: agreementVerifier(verifySignature),
     },
     recorded: (peer, th, epoch) => keeper.record('psk-agreed', { peer, th, epoch }),
-    stale: (peer) => deps.sync()?.request(peer),
     isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
-    skewOf: (aid) => deps.sync()?.skewOf(aid),
+    skewOf,
     askRenewal: async (aid, view, th) =>
       requests.ask(aid, { kind: 'renew', ...view, th, epoch: 0 }),
-    tellEpoch: (aid, view, epoch) => {
-      const th = agreements.agreed(aid, view)?.th;
-      if (th === undefined) return;
+    tellEpoch: (aid, view, epoch, th) => {
       requests.ask(aid, { kind: 'epoch', ...view, th, epoch }).catch(() => undefined);
     },
   });
@@ -123,7 +116,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     agreements: agreements,
     directory,
     requests,
-    skewOf: (aid) => deps.sync()?.skewOf(aid),
+    skewOf,
     clock,
     journal,
   });

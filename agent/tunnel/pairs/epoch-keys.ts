@@ -41,7 +41,7 @@ export interface EpochKeysDeps {
   /** Milliseconds that the clock of `aid` is ahead of `time`, as it said when it was last heard; undefined: never heard. */
   readonly skewOf: (aid: Aid) => number | undefined;
   /** Tells the other end the epoch that this one has moved to, where clocks differ. */
-  readonly tellEpoch: (aid: Aid, view: TunnelView, epoch: number) => void;
+  readonly tellEpoch: (aid: Aid, view: TunnelView, epoch: number, th: Uint8Array) => void;
 }
 
 export class EpochKeys {
@@ -162,7 +162,7 @@ export class EpochKeys {
     const isSameChain = equalBytes(held, th);
     const next = isSameChain ? compareEpochs(own, epoch) : 'afresh';
     if (next === 'same') this.#apart.delete(aid);
-    else if (next === 'tell') tellEpoch(aid, view, own);
+    else if (next === 'tell') tellEpoch(aid, view, own, held);
     else if (next === 'follow' && Math.abs(epoch - this.epoch()) <= MAX_EPOCH_LEAD)
       this.#toldEpochs.set(name, epoch);
     else {
@@ -209,7 +209,8 @@ export class EpochKeys {
   #tellMoved(aid: Aid, view: TunnelView, epoch: number): void {
     const { self, skewOf, tellEpoch } = this.#deps;
     const isNear = Math.abs(skewOf(aid) ?? 0) > NEAR_SKEW_MS;
-    if (isNear || self < aid) tellEpoch(aid, view, epoch);
+    const th = this.#inForce.get(viewKey(self, aid, view));
+    if (th !== undefined && (isNear || self < aid)) tellEpoch(aid, view, epoch, th);
   }
 
   #isCurrent(aid: Aid, name: string): boolean {

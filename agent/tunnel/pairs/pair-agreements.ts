@@ -73,10 +73,8 @@ export interface PairAgreementsDeps {
   readonly skewOf: (aid: Aid) => number | undefined;
   /** The other end has to begin: asks it for an agreement after `th`. */
   readonly askRenewal: (aid: Aid, view: TunnelView, th: Uint8Array) => Promise<void>;
-  /** Tells the other end the epoch that this one has moved to, where clocks differ. */
-  readonly tellEpoch: (aid: Aid, view: TunnelView, epoch: number) => void;
-  /** Asks for a sync session: the two ends hold different views. */
-  readonly stale: (peer: PeerKey) => void;
+  /** Tells the other end the epoch of the agreement `th` that this one has moved to, where clocks differ. */
+  readonly tellEpoch: (aid: Aid, view: TunnelView, epoch: number, th: Uint8Array) => void;
 }
 
 /**
@@ -109,6 +107,7 @@ export class PairAgreements implements PairKeys {
   readonly #agreed = new Map<string, Agreed & { readonly peer: Aid }>();
   readonly #running = new Map<string, Promise<Agreed | undefined>>();
   readonly #listeners = new Set<(aid: Aid, view: TunnelView) => void>();
+  readonly #staleListeners = new Set<(peer: PeerKey) => void>();
   /** Views for which a fresh agreement is wanted, by when that was; on disk too. */
   readonly #renewals = new Map<string, Renewal>();
   readonly #runsOf: Allowance<Aid>;
@@ -154,6 +153,11 @@ export class PairAgreements implements PairKeys {
         this.#failed(this.#deps.directory.aidOf(stream.peer), error);
       }
     });
+  }
+
+  /** Called when the two ends hold different views, so that a session with the peer is wanted. */
+  onStale(listener: (peer: PeerKey) => void): void {
+    this.#staleListeners.add(listener);
   }
 
   onAgreed(listener: (aid: Aid, view: TunnelView) => void): void {
@@ -258,8 +262,8 @@ export class PairAgreements implements PairKeys {
 
   /** Tells the other end where this one is, so that both notice when they are apart. */
   async show(aid: Aid, view: TunnelView): Promise<void> {
-    if (this.agreed(aid, view) === undefined) return;
-    this.#deps.tellEpoch(aid, view, await this.epochOf(aid, view));
+    const th = this.agreed(aid, view)?.th;
+    if (th !== undefined) this.#deps.tellEpoch(aid, view, await this.epochOf(aid, view), th);
   }
 
   async retire(aid: Aid, keep: readonly TunnelView[]): Promise<void> {
@@ -288,11 +292,15 @@ export class PairAgreements implements PairKeys {
     const outcome = await runInitiator(stream, initiator, clock);
     if (outcome.kind === 'refused') {
       // A peer that does not know this end yet, or not its newest keys, lacks what a session brings.
-      if (STALE.has(outcome.refusal.code)) this.#deps.stale(peer);
+      if (STALE.has(outcome.refusal.code)) this.#stale(peer);
       throw new AgreementError(outcome.refusal.code, `${aid} refused`);
     }
     await this.#keep(aid, view, outcome.agreement, (kept) => store.put(kept));
     return this.agreed(aid, view);
+  }
+
+  #stale(peer: PeerKey): void {
+    for (const listener of this.#staleListeners) listener(peer);
   }
 
   #responder(): ResponderDeps {
@@ -320,7 +328,7 @@ export class PairAgreements implements PairKeys {
           terms.initiator.tunnelRecord !== newest?.peer ||
           terms.responder.tunnelRecord !== newest.own
         )
-          this.#deps.stale(peer);
+          this.#stale(peer);
         return { view, policy: this.#policy() };
       },
       accept: async (made) => {

@@ -48,10 +48,6 @@ export interface PairRequest {
 /** @throws what the answer says no with */
 export type AnswerRequest = (from: Aid, request: PairRequest) => Promise<void>;
 
-export interface PairRequestsDeps extends ExchangeDeps {
-  readonly answer: AnswerRequest;
-}
-
 export function encodeRequest({ kind, own, peer, th, epoch }: PairRequest): Uint8Array {
   return encodeCbor([kind, own, peer, th, epoch]);
 }
@@ -89,16 +85,15 @@ export function decodeRequest(bytes: Uint8Array): PairRequest {
 }
 
 export class PairRequests {
-  readonly #deps: PairRequestsDeps;
+  readonly #deps: ExchangeDeps;
 
-  constructor(deps: PairRequestsDeps) {
+  constructor(deps: ExchangeDeps) {
     this.#deps = deps;
   }
 
-  start(): void {
+  start(answer: AnswerRequest): void {
     serveExchange(this.#deps, manners, async (bytes, peer) => {
-      const { directory, answer } = this.#deps;
-      const aid = directory.aidOf(peer);
+      const aid = this.#deps.directory.aidOf(peer);
       if (aid === undefined)
         throw new RotationError('ROTATION_REFUSED', 'the peer has not said who it is');
       return answer(aid, decodeRequest(bytes)).then(

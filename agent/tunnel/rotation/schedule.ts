@@ -38,8 +38,9 @@ export interface ScheduleDeps {
   readonly rng: Rng;
   readonly table: StateTable;
   readonly journal: Journal;
-  readonly rotate: (kind: ScheduledKind) => Promise<void>;
 }
+
+export type RotateScheduled = (kind: ScheduledKind) => Promise<void>;
 
 interface Due {
   /** Milliseconds since the Unix epoch. */
@@ -108,14 +109,14 @@ export class Schedule {
     return { tunnel: at('tunnel'), id: at('id'), putOff: this.#putOff ?? null };
   }
 
-  /** Until `signal` aborts. */
-  async run(signal: AbortSignal): Promise<void> {
+  /** Has `rotate` done what is due, until `signal` aborts. */
+  async run(signal: AbortSignal, rotate: RotateScheduled): Promise<void> {
     const { clock, table } = this.#deps;
     while (!signal.aborted) {
       for (const kind of ['id', 'tunnel'] as const)
         if (this.#due(kind) === undefined) await this.#plan(kind);
       if (table.get(EVENT) !== undefined) {
-        await this.#rotate('tunnel', signal);
+        await this.#rotate('tunnel', signal, rotate);
         continue;
       }
       const due = (['id', 'tunnel'] as const)
@@ -125,7 +126,7 @@ export class Schedule {
       this.#nap = new AbortController();
       const awake = AbortSignal.any([signal, this.#nap.signal]);
       if (wait > 0) await clock.sleep(wait, awake).catch(() => undefined);
-      else await this.#attempt(due.kind, signal);
+      else await this.#attempt(due.kind, signal, rotate);
     }
   }
 
@@ -146,7 +147,7 @@ export class Schedule {
     if (kind === 'id') await this.#plan('id');
   }
 
-  async #attempt(kind: ScheduledKind, signal: AbortSignal): Promise<void> {
+  async #attempt(kind: ScheduledKind, signal: AbortSignal, rotate: RotateScheduled): Promise<void> {
     const { clock, table } = this.#deps;
     const now = clock.now();
     const { at } = opening(now, this.#policy.windows);
@@ -155,11 +156,11 @@ export class Schedule {
       await table.put({ [kind]: { at, everyMs: this.#policy.everyMs[kind] } });
       return;
     }
-    await this.#rotate(kind, signal);
+    await this.#rotate(kind, signal, rotate);
   }
 
-  async #rotate(kind: ScheduledKind, signal: AbortSignal): Promise<void> {
-    const { clock, journal, rotate } = this.#deps;
+  async #rotate(kind: ScheduledKind, signal: AbortSignal, rotate: RotateScheduled): Promise<void> {
+    const { clock, journal } = this.#deps;
     try {
       await rotate(kind);
       journal.info('rotation.scheduled', { kind });

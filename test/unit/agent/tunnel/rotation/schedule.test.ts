@@ -39,17 +39,16 @@ class World {
         rng: new SeededRng('schedule'),
         table: await StateTable.open(this.db as Database, 'schedule'),
         journal,
-        rotate: async (kind) => {
-          if (this.fail)
-            throw Object.assign(new Error('the former key drains'), { code: 'TUNNEL_BUSY' });
-          this.made.push(`${kind} ${new Date(this.clock.now()).toISOString().slice(0, 16)}`);
-          await schedule.rotated(kind);
-        },
       },
     );
     const stop = new AbortController();
     this.#stop.push(stop);
-    void schedule.run(stop.signal);
+    void schedule.run(stop.signal, async (kind) => {
+      if (this.fail)
+        throw Object.assign(new Error('the former key drains'), { code: 'TUNNEL_BUSY' });
+      this.made.push(`${kind} ${new Date(this.clock.now()).toISOString().slice(0, 16)}`);
+      await schedule.rotated(kind);
+    });
     await this.clock.advance(1);
     return schedule;
   }
