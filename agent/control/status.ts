@@ -94,7 +94,7 @@ export function knocksJson(agent: Agent) {
 
 /** How far this organisation's own wish to join has come; null for a member. */
 function admissionJson(agent: Agent) {
-  const admission = agent.knocking.standing();
+  const admission = agent.knocking.admission();
   if (admission === undefined) return null;
   const { state, by, since, reason } = admission;
   return {

@@ -40,7 +40,7 @@ describe('asking to join', () => {
       () => 'the name is told',
     );
     assert.equal(knock()?.via, undefined);
-    const asked = () => newcomer.running.knocking.standing()?.state === 'asked';
+    const asked = () => newcomer.running.knocking.admission()?.state === 'asked';
     await federation.until(asked, 60_000, () => 'the newcomer knows that it was heard');
   });
 
@@ -60,7 +60,7 @@ describe('asking to join', () => {
       () => 'the knock is passed on',
     );
     assert.deepEqual([knock()?.via, knock()?.name], [member.aid, newcomer.name]);
-    const passed = () => newcomer.running.knocking.standing();
+    const passed = () => newcomer.running.knocking.admission();
     await federation.until(
       () => passed()?.state === 'passed-on',
       60_000,
@@ -71,7 +71,7 @@ describe('asking to join', () => {
     await federation.perform(governor.organisation.governing.admit(newcomer.aid, newcomer.name));
     const isIn = () => newcomer.organisation.membership.isIn;
     await federation.until(isIn, 120_000, () => 'the charter comes through the member');
-    assert.equal(newcomer.running.knocking.standing(), undefined);
+    assert.equal(newcomer.running.knocking.admission(), undefined);
   });
 
   it('tells "not reached" from "not admitted", with the addresses that do not answer', async () => {
@@ -81,7 +81,7 @@ describe('asking to join', () => {
     assert.ok(mesh !== undefined);
     await newcomer.join(formatInvite({ mesh, governor: governor.aid, addresses: [dead] }));
     await federation.clock.advance(60_000);
-    const standing = newcomer.running.knocking.standing();
+    const standing = newcomer.running.knocking.admission();
     assert.equal(standing?.state, 'not-reached');
     assert.match(standing?.reason ?? '', /no answer at .*192\.0\.2\.99/);
   });

@@ -109,7 +109,7 @@ export class Knocking {
   }
 
   /** Undefined: this organisation is a member, or wants to be nowhere. */
-  standing(): Admission | undefined {
+  admission(): Admission | undefined {
     const { membership, dialler, self } = this.#deps;
     const { governor, door } = membership;
     if (membership.isIn || governor === undefined || governor === self) return undefined;
