@@ -1,5 +1,5 @@
 /** The parts of a running agent that turn key states into tunnels: agreements, devices, changes of keys, proofs. */
-import type { Aid } from '#kel/identifiers';
+import type { Aid, Said } from '#kel/identifiers';
 import {
   algorithmOfKey,
   type VerifySignature,
@@ -17,6 +17,7 @@ import { AgreementStore } from '../../tunnel/agreement/agreement-store.ts';
 import { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
 import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
+import { Views } from '../../tunnel/pairs/views.ts';
 import { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
 import { PairRequests } from '../../tunnel/rotation/pair-requests.ts';
 import { Rotations } from '../../tunnel/rotation/rotations.ts';
@@ -53,6 +54,8 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   const { overlay } = drivers;
   const store = await AgreementStore.open(db, await identity.storageKey('agreements'), rng);
   const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
+  const isRevoked = (tunnelKey: Said) => organisation.revocations.ofEpoch(tunnelKey) !== undefined;
+  const views = new Views({ identity, kel, records, ownKeys, clock, isRevoked });
   const requests = new PairRequests({ network, directory, clock });
   const skewOf = (aid: Aid) => deps.clocks.skewOf(aid, deps.time.now());
   const agreements = await PairAgreements.open({
@@ -74,7 +77,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       verifySignature: agreementVerifier(verifySignature),
     },
     recorded: (peer, th, epoch) => keeper.record('psk-agreed', { peer, th, epoch }),
-    isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
+    views,
     skewOf,
     askRenewal: async (aid, view, th) =>
       requests.ask(aid, { kind: 'renew', ...view, th, epoch: 0 }),
@@ -86,8 +89,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     {
       identity,
       membership,
-      records,
-      kel,
+      views,
       ownKeys,
       pairKeys: agreements,
       driver: drivers.tunnels,
@@ -97,7 +99,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       rng,
       table: await StateTable.open(db, 'tunnel'),
       journal,
-      isRevoked: (tunnelKey) => organisation.revocations.ofEpoch(tunnelKey) !== undefined,
+      isRevoked,
       ...(overlay.nudge === undefined
         ? {}
         : {

@@ -25,6 +25,7 @@ import {
 } from './change-over.ts';
 import { Drains, type DrainsDeps, type DrainsSettings } from './drains.ts';
 import { TunnelError } from './errors.ts';
+import type { Handshakes } from './handshakes.ts';
 import { nextStep, type PairWorld, type Step } from './next-step.ts';
 import type { ActiveView, Pair } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
@@ -38,6 +39,7 @@ export interface ChangesDeps {
   readonly pairKeys: PairKeys;
   readonly views: Views;
   readonly reconciler: Reconciler;
+  readonly handshakes: Handshakes;
   readonly network: Network;
   readonly directory: PeerDirectory;
   readonly clock: Clock;
@@ -60,7 +62,8 @@ export type ReceiptStep = 'staged' | 'warmed' | 'flipped' | 'drained';
 
 export type ChangesSettings = DrainsSettings;
 
-const HANDSHAKE_POLL_MS = 50;
+/** How often it is looked whether the view that is waited for is still wanted. */
+const STAGED_LOOK_MS = 50;
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 /** A session is renewed after 120 s and ends after 180 s (WireGuard whitepaper 6.1): a handshake this old still carries traffic. */
@@ -325,12 +328,17 @@ export class Changes {
   }
 
   async #flipWhenWarm(pair: Pair, view: TunnelView | undefined): Promise<void> {
-    const { clock } = this.#deps;
-    for (const end = clock.monotonic() + HANDSHAKE_MS; pair.staged !== undefined; ) {
-      if (await this.#hasSession(pair)) return this.#flip(pair);
-      if (clock.monotonic() >= end)
+    const { clock, handshakes, reconciler } = this.#deps;
+    const end = clock.monotonic() + HANDSHAKE_MS;
+    using wait = handshakes.wait(pair.staged && reconciler.placeOf(pair.staged));
+    for (let isNews = true; pair.staged !== undefined; ) {
+      const isLast = clock.monotonic() >= end;
+      if ((isNews || isLast) && (await this.#hasSession(pair))) return this.#flip(pair);
+      if (isLast)
         throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
-      await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
+      // No device tells that keys were revoked: that much is looked at anyway, without asking it.
+      const leftMs = Math.max(0, end - clock.monotonic());
+      isNews = await wait.next(Math.min(leftMs, STAGED_LOOK_MS), this.#signal);
     }
     if (!sameView(pair.active, view))
       throw new TunnelError('TUNNEL_BUSY', 'newer keys have come, or these were revoked');

@@ -38,11 +38,10 @@ import { EpochKeys } from './epoch-keys.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { Agreed, HeldKeys, PairKeys } from './pair-keys.ts';
 import { type TunnelView, viewKey } from './view.ts';
+import type { Views } from './views.ts';
 
 /** A fresh agreement at the latest after this. */
 const RENEW_MS = 24 * 3_600_000;
-
-export { MAX_SKEW_MS } from './epoch-keys.ts';
 
 /** Ends that are apart agree afresh no sooner after the last agreement: each one is a leaf of the audit log. */
 const AFRESH_PAUSE_MS = 20_000;
@@ -67,8 +66,8 @@ export interface PairAgreementsDeps {
   readonly agreement: AgreementDeps;
   /** Makes the agreement's leaf durable: before any device is configured with it. */
   readonly recorded: (peer: Aid, th: Uint8Array, epoch: number) => Promise<void>;
-  /** Whether the `tun` record was revoked: nothing is agreed with it. */
-  readonly isRevoked: (tunnelKey: Said) => boolean;
+  /** The newest keys of a pair, as the rest of the engine sees them: with others nothing is agreed. */
+  readonly views: Pick<Views, 'newest'>;
   /** Milliseconds that the clock of `aid` is ahead of `time`, as it said when it was last heard; undefined: never heard. */
   readonly skewOf: (aid: Aid) => number | undefined;
   /** The other end has to begin: asks it for an agreement after `th`. */
@@ -304,7 +303,7 @@ export class PairAgreements implements PairKeys {
   }
 
   #responder(): ResponderDeps {
-    const { agreement, clock, time, directory, identity, membership, store } = this.#deps;
+    const { agreement, clock, time, directory, identity, membership, store, views } = this.#deps;
     return {
       ...agreement,
       clock,
@@ -318,14 +317,11 @@ export class PairAgreements implements PairKeys {
         )
           return undefined;
         if (!this.#runsOf.take(aid) || !this.#broughtBy.has(aid)) throw tooMany(aid);
-        const newest = this.#newestView(aid);
-        const isRevoked =
-          newest !== undefined &&
-          (this.#deps.isRevoked(newest.own) || this.#deps.isRevoked(newest.peer));
-        const view = newest === undefined || isRevoked ? undefined : await this.#view(aid, newest);
-        if (view === undefined) return undefined;
+        const newest = views.newest(aid);
+        const view = newest && (await this.#view(aid, newest));
+        if (newest === undefined || view === undefined) return undefined;
         if (
-          terms.initiator.tunnelRecord !== newest?.peer ||
+          terms.initiator.tunnelRecord !== newest.peer ||
           terms.responder.tunnelRecord !== newest.own
         )
           this.#stale(peer);
@@ -370,13 +366,6 @@ export class PairAgreements implements PairKeys {
     this.#runs += 1;
     journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: remembered.th.slice(0, 16) });
     for (const listener of this.#listeners) listener(aid, view);
-  }
-
-  #newestView(aid: Aid): TunnelView | undefined {
-    const peer = this.#deps.records.list('tun', aid).at(-1)?.record;
-    return peer === undefined
-      ? undefined
-      : { own: this.#deps.ownKeys.current.record.d, peer: peer.d };
   }
 
   #pair(aid: Aid, view: TunnelView): Pair {

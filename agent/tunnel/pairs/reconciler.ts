@@ -29,6 +29,7 @@ import {
   type PairView,
 } from './desired-state.ts';
 import type { Devices } from './devices.ts';
+import type { PeerPlace } from './handshakes.ts';
 import { turnAt } from './key-claims.ts';
 import { follow } from './next-step.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
@@ -150,13 +151,21 @@ export class Reconciler {
     return this.#deps.devices.at(slot)?.port ?? 0;
   }
 
+  /** Where the peer stands on this view; undefined without a device. */
+  placeOf(view: PlacedView): PeerPlace | undefined {
+    const { devices, views } = this.#deps;
+    const device = devices.at(view.slot)?.name;
+    const key = views.keyOf(view.peer);
+    return device === undefined || key === undefined ? undefined : { device, key };
+  }
+
   /** What the own device shows of the peer on this view. */
   async peerState(view: PlacedView): Promise<PeerState | undefined> {
-    const { devices, driver, views } = this.#deps;
-    const device = devices.at(view.slot);
-    const key = views.keyOf(view.peer);
-    if (device === undefined || key === undefined) return undefined;
-    const state = (await driver.peers(device.name))?.get(key);
+    const { driver, views } = this.#deps;
+    const at = this.placeOf(view);
+    if (at === undefined) return undefined;
+    const { device, key } = at;
+    const state = (await driver.peers(device))?.get(key);
     // What the device shows of a key is of the pair that stands there under it, and of no other that names it.
     const place = `${view.slot}.${key}`;
     const isOthers =

@@ -3,8 +3,6 @@
  * moves each pair to its newest keys. Control runs over the network of the agents, never through a tunnel.
  */
 import type { Aid, Said } from '#kel/identifiers';
-import type { RecordStore } from '#kel/record/record-store';
-import type { KelStore } from '#kel/store/kel-store';
 import type { Clock } from '#src/clock';
 import type { Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
@@ -21,6 +19,7 @@ import type { Network } from '../../network/network.ts';
 import { Changes, type ChangesSettings, type ReceiptStep, type StepFailure } from './changes.ts';
 import { type Device, type DeviceSlots, Devices } from './devices.ts';
 import { TunnelError } from './errors.ts';
+import { Handshakes } from './handshakes.ts';
 import { asked, handshakeAge, isQuiet, type Life, lived, silentMs } from './liveness.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { ActiveView, DrainingView, LeftBehind, Pair, PairChange } from './pair.ts';
@@ -28,15 +27,14 @@ import type { Agreed, PairKeys } from './pair-keys.ts';
 import { Reconciler, type ReconcilerSettings } from './reconciler.ts';
 import { isSettling, wouldBeLeftBehind } from './room.ts';
 import type { PlacedView, TunnelView } from './view.ts';
-import { type ChangeKind, Views } from './views.ts';
+import type { ChangeKind, Views } from './views.ts';
 
 export interface TunnelSettings extends DeviceSlots, ChangesSettings, ReconcilerSettings {}
 
 export interface TunnelsDeps {
   readonly identity: Identity;
   readonly membership: Membership;
-  readonly records: RecordStore;
-  readonly kel: KelStore;
+  readonly views: Views;
   readonly ownKeys: OwnTunnelKeys;
   readonly pairKeys: PairKeys;
   readonly driver: TunnelDriver;
@@ -125,13 +123,13 @@ const FIRST_LOOKS = 4;
 const LIFE_LOOK_MS = 15_000;
 /** How often it is looked whether the devices are as they were left. */
 const DAMAGE_LOOK_MS = 2_000;
-const HANDSHAKE_POLL_MS = 50;
 
 export class Tunnels {
   readonly #deps: TunnelsDeps;
   readonly #devices: Devices;
   readonly #views: Views;
   readonly #reconciler: Reconciler;
+  readonly #handshakes: Handshakes;
   readonly #changes: Changes;
   readonly #listeners = new Set<TunnelListener>();
   /** Of the active views. */
@@ -144,7 +142,7 @@ export class Tunnels {
   constructor(deps: TunnelsDeps, settings: TunnelSettings) {
     this.#deps = deps;
     const devices = new Devices(deps.table, settings);
-    const views = new Views(deps);
+    const { views } = deps;
     const reconciler = new Reconciler(
       {
         ...deps,
@@ -157,11 +155,13 @@ export class Tunnels {
     this.#devices = devices;
     this.#views = views;
     this.#reconciler = reconciler;
+    this.#handshakes = new Handshakes(deps);
     this.#changes = new Changes(
       {
         ...deps,
         views,
         reconciler,
+        handshakes: this.#handshakes,
         established: ({ aid }, view) => {
           for (const listener of this.#listeners) listener.established(aid, view);
         },
@@ -258,13 +258,17 @@ export class Tunnels {
       throw new TunnelError('TUNNEL_NO_HANDSHAKE', `there is no tunnel to ${aid}`);
     const last = async () => (await this.#reconciler.peerState(view))?.lastHandshake ?? 0;
     if ((await last()) > since) return;
+    using wait = this.#handshakes.wait(this.#reconciler.placeOf(view));
     using raw = Secret.take(rng.bytes(32));
     using throwAway = wireguardPrivateKey(raw);
     await driver.rekey(device.name, throwAway);
-    for (const end = clock.monotonic() + HANDSHAKE_MS; (await last()) <= since; ) {
-      if (clock.monotonic() >= end)
+    const end = clock.monotonic() + HANDSHAKE_MS;
+    for (let isNews = true; ; ) {
+      const isLast = clock.monotonic() >= end;
+      if ((isNews || isLast) && (await last()) > since) return;
+      if (isLast)
         throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
-      await clock.sleep(HANDSHAKE_POLL_MS, this.#signal);
+      isNews = await wait.next(Math.max(0, end - clock.monotonic()), this.#signal);
     }
   }
 

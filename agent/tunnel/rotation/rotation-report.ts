@@ -8,8 +8,9 @@ import type { Clock } from '#src/clock';
 import type { Member } from '../../mesh/membership/charter.ts';
 import type { Standing } from '../../mesh/membership/standing.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
+import { MAX_SKEW_MS } from '../pairs/epoch-keys.ts';
 import type { ChangeStep } from '../pairs/pair.ts';
-import { MAX_SKEW_MS, type PairAgreements } from '../pairs/pair-agreements.ts';
+import type { PairAgreements } from '../pairs/pair-agreements.ts';
 import type { PairProgress, Tunnels } from '../pairs/tunnels.ts';
 import type { TunnelView } from '../pairs/view.ts';
 

@@ -13,6 +13,7 @@ import type {
   Cidr,
   DesiredDevice,
   DesiredPeer,
+  DeviceEvent,
   DeviceState,
   InterfaceName,
   PeerState,
@@ -75,6 +76,8 @@ export interface SimulatedDevice {
   mtu: number;
   addresses: readonly string[];
   readonly peers: Map<WireGuardKey, SimulatedTunnelPeer>;
+  /** Who is told its events. */
+  readonly watchers: Set<(event: DeviceEvent) => void>;
   /** Cryptokey routing: prefix to its one owner. */
   readonly owners: Map<Cidr, WireGuardKey>;
 }
@@ -93,15 +96,23 @@ export class SimulatedTunnels {
   readonly #clock: WorldTime;
   readonly #rng: SeededRng;
   readonly #underlay: Underlay;
+  readonly #tellsEvents: (host: string) => boolean;
   readonly #hosts = new Map<string, Host>();
   readonly #hostAt = new Map<string, string>();
   readonly #publicKeys = new Map<string, WireGuardKey>();
   #handshakes = 0;
 
-  constructor(clock: WorldTime, rng: SeededRng, underlay: Underlay) {
+  /** @param tellsEvents whether the devices of a host tell their events; @default none does, as the kernel's */
+  constructor(
+    clock: WorldTime,
+    rng: SeededRng,
+    underlay: Underlay,
+    tellsEvents: (host: string) => boolean = () => false,
+  ) {
     this.#clock = clock;
     this.#rng = rng;
     this.#underlay = underlay;
+    this.#tellsEvents = tellsEvents;
   }
 
   /** Completed since the beginning. */
@@ -126,7 +137,7 @@ export class SimulatedTunnels {
       description: 'simulated',
       read: (name) => power.while(Promise.resolve(this.#state(host, devices.get(name)))),
       peers: (name) => power.while(Promise.resolve(this.#state(host, devices.get(name))?.peers)),
-      watch: async () => undefined,
+      watch: (name, listener) => power.while(this.#watch(devices.get(name), listener, power)),
       drops: async (name) => (devices.has(name) ? { rx: 0, tx: 0 } : undefined),
       apply: (desired) => {
         const work = async () => this.#apply(host, clock, desired);
@@ -204,6 +215,7 @@ export class SimulatedTunnels {
         mtu: 0,
         addresses: [],
         peers: new Map(),
+        watchers: new Set(),
         owners: new Map(),
       };
       devices.set(desired.name, device);
@@ -287,9 +299,26 @@ export class SimulatedTunnels {
 
   #remove(host: string, name: InterfaceName): void {
     const { devices, routes } = this.#host(host);
-    devices.get(name)?.peers.clear();
+    const device = devices.get(name);
+    device?.peers.clear();
     devices.delete(name);
-    for (const [prefix, device] of routes) if (device === name) routes.delete(prefix);
+    for (const [prefix, owner] of routes) if (owner === name) routes.delete(prefix);
+    for (const tell of [...(device?.watchers ?? [])]) tell({ kind: 'lost' });
+  }
+
+  async #watch(
+    device: SimulatedDevice | undefined,
+    listener: (event: DeviceEvent) => void,
+    power: Power,
+  ): Promise<Disposable | undefined> {
+    if (device === undefined || !this.#tellsEvents(device.host)) return undefined;
+    const watcher = (event: DeviceEvent): void => {
+      if (power.isOn) listener(event);
+    };
+    device.watchers.add(watcher);
+    for (const peer of device.peers.values()) watcher(eventOf(peer));
+    watcher({ kind: 'complete' });
+    return { [Symbol.dispose]: () => void device.watchers.delete(watcher) };
   }
 
   #state(host: string, device: SimulatedDevice | undefined): DeviceState | undefined {
@@ -376,10 +405,12 @@ export class SimulatedTunnels {
     const session: Session = { at: this.#clock.now(), ends: [peer, known] };
     peer.sessions = [...peer.sessions, session].slice(-SESSIONS_KEPT);
     peer.lastHandshake = device.now();
+    for (const tell of device.watchers) tell(eventOf(peer));
     // The responder sends on the session, and counts the handshake, when the first packet on it arrives.
     this.#clock.schedule(this.#underlay.delay(), () => {
       known.sessions = [...known.sessions, session].slice(-SESSIONS_KEPT);
       known.lastHandshake = responder.now();
+      for (const tell of responder.watchers) tell(eventOf(known));
       this.#handshakes += 1;
       this.onHandshake({
         initiator: { host: device.host, key: device.publicKey },
@@ -428,4 +459,9 @@ export class SimulatedTunnels {
     if (host === undefined) throw new RangeError(`expected a host of this world, got ${name}`);
     return host;
   }
+}
+
+function eventOf({ key, endpoint, lastHandshake }: SimulatedTunnelPeer): DeviceEvent {
+  const at = endpoint === undefined ? {} : { endpoint };
+  return { kind: 'peer', publicKey: key, ...at, lastHandshake };
 }
