@@ -48,7 +48,10 @@ describe('the examples of the manual', () => {
       Buffer.concat([log.slice(0, inception), log.slice(anchored)]),
     );
     assert.equal(hole.status, 1);
-    assert.match(hole.stdout, new RegExp(`${org.aid} event 0 [\\s\\S]*waits at ${inception}: KEL_`));
+    assert.match(
+      hole.stdout,
+      new RegExp(`${org.aid} event 0 [\\s\\S]*waits at ${inception}: KEL_`),
+    );
     const changed = Uint8Array.from(log);
     changed[anchored - 10] = (changed[anchored - 10] as number) ^ 1;
     const refused = run('verify-log.ts', changed);
