@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'mocha';
 import { revokeNode } from '#agent/control/revoke';
+import { parseInvite } from '#agent/mesh/membership/invite';
 import { overlayAddress } from '#agent/mesh/membership/overlay-address';
 import { SimulatedFederation } from '../support/simulation/simulated-agent.ts';
 
@@ -39,7 +40,6 @@ describe('what an operator takes back', () => {
     const line = second.organisation.governing.invite(second.running.network.addresses());
     await federation.perform(
       (async () => {
-        const { parseInvite } = await import('#agent/mesh/membership/invite');
         await governing.join(parseInvite(line));
       })(),
     );
@@ -70,6 +70,38 @@ describe('what an operator takes back', () => {
       120_000,
       () => 'the two agree',
     );
+  });
+
+  it('a mesh that was left is joined again while its charter still has the member, and the tunnels come back, whichever end begins agreements', async () => {
+    federation = await SimulatedFederation.create({ seed: 'leave and come back', size: 4 });
+    const [governor, ...members] = federation.agents;
+    assert.ok(governor !== undefined);
+    await federation.found(members);
+    await federation.admit(members);
+    const passes = (name: string) => federation.tunnels.passage(governor.name, name) === 'passes';
+    await federation.until(
+      () => members.every(({ name }) => passes(name)),
+      300_000,
+      () => 'all tunnels are up',
+    );
+    const roles = new Set(members.map(({ aid }) => aid < governor.aid));
+    assert.equal(roles.size, 2, 'members with lower and with higher AIDs than the governor');
+    for (const member of members) {
+      const { governing } = member.organisation;
+      await federation.perform(governing.leave(true));
+      await federation.until(
+        () => !passes(member.name),
+        60_000,
+        () => 'its tunnel is gone',
+      );
+      const line = governor.organisation.governing.invite(governor.running.network.addresses());
+      await federation.perform(governing.join(parseInvite(line)));
+      await federation.until(
+        () => passes(member.name),
+        180_000,
+        () => `${member.name} has its tunnel again`,
+      );
+    }
   });
 
   it('the governing goes over while agents run, and the next governor admits', async () => {

@@ -46,6 +46,12 @@ const RENEW_MS = 24 * 3_600_000;
 /** Ends that are apart agree afresh no sooner after the last agreement: each one is a leaf of the audit log. */
 const AFRESH_PAUSE_MS = 20_000;
 
+/** Named in place of an agreement by an end that holds none. */
+export const NO_AGREEMENT = new Uint8Array(32);
+
+/** The end that has to begin does so within seconds; after this it is asked, and again each time. */
+const LACKING_MS = 15_000;
+
 /** Refusals that a sync session may cure. */
 const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
 
@@ -112,6 +118,8 @@ export class PairAgreements implements PairKeys {
   readonly #runsOf: Allowance<Aid>;
   readonly #broughtBy: Allowance<Aid>;
   readonly #epochs: EpochKeys;
+  /** Since when, or since it was last asked, the end that has to begin has not; monotonic. */
+  readonly #lacking = new Map<Aid, number>();
   #runs = 0;
 
   private constructor(deps: PairAgreementsDeps) {
@@ -177,14 +185,25 @@ export class PairAgreements implements PairKeys {
       held !== undefined && wanted === undefined && Math.abs(time.now() - held.at) < RENEW_MS;
     if (isFresh) return held;
     if (roleOf(identity.aid, aid) === 'responder') {
-      if (held === undefined || wanted === undefined) return held;
-      await this.#deps.askRenewal(aid, view, held.th);
+      if (held === undefined) await this.#askForOne(aid, view);
+      else if (wanted !== undefined) await this.#deps.askRenewal(aid, view, held.th);
       return this.agreed(aid, view);
     }
     const running =
       this.#running.get(key) ?? this.#initiate(aid, view).finally(() => this.#running.delete(key));
     this.#running.set(key, running);
     return running;
+  }
+
+  /** The end that begins may hold an agreement that this one has lost, as after it left the mesh and came back, and would never begin. */
+  async #askForOne(aid: Aid, view: TunnelView): Promise<void> {
+    const { clock, directory, askRenewal } = this.#deps;
+    const now = clock.monotonic();
+    const since = this.#lacking.get(aid) ?? now;
+    this.#lacking.set(aid, since);
+    if (now - since < LACKING_MS || directory.peerOf(aid) === undefined) return;
+    this.#lacking.set(aid, now);
+    await askRenewal(aid, view, NO_AGREEMENT).catch((error: unknown) => this.#failed(aid, error));
   }
 
   /** Fresh agreements that are wanted and not made yet. */
@@ -361,6 +380,7 @@ export class PairAgreements implements PairKeys {
       ...Object.fromEntries(done.map((name) => [`renew.${name}`, undefined])),
     });
     this.#agreed.set(key, { th: agreement.th, at, peer: aid });
+    this.#lacking.delete(aid);
     this.#epochs.renewed(aid, key, agreement.th);
     for (const name of done) this.#renewals.delete(name);
     this.#runs += 1;

@@ -1,7 +1,7 @@
 /**
  * What the two ends of a tunnel ask of each other beside the change of keys itself: one request and one answer per stream.
  *
- *   renew    make a fresh agreement in place of the one named: only the end with the lower AID begins one
+ *   renew    make a fresh agreement in place of the one named, or (32 zeros) because the asking end holds none: only the end with the lower AID begins one
  *   written  say whether the preshared key of the agreement named is on the device
  *   rekey    the same, and then force a handshake with it: the end that starts handshakes is asked
  *   epoch    the asking end has moved to this epoch although the clocks of the two differ; follow

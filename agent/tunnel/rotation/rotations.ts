@@ -10,7 +10,7 @@ import { failureOf, type Journal } from '#src/journal';
 import type { Member } from '../../mesh/membership/charter.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
-import type { PairAgreements } from '../pairs/pair-agreements.ts';
+import { NO_AGREEMENT, type PairAgreements } from '../pairs/pair-agreements.ts';
 import type { Tunnels } from '../pairs/tunnels.ts';
 import { sameView, type TunnelView } from '../pairs/view.ts';
 import { RotationError } from './errors.ts';
@@ -107,7 +107,8 @@ export class Rotations {
     const isHeld = equalBytes(agreements.agreed(from, view)?.th ?? new Uint8Array(0), request.th);
     switch (request.kind) {
       case 'renew':
-        if (isHeld) await agreements.renewFor(from, view, ASKED_PAUSE_MS);
+        if (isHeld || equalBytes(request.th, NO_AGREEMENT))
+          await agreements.renewFor(from, view, ASKED_PAUSE_MS);
         break;
       case 'epoch':
         await agreements.compare(from, view, request.th, request.epoch);
