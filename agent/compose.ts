@@ -1,6 +1,10 @@
 /**
  * The composition root: the one file that names concrete drivers. Clock, randomness, disk, network and token
  * enter the program here and nowhere else.
+ *
+ * It is longer than a list of drivers would be, for two reasons. A state directory, its key store and its database are opened by people
+ * (the commands), by the agent, and by commands without a key, each with a part of the whole: one function per part. And opening has an
+ * order that saves a PIN: the disk tells whether another process is at work before a token is asked.
  */
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
@@ -9,6 +13,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Level } from 'level';
+import type { VerifySignature } from '#kel/state/key-signatures';
+import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { NodeLogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
@@ -139,6 +145,12 @@ export async function composeLocal(
   };
   onFailure.move();
   return drivers;
+}
+
+/** Verifies signatures of foreign keys; no key store is opened. */
+export async function composeVerifier(): Promise<VerifySignature> {
+  const { ed25519 } = await loadCryptoSuite();
+  return createSignatureVerifier(ed25519);
 }
 
 /** A network identity of the moment that only dials. */

@@ -1,9 +1,16 @@
 import type { VerifySignature } from '#kel/state/key-signatures';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
+import type { Ed25519 } from '#src/crypto/suite';
 import { loadCryptoSuite } from '#src/crypto/suites';
 
-/** Verifies signatures of foreign keys; no key store is opened. */
+/**
+ * As `composeVerifier`, for commands that read files and nothing else: they start without the network, the devices and the tokens that
+ * `agent/compose.ts` brings.
+ */
 export async function verifier(): Promise<VerifySignature> {
-  const { ed25519 } = await loadCryptoSuite();
-  return createSignatureVerifier(ed25519);
+  return createSignatureVerifier(await verifyingEd25519());
+}
+
+export async function verifyingEd25519(): Promise<Ed25519> {
+  return (await loadCryptoSuite()).ed25519;
 }

@@ -7,12 +7,10 @@ import { join } from 'node:path';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import { LevelKelStore } from '#kel/store/level-kel-store';
 import { keyStateReport } from '#kel/verify/report';
-import { createSignatureVerifier } from '#kel/verify/signature-verifier';
-import { loadCryptoSuite } from '#src/crypto/suites';
 import { PUBLIC, replaceFile } from '#src/files/atomic-file';
 import type { Database } from '#src/store/durable-table';
 import { StateTable } from '#src/store/state-table';
-import { composeDatabase, hasState, systemClock } from '../compose.ts';
+import { composeDatabase, composeVerifier, hasState, systemClock } from '../compose.ts';
 import { CustodyError } from '../identity/custody/errors.ts';
 import { type OrganisationLogDeps, organisationLog } from '../identity/custody/organisation-log.ts';
 import { thresholdWords } from '../identity/custody/threshold-text.ts';
@@ -96,7 +94,7 @@ const withoutKeys: WithoutKeys = {
 
 async function submit(config: Config, untrusted: UntrustedArguments) {
   const { files } = takeArguments(custodyArgs.submit, untrusted);
-  const verifySignature = await logVerifier();
+  const verifySignature = await composeVerifier();
   // Before the state directory is made: what is not complete leaves nothing behind.
   const review = readComplete(files, verifySignature);
   return inState(config, verifySignature, async (deps, db) => {
@@ -117,7 +115,7 @@ async function withLog<T>(
 ): Promise<T> {
   if (!hasState(config))
     throw new CustodyError('CUSTODY_NO_LOG', `${config.stateDir} holds no log`);
-  return inState(config, await logVerifier(), task);
+  return inState(config, await composeVerifier(), task);
 }
 
 async function inState<T>(
@@ -130,11 +128,6 @@ async function inState<T>(
   stack.defer(() => db.close());
   const kel = await LevelKelStore.open(db, { verifySignature, clock: systemClock });
   return await task({ kel, table: await StateTable.open(db, 'custody'), verifySignature }, db);
-}
-
-async function logVerifier(): Promise<VerifySignature> {
-  const { ed25519 } = await loadCryptoSuite();
-  return createSignatureVerifier(ed25519);
 }
 
 function marker(config: Config): string {

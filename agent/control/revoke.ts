@@ -41,7 +41,11 @@ export async function revokeNode(
  * @param who SAID of the `tun` record, number of an own epoch, or `current`
  * Throws REVOKE_UNKNOWN, REVOKE_NOT_YOURS, REVOKE_ALREADY, REVOKE_BAD_REASON.
  */
-export async function revokeEpoch(agent: Agent, who: string, reason: string): Promise<Said> {
+export async function revokeEpoch(
+  agent: Pick<Agent, 'organisation' | 'ownKeys' | 'renewTunnelKeys'>,
+  who: string,
+  reason: string,
+): Promise<Said> {
   const { organisation } = agent;
   const { records, kel, revocations, identity } = organisation;
   const own = records.list('tun', identity.aid).map(({ record }) => record);

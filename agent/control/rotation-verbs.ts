@@ -207,7 +207,7 @@ async function rotateOthers(
   };
 }
 
-function pairsOf({ rotations }: RunningContext['agent'], kind: RotationKind) {
+function pairsOf({ rotations }: Pick<RunningContext['agent'], 'rotations'>, kind: RotationKind) {
   return rotations.plan(kind, undefined).pairs;
 }
 

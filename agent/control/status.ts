@@ -81,7 +81,7 @@ export function meshJson(organisation: Organisation) {
 }
 
 /** Who asks to join; at a member that does not govern, whether the governor knows. */
-export function knocksJson(agent: Agent) {
+export function knocksJson(agent: Pick<Agent, 'sync'>) {
   return agent.sync.knocks.list().map(({ aid, at, addresses, name, via, isPassedOn }) => ({
     aid,
     at: new Date(at).toISOString(),
@@ -93,7 +93,7 @@ export function knocksJson(agent: Agent) {
 }
 
 /** How far this organisation's own wish to join has come; null for a member. */
-function admissionJson(agent: Agent) {
+function admissionJson(agent: Pick<Agent, 'knocking'>) {
   const admission = agent.knocking.admission();
   if (admission === undefined) return null;
   const { state, by, since, reason } = admission;
@@ -193,7 +193,7 @@ export async function peersJson(agent: Agent): Promise<readonly PeerRow[]> {
 }
 
 /** Members that get no tunnel because their log has forked. */
-function suspendedJson({ organisation }: Agent): readonly PeerRow[] {
+function suspendedJson({ organisation }: Pick<Agent, 'organisation'>): readonly PeerRow[] {
   const { membership, kel } = organisation;
   const members = membership.isIn ? [...(membership.charter?.members.values() ?? [])] : [];
   return members.flatMap(({ aid, name }) => {
@@ -259,7 +259,7 @@ function reasonOf(agent: Agent, status: TunnelStatus, isOnline: boolean): Tunnel
 }
 
 /** Whether anything could leave this machine: an address of no loopback and of no tunnel. */
-function hasAddress({ organisation, tunnels }: Agent): boolean {
+function hasAddress({ organisation, tunnels }: Pick<Agent, 'organisation' | 'tunnels'>): boolean {
   const { identity, membership } = organisation;
   const own = membership.mesh && overlayAddress(membership.mesh, identity.aid);
   const names = new Set([...tunnels.devices.values()].map(({ name }) => String(name)));
@@ -273,13 +273,13 @@ function hasAddress({ organisation, tunnels }: Agent): boolean {
 }
 
 /** The clock of this machine was set; null when it shows the time that epochs follow. */
-function clockStepJson({ time }: Agent) {
+function clockStepJson({ time }: Pick<Agent, 'time'>) {
   const { step } = time;
   return step === undefined ? null : { byMs: step.byMs, at: new Date(step.at).toISOString() };
 }
 
 /** Null where there is no disk to look at. */
-function diskJson({ drivers }: Organisation) {
+function diskJson({ drivers }: Pick<Organisation, 'drivers'>) {
   const space = drivers.disk?.();
   if (space === undefined) return null;
   const { path, freeBytes, totalBytes, freeFiles } = space;
@@ -287,7 +287,7 @@ function diskJson({ drivers }: Organisation) {
   return { path, freeBytes, totalBytes, freeFiles: freeFiles ?? null, warning };
 }
 
-function twinJson({ twin }: Agent) {
+function twinJson({ twin }: Pick<Agent, 'twin'>) {
   const { found } = twin;
   return found === undefined
     ? null

@@ -9,6 +9,9 @@ import { type Argument, aidOr, listOf, optional, text, whole } from './arguments
 import { ControlError } from './errors.ts';
 import { needsAgent, needsState } from './verb.ts';
 
+/** What of a running agent knows the members that serve witnesses. */
+type Serving = Pick<Agent, 'witnesses' | 'signal'>;
+
 /** Of one command. */
 const MAX_NAMED = 64;
 
@@ -122,7 +125,7 @@ export interface OwnWitness {
 /** Each own witness with how far it has come; without a running agent nobody knows who is connected. */
 export function ownWitnessesJson(
   { identity, membership }: Organisation,
-  agent: Agent | undefined,
+  agent: Pick<Agent, 'witnesses'> | undefined,
 ): readonly OwnWitness[] {
   const { state } = identity;
   if (agent === undefined) return state.witnesses.map((aid) => ({ aid }));
@@ -146,7 +149,7 @@ function quorum({ identity }: Organisation): { readonly threshold: number; reado
   return { threshold: witnessThreshold, of: witnesses.length };
 }
 
-function witnessList(organisation: Organisation, agent: Agent | undefined) {
+function witnessList(organisation: Organisation, agent: Pick<Agent, 'witnesses'> | undefined) {
   const { state, pending } = organisation.identity;
   return {
     schema: 'kelmesh.witnesses/1',
@@ -163,7 +166,7 @@ const BOUND_ATTEMPTS = 11;
 const BOUND_PAUSE_MS = 500;
 
 /** @param who a member by name or AID, or the witness AID that one of them serves */
-async function witnessOf(organisation: Organisation, agent: Agent, who: string): Promise<Aid> {
+async function witnessOf(organisation: Organisation, agent: Serving, who: string): Promise<Aid> {
   const { membership } = organisation;
   const member = membership.standing.member(who);
   if (member !== undefined) {
@@ -190,7 +193,7 @@ async function witnessOf(organisation: Organisation, agent: Agent, who: string):
 /** Right after a start the other end may not have been told yet who asks: it is asked again for a while. */
 async function identifyBound(
   { drivers }: Organisation,
-  agent: Agent,
+  agent: Serving,
   operator: Aid,
 ): Promise<{ readonly aid: Aid; readonly serves: boolean }> {
   for (let attempt = 1; ; attempt++) {
@@ -200,7 +203,11 @@ async function identifyBound(
   }
 }
 
-function listedWitness(organisation: Organisation, agent: Agent, who: string): Aid {
+function listedWitness(
+  organisation: Organisation,
+  agent: Pick<Agent, 'witnesses'>,
+  who: string,
+): Aid {
   const { membership, identity } = organisation;
   const found = agent.witnesses
     .status(identity.state)

@@ -3,13 +3,13 @@ import { LogVerifier } from '#kel/verify/log-verifier';
 import { type LeftOutReport, reportOf } from '#kel/verify/report';
 import { SignaturePool } from '#kel/verify/signature-pool';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
-import { loadCryptoSuite } from '#src/crypto/suites';
 import { MeshError } from '#src/errors';
 import { FileError } from '#src/files/errors';
 import { regularFileChunks } from '#src/files/regular-file';
 import type { Command } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson, table } from '../io.ts';
 import { unreadable } from '../read-file.ts';
+import { verifyingEd25519 } from '../verifier.ts';
 
 const CHUNK = 1 << 20;
 /** Of one file: a log of ten million events. */
@@ -24,7 +24,7 @@ refused or waits for something that the files do not hold.`,
   minPositionals: 1,
   maxPositionals: 4_096,
   async run({ positionals, io, json }) {
-    const { ed25519 } = await loadCryptoSuite();
+    const ed25519 = await verifyingEd25519();
     using batchRunner = new SignaturePool(ed25519);
     const verifier = new LogVerifier(createSignatureVerifier(ed25519), {
       batchRunner,

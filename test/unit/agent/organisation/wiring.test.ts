@@ -54,4 +54,20 @@ describe('wiring', () => {
         assert.doesNotMatch(body, /=>[^\n]*\bthis\./, `${file}: a constructor hands itself in`);
     }
   });
+
+  it('agent/compose.ts alone names concrete drivers; commands on files name what verifies signatures, and nothing else', () => {
+    const drivers = [
+      /\bimport \{[^}]*\b(SealedFileProcess|Pkcs11KeyStore|createLibp2pNetwork|TcpOverlay|NodeLogFiles)\b/,
+      /\bimport \{[^}]*\b(chooseTunnelDriver|provisionSoftHsm|loadCryptoSuite)\b/,
+      /\bimport \{[^}]*\} from '(level|node:dns\/promises)'/,
+    ];
+    for (const file of globSync('agent/**/*.ts', { cwd: root })) {
+      const named = drivers.flatMap(
+        (driver) => driver.exec(readFileSync(join(root, file), 'utf8')) ?? [],
+      );
+      if (file === 'agent/compose.ts') assert.ok(named.length > 0);
+      else if (file === 'agent/cli/verifier.ts') assert.match(named[0] ?? '', /loadCryptoSuite/);
+      else assert.deepEqual(named, [], file);
+    }
+  });
 });
