@@ -126,7 +126,9 @@ export const meshJoin: Command = {
     return show(
       invocation,
       result,
-      `next: \`kelmesh up\`; tell the governor your AID over a channel you both trust: ${result.aid}`,
+      result.mesh?.isMember === true
+        ? 'next: `kelmesh up`; the charter has this organisation as a member already'
+        : `next: \`kelmesh up\`; tell the governor your AID over a channel you both trust: ${result.aid}`,
     );
   },
 };
