@@ -28,6 +28,45 @@ const refused = (folder: string, ...specifiers: readonly string[]): readonly Pla
 const taken = (folder: string, ...specifiers: readonly string[]): readonly Planted[] =>
   specifiers.map((specifier) => ({ folder, specifier, isTaken: true }));
 
+/** What was written several times once, and where it stands now; the pattern is how a second one would begin. */
+const oneOfEach: readonly {
+  readonly what: string;
+  readonly pattern: RegExp;
+  readonly places: readonly string[];
+}[] = [
+  {
+    what: 'telling the journal of a failure',
+    pattern: /code: code \?\? 'none', message \}/,
+    places: [],
+  },
+  {
+    what: 'a loop of rounds until the agent stops',
+    pattern: /while \(!signal\.aborted\) \{\n\s*await clock\s*\.sleep\(/,
+    places: ['src/ticks.ts'],
+  },
+  { what: 'a pause that varies by a quarter', pattern: /0\.75 \+/, places: ['src/ticks.ts'] },
+  {
+    what: 'waiting for a message of a stream within a time',
+    pattern: /withDeadline\([^;]*\breceive\(/,
+    places: ['agent/network/conversation.ts'],
+  },
+  {
+    what: 'a bucket of tokens that fills',
+    pattern: /Math\.min\([^;]*\btokens \+/,
+    places: ['src/allowance.ts'],
+  },
+  {
+    what: 'the purpose of a key that seals data at rest',
+    pattern: /storageKey\(\d|const \w*_KEK = |KEK_NUMBERS = /,
+    places: ['src/crypto/labels.ts'],
+  },
+  {
+    what: 'the length before a message',
+    pattern: /uint32be\(message\.length\)/,
+    places: ['agent/network/framing.ts'],
+  },
+];
+
 const planted: readonly Planted[] = [
   ...groups.flatMap((group, at) => {
     const above = groups.slice(0, at);
@@ -152,6 +191,14 @@ describe('the rooms', () => {
     );
     assert.deepEqual(strays, []);
   });
+
+  for (const { what, pattern, places } of oneOfEach)
+    it(`have one way for ${what}`, () => {
+      const found = globSync('{agent,kel,src,demo}/**/*.ts', { cwd: root }).filter((file) =>
+        pattern.test(readFileSync(join(root, file), 'utf8')),
+      );
+      assert.deepEqual(found.toSorted(), places);
+    });
 
   it('never import each other, directly or in a circle', () => {
     const arrows = new Map<string, Set<string>>();

@@ -20,7 +20,7 @@
 import { parseSaid, type Said } from '#kel/identifiers';
 import { type CborValue, encodeCbor } from '#src/cbor';
 import type { Clock } from '#src/clock';
-import { Conversation, failuresAs } from '../../network/conversation.ts';
+import { type Conversation, failuresAs, hold } from '../../network/conversation.ts';
 import { decodeList, reading } from '../../network/exchange.ts';
 import type { MessageStream, ProtocolId, ProtocolLimits } from '../../network/network.ts';
 import { TunnelError } from './errors.ts';
@@ -34,6 +34,9 @@ const ANSWER_MS = 10_000;
 export const HANDSHAKE_MS = 16_000;
 const MAX_PORT = 65_535;
 
+/** Longer than all that each end does between two messages. */
+const WHOLE_MS = 120_000;
+
 const tunnelFailure = failuresAs(
   {
     unreachable: 'TUNNEL_REFUSED',
@@ -44,6 +47,8 @@ const tunnelFailure = failuresAs(
   },
   (...failure) => new TunnelError(...failure),
 );
+
+const manners = { messageMs: ANSWER_MS, wholeMs: WHOLE_MS, failure: tunnelFailure };
 
 /** Named from the leading end's side. */
 export interface Prepare {
@@ -81,43 +86,47 @@ export interface FollowingSteps extends Steps {
   stage(prepare: Prepare): Promise<Prepared>;
 }
 
-export async function runLeading(
+/** Ends the stream in either case. */
+export function runLeading(
   stream: MessageStream,
   clock: Clock,
   { leading, following, th, port, begins }: Prepare,
   steps: LeadingSteps,
 ): Promise<void> {
-  await stream.send(encodeCbor(['prepare', leading, following, th, port, begins]));
-  const [, otherPort, otherBegins] = await expect(stream, clock, 'prepared', 3);
-  await steps.prepared({ port: portOf(otherPort), begins: booleanOf(otherBegins) });
-  await steps.flip();
-  await stream.send(encodeCbor(['flipped']));
-  await expect(stream, clock, 'flipped', 1, HANDSHAKE_MS + ANSWER_MS);
-  await steps.confirmed();
-  await stream.close();
+  return hold(stream, { clock }, manners, async (conversation) => {
+    await conversation.send(encodeCbor(['prepare', leading, following, th, port, begins]));
+    const [, otherPort, otherBegins] = await expect(conversation, 'prepared', 3);
+    await steps.prepared({ port: portOf(otherPort), begins: booleanOf(otherBegins) });
+    await steps.flip();
+    await conversation.send(encodeCbor(['flipped']));
+    await expect(conversation, 'flipped', 1, HANDSHAKE_MS + ANSWER_MS);
+    await steps.confirmed();
+  });
 }
 
-export async function runFollowing(
+/** Ends the stream in either case. */
+export function runFollowing(
   stream: MessageStream,
   clock: Clock,
   steps: FollowingSteps,
 ): Promise<void> {
-  const prepare = prepareOf(await expect(stream, clock, 'prepare', 6));
-  let prepared: Prepared;
-  try {
-    prepared = await steps.stage(prepare);
-  } catch (error) {
-    const { code = 'TUNNEL_REFUSED' } = error as { code?: string };
-    await stream.send(encodeCbor(['refused', code]));
-    await stream.close();
-    throw error;
-  }
-  await stream.send(encodeCbor(['prepared', prepared.port, prepared.begins]));
-  await steps.flip();
-  await expect(stream, clock, 'flipped', 1, HANDSHAKE_MS + ANSWER_MS);
-  await steps.confirmed();
-  await stream.send(encodeCbor(['flipped']));
-  await stream.close();
+  return hold(stream, { clock }, manners, async (conversation) => {
+    const prepare = prepareOf(await expect(conversation, 'prepare', 6));
+    let prepared: Prepared;
+    try {
+      prepared = await steps.stage(prepare);
+    } catch (error) {
+      const { code = 'TUNNEL_REFUSED' } = error as { code?: string };
+      await conversation.send(encodeCbor(['refused', code]));
+      await stream.close();
+      throw error;
+    }
+    await conversation.send(encodeCbor(['prepared', prepared.port, prepared.begins]));
+    await steps.flip();
+    await expect(conversation, 'flipped', 1, HANDSHAKE_MS + ANSWER_MS);
+    await steps.confirmed();
+    await conversation.send(encodeCbor(['flipped']));
+  });
 }
 
 function prepareOf([, leading, following, th, port, begins]: readonly CborValue[]): Prepare {
@@ -156,15 +165,12 @@ function booleanOf(value: CborValue | undefined): boolean {
 
 /** A message of `count` fields, `kind` the first. */
 async function expect(
-  stream: MessageStream,
-  clock: Clock,
+  conversation: Conversation,
   kind: string,
   count: number,
-  withinMs = ANSWER_MS,
+  withinMs?: number,
 ): Promise<readonly CborValue[]> {
-  const manners = { messageMs: withinMs, failure: tunnelFailure };
-  const conversation = new Conversation(stream, clock, manners, stream.peer);
-  const fields = decodeList(await conversation.receive(), tunnelFailure);
+  const fields = decodeList(await conversation.receive(withinMs), tunnelFailure);
   if (fields[0] === 'refused' && fields.length === 2 && typeof fields[1] === 'string')
     throw new TunnelError('TUNNEL_REFUSED', `the peer refused: ${fields[1].slice(0, 64)}`, {
       fields: { refusal: /^[A-Z_]{1,64}$/.exec(fields[1])?.[0] },
