@@ -33,6 +33,14 @@ export const nodeVerbs = {
   'node.approve': needsState({
     /** A file, a line, or the name or AID of a request that has arrived. */
     args: { file: optional(absolutePath), line: optional(line), who: optional(text) },
+    /** Requests that have arrived are in the memory of a running agent alone. */
+    atRest({ file, line: given, who }) {
+      if (file === undefined && given === undefined)
+        throw new NodeError(
+          'NODE_UNKNOWN',
+          `the agent does not run, so no request of ${text.take('who', who).slice(0, 64)} waits here`,
+        );
+    },
     async run({ organisation: { desk, identity } }, args) {
       const request = requested(desk, args);
       const { name, aid, event, sealSource, stream } = await desk.approve(request);

@@ -41,6 +41,7 @@ describe('without a running agent', () => {
     ['watch remove nobody', 'WATCH_UNKNOWN'],
     ['witness allow nobody', 'WITNESS_UNKNOWN'],
     ['id replies nobody', 'CONTROL_BAD_REQUEST'],
+    ['node approve nobody', 'NODE_UNKNOWN'],
   ];
   for (const [line, code] of refusals)
     it(`${line}: ${code}, and no passphrase is asked for`, async () => {
