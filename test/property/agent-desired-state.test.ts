@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import {
+  type DesiredView,
   desiredDevices,
   type OwnDevice,
   type PairState,
-  type PairView,
 } from '#agent/tunnel/pairs/desired-state';
 import type { Aid } from '#kel/identifiers';
 import { Secret } from '#src/secret';
@@ -28,7 +28,7 @@ const peerKey = fc.constantFrom(
   ...devices.map((device) => wireguardPublicKeyHex(device.privateKey)),
 );
 
-const view: fc.Arbitrary<PairView> = fc.record({
+const view: fc.Arbitrary<DesiredView> = fc.record({
   slot: fc.nat(4),
   peerKey,
   presharedKey: fc.constant(psk),

@@ -342,7 +342,12 @@ class World {
     return {
       identity,
       views,
-      membership: { others: () => others.map(({ aid }) => ({ aid })), isIn: true, mesh: MESH },
+      membership: {
+        others: () => others.map(({ aid }) => ({ aid })),
+        standing: { other: (aid: Aid) => others.find((other) => other.aid === aid) },
+        isIn: true,
+        mesh: MESH,
+      },
       ownKeys,
       pairKeys: {
         ensure: async (aid: Aid, view: TunnelView) => agreed(aid, view),

@@ -28,7 +28,7 @@ import { type ChainPosition, chainAt, presharedKey } from './chain.ts';
 import { AgreementError } from './errors.ts';
 import { FieldReader } from './fields.ts';
 import type { AgreementPolicy } from './policy.ts';
-import { type Pair, type PairTerms, readTerms, termsFields } from './terms.ts';
+import { type AgreementPair, type PairTerms, readTerms, termsFields } from './terms.ts';
 
 /** Name of a pair of tunnel keys in a mesh, the same on both ends. */
 export type PairKey = Brand<string, 'PairKey'>;
@@ -37,14 +37,14 @@ export type PairKey = Brand<string, 'PairKey'>;
 export interface EpochKey extends AgreementPolicy {
   /** Transcript hash, 32 bytes. */
   readonly th: Uint8Array;
-  readonly pair: Pair;
+  readonly pair: AgreementPair;
   readonly epoch: number;
   /** WireGuard preshared key of `epoch`, 32 bytes; the receiver disposes of it. */
   readonly psk: Secret;
 }
 
 /** Mesh, AIDs and tun records name it; the establishment events follow from the records. */
-export function pairKey({ mesh, initiator, responder }: Pair): PairKey {
+export function pairKey({ mesh, initiator, responder }: AgreementPair): PairKey {
   const parts = [
     mesh,
     initiator.aid,

@@ -6,7 +6,7 @@ import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import type { PairSignature } from './messages.ts';
 import type { AgreementPolicy } from './policy.ts';
-import type { Pair, PairEnd } from './terms.ts';
+import type { AgreementPair, PairEnd } from './terms.ts';
 
 /** An end with the keys of its establishment event. */
 interface SigningEnd extends PairEnd {
@@ -51,7 +51,7 @@ export interface AgreementEnds {
 export interface Agreement extends AgreementPolicy {
   /** Transcript hash, 32 bytes: the public name of this agreement, the same on both ends. */
   readonly th: Uint8Array;
-  readonly pair: Pair;
+  readonly pair: AgreementPair;
   /** chain(0), 32 bytes, the key of the base epoch; whoever holds the agreement disposes of it. */
   readonly chain: Secret;
 }

@@ -22,7 +22,7 @@ export interface PairEnd {
   readonly tunnelRecord: Said;
 }
 
-export interface Pair {
+export interface AgreementPair {
   /** SAID of the mesh's first charter; 1 to 64 characters of base64url. */
   readonly mesh: string;
   /** The end with the lower AID. */
@@ -30,7 +30,7 @@ export interface Pair {
   readonly responder: PairEnd;
 }
 
-export interface PairTerms extends Pair {
+export interface PairTerms extends AgreementPair {
   readonly policy: AgreementPolicy;
 }
 
@@ -45,7 +45,7 @@ export function roleOf(aid: Aid, other: Aid): PairRole {
 }
 
 /** The pair of two ends, each in its role. */
-export function pairOf(mesh: string, one: PairEnd, other: PairEnd): Pair {
+export function pairOf(mesh: string, one: PairEnd, other: PairEnd): AgreementPair {
   const [initiator, responder] =
     roleOf(one.aid, other.aid) === 'initiator' ? [one, other] : [other, one];
   return { mesh, initiator: endOf(initiator), responder: endOf(responder) };

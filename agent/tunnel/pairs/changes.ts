@@ -174,7 +174,7 @@ export class Changes {
 
   async #look(aid: Aid, asked: Asked | undefined): Promise<Situation> {
     const { reconciler, views, directory, identity, membership } = this.#deps;
-    const isMember = membership.others().some((member) => member.aid === aid);
+    const isMember = membership.standing.other(aid) !== undefined;
     const deviceFailure = isMember
       ? await reconciler.reconcile().catch((error: unknown) => error)
       : undefined;

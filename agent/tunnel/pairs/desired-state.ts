@@ -18,7 +18,7 @@ import type {
 import { holderOf, type KeyClaim, type Possession } from './key-claims.ts';
 
 /** One view of a pair with everything that a device needs. */
-export interface PairView {
+export interface DesiredView {
   readonly slot: number;
   readonly peerKey: WireGuardKey;
   /** Of the current epoch; random while nothing is agreed. */
@@ -34,11 +34,11 @@ export interface PairState {
   /** The peer's overlay address as a host route. */
   readonly route: Cidr;
   /** The view that carries the traffic of this end. */
-  readonly active: PairView | undefined;
+  readonly active: DesiredView | undefined;
   /** The view that is to follow, and has to shake hands first. */
-  readonly staged: PairView | undefined;
+  readonly staged: DesiredView | undefined;
   /** Views before the active one, while packets may still come on them. */
-  readonly draining: readonly PairView[];
+  readonly draining: readonly DesiredView[];
 }
 
 export interface OwnDevice {
@@ -141,7 +141,7 @@ function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer |
 function viewAt(
   slot: number,
   { active, staged, draining }: Pick<PairState, 'active' | 'staged' | 'draining'>,
-): PairView | undefined {
-  const here = (view: PairView | undefined) => (view?.slot === slot ? view : undefined);
+): DesiredView | undefined {
+  const here = (view: DesiredView | undefined) => (view?.slot === slot ? view : undefined);
   return here(active) ?? here(staged) ?? draining.find((former) => former.slot === slot);
 }

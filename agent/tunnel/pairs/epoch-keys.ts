@@ -14,7 +14,7 @@ import type { SteadyTime } from '#src/steady-time';
 import { compareEpochs, epochAt, epochStart } from '../../mesh/membership/epoch.ts';
 import { type AgreementStore, type EpochKey, pairKey } from '../agreement/agreement-store.ts';
 import { AgreementError } from '../agreement/errors.ts';
-import type { Pair } from '../agreement/terms.ts';
+import type { AgreementPair } from '../agreement/terms.ts';
 import type { HeldKeys } from './pair-keys.ts';
 import { type TunnelView, viewKey } from './view.ts';
 
@@ -31,7 +31,7 @@ export interface EpochKeysDeps {
   readonly self: Aid;
   readonly store: Pick<AgreementStore, 'current' | 'advanceAll'>;
   /** The pair as its agreement names it. */
-  readonly pairOf: (aid: Aid, view: TunnelView) => Pair;
+  readonly pairOf: (aid: Aid, view: TunnelView) => AgreementPair;
   /** Of the charter in force. */
   readonly epochSeconds: () => number;
   readonly clock: Clock;

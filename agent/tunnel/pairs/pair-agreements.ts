@@ -33,7 +33,7 @@ import {
   runInitiator,
   runResponder,
 } from '../agreement/runner.ts';
-import { type Pair, pairOf, roleOf } from '../agreement/terms.ts';
+import { type AgreementPair, pairOf, roleOf } from '../agreement/terms.ts';
 import { EpochKeys } from './epoch-keys.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { Agreed, HeldKeys, PairKeys } from './pair-keys.ts';
@@ -332,7 +332,7 @@ export class PairAgreements implements PairKeys {
         if (
           aid === undefined ||
           aid !== terms.initiator.aid ||
-          !membership.others().some((member) => member.aid === aid)
+          membership.standing.other(aid) === undefined
         )
           return undefined;
         if (!this.#runsOf.take(aid) || !this.#broughtBy.has(aid)) throw tooMany(aid);
@@ -388,7 +388,7 @@ export class PairAgreements implements PairKeys {
     for (const listener of this.#listeners) listener(aid, view);
   }
 
-  #pair(aid: Aid, view: TunnelView): Pair {
+  #pair(aid: Aid, view: TunnelView): AgreementPair {
     const { membership, identity, records } = this.#deps;
     const end = (who: Aid, said: TunnelView['own']) => {
       const record = records.get(said)?.record;

@@ -22,11 +22,11 @@ import { overlayAddress, overlayRoute } from '../../mesh/membership/overlay-addr
 import {
   type Contested,
   contestedKeys,
+  type DesiredView,
   type DeviceSettings,
   desiredDevices,
   type OwnDevice,
   type PairState,
-  type PairView,
 } from './desired-state.ts';
 import type { Devices } from './devices.ts';
 import type { PeerPlace } from './handshakes.ts';
@@ -357,7 +357,7 @@ export class Reconciler {
     };
   }
 
-  #viewOf(pair: Pair, view: PlacedView | undefined, keys: HeldKeys): PairView | undefined {
+  #viewOf(pair: Pair, view: PlacedView | undefined, keys: HeldKeys): DesiredView | undefined {
     const { views } = this.#deps;
     const peerKey = view && views.keyOf(view.peer);
     if (view === undefined || peerKey === undefined) return undefined;

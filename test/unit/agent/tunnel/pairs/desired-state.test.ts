@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import {
+  type DesiredView,
   desiredDevices,
   type OwnDevice,
   type PairState,
-  type PairView,
 } from '#agent/tunnel/pairs/desired-state';
 import type { Aid } from '#kel/identifiers';
 import { Secret } from '#src/secret';
@@ -23,7 +23,7 @@ const device = (slot: number): OwnDevice => ({
   listenPort: 51_820 + slot,
 });
 const devices = [device(0), device(1)];
-const view = (slot: number, peer: number, more: Partial<PairView> = {}): PairView => ({
+const view = (slot: number, peer: number, more: Partial<DesiredView> = {}): DesiredView => ({
   slot,
   peerKey: key(peer),
   presharedKey: psk(peer),

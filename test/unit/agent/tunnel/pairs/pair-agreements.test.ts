@@ -45,7 +45,7 @@ async function askedFor(newest: TunnelView | undefined) {
     identity: { aid: b.local.aid, state: b.local, sign: b.local.sign },
     membership: {
       mesh,
-      others: () => [{ aid: a.local.aid }],
+      standing: { other: (aid: string) => (aid === a.local.aid ? { aid } : undefined) },
       charter: { epochs: { lengthSeconds: policy.epochSeconds } },
     },
     kel: { state: () => a.peer },
