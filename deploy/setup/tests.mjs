@@ -16,9 +16,16 @@ const lingerMs = 10_000;
 /** What starts agents, makes namespaces or looks at what is left of them on the machine; a test compares. */
 const aloneFolders = ['test/e2e', 'test/hostile', 'test/interop'];
 const aloneFiles = ['test/contract/tunnel-driver.test.ts'];
-/** The folders with the longest files first: what begins last ends the run. */
-const togetherFolders = [
-  ...['test/commands', 'test/sim', 'test/property', 'test/contract', 'test/fuzz'],
+/** The longest first: what begins last ends the run. */
+const longestFirst = [
+  ...[
+    'test/sim/rotation-explorer.test.ts',
+    'test/sim',
+    'test/commands',
+    'test/property',
+    'test/contract',
+    'test/fuzz',
+  ],
   ...['test/unit', 'test/vectors'],
 ];
 
@@ -26,8 +33,8 @@ const togetherFolders = [
 export function plan(below = 'test') {
   const files = testFiles(below);
   const rank = (file) => {
-    const at = togetherFolders.findIndex((folder) => file.startsWith(`${folder}/`));
-    return at < 0 ? togetherFolders.length : at;
+    const at = longestFirst.findIndex((folder) => file === folder || file.startsWith(`${folder}/`));
+    return at < 0 ? longestFirst.length : at;
   };
   const together = files.filter((file) => !isAlone(file));
   return { alone: files.filter(isAlone), together: together.sort((a, b) => rank(a) - rank(b)) };
