@@ -258,10 +258,11 @@ export class Tunnels {
       throw new TunnelError('TUNNEL_NO_HANDSHAKE', `there is no tunnel to ${aid}`);
     const last = async () => (await this.#reconciler.peerState(view))?.lastHandshake ?? 0;
     if ((await last()) > since) return;
-    using wait = this.#handshakes.wait(this.#reconciler.placeOf(view));
     using raw = Secret.take(rng.bytes(32));
     using throwAway = wireguardPrivateKey(raw);
     await driver.rekey(device.name, throwAway);
+    // Only now: nothing else is asked of the program while its key is changed, and the first look misses nothing.
+    using wait = this.#handshakes.wait(this.#reconciler.placeOf(view));
     const end = clock.monotonic() + HANDSHAKE_MS;
     for (let isNews = true; ; ) {
       const isLast = clock.monotonic() >= end;
