@@ -9,6 +9,7 @@
  *   reveal           WireGuard public key of key epoch 0 that this organisation will name once it is a member; before `start`
  *   claim KEY        names somebody else's WireGuard key in its `tun` records, from the first or the next one on
  *   renew AID        makes a fresh agreement, and waits until a handshake has used it
+ *   bound AID        whether a connection to it is proven from both ends
  *   proofs AID       how many proofs of tunnels to it are held
  *   ask AID TIMES    asks for the proof of the tunnel again and again through the tunnel, in every way it can; says how each ended
  */
@@ -189,6 +190,7 @@ const words: Readonly<Record<string, (...args: never[]) => Promise<unknown>>> = 
   stop,
   reveal,
   claim: (key: string) => claim(key),
+  bound: async (aid: string) => running().directory.peerOf(parseAid(aid)) !== undefined,
   proofs: async (aid: string) => proofs(parseAid(aid)),
   renew: (aid: string) => renew(parseAid(aid)),
   ask: (aid: string, times: number) => ask(parseAid(aid), times),
