@@ -17,9 +17,13 @@ const lingerMs = 10_000;
 const aloneFolders = ['test/e2e', 'test/hostile', 'test/interop'];
 const aloneFiles = ['test/contract/tunnel-driver.test.ts'];
 /** What counts packets while keys change: last, when nothing runs beside it any more, so that the machine itself drops none. */
-const aloneLast = ['rotation', 'restart', 'wireguard-restart', 'wireguard', 'demo'].map(
-  (name) => `test/e2e/${name}.test.ts`,
-);
+const aloneLast = [
+  'test/hostile/claimed-key',
+  'test/hostile/dropped-datagrams',
+  ...['bad-input', 'damage', 'rotation', 'restart', 'wireguard-restart', 'wireguard', 'demo'].map(
+    (name) => `test/e2e/${name}`,
+  ),
+].map((path) => `${path}.test.ts`);
 /** The longest first: what begins last ends the run. */
 const longestFirst = [
   ...[
