@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { composeLocal, openKeyStore } from '#agent/compose';
@@ -334,7 +335,10 @@ describe('a machine that cannot carry tunnels', function () {
     assertTold({ exit: outcome.code, schema, ...error }, code, ...names);
     assert.match(outcome.stderr, new RegExp(`^kelmesh: error: .*\\(${code}\\)$`, 'm'));
     assert.match(outcome.stderr, /^kelmesh: hint: ./m);
-    assert.deepEqual(await machine.leftovers(), others);
+    // What ends by itself takes a moment on a machine that is busy: the process that held the keys.
+    const left = async () => (await machine.leftovers()).filter((one) => !others.includes(one));
+    for (let tries = 0; tries < 50 && (await left()).length > 0; tries++) await sleep(100);
+    assert.deepEqual(await left(), []);
   }
 
   const inside = (...prefix: readonly string[]) =>
