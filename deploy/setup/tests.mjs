@@ -1,5 +1,5 @@
 // Runs test files in worker processes, as many as the machine has cores, and sums up over all of them. Files that share the machine
-// (`alone`) run one after the other in the first worker; the others run beside them, and in the first worker when it is free.
+// (`alone`) run one after the other when all others have ended: they wait for other programs, and count what gets lost.
 import { fork } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { availableParallelism, constants, setPriority } from 'node:os';
@@ -9,8 +9,6 @@ import { ownNode, programEnv, root, tools } from './paths.mjs';
 const workerProgram = join(root, 'test/support/run/worker.mjs');
 /** A worker holds some hundred megabytes. */
 const maxWorkers = 8;
-/** What shares the machine goes first when both want the processor: it waits for other programs, and they have deadlines. */
-const niceness = 5;
 const lingerMs = 10_000;
 
 /** What starts agents, makes namespaces or looks at what is left of them on the machine; a test compares. */
@@ -74,18 +72,13 @@ export async function runInWorkers({ alone, together }, options = {}) {
   const count = Math.max(1, Math.min(cores, alone.length + together.length));
   const run = new Run(options);
   const [waiting, beside] = [[...alone], [...together]];
-  const first = () => waiting.shift() ?? beside.shift();
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
   const stop = (signal) => run.stop(signal);
   for (const signal of signals) process.on(signal, stop);
   try {
-    await Promise.all(
-      Array.from({ length: count }, (_, n) =>
-        n === 0
-          ? run.work(first, 0)
-          : run.work(() => beside.shift(), alone.length > 0 ? niceness : 0),
-      ),
-    );
+    await Promise.all(Array.from({ length: count }, () => run.work(() => beside.shift(), 0)));
+    // Alone means alone: what counts packets takes every stall of the machine for a loss.
+    if (waiting.length > 0) await run.work(() => waiting.shift(), 0);
   } finally {
     for (const signal of signals) process.off(signal, stop);
   }
