@@ -2,7 +2,7 @@
 // (`alone`) run one after the other when all others have ended: they wait for other programs, and count what gets lost.
 import { fork } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { availableParallelism, constants, setPriority } from 'node:os';
+import { availableParallelism, constants } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ownNode, programEnv, root, tools } from './paths.mjs';
 
@@ -76,9 +76,9 @@ export async function runInWorkers({ alone, together }, options = {}) {
   const stop = (signal) => run.stop(signal);
   for (const signal of signals) process.on(signal, stop);
   try {
-    await Promise.all(Array.from({ length: count }, () => run.work(() => beside.shift(), 0)));
+    await Promise.all(Array.from({ length: count }, () => run.work(() => beside.shift())));
     // Alone means alone: what counts packets takes every stall of the machine for a loss.
-    if (waiting.length > 0) await run.work(() => waiting.shift(), 0);
+    if (waiting.length > 0) await run.work(() => waiting.shift());
   } finally {
     for (const signal of signals) process.off(signal, stop);
   }
@@ -106,10 +106,10 @@ class Run {
   }
 
   /** Runs the files that `next` gives, in one worker as long as it lives. */
-  async work(next, nice) {
+  async work(next) {
     let worker;
     for (let file = this.#next(next); file !== undefined; file = this.#next(next)) {
-      worker ??= this.#start(nice);
+      worker ??= this.#start();
       const ended = await worker.run(file);
       this.#report(file, ended);
       if (ended.isDead) worker = undefined;
@@ -140,8 +140,8 @@ class Run {
     return this.#stopped === undefined ? next() : undefined;
   }
 
-  #start(nice) {
-    const worker = new Worker(this.#env, nice);
+  #start() {
+    const worker = new Worker(this.#env);
     this.#workers.add(worker);
     void worker.exited.then(() => this.#workers.delete(worker));
     return worker;
@@ -163,7 +163,7 @@ class Worker {
   #child;
   #tell = () => {};
 
-  constructor(env, nice) {
+  constructor(env) {
     const options = { execPath: ownNode, execArgv: [], env, cwd: root };
     this.#child = fork(workerProgram, [], options);
     this.#child.on('message', (message) => this.#tell(message));
@@ -172,11 +172,6 @@ class Worker {
       // `close` comes when all that the channel held was read.
       this.#child.once('close', (code, signal) => resolve(signal ?? `code ${code}`));
     });
-    try {
-      if (nice > 0 && this.#child.pid !== undefined) setPriority(this.#child.pid, nice);
-    } catch {
-      // It is over already, which `exited` tells.
-    }
   }
 
   /** @returns `{text, passed, failures, skipped, isDead}`; never rejects */
