@@ -49,7 +49,7 @@ async function ensureEverything(verb) {
   const pinned = await ensureGoPrograms();
   const system = await ensureSystemPackages({
     wireguardGo: !pinned,
-    interop: verb.startsWith('test'),
+    tests: verb.startsWith('test'),
   });
   return [...modules, ...(pinned ? [] : [withoutDataPlane]), ...system, ...checkTunDevice()];
 }

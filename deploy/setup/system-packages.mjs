@@ -28,8 +28,13 @@ const wireguardGo = {
   here: () => hasProgram('wireguard-go'),
 };
 
-// KERIpy runs in a Python environment of its own.
-const interopNeeds = [
+// KERIpy runs in a Python environment of its own; routers of the tests are namespaces.
+const testNeeds = [
+  {
+    name: 'nftables',
+    without: 'the tests behind address translation and firewalls',
+    here: () => hasProgram('nft'),
+  },
   {
     name: 'python3',
     without: 'the interoperability tests with KERIpy',
@@ -44,14 +49,14 @@ const interopNeeds = [
 ];
 
 /**
- * @param options.interop also what only the tests need  @param options.wireguardGo also the distribution's wireguard-go
+ * @param options.tests also what only the tests need  @param options.wireguardGo also the distribution's wireguard-go
  * @returns what is missing afterwards
  */
 export async function ensureSystemPackages(options) {
   const wanted = [
     ...needs,
     ...(options.wireguardGo ? [wireguardGo] : []),
-    ...(options.interop ? interopNeeds : []),
+    ...(options.tests ? testNeeds : []),
   ];
   const missing = wanted.filter((need) => !need.here());
   if (missing.length > 0) await installWithApt(missing.map((need) => need.name));

@@ -265,7 +265,11 @@ export function machinesUnavailable(): string | undefined {
 
 /** Machines that see each other over a bridge. */
 export async function createMachines(names: readonly string[]): Promise<Machines> {
-  const spaces = await createNamespaces(names, { bridge: true });
+  return machinesIn(await createNamespaces(names, { bridge: true }), names);
+}
+
+/** @param spaces go with the machines, or when they cannot be made */
+export async function machinesIn(spaces: Namespaces, names: readonly string[]): Promise<Machines> {
   const machines: Machine[] = [];
   try {
     for (const name of names)
