@@ -4,7 +4,9 @@ import { networkInterfaces } from 'node:os';
 import type { Aid, Said } from '#kel/identifiers';
 import { type KeyStateReport, keyStateReport } from '#kel/verify/report';
 import type { KeyStore } from '#src/keystore/key-store';
+import { epochStart } from '../mesh/membership/epoch.ts';
 import { overlayAddress } from '../mesh/membership/overlay-address.ts';
+import { type Contribution, levelOf } from '../mesh/membership/policy/contribution.ts';
 import { diskWarning } from '../organisation/disk-space.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import type { Agent } from '../organisation/running/agent.ts';
@@ -118,7 +120,19 @@ export interface PeerRow {
   /** Where its log stands here; null: there is none. */
   readonly sn: number | null;
   readonly said: Said | null;
-  readonly level: 'A' | null;
+  /** What its key was made of says which strategies protect the tunnel; null while none is agreed. */
+  readonly level: 'A' | 'AB' | null;
+  /** The preshared key in force; null while none is agreed. */
+  readonly psk: {
+    /** What was mixed into it, in the order of edge policy. */
+    readonly sources: readonly Contribution[];
+    /** From when on it counts: RFC 3339, UTC. */
+    readonly since: string;
+  } | null;
+  /** How its packets go; null while there is no tunnel that is up. */
+  readonly path: 'direct' | 'relayed' | null;
+  /** Name of the member that relays; null: none does. */
+  readonly relay: string | null;
   readonly epoch: number | null;
   /** First bytes of the agreement id, hex. */
   readonly agreement: string | null;
@@ -153,6 +167,7 @@ export async function peersJson(agent: Agent): Promise<readonly PeerRow[]> {
     const state = kel.state(status.aid);
     const { state: word, reason, reasonCode } = reasonOf(agent, status, isOnline);
     const { view, agreed } = status;
+    const epoch = epochs.get(status.aid);
     const proof =
       view === undefined || agreed === undefined
         ? undefined
@@ -166,8 +181,11 @@ export async function peersJson(agent: Agent): Promise<readonly PeerRow[]> {
       reasonCode,
       sn: state?.sn ?? null,
       said: state?.said ?? null,
-      level: status.view === undefined || status.agreed === undefined ? null : 'A',
-      epoch: epochs.get(status.aid) ?? null,
+      level: view === undefined || agreed === undefined ? null : levelOf(agreed.sources),
+      psk: pskJson(agreed, epoch, membership.charter?.epochs.lengthSeconds),
+      path: word === 'up' ? 'direct' : null,
+      relay: null,
+      epoch: epoch ?? null,
       agreement:
         status.agreed === undefined
           ? null
@@ -192,6 +210,17 @@ export async function peersJson(agent: Agent): Promise<readonly PeerRow[]> {
   return [...inStanding, ...suspendedJson(agent)];
 }
 
+/** @param epoch of the key in force  @param epochSeconds of the charter in force */
+function pskJson(
+  agreed: TunnelStatus['agreed'],
+  epoch: number | undefined,
+  epochSeconds: number | undefined,
+): PeerRow['psk'] {
+  if (agreed === undefined || epoch === undefined || epochSeconds === undefined) return null;
+  const since = Math.max(agreed.at, epochStart(epoch, epochSeconds));
+  return { sources: agreed.sources, since: new Date(since).toISOString() };
+}
+
 /** Members that get no tunnel because their log has forked. */
 function suspendedJson({ organisation }: Pick<Agent, 'organisation'>): readonly PeerRow[] {
   const { membership, kel } = organisation;
@@ -211,6 +240,9 @@ function suspendedJson({ organisation }: Pick<Agent, 'organisation'>): readonly 
         sn: state?.sn ?? null,
         said: state?.said ?? null,
         level: null,
+        psk: null,
+        path: null,
+        relay: null,
         epoch: null,
         agreement: null,
         agreedAt: null,

@@ -33,6 +33,12 @@ describe('two machines joined with the commands of the README', () => {
     assert.equal(ofA.mesh.version, 1);
     assert.deepEqual([ofA.interface, ofB.interface], [DEVICE, DEVICE]);
     assert.deepEqual([ofA.peers[0].level, ofB.peers[0].level], ['A', 'A']);
+    for (const { psk, agreedAt, path, relay, reasonCode } of [ofA.peers[0], ofB.peers[0]]) {
+      assert.deepEqual(psk.sources, ['ml-kem-1024', 'x25519']);
+      assert.match(psk.since, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      assert.ok(psk.since >= agreedAt && psk.since <= new Date().toISOString());
+      assert.deepEqual([path, relay, reasonCode], ['direct', null, null]);
+    }
     assert.equal(ofA.peers[0].proof, ofB.peers[0].proof);
     assert.equal(ofA.peers[0].sn, ofB.sn);
   });

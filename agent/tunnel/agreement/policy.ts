@@ -7,6 +7,11 @@
 import { lengthPrefixed, uint64be, utf8 } from '#src/bytes';
 import type { PairContribution } from '#src/crypto/labels';
 import { MAX_EPOCH, MAX_EPOCH_SECONDS, MIN_EPOCH_SECONDS } from '../../mesh/membership/epoch.ts';
+import {
+  type Contribution,
+  inOrder,
+  isContribution,
+} from '../../mesh/membership/policy/contribution.ts';
 import { AgreementError } from './errors.ts';
 import { FieldReader } from './fields.ts';
 
@@ -56,6 +61,15 @@ export const MAX_POLICY_BYTES = 12 + 12 + contributionTable.length * (4 + MAX_NA
 export const requiredContributions: readonly PairContribution[] = contributionTable
   .filter((row) => row.required)
   .map((row) => row.name);
+
+/** The same as edge policy and `status` name them: of a KEM that several keys of the pair take part in, once. */
+export function sourcesOf(contributions: readonly PairContribution[]): readonly Contribution[] {
+  return inOrder(
+    contributions
+      .map((name) => name.replace(/-(responder|initiator|ephemeral)$/, ''))
+      .filter(isContribution),
+  );
+}
 
 /** @throws AGREEMENT_POLICY, AGREEMENT_CONTRIBUTION */
 export function checkPolicy(policy: AgreementPolicy): void {

@@ -25,7 +25,12 @@ import type {
 import { type AgreementStore, pairKey } from '../agreement/agreement-store.ts';
 import { AgreementError } from '../agreement/errors.ts';
 import { Initiator } from '../agreement/machine.ts';
-import { type PairPolicy, requiredContributions } from '../agreement/policy.ts';
+import {
+  type PairContribution,
+  type PairPolicy,
+  requiredContributions,
+  sourcesOf,
+} from '../agreement/policy.ts';
 import {
   agreementLimits,
   agreementProtocol,
@@ -95,6 +100,8 @@ interface Remembered {
   readonly th: string;
   readonly at: number;
   readonly peer: Aid;
+  /** Absent: those that every agreement has. */
+  readonly with?: readonly PairContribution[];
 }
 
 /** A fresh agreement that is wanted. */
@@ -136,9 +143,9 @@ export class PairAgreements implements PairKeys {
 
   static async open(deps: PairAgreementsDeps): Promise<PairAgreements> {
     const agreements = new PairAgreements(deps);
-    for await (const [key, { th, at, peer }] of deps.table.entries<Remembered>('agreed.')) {
+    for await (const [key, remembered] of deps.table.entries<Remembered>('agreed.')) {
       const name = key.slice('agreed.'.length);
-      const agreed = { th: Buffer.from(th, 'hex'), at, peer };
+      const agreed = agreedOf(remembered);
       agreements.#agreed.set(name, agreed);
       agreements.#epochs.remember(name, agreed.th);
     }
@@ -372,14 +379,19 @@ export class PairAgreements implements PairKeys {
     await put(agreement);
     const key = viewKey(identity.aid, aid, view);
     const at = clock.now();
-    const remembered: Remembered = { th: Buffer.from(agreement.th).toString('hex'), at, peer: aid };
+    const remembered: Remembered = {
+      th: Buffer.from(agreement.th).toString('hex'),
+      at,
+      peer: aid,
+      with: agreement.contributions,
+    };
     // Whatever was wanted for keys of the pair before: this one is as fresh.
     const done = [...this.#renewals].filter(([, { peer }]) => peer === aid).map(([name]) => name);
     await table.put({
       [`agreed.${key}`]: remembered,
       ...Object.fromEntries(done.map((name) => [`renew.${name}`, undefined])),
     });
-    this.#agreed.set(key, { th: agreement.th, at, peer: aid });
+    this.#agreed.set(key, agreedOf(remembered));
     this.#lacking.delete(aid);
     this.#epochs.renewed(aid, key, agreement.th);
     for (const name of done) this.#renewals.delete(name);
@@ -443,6 +455,15 @@ export class PairAgreements implements PairKeys {
   #failed(aid: Aid | undefined, error: unknown): void {
     this.#deps.journal.failed('psk.failed', error, { aid: aid ?? 'unknown' });
   }
+}
+
+function agreedOf({ th, at, peer, with: contributions = requiredContributions }: Remembered) {
+  return {
+    th: new Uint8Array(Buffer.from(th, 'hex')),
+    at,
+    peer,
+    sources: sourcesOf(contributions),
+  };
 }
 
 function tooMany(aid: Aid): AgreementError {

@@ -1,6 +1,7 @@
 /** What tunnels need of agreements: preshared keys per pair and view. */
 import type { Aid } from '#kel/identifiers';
 import type { Secret } from '#src/secret';
+import type { Contribution } from '../../mesh/membership/policy/contribution.ts';
 import type { TunnelView } from './view.ts';
 
 export interface Agreed {
@@ -8,6 +9,8 @@ export interface Agreed {
   readonly th: Uint8Array;
   /** Milliseconds since the Unix epoch. */
   readonly at: number;
+  /** What was mixed into its keys, in the order in which all are shown. */
+  readonly sources: readonly Contribution[];
 }
 
 /** Preshared keys for one write of the devices: whoever took them disposes of them when it is done, and they are wiped. */

@@ -13,6 +13,7 @@ import type { Rng } from '#src/rng';
 import type { AuditKeeper } from '../../evidence/log/audit-keeper.ts';
 import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
+import { levelOf } from '../../mesh/membership/policy/contribution.ts';
 import type { Agreed, PairKeys } from '../pairs/pair-keys.ts';
 import type { Tunnels } from '../pairs/tunnels.ts';
 import { ProofError } from './errors.ts';
@@ -109,7 +110,7 @@ export class TunnelStatement {
       ch: charter.said,
       ep: pairKeys.epoch(),
       th: agreed.th,
-      lv: 'A',
+      lv: levelOf(agreed.sources),
       g: view.generation,
       na: a.nonce,
       nb: b.nonce,

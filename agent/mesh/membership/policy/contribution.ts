@@ -33,6 +33,11 @@ export function inOrder(contributions: Iterable<Contribution>): readonly Contrib
   );
 }
 
+/** What protects an edge whose key was made of these; C is the services' own, and is shown beside. */
+export function levelOf(sources: readonly Contribution[]): 'A' | 'AB' {
+  return sources.includes('rosenpass') ? 'AB' : 'A';
+}
+
 function rankOf(contribution: Contribution): number {
   const kinds: readonly string[] = [...PLAIN.slice(0, -1), ...NAMED, 'manual'];
   return kinds.indexOf(contribution.split(':')[0] ?? '');

@@ -7,6 +7,7 @@ import {
   encodePolicy,
   type PairContribution,
   requiredContributions,
+  sourcesOf,
 } from '#agent/tunnel/agreement/policy';
 import { lengthPrefixed, uint64be, utf8 } from '#src/bytes';
 import { aView, depsOf, policy } from '../../../../support/kit/agreements.ts';
@@ -21,6 +22,18 @@ describe('pair policy', () => {
       'ml-kem-1024-initiator',
       'ml-kem-1024-ephemeral',
       'x25519',
+    ]);
+  });
+
+  it('names what was mixed in as edge policy does: each once, in its order', () => {
+    assert.deepEqual(sourcesOf(requiredContributions), ['ml-kem-1024', 'x25519']);
+    const hqc = ['hqc-256-responder', 'hqc-256-initiator'] as const;
+    assert.deepEqual(sourcesOf(['manual', 'hardware', ...hqc, ...requiredContributions]), [
+      'ml-kem-1024',
+      'x25519',
+      'hqc-256',
+      'hardware',
+      'manual',
     ]);
   });
 

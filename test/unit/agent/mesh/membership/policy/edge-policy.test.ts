@@ -5,6 +5,7 @@ import {
   type Contribution,
   inOrder,
   isContribution,
+  levelOf,
 } from '#agent/mesh/membership/policy/contribution';
 import {
   contradictionsOf,
@@ -88,6 +89,12 @@ describe('edge policy', () => {
     ];
     assert.deepEqual(lackingOf(terms, base), ['rosenpass', 'broker:north']);
     assert.deepEqual(lackingOf(terms, [...base, 'broker:north', 'rosenpass']), []);
+  });
+
+  it('calls an edge AB only when Rosenpass is in its key', () => {
+    assert.equal(levelOf(base), 'A');
+    assert.equal(levelOf([...base, 'hqc-256', 'hardware', 'broker:north', 'manual']), 'A');
+    assert.equal(levelOf([...base, 'rosenpass']), 'AB');
   });
 
   it('lists contributions by kind and name, each once', () => {
