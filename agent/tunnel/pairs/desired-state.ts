@@ -27,6 +27,8 @@ export interface DesiredView {
   readonly endpoint: UdpEndpoint | undefined;
   /** What the record that names the key proves. @default 'unproven' */
   readonly possession?: Possession;
+  /** Of one that drains: it was staged and never active, so nobody has been seen to shake hands on it. @default false */
+  readonly isSetAside?: boolean;
 }
 
 export interface PairState {
@@ -92,8 +94,8 @@ export function contestedKeys(slot: number, pairs: readonly PairState[], turn: n
   for (const { aid, active, staged, draining } of pairs) {
     const view = viewAt(slot, { active, staged, draining });
     if (view === undefined) continue;
-    const { peerKey, possession = 'unproven' } = view;
-    const claim = { aid, possession, hasHandshake: view !== staged };
+    const { peerKey, possession = 'unproven', isSetAside = false } = view;
+    const claim = { aid, possession, hasHandshake: view !== staged && !isSetAside };
     claims.set(peerKey, [...(claims.get(peerKey) ?? []), claim]);
   }
   const contested = [...claims].filter(([, each]) => each.length > 1);

@@ -6,7 +6,7 @@ import { type PlacedView, sameView, type TunnelView } from './view.ts';
 
 /** The view to which the own end routes. */
 export interface ActiveView extends PlacedView {
-  /** Counts the views that were active, from 1. */
+  /** Counts the views that were active, from 1; 0: it never was, see {@link Pair.want}. */
   readonly generation: number;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;

@@ -353,7 +353,10 @@ export class Reconciler {
       route: overlayRoute(this.#deps.membership.mesh as Said, pair.aid),
       active: viewOf(pair.active),
       staged: viewOf(pair.staged),
-      draining: pair.draining.map(viewOf).filter((view) => view !== undefined),
+      draining: pair.draining.flatMap((former) => {
+        const view = viewOf(former);
+        return view === undefined ? [] : [{ ...view, isSetAside: former.generation === 0 }];
+      }),
     };
   }
 

@@ -75,11 +75,22 @@ func pair(t *testing.T, terms Terms) (*Relay, *end, *end) {
 	return r, newEnd(t, "127.0.0.1", ports[0]), newEnd(t, "127.0.0.1", ports[1])
 }
 
-func shake(left, right *end) {
+func shake(r *Relay, left, right *end) {
+	before := counters(r).Unfit
 	right.send(packet(responseType, responseSize, 1))
-	time.Sleep(50 * time.Millisecond)
+	eventually(right.t, func() bool { return counters(r).Unfit > before })
 	left.send(packet(initiationType, initiationSize, 2))
 	right.expect(packet(initiationType, initiationSize, 2))
+}
+
+// eventually waits for what the relay does after it has passed a packet on.
+func eventually(t *testing.T, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not come")
+		}
+	}
 }
 
 func counters(r *Relay) (found Counters) {
@@ -91,26 +102,22 @@ func TestForwardsBothWaysOnceBothEndsHaveShakenHands(t *testing.T) {
 	r, left, right := pair(t, terms())
 	left.send(packet(transportType, 64, 9))
 	right.expectNothing()
-	shake(left, right)
+	shake(r, left, right)
 	left.send(packet(transportType, 1312, 3))
 	right.expect(packet(transportType, 1312, 3))
 	right.send(packet(transportType, 32, 4))
 	left.expect(packet(transportType, 32, 4))
-	if done := counters(r); done.Packets != 3 || done.Bytes != 148+1312+32 {
-		t.Fatalf("got %+v", done)
-	}
+	eventually(t, func() bool { return counters(r) == Counters{Packets: 3, Bytes: 148 + 1312 + 32, Unfit: 2} })
 }
 
 func TestMovesForAHandshakeAndNeverForData(t *testing.T) {
 	r, left, right := pair(t, terms())
-	shake(left, right)
+	shake(r, left, right)
 	moved := newEnd(t, "127.0.0.1", left.to)
 	before := counters(r).Unfit
 	moved.send(packet(transportType, 64, 5))
 	right.expectNothing()
-	if counters(r).Unfit != before+1 {
-		t.Fatal("data from another port was not counted as unfit")
-	}
+	eventually(t, func() bool { return counters(r).Unfit == before+1 })
 	right.send(packet(transportType, 64, 6))
 	left.expect(packet(transportType, 64, 6))
 	moved.send(packet(initiationType, initiationSize, 7))
@@ -121,14 +128,12 @@ func TestMovesForAHandshakeAndNeverForData(t *testing.T) {
 
 func TestTakesNothingFromAnAddressThatWasNotNamed(t *testing.T) {
 	r, left, right := pair(t, terms())
-	shake(left, right)
+	shake(r, left, right)
 	stranger := newEnd(t, "127.0.0.2", left.to)
 	stranger.send(packet(initiationType, initiationSize, 1))
 	stranger.send(packet(transportType, 64, 1))
 	right.expectNothing()
-	if done := counters(r); done.Unfit < 2 {
-		t.Fatalf("got %+v", done)
-	}
+	eventually(t, func() bool { return counters(r).Unfit >= 2 })
 	right.send(packet(transportType, 64, 8))
 	left.expect(packet(transportType, 64, 8))
 }
@@ -136,16 +141,16 @@ func TestTakesNothingFromAnAddressThatWasNotNamed(t *testing.T) {
 func TestAnUnnamedEndIsWhoeverShakesHandsFirst(t *testing.T) {
 	open := terms()
 	open.Ends[0] = netip.Addr{}
-	_, left, right := pair(t, open)
-	shake(left, right)
+	r, left, right := pair(t, open)
+	shake(r, left, right)
 	stranger := newEnd(t, "127.0.0.2", left.to)
 	stranger.send(packet(initiationType, initiationSize, 1))
 	right.expectNothing()
 }
 
 func TestForwardsNothingThatIsNotWireGuard(t *testing.T) {
-	_, left, right := pair(t, terms())
-	shake(left, right)
+	r, left, right := pair(t, terms())
+	shake(r, left, right)
 	for _, odd := range [][]byte{
 		packet(transportType, 31, 0), packet(transportType, 40, 0), packet(initiationType, 147, 0),
 		packet(responseType, 93, 0), packet(cookieType, 65, 0), packet(5, 64, 0), packet(0x0104, 64, 0), {}, {4},
@@ -159,25 +164,21 @@ func TestStopsAtTheQuotaAndAtTheRate(t *testing.T) {
 	little := terms()
 	little.QuotaBytes = initiationSize + 100
 	r, left, right := pair(t, little)
-	shake(left, right)
+	shake(r, left, right)
 	left.send(packet(transportType, 112, 1))
 	right.expectNothing()
 	left.send(packet(transportType, 96, 1))
 	right.expect(packet(transportType, 96, 1))
-	if counters(r).Beyond != 1 {
-		t.Fatalf("got %+v", counters(r))
-	}
+	eventually(t, func() bool { return counters(r).Beyond == 1 })
 	slow := terms()
 	slow.RateBytes = 1000
 	r, left, right = pair(t, slow)
-	shake(left, right)
+	shake(r, left, right)
 	for range 100 {
 		left.send(packet(transportType, 512, 1))
 	}
 	right.expect(packet(transportType, 512, 1))
-	if done := counters(r); done.Beyond < 90 {
-		t.Fatalf("got %+v", done)
-	}
+	eventually(t, func() bool { return counters(r).Beyond >= 90 })
 }
 
 func TestClosesWhatNobodyUses(t *testing.T) {

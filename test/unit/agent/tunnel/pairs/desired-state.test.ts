@@ -120,8 +120,12 @@ describe('desired devices', () => {
 
   it('leave a key that two members name to the one whose traffic runs under it', () => {
     const honest = pair({ active: view(0, 1) }, 'zoe');
-    for (const eve of ['amy', 'zzzz']) {
-      const copied = pair({ staged: view(0, 1, { presharedKey: psk(9) }) }, eve);
+    const eves = ['amy', 'zzzz'].flatMap((eve) => {
+      const copy = view(0, 1, { presharedKey: psk(9) });
+      const setAside = pair({ draining: [{ ...copy, isSetAside: true }] }, eve);
+      return [pair({ staged: copy }, eve), setAside];
+    });
+    for (const copied of eves) {
       for (const pairs of [
         [honest, copied],
         [copied, honest],
