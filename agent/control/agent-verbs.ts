@@ -1,7 +1,9 @@
 /** The agent itself: whether it is there, what it does, and its end. */
 import { flag } from './arguments.ts';
-import { peersJson, statusJson } from './status.ts';
-import { needsAgent } from './verb.ts';
+import { peersJson, statusJson, statusParts } from './status.ts';
+import { verbsOf } from './verb.ts';
+
+const { needsAgent } = verbsOf(statusParts);
 
 export const agentVerbs = {
   ping: needsAgent({ args: {}, reads: true, run: async () => 'pong' }),
@@ -13,10 +15,17 @@ export const agentVerbs = {
       return { schema: 'kelmesh.down/1', stopped: true, pid: process.pid };
     },
   }),
-  status: needsAgent({ args: {}, reads: true, run: ({ agent }) => statusJson(agent) }),
+  status: needsAgent({
+    args: {},
+    reads: true,
+    run: ({ organisation, agent }) => statusJson(organisation, agent),
+  }),
   'peer.list': needsAgent({
     args: {},
     reads: true,
-    run: async ({ agent }) => ({ schema: 'kelmesh.peers/1', peers: await peersJson(agent) }),
+    run: async ({ organisation, agent }) => ({
+      schema: 'kelmesh.peers/1',
+      peers: await peersJson(organisation, agent),
+    }),
   }),
 };

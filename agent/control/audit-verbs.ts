@@ -1,8 +1,10 @@
 /** The own evidence, as a file. */
 import { writeOutput } from '#src/files/atomic-file';
 import { absolutePath } from './arguments.ts';
-import { exportEvidence } from './export.ts';
-import { needsState } from './verb.ts';
+import { exportEvidence, exportParts } from './export.ts';
+import { verbsOf } from './verb.ts';
+
+const { needsState } = verbsOf({ organisation: exportParts });
 
 export const auditVerbs = {
   'audit.export': needsState({

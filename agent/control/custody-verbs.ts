@@ -13,7 +13,7 @@ import {
 import { nameOf, type Review, reviewProposal } from '../identity/custody/review.ts';
 import type { LocalDrivers } from '../organisation/drivers.ts';
 import { absolutePath, listOf, optional, text } from './arguments.ts';
-import { needsNothing } from './verb.ts';
+import { verbsOf } from './verb.ts';
 
 const MAX_COPIES = 64;
 
@@ -22,6 +22,8 @@ export const custodyArgs = {
   /** Copies of one proposal. */
   submit: { files: listOf(absolutePath, MAX_COPIES) },
 };
+
+const { needsNothing } = verbsOf({ organisation: ['kel', 'drivers', 'verifySignature', 'watch'] });
 
 export const custodyVerbs = {
   'custody.log': needsNothing({

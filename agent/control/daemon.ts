@@ -8,7 +8,7 @@ import { agentSettings, composeLocal, composeRunning, openKeyStore } from '../co
 import type { Config } from '../organisation/config/config.ts';
 import { hintWithFile } from '../organisation/config/hint.ts';
 import { type Organisation, openOrganisation } from '../organisation/organisation.ts';
-import { Agent } from '../organisation/running/agent.ts';
+import { Agent, type Running } from '../organisation/running/agent.ts';
 import { withCode } from '../organisation/system-error.ts';
 import { RemoteError } from './client.ts';
 import { ControlError } from './errors.ts';
@@ -37,16 +37,16 @@ export async function runDaemon(config: Config, secret: Secret, hooks: DaemonHoo
     const organisation = await openOrganisation(
       await composeLocal(config, () => openAndForget(config, secret), hooks.write),
     );
-    const agent = await startOrClose(organisation, () =>
+    const { agent, parts } = await startOrClose(organisation, () =>
       Agent.start(organisation, running, agentSettings(config)),
     );
     const stopped = Promise.withResolvers<void>();
     const handler: Handler = (request, progress) =>
-      agent.operator
+      parts.operator
         .run(async () =>
           requestedCall(request.verb, request.args).run({
             organisation,
-            agent,
+            agent: parts,
             name: config.name,
             progress,
             stop: (how) => {
@@ -94,8 +94,8 @@ function withFile(error: unknown, file: string): unknown {
 
 async function startOrClose(
   organisation: Organisation,
-  start: () => Promise<Agent>,
-): Promise<Agent> {
+  start: () => Promise<Running>,
+): Promise<Running> {
   try {
     refuseClockBehind(organisation);
     return await start();

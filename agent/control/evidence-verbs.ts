@@ -6,10 +6,12 @@ import type { DuplicityCase } from '#kel/store/duplicity-evidence';
 import type { Organisation } from '../organisation/organisation.ts';
 import { optional, text, whole } from './arguments.ts';
 import { iso } from './log-verbs.ts';
-import { needsState } from './verb.ts';
+import { verbsOf } from './verb.ts';
 
 /** Characters of a reason that the audit log keeps. */
 const MAX_REASON = 1_024;
+
+const { needsState } = verbsOf({ organisation: ['kel', 'suspensions', 'membership', 'keeper'] });
 
 export const evidenceVerbs = {
   'id.evidence.list': needsState({
@@ -60,7 +62,11 @@ export const evidenceVerbs = {
 };
 
 /** Suspended AIDs as `status` tells them; the own one among them means that its keys are in other hands. */
-export function suspensionsJson({ suspensions, membership, identity }: Organisation) {
+export function suspensionsJson({
+  suspensions,
+  membership,
+  identity,
+}: Pick<Organisation, 'suspensions' | 'membership' | 'identity'>) {
   return suspensions.all().map(({ aid, sn, saids, since }) => ({
     aid,
     name: membership.charter?.members.get(aid)?.name ?? null,
@@ -76,7 +82,10 @@ export function forkReason(sn: number, [first, second]: readonly [string, string
   return `it signed two events ${sn}: ${first} and ${second}`;
 }
 
-function forkJson({ suspensions, membership }: Organisation, fork: DuplicityCase) {
+function forkJson(
+  { suspensions, membership }: Pick<Organisation, 'suspensions' | 'membership'>,
+  fork: DuplicityCase,
+) {
   const { aid, sn, accepted, conflicting, since } = fork;
   const resolution = suspensions.resolutionOf(aid);
   const isOpen = suspensions.isOpen(fork);
@@ -95,7 +104,7 @@ function forkJson({ suspensions, membership }: Organisation, fork: DuplicityCase
 }
 
 /** By AID or by name of a member. @throws DUPLICITY_NONE */
-function named({ membership }: Organisation, who: string): Aid {
+function named({ membership }: Pick<Organisation, 'membership'>, who: string): Aid {
   if (isAid(who)) return who;
   for (const member of membership.charter?.members.values() ?? [])
     if (member.name === who) return member.aid;

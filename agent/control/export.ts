@@ -8,8 +8,21 @@ import type { Organisation } from '../organisation/organisation.ts';
 
 const EXPORTED: readonly RecordType[] = ['log', 'chr', 'tun', 'rvk'];
 
+/** What an export reads. */
+export const exportParts = [
+  'identity',
+  'kel',
+  'records',
+  'provenance',
+  'keeper',
+  'membership',
+  'drivers',
+] as const satisfies readonly (keyof Organisation)[];
+
+type Exported = Pick<Organisation, (typeof exportParts)[number]>;
+
 /** Anchors what is not anchored yet, then exports everything. */
-export async function exportEvidence(organisation: Organisation): Promise<Uint8Array> {
+export async function exportEvidence(organisation: Exported): Promise<Uint8Array> {
   const { identity, kel, records, provenance, membership, drivers } = organisation;
   const checkpoints = await anchoredCheckpoints(organisation);
   const aids = [...withDelegators(membership.known(), kel)].filter(
@@ -38,7 +51,7 @@ export async function exportEvidence(organisation: Organisation): Promise<Uint8A
 }
 
 /** What leaves have named and newer records have displaced since. */
-async function keptRecords({ records }: Organisation): Promise<readonly Uint8Array[]> {
+async function keptRecords({ records }: Exported): Promise<readonly Uint8Array[]> {
   const messages: Uint8Array[] = [];
   for await (const { record, message } of records.kept())
     if (EXPORTED.includes(record.t)) messages.push(message);
@@ -46,10 +59,7 @@ async function keptRecords({ records }: Organisation): Promise<readonly Uint8Arr
 }
 
 /** A tunnel may be proven while the export runs, which signs a checkpoint: the last one exported is one that is anchored. */
-async function anchoredCheckpoints({
-  keeper,
-  provenance,
-}: Organisation): Promise<readonly string[]> {
+async function anchoredCheckpoints({ keeper, provenance }: Exported): Promise<readonly string[]> {
   while (true) {
     await keeper.anchor();
     const notes = await provenance.checkpoints();

@@ -3,7 +3,12 @@ import { StateTable } from '#src/store/state-table';
 import { recordOwnEvents } from '../organisation/organisation.ts';
 import { absolutePath, flag } from './arguments.ts';
 import { confirmJson, identityJson } from './status.ts';
-import { needsAgent, needsState } from './verb.ts';
+import { verbsOf } from './verb.ts';
+
+const { needsAgent, needsState } = verbsOf({
+  organisation: ['identity', 'keeper', 'drivers'],
+  agent: ['rotate', 'sync'],
+});
 
 export const identityVerbs = {
   'id.show': needsState({

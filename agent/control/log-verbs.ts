@@ -8,12 +8,16 @@ import { readLogFile } from '../mesh/watch/log-source.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import { absolutePath, flag, optional, text } from './arguments.ts';
 import { ControlError } from './errors.ts';
-import { needsState } from './verb.ts';
+import { verbsOf } from './verb.ts';
 
 /** Of a file that is imported, in bytes: a long one must not keep the agent from everything else. */
 const PIECE_BYTES = 512 * 1024;
 
 export const exportArgs = { aid: optional(text), firstSeen: flag };
+
+const { needsState } = verbsOf({
+  organisation: ['identity', 'kel', 'replies', 'membership', 'watch'],
+});
 
 export const logVerbs = {
   'id.export': needsState({
@@ -79,7 +83,10 @@ export const logVerbs = {
   }),
 };
 
-async function importLogs(organisation: Organisation, file: string) {
+async function importLogs(
+  organisation: Pick<Organisation, 'kel' | 'replies' | 'membership' | 'watch'>,
+  file: string,
+) {
   const { kel, replies } = organisation;
   const stream = readLogFile(file);
   const wanted = wantedIn(organisation);
@@ -117,7 +124,10 @@ async function importLogs(organisation: Organisation, file: string) {
 }
 
 /** The AID named, by default the own one, whose log is held. @throws CONTROL_BAD_REQUEST */
-function heldAid(organisation: Organisation, named: string | undefined): Aid {
+function heldAid(
+  organisation: Pick<Organisation, 'identity' | 'kel'>,
+  named: string | undefined,
+): Aid {
   const aid = named ?? organisation.identity.aid;
   if (isAid(aid) && organisation.kel.state(aid) !== undefined) return aid;
   throw new ControlError('CONTROL_BAD_REQUEST', `no log of ${aid.slice(0, 64)} is here`, {
@@ -134,7 +144,7 @@ function moved(outcome: MessageOutcome, { offset }: Section): MessageOutcome {
 }
 
 /** Logs of the mesh and watched ones, and as many others as there is room to watch. */
-function wantedIn({ membership, watch }: Organisation) {
+function wantedIn({ membership, watch }: Pick<Organisation, 'membership' | 'watch'>) {
   const known = membership.known();
   const strangers = new Set<Aid>();
   return {
@@ -150,7 +160,7 @@ function wantedIn({ membership, watch }: Organisation) {
 
 /** Every foreign log that is kept is on the list. @returns those that this import has put there */
 async function watchNew(
-  { kel, watch }: Organisation,
+  { kel, watch }: Pick<Organisation, 'kel' | 'watch'>,
   strangers: ReadonlySet<Aid>,
 ): Promise<ReadonlySet<Aid>> {
   const added = new Set<Aid>();

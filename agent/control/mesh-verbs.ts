@@ -5,7 +5,7 @@ import { reachableAddresses } from '../mesh/membership/reachable.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import { type Argument, aidOr, flag, line, optional, text, whole } from './arguments.ts';
 import { knocksJson, meshJson } from './status.ts';
-import { needsAgent, needsState } from './verb.ts';
+import { verbsOf } from './verb.ts';
 
 /** Seconds of a preshared-key epoch. */
 const EPOCH_SECONDS = { least: 120, most: 86_400, usual: 3_600 };
@@ -20,6 +20,11 @@ const newcomer = aidOr(
       hint: 'Give the whole AID that `kelmesh id show` prints on the other side',
     }),
 );
+
+const { needsAgent, needsState } = verbsOf({
+  organisation: ['governing', 'membership', 'identity'],
+  agent: ['network', 'sync'],
+});
 
 export const meshVerbs = {
   'mesh.create': needsState({
@@ -121,7 +126,7 @@ export const meshVerbs = {
   }),
 };
 
-function meshResult(organisation: Organisation) {
+function meshResult(organisation: Pick<Organisation, 'membership' | 'identity'>) {
   return { schema: 'kelmesh.mesh/1', mesh: meshJson(organisation) };
 }
 

@@ -15,10 +15,12 @@ import {
 import type { PendingEvent } from '../identity/own/local-keys.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import { absolutePath, line, optional, text } from './arguments.ts';
-import { needsAgent, needsState } from './verb.ts';
+import { verbsOf } from './verb.ts';
 
 /** Bytes of an approval file. */
 const MAX_FILE = 64 << 20;
+
+const { needsAgent, needsState } = verbsOf({ organisation: ['desk', 'identity', 'kel'] });
 
 export const nodeVerbs = {
   'node.list': needsState({

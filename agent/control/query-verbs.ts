@@ -7,7 +7,9 @@ import { parseReply } from '#kel/reply/reply';
 import { QueryError } from '../mesh/query/errors.ts';
 import type { Answered } from '../mesh/query/query-client.ts';
 import { aid, flag, optional, whole } from './arguments.ts';
-import { needsAgent, needsState } from './verb.ts';
+import { verbsOf } from './verb.ts';
+
+const { needsAgent, needsState } = verbsOf({ organisation: ['replies'], agent: ['queries'] });
 
 export const queryVerbs = {
   'id.query': needsAgent({

@@ -7,7 +7,7 @@ import { formatDateTime } from '#src/clock';
 import type { Draft } from '../identity/records/record-issuer.ts';
 import { RevocationError } from '../mesh/revocation/errors.ts';
 import type { Organisation } from '../organisation/organisation.ts';
-import type { Agent } from '../organisation/running/agent.ts';
+import type { RunningParts } from '../organisation/running/agent.ts';
 
 const MAX_REASON = 280;
 
@@ -16,7 +16,10 @@ const MAX_REASON = 280;
  * Throws REVOKE_UNKNOWN, REVOKE_NOT_YOURS, REVOKE_ALREADY, REVOKE_BAD_REASON.
  */
 export async function revokeNode(
-  organisation: Organisation,
+  organisation: Pick<
+    Organisation,
+    'kel' | 'revocations' | 'membership' | 'identity' | 'issuer' | 'drivers'
+  >,
   who: string,
   reason: string,
 ): Promise<Said> {
@@ -42,11 +45,14 @@ export async function revokeNode(
  * Throws REVOKE_UNKNOWN, REVOKE_NOT_YOURS, REVOKE_ALREADY, REVOKE_BAD_REASON.
  */
 export async function revokeEpoch(
-  agent: Pick<Agent, 'organisation' | 'ownKeys' | 'renewTunnelKeys'>,
+  organisation: Pick<
+    Organisation,
+    'records' | 'kel' | 'revocations' | 'identity' | 'issuer' | 'drivers'
+  >,
+  agent: Pick<RunningParts, 'ownKeys' | 'renewTunnelKeys'>,
   who: string,
   reason: string,
 ): Promise<Said> {
-  const { organisation } = agent;
   const { records, kel, revocations, identity } = organisation;
   const own = records.list('tun', identity.aid).map(({ record }) => record);
   const current = agent.ownKeys.currentRecord;
@@ -70,7 +76,7 @@ export async function revokeEpoch(
 
 /** A member of the charter; the same as `mesh remove`. Throws MESH_…, REVOKE_BAD_REASON. */
 export async function revokeOrganisation(
-  { governing, records, identity }: Organisation,
+  { governing, records, identity }: Pick<Organisation, 'governing' | 'records' | 'identity'>,
   who: string,
   reason: string,
 ): Promise<Said> {
@@ -85,13 +91,13 @@ export async function revokeOrganisation(
   return revocation.record.d;
 }
 
-async function issue({ issuer }: Organisation, draft: Draft): Promise<Said> {
+async function issue({ issuer }: Pick<Organisation, 'issuer'>, draft: Draft): Promise<Said> {
   const [said] = await issuer.issueSealed([draft]);
   return said as Said;
 }
 
 function draftOf(
-  { drivers }: Organisation,
+  { drivers }: Pick<Organisation, 'drivers'>,
   kind: RvkRecord['k'],
   who: string,
   reason: string,

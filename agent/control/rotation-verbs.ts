@@ -1,6 +1,8 @@
 /** Rotations and revocations, as the control socket and the commands on a stopped organisation ask for them. */
 import { type RevocationRow, revocationRows } from '../mesh/revocation/acknowledgements.ts';
 import { RevocationError } from '../mesh/revocation/errors.ts';
+import type { Organisation } from '../organisation/organisation.ts';
+import type { RunningParts } from '../organisation/running/agent.ts';
 import { namedMembers } from '../tunnel/rotation/named-members.ts';
 import type {
   PlannedPair,
@@ -10,13 +12,7 @@ import type {
 import { type Argument, flag, oneOf, optional, text } from './arguments.ts';
 import { checkReason, revokeEpoch, revokeNode, revokeOrganisation } from './revoke.ts';
 import { identityJson } from './status.ts';
-import {
-  needsAgent,
-  needsState,
-  notRunning,
-  type RunningContext,
-  type VerbContext,
-} from './verb.ts';
+import { notRunning, type Parts, type RunningContext, type VerbContext, verbsOf } from './verb.ts';
 
 /** A member by name or AID; one that is not in the charter is refused before anything is touched. */
 const peer = optional(text);
@@ -30,6 +26,35 @@ const reason: Argument<string> = {
 };
 
 const revocationArgs = { who: text, reason };
+
+const rotationParts = {
+  organisation: [
+    'identity',
+    'membership',
+    'drivers',
+    'kel',
+    'records',
+    'revocations',
+    'issuer',
+    'governing',
+  ],
+  agent: [
+    'rotations',
+    'schedule',
+    'emergency',
+    'rotate',
+    'rotateTunnelKeys',
+    'renewTunnelKeys',
+    'ownKeys',
+    'sync',
+  ],
+} as const satisfies Parts<keyof Organisation, keyof RunningParts>;
+
+type RotationOrganisation = (typeof rotationParts.organisation)[number];
+type RotationAgent = (typeof rotationParts.agent)[number];
+type Running = RunningContext<RotationOrganisation, RotationAgent>;
+
+const { needsAgent, needsState } = verbsOf(rotationParts);
 
 export const rotationVerbs = {
   'rotate.plan': needsState({
@@ -120,7 +145,7 @@ export const rotationVerbs = {
   'revoke.epoch': needsAgent({
     args: revocationArgs,
     run: async (context, { who, reason }) =>
-      revoked(context, await revokeEpoch(context.agent, who, reason)),
+      revoked(context, await revokeEpoch(context.organisation, context.agent, who, reason)),
   }),
   'revoke.organisation': needsState({
     args: revocationArgs,
@@ -168,7 +193,7 @@ function memberOf(of: string): string | undefined {
 }
 
 async function rotateIdentity(
-  { organisation, agent, progress }: RunningContext,
+  { organisation, agent, progress }: Running,
   named: string | undefined,
   kind: 'id' | 'all',
 ) {
@@ -185,7 +210,7 @@ async function rotateIdentity(
 
 /** Those whom `of` names go to their own pre-rotated keys; `all` is every other member, and then this organisation. */
 async function rotateOthers(
-  { organisation, agent, progress }: RunningContext,
+  { organisation, agent, progress }: Running,
   named: string | undefined,
   of: string,
 ) {
@@ -207,15 +232,18 @@ async function rotateOthers(
   };
 }
 
-function pairsOf({ rotations }: Pick<RunningContext['agent'], 'rotations'>, kind: RotationKind) {
+function pairsOf({ rotations }: Pick<RunningParts, 'rotations'>, kind: RotationKind) {
   return rotations.plan(kind, undefined).pairs;
 }
 
-function rows({ organisation, agent }: VerbContext): readonly RevocationRow[] {
+function rows({
+  organisation,
+  agent,
+}: VerbContext<RotationOrganisation, RotationAgent>): readonly RevocationRow[] {
   return revocationRows(organisation, (aid) => agent?.sync.heardAt(aid));
 }
 
-function revoked(context: VerbContext, said: string) {
+function revoked(context: VerbContext<RotationOrganisation, RotationAgent>, said: string) {
   const row = rows(context).find((candidate) => candidate.said === said);
   if (row === undefined)
     throw new RevocationError('REVOKE_UNKNOWN', `revocation ${said} is not in force`);

@@ -9,11 +9,48 @@ import { overlayAddress } from '../mesh/membership/overlay-address.ts';
 import { type Contribution, levelOf } from '../mesh/membership/policy/contribution.ts';
 import { diskWarning } from '../organisation/disk-space.ts';
 import type { Organisation } from '../organisation/organisation.ts';
-import type { Agent } from '../organisation/running/agent.ts';
+import type { RunningParts } from '../organisation/running/agent.ts';
 import type { TunnelStatus } from '../tunnel/pairs/tunnels.ts';
 import { forkReason, suspensionsJson } from './evidence-verbs.ts';
 import { type ReasonCode, type TunnelReason, tunnelReason } from './tunnel-reason.ts';
+import type { Parts } from './verb.ts';
 import { ownWitnessesJson, witnessJson } from './witness-verbs.ts';
+
+/** What the status reads. */
+export const statusParts = {
+  organisation: [
+    'identity',
+    'kel',
+    'records',
+    'intake',
+    'membership',
+    'suspensions',
+    'provenance',
+    'witness',
+    'drivers',
+  ],
+  agent: [
+    'network',
+    'directory',
+    'time',
+    'driverDescription',
+    'sync',
+    'twin',
+    'gossip',
+    'recordGossip',
+    'knocking',
+    'witnesses',
+    'agreements',
+    'tunnels',
+    'proofs',
+    'ownKeys',
+    'rotations',
+    'schedule',
+  ],
+} as const satisfies Parts<keyof Organisation, keyof RunningParts>;
+
+type StatusOrganisation = Pick<Organisation, (typeof statusParts.organisation)[number]>;
+type StatusAgent = Pick<RunningParts, (typeof statusParts.agent)[number]>;
 
 /** What the operator has confirmed. @param against what other stores said of this one */
 export function confirmJson(
@@ -40,7 +77,9 @@ export interface IdentityJson extends KeyStateReport {
   readonly keyStore: KeyPlace;
 }
 
-export function identityJson(organisation: Organisation): IdentityJson {
+export function identityJson(
+  organisation: Pick<Organisation, 'identity' | 'drivers'>,
+): IdentityJson {
   const { state } = organisation.identity;
   return {
     ...keyStateReport(state),
@@ -53,7 +92,7 @@ export function identityJson(organisation: Organisation): IdentityJson {
   };
 }
 
-export function meshJson(organisation: Organisation) {
+export function meshJson(organisation: Pick<Organisation, 'membership' | 'identity'>) {
   const { membership, identity } = organisation;
   const { charter, mesh } = membership;
   if (mesh === undefined) return null;
@@ -83,7 +122,7 @@ export function meshJson(organisation: Organisation) {
 }
 
 /** Who asks to join; at a member that does not govern, whether the governor knows. */
-export function knocksJson(agent: Pick<Agent, 'sync'>) {
+export function knocksJson(agent: Pick<RunningParts, 'sync'>) {
   return agent.sync.knocks.list().map(({ aid, at, addresses, name, via, isPassedOn }) => ({
     aid,
     at: new Date(at).toISOString(),
@@ -95,7 +134,7 @@ export function knocksJson(agent: Pick<Agent, 'sync'>) {
 }
 
 /** How far this organisation's own wish to join has come; null for a member. */
-function admissionJson(agent: Pick<Agent, 'knocking'>) {
+function admissionJson(agent: Pick<RunningParts, 'knocking'>) {
   const admission = agent.knocking.admission();
   if (admission === undefined) return null;
   const { state, by, since, reason } = admission;
@@ -153,19 +192,21 @@ export interface PeerRow {
   readonly twoPlaces: readonly string[] | null;
 }
 
-export async function peersJson(agent: Agent): Promise<readonly PeerRow[]> {
-  const { organisation } = agent;
+export async function peersJson(
+  organisation: StatusOrganisation,
+  agent: StatusAgent,
+): Promise<readonly PeerRow[]> {
   const { membership, kel } = organisation;
   const statuses = await agent.tunnels.status();
   const epochs = new Map<Aid, number>();
   for (const { aid, view, agreed } of statuses)
     if (view !== undefined && agreed !== undefined)
       epochs.set(aid, await agent.agreements.epochOf(aid, view));
-  const isOnline = hasAddress(agent);
+  const isOnline = hasAddress(organisation, agent);
   const inStanding = statuses.map((status): PeerRow => {
     const member = membership.charter?.members.get(status.aid);
     const state = kel.state(status.aid);
-    const { state: word, reason, reasonCode } = reasonOf(agent, status, isOnline);
+    const { state: word, reason, reasonCode } = reasonOf(organisation, agent, status, isOnline);
     const { view, agreed } = status;
     const epoch = epochs.get(status.aid);
     const proof =
@@ -207,7 +248,7 @@ export async function peersJson(agent: Agent): Promise<readonly PeerRow[]> {
       twoPlaces: agent.sync.placesOf(status.aid) ?? null,
     };
   });
-  return [...inStanding, ...suspendedJson(agent)];
+  return [...inStanding, ...suspendedJson(organisation)];
 }
 
 /** @param epoch of the key in force  @param epochSeconds of the charter in force */
@@ -222,8 +263,10 @@ function pskJson(
 }
 
 /** Members that get no tunnel because their log has forked. */
-function suspendedJson({ organisation }: Pick<Agent, 'organisation'>): readonly PeerRow[] {
-  const { membership, kel } = organisation;
+function suspendedJson({
+  membership,
+  kel,
+}: Pick<Organisation, 'membership' | 'kel'>): readonly PeerRow[] {
   const members = membership.isIn ? [...(membership.charter?.members.values() ?? [])] : [];
   return members.flatMap(({ aid, name }) => {
     const suspension = membership.suspensionOf(aid);
@@ -263,9 +306,13 @@ function suspendedJson({ organisation }: Pick<Agent, 'organisation'>): readonly 
 }
 
 /** The state word, and why it is not `up`. */
-function reasonOf(agent: Agent, status: TunnelStatus, isOnline: boolean): TunnelReason {
+function reasonOf(
+  { kel, records }: StatusOrganisation,
+  agent: StatusAgent,
+  status: TunnelStatus,
+  isOnline: boolean,
+): TunnelReason {
   const { aid, view, peer, device, coming, failure } = status;
-  const { kel, records } = agent.organisation;
   return tunnelReason({
     hasLog: kel.state(aid) !== undefined,
     hasTunnelKeys: records.latest('tun', aid) !== undefined,
@@ -291,8 +338,10 @@ function reasonOf(agent: Agent, status: TunnelStatus, isOnline: boolean): Tunnel
 }
 
 /** Whether anything could leave this machine: an address of no loopback and of no tunnel. */
-function hasAddress({ organisation, tunnels }: Pick<Agent, 'organisation' | 'tunnels'>): boolean {
-  const { identity, membership } = organisation;
+function hasAddress(
+  { identity, membership }: Pick<Organisation, 'identity' | 'membership'>,
+  { tunnels }: Pick<RunningParts, 'tunnels'>,
+): boolean {
   const own = membership.mesh && overlayAddress(membership.mesh, identity.aid);
   const names = new Set([...tunnels.devices.values()].map(({ name }) => String(name)));
   return Object.entries(networkInterfaces()).some(
@@ -305,7 +354,7 @@ function hasAddress({ organisation, tunnels }: Pick<Agent, 'organisation' | 'tun
 }
 
 /** The clock of this machine was set; null when it shows the time that epochs follow. */
-function clockStepJson({ time }: Pick<Agent, 'time'>) {
+function clockStepJson({ time }: Pick<RunningParts, 'time'>) {
   const { step } = time;
   return step === undefined ? null : { byMs: step.byMs, at: new Date(step.at).toISOString() };
 }
@@ -319,16 +368,15 @@ function diskJson({ drivers }: Pick<Organisation, 'drivers'>) {
   return { path, freeBytes, totalBytes, freeFiles: freeFiles ?? null, warning };
 }
 
-function twinJson({ twin }: Pick<Agent, 'twin'>) {
+function twinJson({ twin }: Pick<RunningParts, 'twin'>) {
   const { found } = twin;
   return found === undefined
     ? null
     : { since: new Date(found.since).toISOString(), addresses: found.addresses };
 }
 
-export async function statusJson(agent: Agent) {
-  const { organisation } = agent;
-  const peers = await peersJson(agent);
+export async function statusJson(organisation: StatusOrganisation, agent: StatusAgent) {
+  const peers = await peersJson(organisation, agent);
   const { membership, identity, intake } = organisation;
   const { currentRecord } = agent.ownKeys;
   const current =

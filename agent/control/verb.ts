@@ -3,7 +3,7 @@
  * anything is opened, so that nobody is asked for a passphrase in vain.
  */
 import type { Organisation } from '../organisation/organisation.ts';
-import type { Agent } from '../organisation/running/agent.ts';
+import type { RunningParts } from '../organisation/running/agent.ts';
 import {
   type Given,
   type Schema,
@@ -19,25 +19,32 @@ import { ControlError } from './errors.ts';
  */
 export type Needs = 'nothing' | 'state' | 'agent';
 
-interface CommonContext {
-  readonly organisation: Organisation;
+interface CommonContext<O extends keyof Organisation> {
+  readonly organisation: Pick<Organisation, O>;
   /** Name of this organisation in its configuration. */
   readonly name: string;
   readonly progress: (text: string) => void;
 }
 
-export interface RunningContext extends CommonContext {
-  readonly agent: Agent;
+/** What a verb gets of the running agent: of the organisation and of the agent the parts named. */
+export interface RunningContext<
+  O extends keyof Organisation = keyof Organisation,
+  P extends keyof RunningParts = keyof RunningParts,
+> extends CommonContext<O> {
+  readonly agent: Pick<RunningParts, P>;
   /** Ends the agent. Resolves when it has stopped. */
   readonly stop: (how: { readonly removeTunnels: boolean }) => Promise<void>;
 }
 
 /** The organisation at rest. */
-export interface RestContext extends CommonContext {
+interface RestContext<O extends keyof Organisation> extends CommonContext<O> {
   readonly agent: undefined;
 }
 
-export type VerbContext = RunningContext | RestContext;
+export type VerbContext<
+  O extends keyof Organisation = keyof Organisation,
+  P extends keyof RunningParts = keyof RunningParts,
+> = RunningContext<O, P> | RestContext<O>;
 
 /** What of `T` can be said in JSON; a result with anything else does not compile. What is undefined is left out. */
 export type JsonOf<T> = T extends string | number | boolean | null | undefined
@@ -76,59 +83,92 @@ interface Spec<S extends Schema, C, R> {
   readonly run: (context: C, args: Taken<S>) => Promise<R>;
 }
 
-/** Of the agent as it runs. */
-export function needsAgent<S extends Schema, R>(
-  spec: Spec<S, RunningContext, R & JsonOf<R>>,
-): Verb<Given<S>, R> {
+/** What the verbs of one subject may touch; they get nothing else. */
+export interface Parts<O extends keyof Organisation, P extends keyof RunningParts> {
+  readonly organisation: readonly O[];
+  /** Of the agent, where it runs. */
+  readonly agent?: readonly P[];
+}
+
+/** Makers of the verbs of one subject, which get the parts that it names. */
+export interface VerbMakers<O extends keyof Organisation, P extends keyof RunningParts> {
+  /** Of the agent as it runs. */
+  needsAgent<S extends Schema, R>(
+    spec: Spec<S, RunningContext<O, P>, R & JsonOf<R>>,
+  ): Verb<Given<S>, R>;
+  /** Of the organisation, running or at rest. */
+  needsState<S extends Schema, R>(
+    spec: Spec<S, VerbContext<O, P>, R & JsonOf<R>>,
+  ): Verb<Given<S>, R>;
+  /** Of the log alone: it is done without a key too, where `agent/control/custody-at-rest.ts` says how. */
+  needsNothing<S extends Schema, R>(
+    spec: Spec<S, VerbContext<O, P>, R & JsonOf<R>>,
+  ): Verb<Given<S>, R>;
+}
+
+export function verbsOf<O extends keyof Organisation, P extends keyof RunningParts = never>(
+  parts: Parts<O, P>,
+): VerbMakers<O, P> {
+  const withoutAgent =
+    (needs: Needs): VerbMakers<O, P>['needsState'] =>
+    (spec) => ({
+      needs,
+      reads: spec.reads === true,
+      call: (untrusted) => {
+        const args = takeArguments(spec.args, untrusted);
+        return {
+          expectAtRest: () => spec.atRest?.(args),
+          run: (context) => spec.run(partsOf(context, parts), args),
+        };
+      },
+    });
   return {
-    needs: 'agent',
-    reads: spec.reads === true,
-    call: (untrusted) => {
-      const args = takeArguments(spec.args, untrusted);
-      return {
-        expectAtRest: () => {
-          throw notRunning();
-        },
-        run: async (context) => {
-          if (context.agent === undefined) throw notRunning();
-          return spec.run(context, args);
-        },
-      };
-    },
+    needsState: withoutAgent('state'),
+    needsNothing: withoutAgent('nothing'),
+    needsAgent: (spec) => ({
+      needs: 'agent',
+      reads: spec.reads === true,
+      call: (untrusted) => {
+        const args = takeArguments(spec.args, untrusted);
+        return {
+          expectAtRest: () => {
+            throw notRunning();
+          },
+          run: async (context) => {
+            if (context.agent === undefined) throw notRunning();
+            return spec.run(runningPartsOf(context, parts), args);
+          },
+        };
+      },
+    }),
   };
-}
-
-/** Of the organisation, running or at rest. */
-export function needsState<S extends Schema, R>(
-  spec: Spec<S, VerbContext, R & JsonOf<R>>,
-): Verb<Given<S>, R> {
-  return withoutAgent('state', spec);
-}
-
-/** Of the log alone: it is done without a key too, where `agent/control/custody-at-rest.ts` says how. */
-export function needsNothing<S extends Schema, R>(
-  spec: Spec<S, VerbContext, R & JsonOf<R>>,
-): Verb<Given<S>, R> {
-  return withoutAgent('nothing', spec);
 }
 
 export function notRunning(): ControlError {
   return new ControlError('CONTROL_NOT_RUNNING', 'this needs the running agent');
 }
 
-function withoutAgent<S extends Schema, R>(
-  needs: Needs,
-  spec: Spec<S, VerbContext, R & JsonOf<R>>,
-): Verb<Given<S>, R> {
+function partsOf<O extends keyof Organisation, P extends keyof RunningParts>(
+  context: VerbContext,
+  parts: Parts<O, P>,
+): VerbContext<O, P> {
+  if (context.agent !== undefined) return runningPartsOf(context, parts);
+  return { ...context, organisation: pick(context.organisation, parts.organisation) };
+}
+
+function runningPartsOf<O extends keyof Organisation, P extends keyof RunningParts>(
+  context: RunningContext,
+  { organisation, agent = [] }: Parts<O, P>,
+): RunningContext<O, P> {
   return {
-    needs,
-    reads: spec.reads === true,
-    call: (untrusted) => {
-      const args = takeArguments(spec.args, untrusted);
-      return {
-        expectAtRest: () => spec.atRest?.(args),
-        run: (context) => spec.run(context, args),
-      };
-    },
+    ...context,
+    organisation: pick(context.organisation, organisation),
+    agent: pick(context.agent, agent),
   };
+}
+
+function pick<T extends object, K extends keyof T>(whole: T, keys: readonly K[]): Pick<T, K> {
+  const part: Partial<Pick<T, K>> = {};
+  for (const key of keys) part[key] = whole[key];
+  return part as Pick<T, K>;
 }

@@ -6,7 +6,7 @@ import { takeLog } from '../mesh/watch/watcher.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import { type Argument, absolutePath, aidOr, flag, optional, text } from './arguments.ts';
 import { iso } from './log-verbs.ts';
-import { needsState } from './verb.ts';
+import { verbsOf } from './verb.ts';
 
 const foreign = aidOr(
   (value) => new WatchError('WATCH_BAD_SOURCE', `${value.slice(0, 64)} is not an AID`),
@@ -17,6 +17,11 @@ const watchedAid = aidOr(
 const url: Argument<string> = {
   take: (name, value) => checkUrl(text.take(name, value)),
 };
+
+const { needsState } = verbsOf({
+  organisation: ['identity', 'kel', 'replies', 'drivers', 'watch', 'suspensions'],
+  agent: ['watcher'],
+});
 
 export const watchVerbs = {
   'watch.add': needsState({
@@ -67,11 +72,13 @@ interface Sources {
   readonly members: boolean;
 }
 
-function watchResult(organisation: Organisation) {
+type WatchParts = Pick<Organisation, 'watch' | 'kel' | 'suspensions'>;
+
+function watchResult(organisation: WatchParts) {
   return { schema: 'kelmesh.watch/1', watched: watchedJson(organisation) };
 }
 
-function watchedJson({ watch, kel, suspensions }: Organisation) {
+function watchedJson({ watch, kel, suspensions }: WatchParts) {
   return watch.list().map((watched: Watched) => {
     const { aid, source, since, fetched, failure } = watched;
     const state = kel.state(aid);

@@ -4,13 +4,15 @@ import { isNonTransferable } from '#kel/identifiers';
 import { isAid } from '#kel/record/qualified';
 import { WitnessError } from '../identity/witness/errors.ts';
 import type { Organisation } from '../organisation/organisation.ts';
-import type { Agent } from '../organisation/running/agent.ts';
+import type { RunningParts } from '../organisation/running/agent.ts';
 import { type Argument, aidOr, listOf, optional, text, whole } from './arguments.ts';
 import { ControlError } from './errors.ts';
-import { needsAgent, needsState } from './verb.ts';
+import { verbsOf } from './verb.ts';
+
+type OwnLog = Pick<Organisation, 'identity' | 'membership'>;
 
 /** What of a running agent knows the members that serve witnesses. */
-type Serving = Pick<Agent, 'witnesses' | 'signal'>;
+type Serving = Pick<RunningParts, 'witnesses' | 'signal'>;
 
 /** Of one command. */
 const MAX_NAMED = 64;
@@ -32,6 +34,11 @@ const named: Argument<readonly string[]> = {
 };
 
 const changeArgs = { who: named, threshold: optional(whole(0, Number.MAX_SAFE_INTEGER)) };
+
+const { needsAgent, needsState } = verbsOf({
+  organisation: ['identity', 'membership', 'witness', 'drivers'],
+  agent: ['witnesses', 'rotate', 'signal'],
+});
 
 export const witnessVerbs = {
   'witness.show': needsState({
@@ -88,7 +95,7 @@ export const witnessVerbs = {
   }),
 };
 
-function witnessResult(organisation: Organisation) {
+function witnessResult(organisation: Pick<Organisation, 'witness'>) {
   return { schema: 'kelmesh.witness/1', ...witnessJson(organisation) };
 }
 
@@ -124,8 +131,8 @@ export interface OwnWitness {
 
 /** Each own witness with how far it has come; without a running agent nobody knows who is connected. */
 export function ownWitnessesJson(
-  { identity, membership }: Organisation,
-  agent: Pick<Agent, 'witnesses'> | undefined,
+  { identity, membership }: OwnLog,
+  agent: Pick<RunningParts, 'witnesses'> | undefined,
 ): readonly OwnWitness[] {
   const { state } = identity;
   if (agent === undefined) return state.witnesses.map((aid) => ({ aid }));
@@ -144,12 +151,15 @@ export function ownWitnessesJson(
 }
 
 /** How many receipts make an event final, of how many witnesses. */
-function quorum({ identity }: Organisation): { readonly threshold: number; readonly of: number } {
+function quorum({ identity }: Pick<Organisation, 'identity'>): {
+  readonly threshold: number;
+  readonly of: number;
+} {
   const { witnesses, witnessThreshold } = identity.state;
   return { threshold: witnessThreshold, of: witnesses.length };
 }
 
-function witnessList(organisation: Organisation, agent: Pick<Agent, 'witnesses'> | undefined) {
+function witnessList(organisation: OwnLog, agent: Pick<RunningParts, 'witnesses'> | undefined) {
   const { state, pending } = organisation.identity;
   return {
     schema: 'kelmesh.witnesses/1',
@@ -166,7 +176,11 @@ const BOUND_ATTEMPTS = 11;
 const BOUND_PAUSE_MS = 500;
 
 /** @param who a member by name or AID, or the witness AID that one of them serves */
-async function witnessOf(organisation: Organisation, agent: Serving, who: string): Promise<Aid> {
+async function witnessOf(
+  organisation: OwnLog & Pick<Organisation, 'drivers'>,
+  agent: Serving,
+  who: string,
+): Promise<Aid> {
   const { membership } = organisation;
   const member = membership.standing.member(who);
   if (member !== undefined) {
@@ -192,7 +206,7 @@ async function witnessOf(organisation: Organisation, agent: Serving, who: string
 
 /** Right after a start the other end may not have been told yet who asks: it is asked again for a while. */
 async function identifyBound(
-  { drivers }: Organisation,
+  { drivers }: Pick<Organisation, 'drivers'>,
   agent: Serving,
   operator: Aid,
 ): Promise<{ readonly aid: Aid; readonly serves: boolean }> {
@@ -204,8 +218,8 @@ async function identifyBound(
 }
 
 function listedWitness(
-  organisation: Organisation,
-  agent: Pick<Agent, 'witnesses'>,
+  organisation: OwnLog,
+  agent: Pick<RunningParts, 'witnesses'>,
   who: string,
 ): Aid {
   const { membership, identity } = organisation;
@@ -223,7 +237,7 @@ function listedWitness(
 
 /** @param change by which the list grows */
 function threshold(
-  { identity }: Organisation,
+  { identity }: Pick<Organisation, 'identity'>,
   asked: number | undefined,
   change: number,
 ): { readonly witnessThreshold?: number } {

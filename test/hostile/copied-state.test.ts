@@ -7,7 +7,9 @@ import { type LiveAgent, LiveAgents, until } from './support/live-agents.ts';
 type Row = { readonly aid: string; readonly twoPlaces: readonly string[] | null };
 
 async function placesSeen(at: LiveAgent, of: LiveAgent): Promise<readonly string[] | null> {
-  const { peers } = (await statusJson(at.running)) as unknown as { readonly peers: readonly Row[] };
+  const { peers } = (await statusJson(at.organisation, at.running)) as unknown as {
+    readonly peers: readonly Row[];
+  };
   return peers.find(({ aid }) => aid === of.aid)?.twoPlaces ?? null;
 }
 
@@ -35,7 +37,9 @@ describe('two live copies of one state directory', () => {
         code: 'IDENTITY_AWAITS_OPERATOR',
       });
       assert.equal(one.organisation.identity.state.sn, sn);
-      const { twin } = (await statusJson(one.running)) as { readonly twin: unknown };
+      const { twin } = (await statusJson(one.organisation, one.running)) as {
+        readonly twin: unknown;
+      };
       assert.ok(twin !== null);
     }
     const hosts = [member.host, copy.host];

@@ -540,7 +540,7 @@ describe('revocation in a federation', function () {
     const [, b, c] = federation.agents as readonly SimulatedAgent[] as SimulatedAgent[];
     assert.ok(b && c);
     const revoked = b.running.ownKeys.current.record.d;
-    await federation.perform(revokeEpoch(b.running, 'current', 'laptop stolen'));
+    await federation.perform(revokeEpoch(b.organisation, b.running, 'current', 'laptop stolen'));
     assert.notEqual(b.running.ownKeys.current.record.d, revoked);
     assert.equal(b.running.ownKeys.current.record.e, 1);
     await federation.clock.advance(2_000);
@@ -556,12 +556,24 @@ describe('revocation in a federation', function () {
           assert.ok(view?.own !== revoked && view?.peer !== revoked);
     }
     await settled(federation);
-    assert.equal(await codeOf(revokeEpoch(c.running, revoked, 'not mine')), 'REVOKE_NOT_YOURS');
-    assert.equal(await codeOf(revokeEpoch(b.running, revoked, 'again')), 'REVOKE_ALREADY');
-    assert.equal(await codeOf(revokeEpoch(b.running, '77', 'none')), 'REVOKE_UNKNOWN');
-    assert.equal(await codeOf(revokeEpoch(b.running, 'current', '')), 'REVOKE_BAD_REASON');
     assert.equal(
-      await codeOf(revokeEpoch(b.running, 'current', 'x'.repeat(281))),
+      await codeOf(revokeEpoch(c.organisation, c.running, revoked, 'not mine')),
+      'REVOKE_NOT_YOURS',
+    );
+    assert.equal(
+      await codeOf(revokeEpoch(b.organisation, b.running, revoked, 'again')),
+      'REVOKE_ALREADY',
+    );
+    assert.equal(
+      await codeOf(revokeEpoch(b.organisation, b.running, '77', 'none')),
+      'REVOKE_UNKNOWN',
+    );
+    assert.equal(
+      await codeOf(revokeEpoch(b.organisation, b.running, 'current', '')),
+      'REVOKE_BAD_REASON',
+    );
+    assert.equal(
+      await codeOf(revokeEpoch(b.organisation, b.running, 'current', 'x'.repeat(281))),
       'REVOKE_BAD_REASON',
     );
     invariants.assertHeld();
@@ -574,7 +586,7 @@ describe('revocation in a federation', function () {
     d.crash();
     const silentAt = federation.clock.now();
     await federation.clock.advance(30_000);
-    const said = await federation.perform(revokeEpoch(b.running, '1', 'rehearsal'));
+    const said = await federation.perform(revokeEpoch(b.organisation, b.running, '1', 'rehearsal'));
     await federation.clock.advance(2_000);
     const row = rows(a).find((candidate) => candidate.said === said);
     assert.deepEqual(

@@ -14,25 +14,13 @@ import { StateTable } from '#src/store/state-table';
 import { serveNodes } from '../../identity/node/node-service.ts';
 import type { RotationOptions } from '../../identity/own/identity.ts';
 import type { Draft } from '../../identity/records/record-issuer.ts';
-import type { OwnWitnesses } from '../../identity/witness/own-witnesses.ts';
 import { WitnessService } from '../../identity/witness/witness-service.ts';
-import type { QueryClient } from '../../mesh/query/query-client.ts';
-import type { Gossip } from '../../mesh/sync/gossip.ts';
-import type { Knocking } from '../../mesh/sync/knocking.ts';
-import type { OwnTwin } from '../../mesh/sync/own-twin.ts';
 import { PeerClocks } from '../../mesh/sync/peer-clocks.ts';
 import { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
-import type { RecordGossip } from '../../mesh/sync/record-gossip.ts';
-import type { Sync } from '../../mesh/sync/sync.ts';
-import type { Watcher } from '../../mesh/watch/watcher.ts';
 import type { Network } from '../../network/network.ts';
-import type { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
-import type { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
-import type { TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
-import type { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
+import type { TunnelSettings } from '../../tunnel/pairs/tunnels.ts';
 import { Emergency } from '../../tunnel/rotation/emergency.ts';
 import type { PairRequest } from '../../tunnel/rotation/pair-requests.ts';
-import type { Rotations } from '../../tunnel/rotation/rotations.ts';
 import { type RotationPolicy, Schedule } from '../../tunnel/rotation/schedule.ts';
 import type { RunningDrivers } from '../drivers.ts';
 import type { Organisation } from '../organisation.ts';
@@ -67,34 +55,56 @@ interface AgentParts extends TunnelParts, ExchangeParts {
   readonly scheduleTable: StateTable;
 }
 
-export class Agent {
-  readonly organisation: Organisation;
-  readonly network: Network;
-  readonly sync: Sync;
-  /** A second agent with the own keys, if there is one. */
-  readonly twin: OwnTwin;
-  /** Under which everything runs that the operator asks for. */
-  readonly operator: Operator;
-  readonly gossip: Gossip;
-  readonly recordGossip: RecordGossip;
-  readonly agreements: PairAgreements;
-  readonly tunnels: Tunnels;
-  readonly proofs: TunnelProofs;
-  readonly ownKeys: OwnTunnelKeys;
-  readonly directory: PeerDirectory;
-  readonly rotations: Rotations;
+/**
+ * What of a running organisation whoever started it gets beside its life: who serves it to an operator hands each verb the part
+ * that the verb needs.
+ */
+export interface RunningParts
+  extends Pick<
+    AgentParts,
+    | 'organisation'
+    | 'network'
+    | 'directory'
+    | 'time'
+    | 'driverDescription'
+    | 'operator'
+    | 'sync'
+    | 'twin'
+    | 'gossip'
+    | 'recordGossip'
+    | 'knocking'
+    | 'watcher'
+    | 'queries'
+    | 'witnesses'
+    | 'agreements'
+    | 'tunnels'
+    | 'proofs'
+    | 'ownKeys'
+    | 'rotations'
+  > {
   readonly schedule: Schedule;
   readonly emergency: Emergency;
-  /** Of the own log. */
-  readonly witnesses: OwnWitnesses;
-  /** Which WireGuard carries the tunnels. */
-  readonly driverDescription: string;
-  readonly watcher: Watcher;
-  readonly knocking: Knocking;
-  /** The time that epochs follow. */
-  readonly time: SteadyTime;
-  readonly queries: QueryClient;
+  /** Aborted when the agent stops. */
+  readonly signal: AbortSignal;
+  /** As {@link RotationSequence.log}. */
+  readonly rotate: (options?: RotationOptions) => Promise<KeyState>;
+  /** As {@link RotationSequence.tunnelKeys}. */
+  readonly rotateTunnelKeys: () => Promise<TunRecord>;
+  /** As `rotateTunnelKeys` without a moment for tunnels that change over: for keys that `beside` revokes in the same event. */
+  readonly renewTunnelKeys: (beside?: readonly Draft[]) => Promise<TunRecord>;
+  /** As `PairRequests.ask`. */
+  readonly askPair: (aid: Aid, request: PairRequest) => Promise<void>;
+}
+
+export interface Running {
+  readonly agent: Agent;
+  readonly parts: RunningParts;
+}
+
+export class Agent {
   readonly #parts: AgentParts;
+  readonly #schedule: Schedule;
+  readonly #emergency: Emergency;
   readonly #ownKeyRotations: OwnKeyRotations;
   readonly #rotating: RotationSequence;
   readonly #presence: MeshPresence;
@@ -105,26 +115,7 @@ export class Agent {
   private constructor(parts: AgentParts, rotation: RotationPolicy) {
     const { clock, rng, journal } = parts.organisation.drivers;
     this.#parts = parts;
-    this.organisation = parts.organisation;
-    this.network = parts.network;
-    this.directory = parts.directory;
-    this.driverDescription = parts.driverDescription;
-    this.sync = parts.sync;
-    this.twin = parts.twin;
-    this.operator = parts.operator;
-    this.gossip = parts.gossip;
-    this.recordGossip = parts.recordGossip;
-    this.agreements = parts.agreements;
-    this.tunnels = parts.tunnels;
-    this.proofs = parts.proofs;
-    this.ownKeys = parts.ownKeys;
-    this.rotations = parts.rotations;
-    this.witnesses = parts.witnesses;
-    this.watcher = parts.watcher;
-    this.knocking = parts.knocking;
-    this.time = parts.time;
-    this.queries = parts.queries;
-    const { signal } = this;
+    const { signal } = parts.stop;
     const background = new Background(signal, journal);
     const schedule = new Schedule(rotation, { clock, rng, table: parts.scheduleTable, journal });
     const ownKeyRotations = new OwnKeyRotations(parts);
@@ -133,7 +124,7 @@ export class Agent {
     const active = { ...parts, ownKeyRotations, presence, background, signal };
     const confirmation = new OwnEventConfirmation(active);
     const { membership, identity } = parts.organisation;
-    this.emergency = new Emergency({
+    this.#emergency = new Emergency({
       network: parts.network,
       directory: parts.directory,
       clock,
@@ -144,7 +135,7 @@ export class Agent {
       governors: () => membership.charter?.governors.slice(0, 1) ?? [],
       rotate: () => rotating.log(),
     });
-    this.schedule = schedule;
+    this.#schedule = schedule;
     this.#background = background;
     this.#ownKeyRotations = ownKeyRotations;
     this.#rotating = rotating;
@@ -158,7 +149,7 @@ export class Agent {
     organisation: Organisation,
     drivers: RunningDrivers,
     settings: AgentSettings,
-  ): Promise<Agent> {
+  ): Promise<Running> {
     const { identity } = organisation;
     const { db } = organisation.drivers;
     using kek = await identity.storageKey('peer-key');
@@ -198,84 +189,76 @@ export class Agent {
     onFailure.defer(() => stop.abort());
     await agent.#start();
     onFailure.move();
-    return agent;
-  }
-
-  /** @throws as `PairRequests.ask` */
-  askPair(aid: Aid, request: PairRequest): Promise<void> {
-    return this.#parts.requests.ask(aid, request);
-  }
-
-  get signal(): AbortSignal {
-    return this.#parts.stop.signal;
-  }
-
-  /** As {@link RotationSequence.log}. */
-  rotate(options?: RotationOptions): Promise<KeyState> {
-    return this.#rotating.log(options);
-  }
-
-  /** As {@link RotationSequence.tunnelKeys}. */
-  rotateTunnelKeys(): Promise<TunRecord> {
-    return this.#rotating.tunnelKeys();
-  }
-
-  /** As {@link rotateTunnelKeys} without a moment for tunnels that change over: for keys that `beside` revokes in the same event. */
-  renewTunnelKeys(beside: readonly Draft[] = []): Promise<TunRecord> {
-    return this.#ownKeyRotations.renew(beside);
+    return { agent, parts: agent.#running() };
   }
 
   /** Stops serving and anchors the audit log. Tunnels stay up unless `removeTunnels`. */
   async stop({ removeTunnels }: { readonly removeTunnels: boolean }): Promise<void> {
-    const { keeper, drivers } = this.organisation;
-    this.#parts.stop.abort();
-    await this.proofs.stop();
-    if (removeTunnels) await this.tunnels.removeAll();
+    const { organisation, network, proofs, tunnels, stop } = this.#parts;
+    const { keeper, drivers } = organisation;
+    stop.abort();
+    await proofs.stop();
+    if (removeTunnels) await tunnels.removeAll();
     // While the witnesses can still be asked.
     await keeper
       .anchor()
       .catch((error: unknown) => drivers.journal.failed('audit.anchor-failed', error, {}, 'error'));
-    await this.network.close();
-    await this.organisation.close();
+    await network.close();
+    await organisation.close();
+  }
+
+  #running(): RunningParts {
+    return {
+      ...this.#parts,
+      schedule: this.#schedule,
+      emergency: this.#emergency,
+      signal: this.#parts.stop.signal,
+      rotate: (options) => this.#rotating.log(options),
+      rotateTunnelKeys: () => this.#rotating.tunnelKeys(),
+      renewTunnelKeys: (beside = []) => this.#ownKeyRotations.renew(beside),
+      askPair: (aid, request) => this.#parts.requests.ask(aid, request),
+    };
   }
 
   async #start(): Promise<void> {
-    const { signal } = this;
-    const { membership, intake, kel, identity, keeper } = this.organisation;
+    const parts = this.#parts;
+    const { signal } = parts.stop;
+    const { membership, intake, kel, identity, keeper, drivers } = parts.organisation;
+    const { sync, tunnels } = parts;
     this.#reactions.start();
     this.#reactions.joinTopics();
     keeper.start(signal);
-    this.agreements.start();
-    this.#parts.requests.start((from, request) => this.rotations.answer(from, request));
-    this.emergency.start();
-    this.#parts.acknowledgements.start(signal);
-    this.proofs.start(signal);
+    parts.agreements.start();
+    parts.requests.start((from, request) => parts.rotations.answer(from, request));
+    this.#emergency.start();
+    parts.acknowledgements.start(signal);
+    parts.proofs.start(signal);
     this.#serve();
     this.#confirmation.start();
     if (membership.isIn)
       await this.#presence
         .enter()
         .catch((error: unknown) =>
-          this.#background.deferIfAwaiting(this.tunnels.deviceFailure ?? error),
+          this.#background.deferIfAwaiting(tunnels.deviceFailure ?? error),
         );
     // Whoever starts an agent hears at once that its interface cannot be made; one that runs shows it in its status.
-    if (this.tunnels.deviceFailure !== undefined) throw this.tunnels.deviceFailure;
-    await this.#parts.endpoints.current();
-    this.knocking.start();
-    this.sync.start(signal);
-    this.sync.comparison.onDecided(() => this.#background.run(this.#confirmation.confirm()));
-    this.#parts.evidence.start(signal);
-    this.watcher.start(signal);
-    this.#parts.queryService.start();
+    if (tunnels.deviceFailure !== undefined) throw tunnels.deviceFailure;
+    await parts.endpoints.current();
+    parts.knocking.start();
+    sync.start(signal);
+    sync.comparison.onDecided(() => this.#background.run(this.#confirmation.confirm()));
+    parts.evidence.start(signal);
+    parts.watcher.start(signal);
+    parts.queryService.start();
     this.#background.run(this.#reactions.recordForks());
     void this.#confirmation.run();
-    void this.#parts.dialler.run(signal);
-    void this.schedule.run(signal, async (kind) => {
-      await (kind === 'id' ? this.rotate() : this.rotateTunnelKeys());
+    void parts.dialler.run(signal);
+    void this.#schedule.run(signal, async (kind) => {
+      await (kind === 'id' ? this.#rotating.log() : this.#rotating.tunnelKeys());
     });
-    const { clock, journal } = this.organisation.drivers;
+    const { clock, journal } = drivers;
     void watchSteps(clock, signal, (ms) => journal.warn('clock.stepped', { ms }));
-    this.organisation.drivers.journal.info('agent.started', {
+    journal.info('agent.started', {
       aid: identity.aid,
       sn: identity.state.sn,
       logs: kel.aids().length,
@@ -285,8 +268,8 @@ export class Agent {
 
   /** Approves nodes, and receipts the events of others. */
   #serve(): void {
-    const { witness, desk, drivers } = this.organisation;
-    const { directory, network } = this;
+    const { organisation, directory, network } = this.#parts;
+    const { witness, desk, drivers } = organisation;
     serveNodes(network, desk, drivers.clock);
     new WitnessService({
       network,

@@ -26,7 +26,7 @@ import { overlayAddress } from '#agent/mesh/membership/overlay-address';
 import { readConfig } from '#agent/organisation/config/config';
 import { readSecretFile } from '#agent/organisation/config/secrets';
 import { type Organisation, openOrganisation } from '#agent/organisation/organisation';
-import { Agent } from '#agent/organisation/running/agent';
+import { Agent, type Running, type RunningParts } from '#agent/organisation/running/agent';
 import { decodeProofMessage, encodeProofMessage } from '#agent/tunnel/proof/messages';
 import type { Overlay, OverlayStream } from '#agent/tunnel/proof/overlay';
 import { type Aid, parseAid } from '#kel/identifiers';
@@ -35,7 +35,7 @@ import { wireguardPublicKey } from '#src/wireguard/static-key';
 const ANSWER_MS = 3_000;
 
 const config = readConfig('/etc/kelmesh/kelmesh.toml');
-let agent: Agent | undefined;
+let current: Running | undefined;
 let aheadMs = 0;
 /** What this end has sent to each address in its honest exchanges. */
 const sent = new Map<string, Uint8Array[]>();
@@ -57,9 +57,9 @@ async function organisation() {
   });
 }
 
-function running(): Agent {
-  if (agent === undefined) throw new Error('it does not run');
-  return agent;
+function running(): RunningParts {
+  if (current === undefined) throw new Error('it does not run');
+  return current.parts;
 }
 
 async function start(ms: number): Promise<void> {
@@ -67,7 +67,7 @@ async function start(ms: number): Promise<void> {
   aheadMs = ms;
   const drivers = await composeRunning(config);
   overlay = drivers.overlay;
-  agent = await Agent.start(
+  current = await Agent.start(
     withClaim(await organisation()),
     { ...drivers, overlay: remembering(drivers.overlay) },
     agentSettings(config),
@@ -75,8 +75,8 @@ async function start(ms: number): Promise<void> {
 }
 
 async function stop(): Promise<void> {
-  await agent?.stop({ removeTunnels: false });
-  agent = undefined;
+  await current?.agent.stop({ removeTunnels: false });
+  current = undefined;
 }
 
 async function reveal(): Promise<string> {
@@ -90,7 +90,7 @@ async function reveal(): Promise<string> {
 /** From then on every `tun` record that it makes names the key; one that runs makes one at once. */
 async function claim(key: string): Promise<void> {
   claimed = new Uint8Array(Buffer.from(key, 'base64'));
-  await agent?.rotateTunnelKeys();
+  await current?.parts.rotateTunnelKeys();
 }
 
 function withClaim(opened: Organisation): Organisation {

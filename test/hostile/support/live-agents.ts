@@ -18,7 +18,12 @@ import {
   type Organisation,
   openOrganisation,
 } from '#agent/organisation/organisation';
-import { Agent, type AgentSettings } from '#agent/organisation/running/agent';
+import {
+  Agent,
+  type AgentSettings,
+  type Running,
+  type RunningParts,
+} from '#agent/organisation/running/agent';
 import type { Aid } from '#kel/identifiers';
 import { NodeLogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
@@ -169,7 +174,7 @@ export class LiveAgent {
   #port = 0;
   #power = new Power();
   #organisation: Organisation | undefined;
-  #agent: Agent | undefined;
+  #running: Running | undefined;
   #aid: Aid | undefined;
 
   /** @param original of which this is a copy: it has the same token */
@@ -195,13 +200,14 @@ export class LiveAgent {
     return this.#organisation;
   }
 
-  get running(): Agent {
-    if (this.#agent === undefined) throw new Error(`${this.name} does not run`);
-    return this.#agent;
+  /** The parts of the agent as it runs. */
+  get running(): RunningParts {
+    if (this.#running === undefined) throw new Error(`${this.name} does not run`);
+    return this.#running.parts;
   }
 
   get isRunning(): boolean {
-    return this.#agent !== undefined;
+    return this.#running !== undefined;
   }
 
   get peer(): PeerKey {
@@ -221,7 +227,7 @@ export class LiveAgent {
   }
 
   isBoundTo(other: LiveAgent): boolean {
-    return this.#agent?.directory.peerOf(other.aid) !== undefined;
+    return this.#running?.parts.directory.peerOf(other.aid) !== undefined;
   }
 
   /** Events of the journal with this name. */
@@ -240,7 +246,7 @@ export class LiveAgent {
     this.#organisation ??= await openOrganisation(await this.#drivers());
     const { tunnels, overlay, limits } = this.#all;
     this.#power = new Power();
-    this.#agent = await Agent.start(
+    this.#running = await Agent.start(
       this.#organisation,
       {
         network: (seed) =>
@@ -262,10 +268,10 @@ export class LiveAgent {
 
   /** Ends it as `kelmesh down` does; the devices stay. */
   async stop(): Promise<void> {
-    const [agent, organisation] = [this.#agent, this.#organisation];
-    this.#agent = undefined;
+    const [running, organisation] = [this.#running, this.#organisation];
+    this.#running = undefined;
     this.#organisation = undefined;
-    if (agent !== undefined) await agent.stop({ removeTunnels: false });
+    if (running !== undefined) await running.agent.stop({ removeTunnels: false });
     else await organisation?.close();
     this.#power.cut();
   }

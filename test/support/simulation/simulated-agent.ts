@@ -12,7 +12,12 @@ import {
   openOrganisation,
   requestNode,
 } from '#agent/organisation/organisation';
-import { Agent, type AgentSettings } from '#agent/organisation/running/agent';
+import {
+  Agent,
+  type AgentSettings,
+  type Running,
+  type RunningParts,
+} from '#agent/organisation/running/agent';
 import type { Aid } from '#kel/identifiers';
 import type { Clock } from '#src/clock';
 import type { CryptoSuite } from '#src/crypto/suite';
@@ -242,7 +247,7 @@ export class SimulatedAgent {
   #runs = 0;
   #power = new Power();
   #organisation: Organisation | undefined;
-  #agent: Agent | undefined;
+  #running: Running | undefined;
   #aid: Aid | undefined;
 
   constructor(federation: SimulatedFederation, name: string, skewMs: number) {
@@ -267,13 +272,14 @@ export class SimulatedAgent {
     return this.#organisation;
   }
 
-  get running(): Agent {
-    if (this.#agent === undefined) throw new Error(`${this.name} does not run`);
-    return this.#agent;
+  /** The parts of the agent as it runs. */
+  get running(): RunningParts {
+    if (this.#running === undefined) throw new Error(`${this.name} does not run`);
+    return this.#running.parts;
   }
 
   get isRunning(): boolean {
-    return this.#agent !== undefined && this.#power.isOn;
+    return this.#running !== undefined && this.#power.isOn;
   }
 
   async create(): Promise<void> {
@@ -325,7 +331,7 @@ export class SimulatedAgent {
         name: this.name,
       },
     );
-    this.#agent = await this.#federation.perform(work);
+    this.#running = await this.#federation.perform(work);
   }
 
   /** Its clock is set: from now on it shows this much more. */
@@ -342,7 +348,8 @@ export class SimulatedAgent {
 
   /** Ends it as `kelmesh down` does; the devices stay. */
   async stop(): Promise<void> {
-    await this.#federation.perform(this.running.stop({ removeTunnels: false }));
+    if (this.#running === undefined) throw new Error(`${this.name} does not run`);
+    await this.#federation.perform(this.#running.agent.stop({ removeTunnels: false }));
     this.#power.cut();
   }
 
@@ -358,7 +365,7 @@ export class SimulatedAgent {
 
   #down(): void {
     this.#organisation = undefined;
-    this.#agent = undefined;
+    this.#running = undefined;
     this.#federation.world.crash(this.name);
     this.#federation.trace(this.name, 'down');
   }
