@@ -13,6 +13,7 @@ import (
 
 	"kelmesh/dataplane/bind"
 	"kelmesh/dataplane/events"
+	"kelmesh/dataplane/probes"
 )
 
 // socketDirectory is where UAPI has its sockets; it cannot be chosen.
@@ -40,19 +41,33 @@ func runDevice(name string) int {
 	sockets := bind.New()
 	dev := device.NewDevice(tunnel, sockets, logger)
 	defer dev.Close()
-	// Before the device comes up: the bind's observer is read without a lock.
+	// Before the device comes up: what the bind shows things to is read without a lock.
 	watcher := events.NewWatcher(dev)
 	sockets.Observer = watcher
+	probing := probes.New(sockets.SendProbe)
+	sockets.Probed = probing.Received
 
 	done := make(chan struct{})
 	defer close(done)
 	go watcher.Run(done)
 	eventsPath := filepath.Join(socketDirectory, name+".events")
-	if err := watcher.Serve(eventsPath, done); err != nil {
+	eventsListener, err := listenUnix(eventsPath)
+	if err != nil {
 		file.Close()
 		return fail("Events listen error", err)
 	}
 	defer os.Remove(eventsPath)
+	defer eventsListener.Close()
+	watcher.Serve(eventsListener, done)
+	probesPath := filepath.Join(socketDirectory, name+".probes")
+	probesListener, err := listenUnix(probesPath)
+	if err != nil {
+		file.Close()
+		return fail("Probes listen error", err)
+	}
+	defer os.Remove(probesPath)
+	defer probesListener.Close()
+	go probing.Serve(probesListener)
 
 	listener, err := ipc.UAPIListen(name, file)
 	if err != nil {

@@ -1,6 +1,7 @@
 // kelmesh-dataplane is WireGuard in user space, with wireguard-go as its library: the same arguments, environment and
 // UAPI as the program of that name, and beside them events of handshakes and endpoints on a socket of their own
-// (/var/run/wireguard/NAME.events), and, as `kelmesh-dataplane relay SOCKET`, a relay of ciphertext.
+// (/var/run/wireguard/NAME.events), probes from its own sockets (NAME.probes), and, as `kelmesh-dataplane relay SOCKET`, a relay of
+// ciphertext.
 package main
 
 import (
@@ -22,10 +23,10 @@ func run(args []string) int {
 		return 0
 	case len(args) == 2 && (args[0] == "-f" || args[0] == "--foreground"):
 		return runDevice(args[1])
-	case len(args) == 2 && args[0] == "relay":
-		return runRelay(args[1])
+	case (len(args) == 2 || len(args) == 4) && args[0] == "relay":
+		return runRelay(args[1], args[2:])
 	}
-	fmt.Fprintf(os.Stderr, "usage: kelmesh-dataplane -f INTERFACE | relay SOCKET | --version\n")
+	fmt.Fprintf(os.Stderr, "usage: kelmesh-dataplane -f INTERFACE | relay SOCKET [FIRST-PORT LAST-PORT] | --version\n")
 	return 2
 }
 

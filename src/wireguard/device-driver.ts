@@ -26,10 +26,13 @@ import type {
   DesiredDevice,
   DeviceDrops,
   DeviceEvent,
+  DeviceProbes,
   DeviceState,
   InterfaceName,
   PeerState,
+  ProbeToken,
   TunnelDriver,
+  UdpEndpoint,
   WireGuardKey,
 } from './tunnel-driver.ts';
 import type { Keepalives, UapiDevice } from './uapi.ts';
@@ -60,6 +63,8 @@ export interface DeviceBackend {
     name: InterfaceName,
     listener: (event: DeviceEvent) => void,
   ): Promise<Disposable | undefined>;
+  /** See `TunnelDriver.probes`; absent: there are none this way. */
+  probes?: NonNullable<TunnelDriver['probes']>;
 }
 
 /** What was desired last in this run; nothing is lost with it but the knowledge of who changed what since. */
@@ -114,6 +119,13 @@ export class DeviceDriver implements TunnelDriver {
     listener: (event: DeviceEvent) => void,
   ): Promise<Disposable | undefined> {
     return this.#backend.watch?.(parseInterfaceName(name), listener);
+  }
+
+  async probes(
+    name: InterfaceName,
+    came: (token: ProbeToken, from: UdpEndpoint) => void,
+  ): Promise<DeviceProbes | undefined> {
+    return this.#backend.probes?.(parseInterfaceName(name), came);
   }
 
   drops(name: InterfaceName): Promise<DeviceDrops | undefined> {

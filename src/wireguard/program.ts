@@ -51,6 +51,11 @@ export class TunnelProgram {
     return join(this.#options.socketDir, `${name}.events`);
   }
 
+  /** As {@link eventsPath}. */
+  probesPath(name: InterfaceName): string {
+    return join(this.#options.socketDir, `${name}.probes`);
+  }
+
   /** @returns process id of the program of this device, undefined when none runs in this network namespace */
   async find(name: InterfaceName): Promise<number | undefined> {
     const known = await this.#readPid(name);
@@ -109,6 +114,7 @@ export class TunnelProgram {
       // Killed hard, it leaves its socket.
       await rm(this.socketPath(name), { force: true });
       await rm(this.eventsPath(name), { force: true });
+      await rm(this.probesPath(name), { force: true });
     }
     await this.#removeFiles(name);
   }

@@ -89,6 +89,17 @@ export type DeviceEvent =
   /** Events were lost, or no more will come: only a question tells how things stand. */
   | { readonly kind: 'lost' };
 
+/** What a probe carries: 16 bytes as 32 lower-case hex digits, good for one purpose. */
+export type ProbeToken = Brand<string, 'ProbeToken'>;
+
+/** Datagrams from the device's own UDP sockets, beside its packets: they meet the same mappings and the same firewalls. */
+export interface DeviceProbes extends Disposable {
+  /** For a minute, one that comes with this token is told. */
+  expect(token: ProbeToken): void;
+  /** Best effort. */
+  send(token: ProbeToken, to: UdpEndpoint): void;
+}
+
 export interface TunnelDriver {
   /** For `status`: `kernel …`, or program, version and path, with what is missing with that program. */
   readonly description: string;
@@ -114,6 +125,14 @@ export interface TunnelDriver {
     name: InterfaceName,
     listener: (event: DeviceEvent) => void,
   ): Promise<Disposable | undefined>;
+  /**
+   * @param came a probe that is expected has come; `from` as the device sees its sender
+   * @returns undefined where a device has none (the kernel, the stock program, no device)
+   */
+  probes?(
+    name: InterfaceName,
+    came: (token: ProbeToken, from: UdpEndpoint) => void,
+  ): Promise<DeviceProbes | undefined>;
   /** Undefined without a device. */
   drops(name: InterfaceName): Promise<DeviceDrops | undefined>;
   /** Creates the device when it is missing, then applies the difference only; twice changes nothing. @returns what changed, in words without keys */

@@ -4,15 +4,19 @@ import type { Secret } from '#src/secret';
 import { runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
 import { watchDevice } from './device-events.ts';
+import { openProbes } from './device-probes.ts';
 import type { DeviceDifference } from './diff.ts';
 import { WireGuardError } from './errors.ts';
 import { SystemLinks } from './link.ts';
 import { TunnelProgram, USERSPACE_PROGRAMS } from './program.ts';
 import type {
   DeviceEvent,
+  DeviceProbes,
   InterfaceName,
   PeerState,
+  ProbeToken,
   TunnelDriver,
+  UdpEndpoint,
   WireGuardKey,
 } from './tunnel-driver.ts';
 import {
@@ -98,6 +102,13 @@ class UserspaceBackend implements DeviceBackend {
   ): Promise<Disposable | undefined> {
     // The stock program has no such socket; a device of it may be left from before.
     return watchDevice(this.#program.eventsPath(name), listener).catch(() => undefined);
+  }
+
+  async probes(
+    name: InterfaceName,
+    came: (token: ProbeToken, from: UdpEndpoint) => void,
+  ): Promise<DeviceProbes | undefined> {
+    return openProbes(this.#program.probesPath(name), came).catch(() => undefined);
   }
 
   async create(name: InterfaceName): Promise<void> {

@@ -1,10 +1,11 @@
 // Package bind stands between a WireGuard device and its UDP sockets. It wraps the standard bind, so that segmentation
-// offload, batching and sticky sources stay as they are, and adds three things: a place for a codec that changes the bytes on
-// the wire, an observer that is shown what passes, and the choice of the source address again after a change of routes, which
-// the device itself offers to the bare standard bind alone.
+// offload, batching and sticky sources stay as they are, and adds four things: a place for a codec that changes the bytes on
+// the wire, an observer that is shown what passes, probes beside the messages of WireGuard, and the choice of the source address
+// again after a change of routes, which the device itself offers to the bare standard bind alone.
 package bind
 
 import (
+	"net/netip"
 	"sync/atomic"
 
 	"golang.zx2c4.com/wireguard/conn"
@@ -27,11 +28,13 @@ type Observer interface {
 	Received(packets [][]byte, sizes []int, from []conn.Endpoint)
 }
 
-// Bind is a conn.Bind around the standard one. Codec and Observer may be nil; they are set before the first Open.
+// Bind is a conn.Bind around the standard one. Codec, Observer and Probed may be nil; they are set before the first Open.
 type Bind struct {
 	*conn.StdNetBind
 	Codec    Codec
 	Observer Observer
+	// Probed is shown every probe that comes, whoever sent it. It must not block.
+	Probed func(token ProbeToken, from netip.AddrPort)
 
 	sources sources
 	mark    atomic.Uint32
@@ -95,16 +98,15 @@ func (b *Bind) Send(messages [][]byte, to conn.Endpoint) error {
 }
 
 func (b *Bind) receiver(receive conn.ReceiveFunc) conn.ReceiveFunc {
-	if b.Codec == nil && b.Observer == nil {
-		return receive
-	}
 	return func(packets [][]byte, sizes []int, endpoints []conn.Endpoint) (int, error) {
 		count, err := receive(packets, sizes, endpoints)
-		if b.Codec != nil {
-			for i := range count {
-				if sizes[i] > 0 {
-					sizes[i] = b.Codec.Decode(packets[i][:sizes[i]], endpoints[i])
-				}
+		for i := range count {
+			switch {
+			case sizes[i] == 0:
+			case b.takeProbe(packets[i][:sizes[i]], endpoints[i]):
+				sizes[i] = 0
+			case b.Codec != nil:
+				sizes[i] = b.Codec.Decode(packets[i][:sizes[i]], endpoints[i])
 			}
 		}
 		if b.Observer != nil {

@@ -181,3 +181,40 @@ func addLoopbackAddress(kind uint16) error {
 	}
 	return nil
 }
+
+func TestProbesComeFromTheSocketsOfTheDeviceAndNeverReachIt(t *testing.T) {
+	left, right := New(), New()
+	// A codec sees nothing of them.
+	left.Codec, right.Codec = mask{}, mask{}
+	type probe struct {
+		token ProbeToken
+		from  netip.AddrPort
+	}
+	came := make(chan probe, 1)
+	right.Probed = func(token ProbeToken, from netip.AddrPort) { came <- probe{token, from} }
+	_, own := open(t, left)
+	receive, to := open(t, right)
+	token, isToken := ParseProbeToken("000102030405060708090a0b0c0d0e0f")
+	if !isToken {
+		t.Fatal("expected a token")
+	}
+	if err := left.SendProbe(token, to); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(); len(got) != 0 {
+		t.Fatalf("expected the device to be shown nothing, got %q", got)
+	}
+	if got := <-came; got != (probe{token, own}) {
+		t.Fatalf("got %v, expected it from %v", got, own)
+	}
+	for _, nowhere := range []string{"0.0.0.0:1", "224.0.0.1:1", "127.0.0.1:0"} {
+		if left.SendProbe(token, netip.MustParseAddrPort(nowhere)) == nil {
+			t.Fatalf("a probe went to %s", nowhere)
+		}
+	}
+	for _, text := range []string{"", "00", "000102030405060708090A0B0C0D0E0F", "000102030405060708090a0b0c0d0e0g"} {
+		if _, isToken := ParseProbeToken(text); isToken {
+			t.Fatalf("%q was read as a token", text)
+		}
+	}
+}

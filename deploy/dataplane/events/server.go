@@ -3,11 +3,8 @@ package events
 import (
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,17 +17,9 @@ const (
 
 const greeting = "protocol=kelmesh-device-events/1\n\n"
 
-// Serve listens on a Unix socket at path, mode 0600, until done is closed. Whoever connects is told the state of each
-// peer and, from then on, each event; it need not send anything.
-func (w *Watcher) Serve(path string, done <-chan struct{}) error {
-	listener, err := listen(path)
-	if err != nil {
-		return err
-	}
-	go func() {
-		<-done
-		listener.Close()
-	}()
+// Serve answers whoever connects to listener, until that is closed: it is told the state of each peer and, from then on, each
+// event; it need not send anything.
+func (w *Watcher) Serve(listener net.Listener, done <-chan struct{}) {
 	places := make(chan struct{}, maxSubscribers)
 	go func() {
 		for {
@@ -54,26 +43,6 @@ func (w *Watcher) Serve(path string, done <-chan struct{}) error {
 			}()
 		}
 	}()
-	return nil
-}
-
-// listen takes over a socket that a killed program has left, and none that answers.
-func listen(path string) (*net.UnixListener, error) {
-	umask := unix.Umask(0o077)
-	defer unix.Umask(umask)
-	address := &net.UnixAddr{Net: "unix", Name: path}
-	listener, err := net.ListenUnix("unix", address)
-	if err == nil || !errors.Is(err, unix.EADDRINUSE) {
-		return listener, err
-	}
-	if other, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		other.Close()
-		return nil, errors.New("unix socket in use: " + path)
-	}
-	if err := os.Remove(path); err != nil {
-		return nil, err
-	}
-	return net.ListenUnix("unix", address)
 }
 
 func (w *Watcher) serve(connection net.Conn, done <-chan struct{}) {

@@ -59,9 +59,12 @@ func begin(t *testing.T, dev *scripted) (*Watcher, func() map[string]string) {
 	t.Cleanup(func() { close(done) })
 	go w.Run(done)
 	path := filepath.Join(t.TempDir(), "d.events")
-	if err := w.Serve(path, done); err != nil {
+	listener, err := net.Listen("unix", path)
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { listener.Close() })
+	w.Serve(listener, done)
 	connection, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
@@ -54,14 +55,22 @@ type Counters struct {
 	Beyond uint64
 }
 
+// Ports are those that a relay may use, First to Last; both zero: any.
+type Ports struct{ First, Last uint16 }
+
 // Relay holds the sessions of one program.
 type Relay struct {
 	mu       sync.Mutex
 	sessions map[string]*session
+	ports    Ports
+	// Where the search for a free port begins: one that was given up is not at once another's.
+	next uint16
 }
 
 // New returns a relay without sessions.
-func New() *Relay { return &Relay{sessions: make(map[string]*session)} }
+func New(ports Ports) *Relay {
+	return &Relay{sessions: make(map[string]*session), ports: ports, next: ports.First}
+}
 
 type session struct {
 	terms    Terms
@@ -105,7 +114,7 @@ func (r *Relay) Open(name string, terms Terms) ([2]uint16, error) {
 	var receivers [2][]conn.ReceiveFunc
 	for i := range made.legs {
 		bind := conn.NewStdNetBind().(*conn.StdNetBind)
-		receives, port, err := bind.Open(0)
+		receives, port, err := r.listen(bind)
 		if err != nil {
 			made.close()
 			return [2]uint16{}, err
@@ -121,6 +130,24 @@ func (r *Relay) Open(name string, terms Terms) ([2]uint16, error) {
 	}
 	go r.watch(name, made)
 	return made.ports, nil
+}
+
+// listen opens bind at a port that is free.
+func (r *Relay) listen(bind *conn.StdNetBind) ([]conn.ReceiveFunc, uint16, error) {
+	if r.ports.Last == 0 {
+		return bind.Open(0)
+	}
+	for range int(r.ports.Last) - int(r.ports.First) + 1 {
+		port := r.next
+		if r.next++; r.next > r.ports.Last || r.next < r.ports.First {
+			r.next = r.ports.First
+		}
+		receives, actual, err := bind.Open(port)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return receives, actual, err
+		}
+	}
+	return nil, 0, ErrTooMany
 }
 
 // Close ends a session.

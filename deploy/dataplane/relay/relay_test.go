@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -66,7 +67,7 @@ func (e *end) expectNothing() {
 
 func pair(t *testing.T, terms Terms) (*Relay, *end, *end) {
 	t.Helper()
-	r := New()
+	r := New(Ports{})
 	t.Cleanup(r.CloseAll)
 	ports, err := r.Open("s", terms)
 	if err != nil {
@@ -198,7 +199,7 @@ func TestClosesWhatNobodyUses(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	r := New()
+	r := New(Ports{})
 	t.Cleanup(r.CloseAll)
 	ask := func(lines ...string) string {
 		t.Helper()
@@ -248,11 +249,42 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte("open=a\nend=any\nend=any\nquota_bytes=1\nrate_bytes=1\nidle_seconds=1\n\n"))
 	f.Add([]byte("get=1\n\n"))
 	f.Fuzz(func(t *testing.T, request []byte) {
-		r := New()
+		r := New(Ports{})
 		defer r.CloseAll()
 		var answer strings.Builder
 		if err := r.Handle(bytes.NewReader(request), &answer); err != nil || !strings.HasSuffix(answer.String(), "\n\n") {
 			t.Fatalf("%v %q", err, answer.String())
 		}
 	})
+}
+
+func TestSessionsStayWithinTheirPorts(t *testing.T) {
+	ports := Ports{First: 41_730, Last: 41_733}
+	r := New(ports)
+	defer r.CloseAll()
+	taken := map[uint16]bool{}
+	for _, name := range []string{"a", "b"} {
+		pair, err := r.Open(name, Terms{QuotaBytes: 1, RateBytes: 1, Idle: time.Hour})
+		if errors.Is(err, ErrTooMany) {
+			t.Skip("another program has one of the ports")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, port := range pair {
+			if port < ports.First || port > ports.Last || taken[port] {
+				t.Fatalf("got port %d", port)
+			}
+			taken[port] = true
+		}
+	}
+	if _, err := r.Open("c", Terms{QuotaBytes: 1, RateBytes: 1, Idle: time.Hour}); !errors.Is(err, ErrTooMany) {
+		t.Fatalf("expected that all ports are taken, got %v", err)
+	}
+	if err := r.Close("a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Open("c", Terms{QuotaBytes: 1, RateBytes: 1, Idle: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
 }
