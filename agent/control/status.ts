@@ -2,11 +2,12 @@
 
 import { networkInterfaces } from 'node:os';
 import type { Aid, Said } from '#kel/identifiers';
+import type { Contribution } from '#kel/record/edge-rule';
 import { type KeyStateReport, keyStateReport } from '#kel/verify/report';
 import type { KeyStore } from '#src/keystore/key-store';
 import { epochStart } from '../mesh/membership/epoch.ts';
 import { overlayAddress } from '../mesh/membership/overlay-address.ts';
-import { type Contribution, levelOf } from '../mesh/membership/policy/contribution.ts';
+import { levelOf } from '../mesh/membership/policy/contribution.ts';
 import { diskWarning } from '../organisation/disk-space.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import type { RunningParts } from '../organisation/running/agent.ts';

@@ -1,4 +1,7 @@
-/** Version strings of protocol 1.0: `KERI10JSON00012b_`, 17 characters; and how a body shows its own. */
+/**
+ * Version strings of protocol 1.0: `KERI10JSON00012b_`, 17 characters; and how a body shows its own. Records have a second
+ * version, `KMSH20CBOR00012b_`; key events do not.
+ */
 import { KelError } from '#kel/errors';
 import { quote } from '#kel/quote';
 import { asBuffer } from './base64.ts';
@@ -9,6 +12,8 @@ export type BodyKind = (typeof SERIALIZATION_KINDS)[number];
 export interface Version {
   /** Four capitals: `KERI` for key events, `KMSH` for records, others are carried and not read. */
   readonly protocol: string;
+  /** 2 for records of that version alone. */
+  readonly major: 1 | 2;
   readonly kind: BodyKind;
   /** Bytes of the whole body. */
   readonly size: number;
@@ -18,11 +23,17 @@ const VERSION_LENGTH = 17;
 /** Bytes from the start of a body that {@link sniffVersion} needs at most. */
 export const VERSION_SNIFF_LENGTH = 7 + VERSION_LENGTH;
 
-const FORM = /^([A-Z]{4})10(JSON|CBOR|MGPK)([0-9a-f]{6})_$/;
+const FORM = /^(?:([A-Z]{4})10|(KMSH)20)(JSON|CBOR|MGPK)([0-9a-f]{6})_$/;
 
-export function formatVersion({ protocol, kind, size }: Version): string {
+/** @param version its `major` is 1 unless it says otherwise */
+export function formatVersion({
+  protocol,
+  major = 1,
+  kind,
+  size,
+}: Omit<Version, 'major'> & Partial<Version>): string {
   if (size >= 16 ** 6) throw new RangeError(`a body of ${size} bytes has no version string`);
-  return `${protocol}10${kind}${size.toString(16).padStart(6, '0')}_`;
+  return `${protocol}${major}0${kind}${size.toString(16).padStart(6, '0')}_`;
 }
 
 /** @throws KEL_BAD_VERSION */
@@ -34,9 +45,10 @@ export function parseVersion(text: string): Version {
       `version string: expected protocol, 10, kind and size, got ${quote(text)}`,
     );
   return {
-    protocol: match[1] as string,
-    kind: match[2] as BodyKind,
-    size: Number.parseInt(match[3] as string, 16),
+    protocol: match[1] ?? (match[2] as string),
+    major: match[1] === undefined ? 2 : 1,
+    kind: match[3] as BodyKind,
+    size: Number.parseInt(match[4] as string, 16),
   };
 }
 
@@ -107,7 +119,9 @@ function readUsualVersion(bytes: Uint8Array, at: number): Version | undefined {
     if (digit < 0) return undefined;
     size = size * 16 + digit;
   }
-  return bytes[next] === UNDERSCORE ? { protocol: USUAL_PROTOCOL, kind, size } : undefined;
+  return bytes[next] === UNDERSCORE
+    ? { protocol: USUAL_PROTOCOL, major: 1, kind, size }
+    : undefined;
 }
 
 const UNDERSCORE = 0x5f;

@@ -9,9 +9,11 @@ import { concatBytes, utf8 } from '#src/bytes';
 import { encodeSignatureGroups, type SignatureGroup } from './attachment.ts';
 import { encodeRecordBody } from './cbor.ts';
 import { RecordError } from './errors.ts';
+import type { Extensions, RecordExtensions } from './extension.ts';
+import { type PossessionProver, prove, withRoomForProofs } from './possession.ts';
 import type { RecordFields, RecordOf, RecordType } from './record.ts';
-import type { FieldSchema } from './schema.ts';
-import { maxRecordBytes, recordSchemas } from './schemas.ts';
+import type { FieldSchema, WireMap } from './schema.ts';
+import { maxRecordBytes, type RecordVersion, recordSchemas } from './schemas.ts';
 
 /** Protocol code of records in version strings. */
 export const RECORD_PROTOCOL = 'KMSH';
@@ -24,19 +26,28 @@ export interface RecordInput<T extends RecordType> {
   /** Now, in the form of `formatDateTime`. */
   readonly dt: string;
   readonly fields: RecordFields[T];
+  /** Makes it a record of version 2. */
+  readonly extensions?: Extensions<RecordExtensions[T]>;
+  /** Of a `tun` record of version 2: its proofs of possession, which then need not stand in `extensions`. */
+  readonly prover?: PossessionProver;
 }
 
 /** @throws RECORD_BAD_FIELD, RECORD_TOO_LARGE */
 export function buildRecord<T extends RecordType>(
   type: T,
-  { aid, salt, dt, fields }: RecordInput<T>,
+  { aid, salt, dt, fields, extensions, prover }: RecordInput<T>,
 ): { readonly bytes: Uint8Array; readonly said: Said } {
-  const schema = recordSchemas[type] as FieldSchema<RecordOf<T>>;
+  const version: RecordVersion = extensions === undefined ? 1 : 2;
+  const schema = recordSchemas[version][type] as FieldSchema<RecordOf<T>>;
   const u = encodeMatter(SALT_OR_ORDINAL, salt);
-  const dummy = '#'.repeat(44) as Said;
-  const draft = { v: versionOf(0), t: type, d: dummy, u, i: aid, dt, ...fields } as RecordOf<T>;
-  const wire = new Map(schema.wire(draft) as ReadonlyMap<string, unknown>);
-  wire.set('v', versionOf(encodeRecordBody(wire).length));
+  const d = '#'.repeat(44) as Said;
+  const v = versionOf(version, 0);
+  const draft = { v, t: type, d, u, i: aid, dt, ...fields, ...extensions } as RecordOf<T>;
+  const whole = schema.wire(draft) as WireMap;
+  const roomy = prover === undefined ? whole : withRoomForProofs(whole);
+  const size = encodeRecordBody(roomy).length;
+  const sized = new Map([...roomy, ['v', versionOf(version, size)]]);
+  const wire = new Map(prover === undefined ? sized : prove(sized, prover));
   const said = blake3Digest(encodeRecordBody(wire)) as Said;
   wire.set('d', said);
   schema.parse(wire, '');
@@ -62,6 +73,6 @@ export function encodeSignedRecord(
   return concatBytes(bytes, utf8(encodeSignatureGroups(groups)));
 }
 
-function versionOf(size: number): string {
-  return formatVersion({ protocol: RECORD_PROTOCOL, kind: 'CBOR', size });
+function versionOf(major: RecordVersion, size: number): string {
+  return formatVersion({ protocol: RECORD_PROTOCOL, major, kind: 'CBOR', size });
 }

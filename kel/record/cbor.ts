@@ -1,6 +1,6 @@
 /**
  * CBOR of records: fields in the order of the schema, definite lengths, shortest heads, byte strings
- * without tag; integers up to 32 bits, text, lists and maps, and nothing else.
+ * without tag; integers up to 32 bits, text, lists, maps, true and false, and nothing else.
  *
  * cbor-x encodes. The decoder is strict by construction: it takes only what the encoder writes, and it
  * builds nothing that the bytes in hand do not contain.
@@ -9,7 +9,10 @@ import { Encoder } from 'cbor-x';
 import { BinaryReader } from '#kel/cesr/binary-reader';
 import type { WireMap } from './schema.ts';
 
-export type WireValue = string | number | Uint8Array | readonly WireValue[] | WireMap;
+export type WireValue = string | number | boolean | Uint8Array | readonly WireValue[] | WireMap;
+
+const FALSE = 0xf4;
+const TRUE = 0xf5;
 
 /** Deepest record: record, party, checkpoint, value. */
 const MAX_DEPTH = 8;
@@ -38,6 +41,7 @@ function read(reader: BinaryReader, depth: number): WireValue {
   if (depth > MAX_DEPTH) throw reader.fault(`nested deeper than ${MAX_DEPTH}`);
   reader.takeValue();
   const head = reader.byte();
+  if (head === FALSE || head === TRUE) return head === TRUE;
   const argument = readArgument(reader, head & 0x1f);
   switch (head >> 5) {
     case 0:

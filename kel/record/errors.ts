@@ -7,6 +7,10 @@ export const recordErrors = {
     'Split what the record says, or remove entries from it: records have a fixed bound',
   RECORD_UNKNOWN_TYPE:
     'Update this agent, if the sender runs a newer version; the record was ignored',
+  RECORD_UNKNOWN_EXTENSION:
+    'Update this agent: the issuer runs a newer version, and says that nobody may act on the record without understanding the named extension',
+  RECORD_NOT_POSSESSED:
+    'Discard the record: its issuer has not shown that it holds the WireGuard key. If it is its own, its operator rotates the tunnel keys',
   RECORD_BAD_FIELD: 'Correct the named field in the configuration of whoever issued the record',
   RECORD_WRONG_SAID:
     'Discard the record and fetch it from another peer: it was changed after it was issued',

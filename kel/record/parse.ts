@@ -21,11 +21,12 @@ export interface ParsedRecord<T extends AnyRecord = AnyRecord> {
 /**
  * Body and attachments of exactly one record.
  * @param message attacker-controlled
- * @throws RECORD_TOO_LARGE, RECORD_MALFORMED, RECORD_UNKNOWN_TYPE, RECORD_BAD_FIELD, RECORD_WRONG_SAID, RECORD_BAD_ATTACHMENT
+ * @throws RECORD_TOO_LARGE, RECORD_MALFORMED, RECORD_UNKNOWN_TYPE, RECORD_BAD_FIELD, RECORD_UNKNOWN_EXTENSION, RECORD_WRONG_SAID, RECORD_BAD_ATTACHMENT
  */
 export function parseRecord(message: Uint8Array): ParsedRecord {
   expectAtMost(MAX_CHARTER_BYTES, message);
-  const bytes = new Uint8Array(message.subarray(0, bodySize(message)));
+  const { major, size } = versionOf(message);
+  const bytes = new Uint8Array(message.subarray(0, size));
   const fields = rethrown('RECORD_MALFORMED', () => decodeRecordBody(bytes));
   const type = fields.get('t');
   if (!isRecordType(type)) {
@@ -35,7 +36,7 @@ export function parseRecord(message: Uint8Array): ParsedRecord {
     );
   }
   expectAtMost(maxRecordBytes(type), message);
-  const record: AnyRecord = recordSchemas[type].parse(fields, '');
+  const record: AnyRecord = recordSchemas[major][type].parse(fields, '');
   rethrown('RECORD_WRONG_SAID', () => verifySaid(bytes, fields as SaidFields));
   return { record, bytes, signers: signersOf(record, message.subarray(bytes.length)) };
 }
@@ -43,7 +44,7 @@ export function parseRecord(message: Uint8Array): ParsedRecord {
 /** `verifySaid` looks at field `d` alone, and the schema has made sure that this one is text. */
 type SaidFields = Parameters<typeof verifySaid>[1];
 
-function bodySize(message: Uint8Array): number {
+function versionOf(message: Uint8Array): Version {
   const version: Version = rethrown('RECORD_MALFORMED', () => sniffVersion(message));
   if (version.protocol !== RECORD_PROTOCOL || version.kind !== 'CBOR') {
     throw new RecordError(
@@ -57,7 +58,7 @@ function bodySize(message: Uint8Array): number {
       `record: expected ${version.size} bytes as its version string says, got ${message.length}`,
     );
   }
-  return version.size;
+  return version;
 }
 
 function signersOf(record: AnyRecord, attachment: Uint8Array): ParsedRecord['signers'] {

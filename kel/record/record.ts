@@ -7,6 +7,7 @@
 
 import type { Aid, Said } from '#kel/identifiers';
 import type { Brand } from '#src/brand';
+import type { Extensions, RecordExtensions } from './extension.ts';
 
 /** The strategies of DESIGN: A pair PSK, B Rosenpass, C inner mTLS. */
 export type Strategy = 'A' | 'B' | 'C';
@@ -190,7 +191,7 @@ export interface RecordFields {
 
 export type RecordType = keyof RecordFields;
 
-/** A record as decoded: its common fields and those of its type. */
+/** A record as decoded: its common fields, those of its type, and in version 2 `x` and `cr`. */
 export type RecordOf<T extends RecordType> = {
   readonly v: string;
   readonly t: T;
@@ -202,7 +203,8 @@ export type RecordOf<T extends RecordType> = {
   readonly i: Aid;
   /** When it was issued. */
   readonly dt: string;
-} & RecordFields[T];
+} & RecordFields[T] &
+  Partial<Extensions<RecordExtensions[T]>>;
 
 export type NodRecord = RecordOf<'nod'>;
 export type TunRecord = RecordOf<'tun'>;

@@ -2,6 +2,7 @@
  * Schemas of record values: each reads what the CBOR decoder gives and writes what the encoder takes, in
  * exactly one form. Every list and string has a bound.
  */
+import { isIPv4, isIPv6 } from 'node:net';
 import { parseDateTime } from '#src/clock';
 import { RecordError } from './errors.ts';
 
@@ -26,6 +27,11 @@ export function integer(min = 0, max = MAX_INTEGER): FieldSchema<number> {
     return value;
   });
 }
+
+export const boolean: FieldSchema<boolean> = leaf((value, at) => {
+  if (typeof value !== 'boolean') throw badField(at, 'true or false', value);
+  return value;
+});
 
 /** Text of `min` to `max` UTF-16 units that is well-formed Unicode without control characters. */
 export function text(min: number, max: number, pattern?: RegExp): FieldSchema<string> {
@@ -74,6 +80,22 @@ export function oneOf<const T extends string>(...values: readonly T[]): FieldSch
     if (!values.includes(value as T)) throw badField(at, `one of ${values.join(', ')}`, value);
     return value as T;
   });
+}
+
+/** `192.0.2.1:51820`, `[2001:db8::1]:51820` or `host.example:51820`. */
+export function isHostAndPort(value: string): boolean {
+  const split = value.lastIndexOf(':');
+  const host = value.slice(0, split);
+  const port = value.slice(split + 1);
+  if (split < 1 || !/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65_535) return false;
+  if (host.startsWith('['))
+    return host.endsWith(']') && !host.includes('%') && isIPv6(host.slice(1, -1));
+  return (
+    isIPv4(host) ||
+    /^(?=.{1,253}$)(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(
+      host,
+    )
+  );
 }
 
 /** Date-time in the form of `formatDateTime`. */
@@ -152,7 +174,8 @@ function leaf<T>(parse: FieldSchema<T>['parse']): FieldSchema<T> {
   return { parse, wire: (value) => value };
 }
 
-function badField(at: string, expected: string, got: unknown): RecordError {
+/** A broken rule, for schemas elsewhere. */
+export function badField(at: string, expected: string, got: unknown): RecordError {
   const name = at === '' ? 'record' : `field ${at}`;
   return new RecordError('RECORD_BAD_FIELD', `${name}: expected ${expected}, got ${show(got)}`, {
     fields: { field: at },

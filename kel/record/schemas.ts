@@ -1,6 +1,7 @@
 /** The fields of every record type: names, order, ranges (DESIGN 3). */
-import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
 import type { Aid, Said } from '#kel/identifiers';
+import { extensionSchemas, namesWhatIsThere } from './extension-schemas.ts';
 import { isAid, isRecordSaid, isSaid, isSalt } from './qualified.ts';
 import type {
   AcknowledgementFields,
@@ -30,6 +31,7 @@ import {
   dateTime,
   type FieldSchema,
   integer,
+  isHostAndPort,
   list,
   type MapSchemas,
   map,
@@ -156,40 +158,55 @@ const tunnelProof: MapSchemas<TunnelProofFields> = {
   nb: bytes(32),
 };
 
-/** One schema per type, over the whole map. */
-export const recordSchemas: { readonly [T in RecordType]: FieldSchema<RecordOf<T>> } = {
-  nod: checked(record('nod', node), (it) =>
-    it.rq.every((strategy) => it.of.includes(strategy)) ? undefined : 'rq among of',
-  ),
-  tun: checked(record('tun', tunnelKeys), (it) =>
-    it.nb < it.na ? undefined : `na later than nb ${it.nb}`,
-  ),
-  end: checked(record('end', endpoints), (it) =>
-    isUnique(it.ue.map((entry) => entry.t)) ? undefined : 'each tun record once in ue',
-  ),
-  chr: checked(record('chr', charter), (it) =>
+/** What the fields of a record say together, and no one of them alone. */
+const rules: { readonly [T in RecordType]?: (it: RecordOf<T>) => string | undefined } = {
+  nod: (it) => (it.rq.every((strategy) => it.of.includes(strategy)) ? undefined : 'rq among of'),
+  tun: (it) => (it.nb < it.na ? undefined : `na later than nb ${it.nb}`),
+  end: (it) => (isUnique(it.ue.map((entry) => entry.t)) ? undefined : 'each tun record once in ue'),
+  chr: (it) =>
     (it.n === 0) === (it.m === '') && (it.n === 0) === (it.p === '')
       ? undefined
       : 'm and p empty in version 0 and only there',
-  ),
-  log: record('log', auditLog),
-  rvk: record('rvk', revocation),
-  ack: record('ack', acknowledgement),
-  tup: checked(record('tup', tunnelProof), (it) => {
+  tup: (it) => {
     if (it.i !== it.a.i) return `i equal to a.i ${it.a.i}`;
     return it.a.i < it.b.i ? undefined : `a.i lower than b.i ${it.b.i}`;
-  }),
+  },
 };
+
+/** The two versions of the form: the second has the fields of the first, then `x` and `cr`. */
+export type RecordVersion = 1 | 2;
+
+type RecordSchemas = { readonly [T in RecordType]: FieldSchema<RecordOf<T>> };
+
+/** One schema per version and type, over the whole map. */
+export const recordSchemas: Readonly<Record<RecordVersion, RecordSchemas>> = {
+  1: schemasOf(1),
+  2: schemasOf(2),
+};
+
+function schemasOf(version: RecordVersion): RecordSchemas {
+  return {
+    nod: record(version, 'nod', node),
+    tun: record(version, 'tun', tunnelKeys),
+    end: record(version, 'end', endpoints),
+    chr: record(version, 'chr', charter),
+    log: record(version, 'log', auditLog),
+    rvk: record(version, 'rvk', revocation),
+    ack: record(version, 'ack', acknowledgement),
+    tup: record(version, 'tup', tunnelProof),
+  };
+}
 
 export function maxRecordBytes(type: RecordType): number {
   return type === 'chr' ? MAX_CHARTER_BYTES : MAX_BYTES;
 }
 
 export function isRecordType(type: unknown): type is RecordType {
-  return typeof type === 'string' && Object.hasOwn(recordSchemas, type);
+  return typeof type === 'string' && Object.hasOwn(recordSchemas[1], type);
 }
 
 function record<T extends RecordType>(
+  version: RecordVersion,
   type: T,
   fields: MapSchemas<RecordFields[T]>,
 ): FieldSchema<RecordOf<T>> {
@@ -201,24 +218,14 @@ function record<T extends RecordType>(
     i: aid,
     dt: dateTime,
   };
-  return map<RecordOf<T>>({ ...common, ...fields } as unknown as MapSchemas<RecordOf<T>>);
+  const extensions = version === 1 ? {} : extensionSchemas(type);
+  const all = { ...common, ...fields, ...extensions } as unknown as MapSchemas<RecordOf<T>>;
+  return checked(map<RecordOf<T>>(all), (it) => {
+    if (!namesWhatIsThere(it)) return 'names in cr that stand in x';
+    return rules[type]?.(it);
+  });
 }
 
 function isUnique(values: readonly string[]): boolean {
   return new Set(values).size === values.length;
-}
-
-function isHostAndPort(value: string): boolean {
-  const split = value.lastIndexOf(':');
-  const host = value.slice(0, split);
-  const port = value.slice(split + 1);
-  if (split < 1 || !/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65_535) return false;
-  if (host.startsWith('['))
-    return host.endsWith(']') && !host.includes('%') && isIPv6(host.slice(1, -1));
-  return (
-    isIPv4(host) ||
-    /^(?=.{1,253}$)(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(
-      host,
-    )
-  );
 }

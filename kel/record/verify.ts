@@ -6,6 +6,7 @@ import type { KelStore } from '#kel/store/kel-store';
 import type { SignatureGroup, Signer } from './attachment.ts';
 import { RecordError } from './errors.ts';
 import type { ParsedRecord } from './parse.ts';
+import { expectPossession } from './possession.ts';
 import type { AnyRecord, Verified } from './record.ts';
 
 export interface RecordVerification {
@@ -16,8 +17,9 @@ export interface RecordVerification {
 
 /**
  * Checks that `i` has signed, and for a tunnel proof both ends, under the establishment events that the
- * record names, each to its threshold, each key counted once. Says nothing about a seal or about time.
- * @throws RECORD_WRONG_SIGNER, RECORD_UNKNOWN_ESTABLISHMENT, RECORD_THRESHOLD_NOT_MET
+ * record names, each to its threshold, each key counted once; and that whoever names a WireGuard key in version 2 holds it. Says
+ * nothing about a seal or about time.
+ * @throws RECORD_WRONG_SIGNER, RECORD_UNKNOWN_ESTABLISHMENT, RECORD_THRESHOLD_NOT_MET, RECORD_NOT_POSSESSED
  */
 export async function verifyRecord<T extends AnyRecord>(
   parsed: ParsedRecord<T>,
@@ -27,6 +29,8 @@ export async function verifyRecord<T extends AnyRecord>(
     expectSigner(parsed.record, at, group);
     await expectThreshold(parsed, group, verification);
   }
+  // Last: nobody but its issuer makes others compute this.
+  if (parsed.record.t === 'tun') expectPossession(parsed.record, parsed.bytes);
   return parsed.record as Verified<T>;
 }
 

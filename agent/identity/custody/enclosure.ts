@@ -13,7 +13,12 @@ import { RECORD_PROTOCOL } from '#kel/record/build';
 import { decodeRecordBody } from '#kel/record/cbor';
 import { RecordError } from '#kel/record/errors';
 import type { AnyRecord } from '#kel/record/record';
-import { isRecordType, maxRecordBytes, recordSchemas } from '#kel/record/schemas';
+import {
+  isRecordType,
+  maxRecordBytes,
+  type RecordVersion,
+  recordSchemas,
+} from '#kel/record/schemas';
 import { MeshError } from '#src/errors';
 import { malformed } from './fields.ts';
 
@@ -24,13 +29,13 @@ export type Enclosure =
 /** @param bytes one body, nothing behind it; of any origin. Throws CUSTODY_MALFORMED */
 export function parseEnclosure(bytes: Uint8Array): Enclosure {
   try {
-    const { protocol, kind, size } = sniffVersion(bytes);
+    const { protocol, major, kind, size } = sniffVersion(bytes);
     if (size !== bytes.length)
       throw malformed(`enclosure: expected ${size} bytes, got ${bytes.length}`);
     if (protocol !== RECORD_PROTOCOL)
       return { kind: 'event', event: delegated(keyEventOf(parseBody(bytes, 'KERI'), bytes)) };
     if (kind !== 'CBOR') throw malformed(`enclosure: a record in ${kind}`);
-    return { kind: 'record', record: recordOf(bytes) };
+    return { kind: 'record', record: recordOf(bytes, major) };
   } catch (cause) {
     if (!(cause instanceof KelError || cause instanceof RecordError)) throw cause;
     throw malformed(`enclosure: ${cause.message}`);
@@ -53,12 +58,12 @@ export function bodyOf(message: Uint8Array): Uint8Array {
   return new Uint8Array(item.body);
 }
 
-function recordOf(bytes: Uint8Array): AnyRecord {
+function recordOf(bytes: Uint8Array, version: RecordVersion): AnyRecord {
   const fields = decodeRecordBody(bytes);
   const type = fields.get('t');
   if (!isRecordType(type) || bytes.length > maxRecordBytes(type))
     throw malformed(`enclosure: no record of a known type and size: ${String(type).slice(0, 16)}`);
-  const record: AnyRecord = recordSchemas[type].parse(fields, '');
+  const record: AnyRecord = recordSchemas[version][type].parse(fields, '');
   verifySaid(bytes, fields as Parameters<typeof verifySaid>[1]);
   return record;
 }

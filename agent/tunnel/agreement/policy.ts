@@ -4,14 +4,11 @@
  * Both ends hold the same policy before they start; it is part of the transcript, so a difference ends in
  * two different keys and no confirmation, never in a weaker key.
  */
+import { type Contribution, isContribution } from '#kel/record/edge-rule';
 import { lengthPrefixed, uint64be, utf8 } from '#src/bytes';
 import type { PairContribution } from '#src/crypto/labels';
 import { MAX_EPOCH, MAX_EPOCH_SECONDS, MIN_EPOCH_SECONDS } from '../../mesh/membership/epoch.ts';
-import {
-  type Contribution,
-  inOrder,
-  isContribution,
-} from '../../mesh/membership/policy/contribution.ts';
+import { inOrder } from '../../mesh/membership/policy/contribution.ts';
 import { AgreementError } from './errors.ts';
 import { FieldReader } from './fields.ts';
 

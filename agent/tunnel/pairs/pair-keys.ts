@@ -1,7 +1,7 @@
 /** What tunnels need of agreements: preshared keys per pair and view. */
 import type { Aid } from '#kel/identifiers';
+import type { Contribution } from '#kel/record/edge-rule';
 import type { Secret } from '#src/secret';
-import type { Contribution } from '../../mesh/membership/policy/contribution.ts';
 import type { TunnelView } from './view.ts';
 
 export interface Agreed {

@@ -1,6 +1,9 @@
 /** fast-check generators of records that every schema accepts. */
 import fc from 'fast-check';
 import type { Aid, Said } from '#kel/identifiers';
+import type { WireValue } from '#kel/record/cbor';
+import type { Contribution, EdgeRule, Selector } from '#kel/record/edge-rule';
+import type { Extensions, RecordExtensions } from '#kel/record/extension';
 import type {
   CheckpointFields,
   EstablishmentFields,
@@ -150,3 +153,137 @@ const tup = fc
 export const recordFields = { nod, tun, end, chr, log, rvk, ack, tup } as {
   readonly [T in RecordType]: fc.Arbitrary<RecordFields[T]>;
 };
+
+const some = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
+  fc.record(model, { requiredKeys: [] }) as fc.Arbitrary<Partial<T>>;
+const ascending = <T extends string | number>(item: fc.Arbitrary<T>, min: number, max: number) =>
+  fc
+    .uniqueArray(item, { minLength: min, maxLength: max })
+    .map((entries) => entries.sort((a, b) => (a < b ? -1 : 1)));
+const word = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
+const memberName = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?$/);
+const prefixes = ['10.0.0.0/8', '192.0.2.0/24', '2001:db8::/32', 'fd00::/8'];
+const hostAndPort = fc.constantFrom('192.0.2.1:51820', '[2001:db8::1]:1', 'a.example:65535');
+
+const contributions = fc.uniqueArray(
+  fc.oneof(
+    fc.constantFrom<Contribution>('ml-kem-1024', 'x25519', 'hqc-256', 'rosenpass', 'manual'),
+    memberName.map((name): Contribution => `broker:${name}`),
+  ),
+  { maxLength: 4 },
+);
+const selector = fc.oneof(
+  fc.constantFrom<Selector>('*', 'role:server', 'role:device', 'region:eu north'),
+  memberName.map((name): Selector => `name:${name}`),
+);
+
+const edgeRule: fc.Arbitrary<EdgeRule> = fc.record({
+  between: fc.tuple(selector, selector),
+  peer: fc.boolean(),
+  required: contributions,
+  offered: contributions,
+  refused: contributions,
+  start: fc.constantFrom('eager', 'lazy'),
+  prefixes: fc.subarray(prefixes),
+  obfuscation: fc.subarray(['mask', 'pad', 'buckets', 'constant', 'hop', 'decoy'] as const),
+  relay: fc.constantFrom('refused', 'offered', 'required'),
+});
+
+const candidate = fc.oneof(
+  fc.record({
+    k: fc.constantFrom('own', 'mapped', 'configured', 'lan'),
+    a: hostAndPort,
+    pr: uint32,
+    by: fc.constant(''),
+  }),
+  fc.record({ k: fc.constant('observed'), a: hostAndPort, pr: uint32, by: aid }),
+);
+
+const nothing = fc.constant({});
+
+const knownExtensions = {
+  nod: some({
+    cap: ascending(word, 0, 6),
+    gw: fc.record({ rank: fc.nat(255), pre: fc.subarray(prefixes, { minLength: 1 }) }),
+    name: memberName,
+  }),
+  tun: some({
+    pop: bytes(64),
+    rp: fc.record({ al: word, h: bytes(32) }),
+    st: fc.record({
+      wg: bytes(32),
+      p: ascending(fc.integer({ min: 1, max: 65_535 }), 1, 4),
+      ov: fc.subarray(prefixes),
+      pop: bytes(64),
+    }),
+  }),
+  end: some({
+    cand: fc.uniqueArray(candidate, {
+      maxLength: 6,
+      selector: ({ k, a, by }) => `${k} ${a} ${by}`,
+    }),
+    relay: fc.record({
+      a: fc.array(hostAndPort, { minLength: 1, maxLength: 8 }),
+      q: fc.record({ bps: uint32, day: uint32 }),
+    }),
+    rpe: fc.array(hostAndPort, { minLength: 1, maxLength: 8 }),
+  }),
+  chr: some({
+    brk: fc.uniqueArray(
+      fc.oneof(
+        fc.record({ n: memberName, i: aid, u: fc.constant('') }),
+        fc.record({ n: memberName, i: fc.constant(''), u: fc.constant('https://a.example/kme') }),
+      ),
+      { maxLength: 3, selector: ({ n }) => n },
+    ),
+    pol: fc.array(edgeRule, { maxLength: 4 }),
+    rel: fc.uniqueArray(
+      fc.record({ n: memberName, i: aid, a: fc.array(hostAndPort, { maxLength: 8 }) }),
+      { maxLength: 3, selector: ({ n }) => n },
+    ),
+    rv: fc.constantFrom(1, 2),
+    top: fc.oneof(
+      fc.constantFrom('full', 'regions'),
+      memberName.map((name) => `hub:${name}`),
+    ),
+  }),
+  log: nothing,
+  rvk: some({ sup: said, wg: bytes(32) }),
+  ack: nothing,
+  tup: nothing,
+};
+
+/** What a later version may put under a name of its own. */
+const unknownValue: fc.Arbitrary<WireValue> = fc.letrec<{ value: WireValue }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 3, withCrossShrink: true },
+    uint32,
+    fc.boolean(),
+    printable(0, 20),
+    fc.uint8Array({ maxLength: 40 }),
+    fc.array(tie('value'), { maxLength: 3 }),
+    fc
+      .uniqueArray(fc.tuple(printable(0, 8), tie('value')), {
+        maxLength: 3,
+        selector: ([name]) => name,
+      })
+      .map((entries) => new Map(entries)),
+  ),
+})).value;
+
+const unknownExtensions = fc.dictionary(
+  word.map((name) => `z-${name}`.slice(0, 32)),
+  unknownValue,
+  { maxKeys: 3 },
+);
+
+/** What makes a record one of version 2: known extensions, of which some are critical, and unknown ones. */
+export function extensionsOf<T extends RecordType>(
+  type: T,
+): fc.Arbitrary<Extensions<RecordExtensions[T]>> {
+  return fc
+    .tuple(knownExtensions[type] as fc.Arbitrary<object>, unknownExtensions)
+    .chain(([known, unknown]) =>
+      fc.subarray(Object.keys(known).sort()).map((cr) => ({ x: { ...known, ...unknown }, cr })),
+    ) as fc.Arbitrary<Extensions<RecordExtensions[T]>>;
+}

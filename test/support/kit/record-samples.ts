@@ -1,5 +1,6 @@
 /** One small record of each type, as a starting point for tests that change one thing. */
 import type { Aid, Said } from '#kel/identifiers';
+import type { RecordExtensions } from '#kel/record/extension';
 import type { RecordFields } from '#kel/record/record';
 
 export const digest = (letter: string) => `E${letter.repeat(43)}`;
@@ -73,4 +74,52 @@ export const samples: RecordFields = {
     na: bytes(32),
     nb: bytes(32),
   },
+};
+
+/** Each known extension of each type. */
+export const sampleExtensions: RecordExtensions = {
+  nod: {
+    cap: ['hqc-256', 'rec2', 'relay', 'rosenpass'],
+    gw: { rank: 1, pre: ['10.0.0.0/8', 'fd00:1::/48'] },
+    name: 'node-one',
+  },
+  tun: {
+    pop: bytes(64),
+    rp: { al: 'v02-mceliece460896-188', h: bytes(32) },
+    st: { wg: bytes(32), p: [51_820, 51_821], ov: ['fd00::/64'], pop: bytes(64) },
+  },
+  end: {
+    cand: [
+      { k: 'own', a: '192.0.2.1:51820', pr: 3, by: '' },
+      { k: 'observed', a: '198.51.100.7:40000', pr: 2, by: highAid },
+    ],
+    relay: { a: ['192.0.2.1:3478'], q: { bps: 1_000_000, day: 1024 } },
+    rpe: ['192.0.2.1:9999'],
+  },
+  chr: {
+    brk: [
+      { n: 'north', i: highAid, u: '' },
+      { n: 'south', i: '', u: 'https://south.example/kme' },
+    ],
+    pol: [
+      {
+        between: ['role:server', 'region:eu'],
+        peer: true,
+        required: ['ml-kem-1024', 'x25519', 'rosenpass'],
+        offered: ['broker:north'],
+        refused: ['manual'],
+        start: 'lazy',
+        prefixes: ['10.0.0.0/8'],
+        obfuscation: ['pad'],
+        relay: 'required',
+      },
+    ],
+    rel: [{ n: 'exchange', i: lowAid, a: ['exchange.example:3478'] }],
+    rv: 2,
+    top: 'hub:exchange',
+  },
+  log: {},
+  rvk: { sup: someSaid, wg: bytes(32) },
+  ack: {},
+  tup: {},
 };

@@ -2,7 +2,9 @@
 import type { Aid } from '#kel/identifiers';
 import type { KeyState } from '#kel/key-state/key-state';
 import { buildRecord, encodeSignedRecord } from '#kel/record/build';
+import type { Extensions, RecordExtensions } from '#kel/record/extension';
 import { parseRecord } from '#kel/record/parse';
+import type { PossessionProver } from '#kel/record/possession';
 import type { AnyRecord, RecordFields, RecordType, Verified } from '#kel/record/record';
 import { type RecordVerification, verifyRecord } from '#kel/record/verify';
 import { type Organisation, sign, type TestKey, verifySignature } from './key-log.ts';
@@ -13,6 +15,9 @@ export interface RecordOptions<T extends RecordType> {
   readonly aid?: Aid;
   readonly dt?: string;
   readonly salt?: Uint8Array;
+  /** Makes it one of version 2. */
+  readonly extensions?: Extensions<RecordExtensions[T]>;
+  readonly prover?: PossessionProver;
   /** Instead of the current keys of the organisation. */
   readonly signedBy?: readonly TestKey[];
 }
@@ -29,6 +34,8 @@ export function recordOf<T extends RecordType>(
     salt: options.salt ?? salt,
     dt: options.dt ?? dt,
     fields: options.fields ?? samples[type],
+    ...(options.extensions === undefined ? {} : { extensions: options.extensions }),
+    ...(options.prover === undefined ? {} : { prover: options.prover }),
   });
   const signers = options.signedBy ?? org.keys(org.generation, keys.length);
   return encodeSignedRecord(bytes, [

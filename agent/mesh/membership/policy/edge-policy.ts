@@ -4,38 +4,9 @@
  * Pure. The first rule of the charter that matches a pair decides all of it; where none does, the defaults do. So a
  * rule can be read by itself, and its place says what it yields to.
  */
+import type { Contribution, EdgeRule, Selector } from '#kel/record/edge-rule';
 import type { NodeRole } from '#kel/record/record';
-import { type Contribution, INDISPENSABLE, inOrder } from './contribution.ts';
-
-/** `*`, `role:server`, `region:eu`, or `name:hospital-a`. */
-export type Selector = '*' | `role:${NodeRole}` | `region:${string}` | `name:${string}`;
-
-export const OBFUSCATION_MODES = ['mask', 'pad', 'buckets', 'constant', 'hop', 'decoy'] as const;
-export type ObfuscationMode = (typeof OBFUSCATION_MODES)[number];
-
-export const RELAYING = ['refused', 'offered', 'required'] as const;
-export type Relaying = (typeof RELAYING)[number];
-
-export interface EdgeRule {
-  /** Either end may match either. */
-  readonly between: readonly [Selector, Selector];
-  /** Whether such a pair has a tunnel at all. */
-  readonly peer: boolean;
-  /** Without these the edge stays down. */
-  readonly required: readonly Contribution[];
-  /** Mixed in where both ends have them. */
-  readonly offered: readonly Contribution[];
-  /** Never mixed in. What no list names is refused too. */
-  readonly refused: readonly Contribution[];
-  /** `lazy`: the tunnel comes up when a packet wants to go through. */
-  readonly start: 'eager' | 'lazy';
-  /** Prefixes beside the overlay addresses that the ends may route through it. */
-  readonly prefixes: readonly string[];
-  /** Modes that the ends may choose. */
-  readonly obfuscation: readonly ObfuscationMode[];
-  /** Whether other members may carry its packets. */
-  readonly relay: Relaying;
-}
+import { INDISPENSABLE, inOrder } from './contribution.ts';
 
 /** One end, as the charter describes it. */
 export interface EdgeEnd {

@@ -10,23 +10,24 @@
  * What a rule leaves out is as in the defaults; `between` it may not leave out.
  */
 import { parse, TomlError } from 'smol-toml';
-import { utf8 } from '#src/bytes';
-import { formatIpPrefix, parseIpPrefix } from '#src/net/ip-prefix';
-import { type Contribution, INDISPENSABLE, isContribution } from './contribution.ts';
 import {
+  type Contribution,
   type EdgeRule,
+  isContribution,
+  isSelector,
+  MAX_EDGE_RULES,
+  MAX_RULE_ENTRIES,
   OBFUSCATION_MODES,
   type ObfuscationMode,
   RELAYING,
   type Relaying,
   type Selector,
-} from './edge-policy.ts';
+} from '#kel/record/edge-rule';
+import { utf8 } from '#src/bytes';
+import { formatIpPrefix, parseIpPrefix } from '#src/net/ip-prefix';
+import { INDISPENSABLE } from './contribution.ts';
 
 const MAX_FILE_BYTES = 256 * 1024;
-const MAX_RULES = 256;
-const MAX_ENTRIES = 64;
-const SELECTOR =
-  /^(\*|role:(server|relay|device)|region:[^\p{Cc}]{1,64}|name:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/u;
 
 /** What is wrong in a policy file, and where. */
 export interface PolicyFault {
@@ -62,8 +63,8 @@ export function readPolicy(text: string): PolicyReading {
     return fault(lineOfKey(lines, 0, lines.length, other) ?? 1, `expected [[edge]], got ${other}`);
   const tables = document['edge'] ?? [];
   if (!Array.isArray(tables)) return fault(1, 'edge: expected [[edge]], once for each rule');
-  if (tables.length > MAX_RULES)
-    return fault(1, `expected at most ${MAX_RULES} rules, got ${tables.length}`);
+  if (tables.length > MAX_EDGE_RULES)
+    return fault(1, `expected at most ${MAX_EDGE_RULES} rules, got ${tables.length}`);
   const lineOf = lineFinder(lines);
   const faults: PolicyFault[] = [];
   const rules = tables.map((table, at) => {
@@ -134,8 +135,8 @@ function readRule(table: Record<string, unknown>): RuleReading {
   ): readonly T[] => {
     const value = table[key];
     if (value === undefined) return missing;
-    if (!Array.isArray(value) || value.length > MAX_ENTRIES)
-      return wrong(key, `a list of at most ${MAX_ENTRIES} entries`, value) ?? [];
+    if (!Array.isArray(value) || value.length > MAX_RULE_ENTRIES)
+      return wrong(key, `a list of at most ${MAX_RULE_ENTRIES} entries`, value) ?? [];
     const items = value.flatMap((item) => {
       const text = typeof item === 'string' ? read(item) : undefined;
       return text ?? wrong(key, expected, item) ?? [];
@@ -182,7 +183,7 @@ function readRule(table: Record<string, unknown>): RuleReading {
 }
 
 function selector(text: string): Selector | undefined {
-  return SELECTOR.test(text) ? (text as Selector) : undefined;
+  return isSelector(text) ? text : undefined;
 }
 
 /** In its one form. */

@@ -193,9 +193,20 @@ describe('CESR primitives', () => {
       'KERI10JSON00012b',
       'keri10JSON00012b_',
       'KERI20JSON00012b_',
+      'KMSH30CBOR00012b_',
+      'KMSH21CBOR00012b_',
+      'ACDC20CBOR00012b_',
       'KERI10XXXX00012b_',
     ])
       rejects(() => parseVersion(text), 'KEL_BAD_VERSION', text);
+  });
+
+  it('version strings: two versions of records, one of everything else', () => {
+    for (const text of ['KERI10JSON00012b_', 'KMSH10CBOR00012b_', 'KMSH20CBOR00012b_']) {
+      const version = parseVersion(text);
+      assert.equal(version.major, Number(text[4]));
+      assert.equal(formatVersion(version), text);
+    }
   });
 
   it('digests of every code, each under its own', () => {

@@ -1,20 +1,15 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import {
-  type Contribution,
-  inOrder,
-  isContribution,
-  levelOf,
-} from '#agent/mesh/membership/policy/contribution';
+import { inOrder, levelOf } from '#agent/mesh/membership/policy/contribution';
 import {
   contradictionsOf,
   type EdgeEnd,
-  type EdgeRule,
   lackingOf,
   policyOf,
 } from '#agent/mesh/membership/policy/edge-policy';
 import { formatPolicy, readPolicy } from '#agent/mesh/membership/policy/policy-file';
+import { type Contribution, type EdgeRule, isContribution } from '#kel/record/edge-rule';
 
 const ends = {
   hospital: { name: 'hospital', role: 'server', region: 'eu' },
