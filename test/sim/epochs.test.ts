@@ -181,6 +181,79 @@ describe('A clock that is set in a simulated federation', function () {
         federation.abandon();
       });
 
+  for (const byMs of [48 * HOUR_MS, -48 * HOUR_MS]) {
+    const hours = `${byMs / HOUR_MS} h`;
+
+    /** Every change of keys looked at again every ten seconds: an agreement that does not count as fresh is made again. */
+    async function pokeFor(federation: SimulatedFederation, ms: number): Promise<void> {
+      for (const end = federation.clock.now() + ms; federation.clock.now() < end; ) {
+        for (const { running } of federation.agents) running.tunnels.pokeAll();
+        await federation.clock.advance(10_000);
+      }
+    }
+
+    /** Old enough that its keys are in force by a clock that is behind. */
+    async function grown(seed: string) {
+      const federation = await founded(seed, 3);
+      await settled(federation);
+      for (const agent of federation.agents) agent.crash();
+      for (const agent of federation.agents) agent.stepClock(50 * HOUR_MS);
+      for (const agent of federation.agents) await agent.start();
+      await settled(federation);
+      await pokeFor(federation, 120_000);
+      const [first, agent, last] = federation.agents as [
+        SimulatedAgent,
+        SimulatedAgent,
+        SimulatedAgent,
+      ];
+      return { federation, agent, others: [first, last] };
+    }
+
+    it(`by ${hours}: what is agreed then is agreed once, before a start and after`, async () => {
+      const { federation, agent, others } = await grown(`agreed by a set clock ${byMs}`);
+      const runs = () => federation.agents.map(({ running }) => running.agreements.runs);
+      agent.stepClock(byMs);
+      await federation.clock.advance(60_000);
+      const before = runs();
+      for (const { aid } of others) {
+        const { tunnels, agreements } = agent.running;
+        const view = tunnels.activeView(aid);
+        assert.ok(view);
+        await federation.perform(agreements.renew(aid, view, 0));
+      }
+      await pokeFor(federation, 15 * 60_000);
+      assert.deepEqual(
+        runs().map((count, n) => count - (before[n] ?? 0)),
+        [1, 2, 1],
+      );
+      agent.crash();
+      await agent.start();
+      await pokeFor(federation, 15 * 60_000);
+      assert.equal(agent.running.agreements.runs, 0, 'a start agrees nothing anew');
+      agent.stepClock(-byMs);
+      await pokeFor(federation, 15 * 60_000);
+      assert.ok(agent.running.agreements.runs <= 2, 'put right: once more with each at most');
+      await settled(federation);
+      federation.abandon();
+    });
+
+    it(`by ${hours}, followed while nobody is there and put right later: once more with each at most`, async () => {
+      const { federation, agent, others } = await grown(`followed alone ${byMs}`);
+      federation.partition([[agent], others]);
+      agent.stepClock(byMs);
+      await federation.clock.advance(25 * 60_000);
+      assert.equal(agent.running.time.step, undefined, 'followed');
+      const before = agent.running.agreements.runs;
+      federation.heal();
+      await pokeFor(federation, 15 * 60_000);
+      agent.stepClock(-byMs);
+      await pokeFor(federation, 15 * 60_000);
+      await settled(federation);
+      assert.ok(agent.running.agreements.runs - before <= 2, `${agent.running.agreements.runs}`);
+      federation.abandon();
+    });
+  }
+
   it('right after it was wrong is followed as soon as others confirm it', async () => {
     const federation = await founded('set right', 3, (n) => (n === 1 ? -2 * HOUR_MS : 0));
     const agent = federation.agents[1] as SimulatedAgent;

@@ -311,8 +311,10 @@ class World {
     const load = async (said: Said) => KEYS.find((key) => key.said === said);
     const agreed = (aid: Aid, view: TunnelView) => {
       const key = viewKey(end.aid, aid, view);
-      if (!this.#agreedAt.has(key)) this.#agreedAt.set(key, clock.now());
-      return { th: new Uint8Array(32).fill(9), at: this.#agreedAt.get(key) as number };
+      if (!this.#agreedAt.has(key)) this.#agreedAt.set(key, clock.monotonic());
+      const since = this.#agreedAt.get(key) as number;
+      const at = clock.now() - clock.monotonic() + since;
+      return { th: new Uint8Array(32).fill(9), at, steady: at, since };
     };
     const driver = this.#tunnels.driver(end.name, clock, power);
     const identity = { aid: end.aid };

@@ -163,7 +163,7 @@ export class Changes {
   async #goOn(aid: Aid): Promise<'rest' | 'wait'> {
     for (let asked: Asked | undefined; ; ) {
       const { pair, world, deviceFailure } = await this.#look(aid, asked);
-      const step = nextStep(pair, world, this.#deps.clock.now());
+      const step = nextStep(pair, world, this.#deps.clock.monotonic());
       this.#deps.journal.debug('tunnel.step', { aid, step: `${step.kind}: ${step.why}` });
       if (step.kind === 'rest' || step.kind === 'wait' || pair === undefined)
         return step.kind === 'wait' ? 'wait' : 'rest';

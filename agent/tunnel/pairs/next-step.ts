@@ -19,7 +19,7 @@ export interface PairWorld {
   /** The staged view has a session on its device. */
   readonly isWarm: boolean;
   /** Of the newest view. `unasked`: nobody has asked for one since the last rest; `none`: the other end has to begin. */
-  readonly agreement: 'unasked' | 'none' | Pick<Agreed, 'at'>;
+  readonly agreement: 'unasked' | 'none' | Pick<Agreed, 'since'>;
   /** The own devices are as they should be. */
   readonly areDevicesMade: boolean;
 }
@@ -57,7 +57,7 @@ export type Step =
 /** The end that waits for the other to lead does so itself after this. */
 const PATIENCE_MS = 10_000;
 
-/** @param pair undefined: the other end is no member  @param now milliseconds since the Unix epoch */
+/** @param pair undefined: the other end is no member  @param now monotonic */
 export function nextStep(pair: PairLook | undefined, world: PairWorld, now: number): Step {
   const { newest, isConnected, isWarm, agreement, areDevicesMade } = world;
   if (pair === undefined) return { kind: 'rest', why: 'not a member' };
@@ -78,7 +78,7 @@ export function nextStep(pair: PairLook | undefined, world: PairWorld, now: numb
   if (isOnNewest && pair.draining.every(({ isConfirmed }) => isConfirmed))
     return { kind: 'rest', why: 'both ends on the newest keys' };
   const former = isOnNewest ? pair.draining.at(-1) : pair.active;
-  return leadOrWait(former, newest, world.isLower, now - agreement.at > PATIENCE_MS);
+  return leadOrWait(former, newest, world.isLower, now - agreement.since > PATIENCE_MS);
 }
 
 /** The end whose key is new leads; of two new keys, or for the first tunnel, that with the lower AID. */

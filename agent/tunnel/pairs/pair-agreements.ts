@@ -40,13 +40,11 @@ import {
 } from '../agreement/runner.ts';
 import { type AgreementPair, pairOf, roleOf } from '../agreement/terms.ts';
 import { EpochKeys } from './epoch-keys.ts';
+import { ageMs, isDue, type TimeNow } from './freshness.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { Agreed, HeldKeys, PairKeys } from './pair-keys.ts';
 import { type TunnelView, viewKey } from './view.ts';
 import type { Views } from './views.ts';
-
-/** A fresh agreement at the latest after this. */
-const RENEW_MS = 24 * 3_600_000;
 
 /** Ends that are apart agree afresh no sooner after the last agreement: each one is a leaf of the audit log. */
 const AFRESH_PAUSE_MS = 20_000;
@@ -99,6 +97,8 @@ interface Remembered {
   /** Hex. */
   readonly th: string;
   readonly at: number;
+  /** By steady time; agreements from before this was remembered have `at` alone. */
+  readonly steady?: number;
   readonly peer: Aid;
   /** Absent: those that every agreement has. */
   readonly with?: readonly PairContribution[];
@@ -143,9 +143,10 @@ export class PairAgreements implements PairKeys {
 
   static async open(deps: PairAgreementsDeps): Promise<PairAgreements> {
     const agreements = new PairAgreements(deps);
+    const since = deps.clock.monotonic();
     for await (const [key, remembered] of deps.table.entries<Remembered>('agreed.')) {
       const name = key.slice('agreed.'.length);
-      const agreed = agreedOf(remembered);
+      const agreed = agreedOf(remembered, since);
       agreements.#agreed.set(name, agreed);
       agreements.#epochs.remember(name, agreed.th);
     }
@@ -183,13 +184,12 @@ export class PairAgreements implements PairKeys {
   }
 
   async ensure(aid: Aid, view: TunnelView): Promise<Agreed | undefined> {
-    const { identity, time } = this.#deps;
+    const { identity, skewOf } = this.#deps;
     const held = this.agreed(aid, view);
     const key = viewKey(identity.aid, aid, view);
     const wanted = this.#renewals.get(key);
-    // By distance: of a clock that was ahead for a while an agreement must not stay in force for longer.
     const isFresh =
-      held !== undefined && wanted === undefined && Math.abs(time.now() - held.at) < RENEW_MS;
+      held !== undefined && wanted === undefined && !isDue(held, this.#now(), skewOf(aid));
     if (isFresh) return held;
     if (roleOf(identity.aid, aid) === 'responder') {
       if (held === undefined) await this.#askForOne(aid, view);
@@ -223,9 +223,9 @@ export class PairAgreements implements PairKeys {
    * @param pauseMs one that is younger counts as fresh  @returns the agreement in force then
    */
   async renew(aid: Aid, view: TunnelView, pauseMs: number): Promise<Agreed | undefined> {
-    const { identity, clock, time, table } = this.#deps;
+    const { identity, clock, table } = this.#deps;
     const held = this.agreed(aid, view);
-    if (held === undefined || Math.abs(time.now() - held.at) < pauseMs) return held;
+    if (held === undefined || ageMs(held, this.#now()) < pauseMs) return held;
     const key = viewKey(identity.aid, aid, view);
     const renewal = this.#renewals.get(key) ?? {
       peer: aid,
@@ -379,25 +379,26 @@ export class PairAgreements implements PairKeys {
     await put(agreement);
     const key = viewKey(identity.aid, aid, view);
     const at = clock.now();
-    const remembered: Remembered = {
-      th: Buffer.from(agreement.th).toString('hex'),
-      at,
-      peer: aid,
-      with: agreement.contributions,
-    };
+    const { steady, monotonic: since } = this.#now();
+    const th = Buffer.from(agreement.th).toString('hex');
+    const remembered: Remembered = { th, at, steady, peer: aid, with: agreement.contributions };
     // Whatever was wanted for keys of the pair before: this one is as fresh.
     const done = [...this.#renewals].filter(([, { peer }]) => peer === aid).map(([name]) => name);
     await table.put({
       [`agreed.${key}`]: remembered,
       ...Object.fromEntries(done.map((name) => [`renew.${name}`, undefined])),
     });
-    this.#agreed.set(key, agreedOf(remembered));
+    this.#agreed.set(key, agreedOf(remembered, since));
     this.#lacking.delete(aid);
     this.#epochs.renewed(aid, key, agreement.th);
     for (const name of done) this.#renewals.delete(name);
     this.#runs += 1;
-    journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: remembered.th.slice(0, 16) });
+    journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: th.slice(0, 16) });
     for (const listener of this.#listeners) listener(aid, view);
+  }
+
+  #now(): TimeNow {
+    return { monotonic: this.#deps.clock.monotonic(), steady: this.#deps.time.now() };
   }
 
   #pair(aid: Aid, view: TunnelView): AgreementPair {
@@ -457,10 +458,14 @@ export class PairAgreements implements PairKeys {
   }
 }
 
-function agreedOf({ th, at, peer, with: contributions = requiredContributions }: Remembered) {
+/** @param since see {@link Agreed} */
+function agreedOf(remembered: Remembered, since: number) {
+  const { th, at, steady = at, peer, with: contributions = requiredContributions } = remembered;
   return {
     th: new Uint8Array(Buffer.from(th, 'hex')),
     at,
+    steady,
+    since,
     peer,
     sources: sourcesOf(contributions),
   };

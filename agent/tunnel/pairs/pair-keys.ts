@@ -7,8 +7,12 @@ import type { TunnelView } from './view.ts';
 export interface Agreed {
   /** Agreement id, 32 bytes: the transcript hash. */
   readonly th: Uint8Array;
-  /** Milliseconds since the Unix epoch. */
+  /** As the clock showed it, milliseconds since the Unix epoch: for people, and beside the handshakes of a device. */
   readonly at: number;
+  /** The same moment by steady time, milliseconds since the Unix epoch. */
+  readonly steady: number;
+  /** Monotonic; of an agreement from before this start that of the start. */
+  readonly since: number;
   /** What was mixed into its keys, in the order in which all are shown. */
   readonly sources: readonly Contribution[];
 }

@@ -78,7 +78,7 @@ const calm: PairWorld = {
   isLower: true,
   isConnected: true,
   isWarm: false,
-  agreement: { at: NOW },
+  agreement: { since: NOW },
   areDevicesMade: true,
 };
 /** What may have happened around a pair when it is looked at. */
@@ -87,7 +87,7 @@ const events = {
   'asked in vain, the other end has to begin': { agreement: 'none' },
   'agreed, lower AID': {},
   'agreed, higher AID': { isLower: false },
-  'agreed long ago, higher AID': { isLower: false, agreement: { at: NOW - 10_001 } },
+  'agreed long ago, higher AID': { isLower: false, agreement: { since: NOW - 10_001 } },
   'a handshake was seen': { isWarm: true },
   'a handshake was seen, the other agent is away': { isWarm: true, isConnected: false },
   'the other agent is away': { isConnected: false },
@@ -178,7 +178,7 @@ describe('next step of a pair', () => {
       const kindAt = (isHere: boolean, agreedAt: number) => {
         const of = (view: typeof OLD) => (isHere ? view : mirrored(view));
         const pair = { ...bare, active: { ...of(OLD), ...up } };
-        const agreement = { at: agreedAt };
+        const agreement = { since: agreedAt };
         return nextStep(pair, { ...calm, newest: of(newest), isLower: isHere, agreement }, NOW)
           .kind;
       };
