@@ -53,6 +53,22 @@ export async function ask<V extends VerbName>(
   }
 }
 
+/** What the verb gives where an agent runs; undefined where none answers, or there is no configuration to find it by. */
+export async function askWhereRunning<V extends VerbName>(
+  invocation: Invocation,
+  verb: V,
+  args: ArgumentsOf<V>,
+): Promise<ResultOf<V> | undefined> {
+  try {
+    const { socket } = readConfig(invocation.config);
+    return await askRunning(socket, verb, args, (text) => note(invocation.io, text));
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (isNotRunning(error) || code === 'CONFIG_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
 /** No agent answers at the socket of the configuration. */
 export function isNotRunning(error: unknown): boolean {
   return error instanceof ControlError && error.code === 'CONTROL_NOT_RUNNING';

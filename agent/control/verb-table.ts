@@ -12,6 +12,7 @@ import { identityVerbs } from './identity-verbs.ts';
 import { logVerbs } from './log-verbs.ts';
 import { meshVerbs } from './mesh-verbs.ts';
 import { nodeVerbs } from './node-verbs.ts';
+import { policyVerbs } from './policy-verbs.ts';
 import { queryVerbs } from './query-verbs.ts';
 import { rotationVerbs } from './rotation-verbs.ts';
 import type { Call, Verb } from './verb.ts';
@@ -26,6 +27,7 @@ const verbs = {
   ...queryVerbs,
   ...watchVerbs,
   ...meshVerbs,
+  ...policyVerbs,
   ...rotationVerbs,
   ...witnessVerbs,
   ...nodeVerbs,

@@ -114,13 +114,7 @@ const charter: Known<RecordExtensions['chr']> = {
   pol: edgeRules,
   rel: namedOnce(list(relay, 0, 64)),
   rv: integer(1, 2) as FieldSchema<1 | 2>,
-  top: textOf<Topology>(
-    'full, regions or hub:NAME',
-    (value): value is Topology =>
-      value === 'full' ||
-      value === 'regions' ||
-      (value.startsWith('hub:') && MEMBER_NAME.test(value.slice('hub:'.length))),
-  ),
+  top: textOf<Topology>('full, regions or hub:NAME', isTopology),
 };
 
 const revocation: Known<RecordExtensions['rvk']> = { sup: recordSaid, wg: bytes(32) };
@@ -135,6 +129,16 @@ const known: { readonly [T in keyof RecordExtensions]: Known<RecordExtensions[T]
   ack: {},
   tup: {},
 };
+
+export function isTopology(value: unknown): value is Topology {
+  return (
+    value === 'full' ||
+    value === 'regions' ||
+    (typeof value === 'string' &&
+      value.startsWith('hub:') &&
+      MEMBER_NAME.test(value.slice('hub:'.length)))
+  );
+}
 
 /** `x` and `cr` of a type. */
 export function extensionSchemas<T extends keyof RecordExtensions>(

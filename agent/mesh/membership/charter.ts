@@ -10,6 +10,7 @@
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
 import type { ChrRecord, NodeRole, ProtectionLevel, Verified } from '#kel/record/record';
+import { type MeshPolicy, OPEN_MESH } from './policy/mesh-policy.ts';
 
 export interface Member {
   readonly aid: Aid;
@@ -28,6 +29,7 @@ export interface Charter {
   readonly members: ReadonlyMap<Aid, Member>;
   /** Least protection that an edge must have. */
   readonly minimumLevel: ProtectionLevel;
+  readonly policy: MeshPolicy;
   readonly epochs: { readonly lengthSeconds: number; readonly baseSeconds: number };
   /** The governor that signed this version. */
   readonly sealedBy: Aid;
@@ -111,6 +113,7 @@ function toCharter(mesh: Said, { record, sealedIn }: SealedCharter): Charter {
       ]),
     ),
     minimumLevel: record.edge.min,
+    policy: { ...OPEN_MESH, minimumLevel: record.edge.min },
     epochs: { lengthSeconds: record.ep.len, baseSeconds: record.ep.base },
     sealedBy: record.i,
     sealedIn,

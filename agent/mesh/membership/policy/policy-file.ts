@@ -1,13 +1,15 @@
 /**
- * Edge policy as people write it: TOML, one `[[edge]]` a rule.
+ * The policy of a mesh as people write it: TOML, one `[[edge]]` a rule.
  *
  * ```toml
+ * topology = "regions"
+ *
  * [[edge]]
  * between = ["role:server", "region:eu"]
  * required = ["ml-kem-1024", "x25519", "rosenpass"]
  * offered = ["hqc-256"]
  * ```
- * What a rule leaves out is as in the defaults; `between` it may not leave out.
+ * What a rule leaves out is as in the defaults; `between` it may not leave out. Without a topology it is `full`.
  */
 import { parse, TomlError } from 'smol-toml';
 import {
@@ -23,9 +25,12 @@ import {
   type Relaying,
   type Selector,
 } from '#kel/record/edge-rule';
+import type { Topology } from '#kel/record/extension';
+import { isTopology } from '#kel/record/extension-schemas';
 import { utf8 } from '#src/bytes';
 import { formatIpPrefix, parseIpPrefix } from '#src/net/ip-prefix';
 import { INDISPENSABLE } from './contribution.ts';
+import type { MeshPolicy } from './mesh-policy.ts';
 
 const MAX_FILE_BYTES = 256 * 1024;
 
@@ -37,11 +42,16 @@ export interface PolicyFault {
 }
 
 export type PolicyReading =
-  | { readonly kind: 'rules'; readonly rules: readonly EdgeRule[]; readonly lineOf: LineOf }
+  | {
+      readonly kind: 'rules';
+      readonly topology: Topology;
+      readonly rules: readonly EdgeRule[];
+      readonly lineOf: LineOf;
+    }
   | { readonly kind: 'faults'; readonly faults: readonly PolicyFault[] };
 
-/** The line in which a rule, or one key of it, stands. */
-export type LineOf = (rule: number, key?: string) => number;
+/** The line in which a rule, or one key of it, stands. @param rule null: before all rules */
+export type LineOf = (rule: number | null, key?: string) => number;
 
 /** @param text attacker-controlled: somebody may have sent the file */
 export function readPolicy(text: string): PolicyReading {
@@ -58,48 +68,58 @@ export function readPolicy(text: string): PolicyReading {
     );
   }
   const lines = text.split('\n');
-  const other = Object.keys(document).find((key) => key !== 'edge');
+  const other = Object.keys(document).find((key) => key !== 'edge' && key !== 'topology');
   if (other !== undefined)
-    return fault(lineOfKey(lines, 0, lines.length, other) ?? 1, `expected [[edge]], got ${other}`);
+    return fault(
+      lineOfKey(lines, 0, lines.length, other) ?? 1,
+      `expected topology or [[edge]], got ${other}`,
+    );
   const tables = document['edge'] ?? [];
   if (!Array.isArray(tables)) return fault(1, 'edge: expected [[edge]], once for each rule');
   if (tables.length > MAX_EDGE_RULES)
     return fault(1, `expected at most ${MAX_EDGE_RULES} rules, got ${tables.length}`);
   const lineOf = lineFinder(lines);
   const faults: PolicyFault[] = [];
+  const { topology = 'full' } = document;
+  if (!isTopology(topology))
+    faults.push({
+      line: lineOf(null, 'topology'),
+      why: `topology: expected full, regions, or hub: and the name of a member, got ${show(topology)}`,
+    });
   const rules = tables.map((table, at) => {
     const rule = readRule(table as Record<string, unknown>);
     for (const { key, why } of rule.faults) faults.push({ line: lineOf(at, key), why });
     return rule.value;
   });
-  if (faults.length > 0) return { kind: 'faults', faults };
-  return { kind: 'rules', rules, lineOf };
+  if (faults.length > 0 || !isTopology(topology)) return { kind: 'faults', faults };
+  return { kind: 'rules', topology, rules, lineOf };
 }
 
-/** The same rules as a file, which reads back as they are. */
-export function formatPolicy(rules: readonly EdgeRule[]): string {
+/** The same policy as a file, which reads back as it is. */
+export function formatPolicy({ topology, rules }: Pick<MeshPolicy, 'topology' | 'rules'>): string {
+  return [`topology = ${JSON.stringify(topology)}\n`, ...rules.map(formatRule)].join('\n');
+}
+
+/** One rule, as it stands in a file. */
+export function formatRule(rule: EdgeRule): string {
   const list = (items: readonly string[]) =>
     `[${items.map((item) => JSON.stringify(item)).join(', ')}]`;
-  return rules
-    .map((rule) =>
-      [
-        '[[edge]]',
-        `between = ${list(rule.between)}`,
-        ...(rule.peer
-          ? [
-              `required = ${list(rule.required)}`,
-              `offered = ${list(rule.offered)}`,
-              `refused = ${list(rule.refused)}`,
-              `start = ${JSON.stringify(rule.start)}`,
-              `prefixes = ${list(rule.prefixes)}`,
-              `obfuscation = ${list(rule.obfuscation)}`,
-              `relay = ${JSON.stringify(rule.relay)}`,
-            ]
-          : ['peer = false']),
-        '',
-      ].join('\n'),
-    )
-    .join('\n');
+  return [
+    '[[edge]]',
+    `between = ${list(rule.between)}`,
+    ...(rule.peer
+      ? [
+          `required = ${list(rule.required)}`,
+          `offered = ${list(rule.offered)}`,
+          `refused = ${list(rule.refused)}`,
+          `start = ${JSON.stringify(rule.start)}`,
+          `prefixes = ${list(rule.prefixes)}`,
+          `obfuscation = ${list(rule.obfuscation)}`,
+          `relay = ${JSON.stringify(rule.relay)}`,
+        ]
+      : ['peer = false']),
+    '',
+  ].join('\n');
 }
 
 interface RuleReading {
@@ -200,6 +220,7 @@ function fault(line: number, why: string): PolicyReading {
 function lineFinder(lines: readonly string[]): LineOf {
   const headers = lines.flatMap((line, at) => (/^\s*\[\[\s*edge\s*\]\]/.test(line) ? [at] : []));
   return (rule, key) => {
+    if (rule === null) return lineOfKey(lines, 0, headers[0] ?? lines.length, key ?? '') ?? 1;
     const from = headers[rule];
     if (from === undefined) return 1;
     if (key === undefined) return from + 1;

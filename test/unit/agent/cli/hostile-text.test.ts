@@ -60,6 +60,7 @@ const answers: Readonly<Record<string, Json>> = {
   },
   'peer.list': { peers: [peer()] },
   'mesh.show': meshAnswer(),
+  'mesh.policy.show': policyAnswer(),
   'mesh.create': meshAnswer(),
   'mesh.join': { ...meshAnswer(), aid: T },
   'mesh.admit': meshAnswer(),
@@ -236,6 +237,14 @@ function meshAnswer(): { readonly [key: string]: Json } {
   };
 }
 
+function policyAnswer(): Json {
+  const rule = {
+    ...{ between: [T, T], peer: true, required: [T], offered: [T], refused: [T], start: T },
+    ...{ prefixes: [T], obfuscation: [T], relay: T },
+  };
+  return { version: 1, topology: T, rules: [rule], defaults: [rule], minimumLevel: T, pair: null };
+}
+
 /** Arguments of each command that shows an answer of the agent. */
 const asked: Readonly<Record<string, readonly string[]>> = {
   status: [],
@@ -261,6 +270,7 @@ const asked: Readonly<Record<string, readonly string[]>> = {
   'mesh leave': ['--yes'],
   'mesh remove': ['x'],
   'mesh show': [],
+  'mesh policy show': [],
   'rotate psk': ['--yes'],
   'rotate tunnel': ['--yes'],
   'rotate id': ['--plan'],
@@ -291,6 +301,7 @@ const others: ReadonlySet<string> = new Set([
   ...[
     'id evidence verify',
     'audit verify',
+    'mesh policy check',
     'node add',
     'node request',
     'node approve',

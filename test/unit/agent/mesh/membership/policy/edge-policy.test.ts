@@ -234,7 +234,7 @@ describe('a policy file', () => {
       ['[[edge]]\nbetween = ["*", "*"]\ncolour = "red"\n', 3, /one of between/],
       ['[[edge]]\nbetween = ["*", "*"]\noffered = ["manual", "manual"]\n', 3, /each entry once/],
       ['[[edge]]\nbetween = ["*", "*"\n', 3, /^expected/],
-      ['\n\n[edges]\n', 3, /expected \[\[edge\]\]/],
+      ['\n\n[edges]\n', 3, /expected topology or \[\[edge\]\]/],
       ['[[edge]]\n', 1, /two selectors/],
     ];
     for (const [text, line, why] of table) {
@@ -296,7 +296,7 @@ describe('a policy file', () => {
     );
     fc.assert(
       fc.property(fc.array(openRule, { maxLength: 5 }), (list) => {
-        assert.deepEqual(rules(formatPolicy(list)), list);
+        assert.deepEqual(rules(formatPolicy({ topology: 'full', rules: list })), list);
       }),
     );
   });
