@@ -55,6 +55,8 @@ export interface DeviceBackend {
     privateKey: Secret,
     keepalives: Keepalives,
   ): Promise<void>;
+  /** See `TunnelDriver.beginHandshake`; absent: this way cannot. */
+  beginHandshake?(name: InterfaceName, publicKey: WireGuardKey): Promise<boolean>;
   /** Nothing happens when the device does not exist. */
   destroy(name: InterfaceName): Promise<void>;
   list(): Promise<readonly InterfaceName[]>;
@@ -169,6 +171,10 @@ export class DeviceDriver implements TunnelDriver {
       this.#memory.set(name, { ...memory, endpoints });
       return describeDifference(change, device);
     });
+  }
+
+  async beginHandshake(name: InterfaceName, publicKey: WireGuardKey): Promise<boolean> {
+    return (await this.#backend.beginHandshake?.(parseInterfaceName(name), publicKey)) ?? false;
   }
 
   async rekey(name: InterfaceName, throwAway: Secret): Promise<void> {

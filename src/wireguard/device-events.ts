@@ -3,7 +3,13 @@
  * line after each event (`deploy/dataplane/events`).
  */
 
-import { BlockReader, followProgram, leaveProgram, malformedBlock } from './program-stream.ts';
+import {
+  BlockReader,
+  followProgram,
+  leaveProgram,
+  malformedBlock,
+  tellProgram,
+} from './program-stream.ts';
 import type { DeviceEvent, WireGuardKey } from './tunnel-driver.ts';
 import { parseUdpEndpoint, parseWireGuardKey } from './values.ts';
 
@@ -27,6 +33,11 @@ export async function watchDevice(
     () => listener({ kind: 'lost' }),
   );
   return { [Symbol.dispose]: () => leaveProgram(socket) };
+}
+
+/** Asks for a handshake with one peer. @returns false when nobody listens at the socket */
+export function beginHandshake(socketPath: string, publicKey: WireGuardKey): Promise<boolean> {
+  return tellProgram(socketPath, `handshake=${publicKey}\n`);
 }
 
 /** Reads events from chunks as they come. */

@@ -69,6 +69,23 @@ export function leaveProgram(socket: Socket): void {
   socket.destroy();
 }
 
+/** Says one thing, and waits until the program has read it. @returns false when nobody listens at the socket */
+export async function tellProgram(socketPath: string, text: string): Promise<boolean> {
+  const socket = createConnection(socketPath);
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => resolve(false), CONNECT_TIMEOUT_MS);
+  socket.once('error', () => resolve(false));
+  // The program ends the connection when it has read all.
+  socket.once('close', () => resolve(true)).resume();
+  socket.end(text);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+}
+
 /** Reads blocks from chunks as they come. */
 export class BlockReader {
   readonly #protocol: string;

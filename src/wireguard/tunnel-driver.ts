@@ -143,8 +143,15 @@ export interface TunnelDriver {
    */
   applyPeers(desired: DesiredDevice): Promise<readonly string[] | undefined>;
   /**
+   * Begins a handshake with one peer, with the preshared key that it has now; packets go on under the session that is there.
+   * Nothing happens within 5 s of the last initiation (REKEY_TIMEOUT), or without an endpoint.
+   * @returns false where only {@link rekey} can (the kernel, the stock program, no device); a method that is absent never can
+   */
+  beginHandshake?(name: InterfaceName, publicKey: WireGuardKey): Promise<boolean>;
+  /**
    * Makes every peer of the device shake hands anew, with the preshared key that it has now: the private key is replaced
-   * by `throwAway` and put back in one go. Packets wait meanwhile, 128 per peer. Nothing happens without a device.
+   * by `throwAway` and put back in one go. Packets wait meanwhile, 128 per peer; one that comes just between the two keys costs 5 s, until the next initiation.
+   * Nothing happens without a device.
    * @param throwAway 32 random bytes
    */
   rekey(name: InterfaceName, throwAway: Secret): Promise<void>;

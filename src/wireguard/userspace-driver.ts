@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { Secret } from '#src/secret';
 import { runCommand } from './command.ts';
 import { type DeviceBackend, DeviceDriver } from './device-driver.ts';
-import { watchDevice } from './device-events.ts';
+import { beginHandshake, watchDevice } from './device-events.ts';
 import { openProbes } from './device-probes.ts';
 import type { DeviceDifference } from './diff.ts';
 import { WireGuardError } from './errors.ts';
@@ -109,6 +109,10 @@ class UserspaceBackend implements DeviceBackend {
     came: (token: ProbeToken, from: UdpEndpoint) => void,
   ): Promise<DeviceProbes | undefined> {
     return openProbes(this.#program.probesPath(name), came).catch(() => undefined);
+  }
+
+  async beginHandshake(name: InterfaceName, publicKey: WireGuardKey): Promise<boolean> {
+    return beginHandshake(this.#program.eventsPath(name), publicKey);
   }
 
   async create(name: InterfaceName): Promise<void> {

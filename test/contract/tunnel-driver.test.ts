@@ -295,6 +295,13 @@ for (const [label, make, isReal] of drivers)
       await driver.apply(full);
     });
 
+    it('is as it was after a handshake was asked for, also with nobody', async () => {
+      for (const who of [a.publicKey, b.publicKey, publicKeyOf('device')])
+        await driver.beginHandshake?.(name, who);
+      assert.notEqual(await driver.beginHandshake?.(other, a.publicKey), true);
+      assert.deepEqual(await driver.apply(full), []);
+    });
+
     it('is as it was after a forced handshake', async () => {
       await driver.rekey(name, secretOf('throw away'));
       assert.equal((await driver.read(name))?.publicKey, publicKeyOf('device'));

@@ -5,11 +5,12 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { Secret } from '#src/secret';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
 import type { DesiredDevice, DeviceEvent, TunnelDriver } from '#src/wireguard/tunnel-driver';
-import { deviceOf, peerOf } from '../support/kit/devices.ts';
+import { deviceOf, peerOf, publicKeyOf } from '../support/kit/devices.ts';
 import {
   createNamespaces,
   type Namespaces,
@@ -119,7 +120,21 @@ describe('two nodes over a real WireGuard tunnel', () => {
     await echo.line();
     const rtt = () => spaces.get('alice').runScript(PROBE, 'rtt', '10.99.0.2', '7002', '3', '20');
     await rtt();
-    await until((event) => event.kind === 'peer' && event.lastHandshake > before.lastHandshake);
+    const renewed =
+      ({ lastHandshake }: { lastHandshake: number }) =>
+      (event: DeviceEvent) =>
+        event.kind === 'peer' && event.lastHandshake > lastHandshake;
+    await until(renewed(before));
+    // One that is asked for, without a packet: WireGuard begins none within 5 s of the last.
+    const asked = () => alice.beginHandshake?.(aliceDevice('one').name, publicKeyOf('bob'));
+    const last = events.findLast((event) => event.kind === 'peer');
+    assert.ok(last?.kind === 'peer');
+    const end = Date.now() + 20_000;
+    while (!events.some(renewed(last)) && Date.now() < end) {
+      assert.equal(await asked(), true);
+      await sleep(250);
+    }
+    assert.ok(events.some(renewed(last)));
     const moved = `${spaces.get('alice').address}:51999`;
     await alice.apply({ ...aliceDevice('one'), listenPort: 51999 });
     await rtt();

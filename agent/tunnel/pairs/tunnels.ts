@@ -113,6 +113,8 @@ const REJECT_AFTER_MS = 185_000;
 /** A session that carries packets is renewed earlier (REKEY_AFTER_TIME, 120 s, and two retries). */
 const REKEY_MS = 135_000;
 const HANDSHAKE_MS = 15_000;
+/** How long a handshake has that costs no session; it takes a round trip. */
+const GENTLE_MS = 1_000;
 /** How long a rotation waits in all for tunnels that still change over. */
 const SETTLE_MS = 10_000;
 const SETTLE_POLL_MS = 50;
@@ -247,7 +249,8 @@ export class Tunnels {
   }
 
   /**
-   * Waits for a handshake with `aid` later than `since`, and forces one (with all peers of the device) when there is none yet.
+   * Waits for a handshake with `aid` later than `since`, and begins one when there is none yet; where that does not bring it, every
+   * session of the device is given up for new ones.
    * Throws TUNNEL_NO_HANDSHAKE.
    */
   async rekey(aid: Aid, since: number): Promise<void> {
@@ -258,19 +261,25 @@ export class Tunnels {
       throw new TunnelError('TUNNEL_NO_HANDSHAKE', `there is no tunnel to ${aid}`);
     const last = async () => (await this.#reconciler.peerState(view))?.lastHandshake ?? 0;
     if ((await last()) > since) return;
+    const place = this.#reconciler.placeOf(view);
+    const comesWithin = async (limitMs: number): Promise<boolean> => {
+      using wait = this.#handshakes.wait(place);
+      const end = clock.monotonic() + limitMs;
+      for (let isNews = true; ; ) {
+        const isLast = clock.monotonic() >= end;
+        if ((isNews || isLast) && (await last()) > since) return true;
+        if (isLast) return false;
+        isNews = await wait.next(Math.max(0, end - clock.monotonic()), this.#signal);
+      }
+    };
+    const isBegun = place && (await driver.beginHandshake?.(place.device, place.key));
+    if (isBegun === true && (await comesWithin(GENTLE_MS))) return;
     using raw = Secret.take(rng.bytes(32));
     using throwAway = wireguardPrivateKey(raw);
     await driver.rekey(device.name, throwAway);
     // Only now: nothing else is asked of the program while its key is changed, and the first look misses nothing.
-    using wait = this.#handshakes.wait(this.#reconciler.placeOf(view));
-    const end = clock.monotonic() + HANDSHAKE_MS;
-    for (let isNews = true; ; ) {
-      const isLast = clock.monotonic() >= end;
-      if ((isNews || isLast) && (await last()) > since) return;
-      if (isLast)
-        throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
-      isNews = await wait.next(Math.max(0, end - clock.monotonic()), this.#signal);
-    }
+    if (!(await comesWithin(HANDSHAKE_MS)))
+      throw new TunnelError('TUNNEL_NO_HANDSHAKE', `no handshake within ${HANDSHAKE_MS} ms`);
   }
 
   /** Brings the devices to the desired state, then follows every change until `signal` aborts. Devices stay when it does. */

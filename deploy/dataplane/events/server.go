@@ -1,8 +1,10 @@
 package events
 
 import (
+	"bufio"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -13,6 +15,8 @@ const (
 	// after which the subscriber has to read the device itself.
 	maxWaiting   = 16 << 20
 	writeTimeout = 10 * time.Second
+	// Of one request, in bytes.
+	maxRequest = 128
 )
 
 const greeting = "protocol=kelmesh-device-events/1\n\n"
@@ -55,8 +59,11 @@ func (w *Watcher) serve(connection net.Conn, done <-chan struct{}) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		for buffer := make([]byte, 256); ; {
-			if _, err := connection.Read(buffer); err != nil {
+		lines := bufio.NewScanner(connection)
+		lines.Buffer(make([]byte, 0, maxRequest), maxRequest)
+		for lines.Scan() {
+			key, isRequest := strings.CutPrefix(lines.Text(), "handshake=")
+			if !isRequest || w.begin(key) != nil {
 				return
 			}
 		}

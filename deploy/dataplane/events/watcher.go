@@ -49,8 +49,9 @@ type session struct {
 
 // Watcher is the bind's observer. Its zero value is not usable; see NewWatcher.
 type Watcher struct {
-	get  func(w *stateWriter) error
-	wake chan struct{}
+	get   func(w *stateWriter) error
+	begin func(publicKey string) error
+	wake  chan struct{}
 
 	mu sync.RWMutex
 	// By the own index, which the other end puts into each packet.
@@ -63,12 +64,24 @@ type Watcher struct {
 
 // NewWatcher returns a watcher of dev; Run makes it work.
 func NewWatcher(dev *device.Device) *Watcher {
-	return newWatcher(func(w *stateWriter) error { return dev.IpcGetOperation(w) })
+	begin := func(publicKey string) error {
+		var key device.NoisePublicKey
+		if err := key.FromHex(publicKey); err != nil {
+			return err
+		}
+		if peer := dev.LookupPeer(key); peer != nil {
+			// What keeps it from going out is what keeps any other from it; whoever asked waits for the handshake.
+			_ = peer.SendHandshakeInitiation(false)
+		}
+		return nil
+	}
+	return newWatcher(func(w *stateWriter) error { return dev.IpcGetOperation(w) }, begin)
 }
 
-func newWatcher(get func(w *stateWriter) error) *Watcher {
+func newWatcher(get func(w *stateWriter) error, begin func(publicKey string) error) *Watcher {
 	return &Watcher{
 		get:      get,
+		begin:    begin,
 		wake:     make(chan struct{}, 1),
 		sessions: make(map[uint32]session),
 		peers:    make(map[string]Peer),

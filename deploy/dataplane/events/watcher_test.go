@@ -3,7 +3,9 @@ package events
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 )
@@ -54,7 +57,13 @@ func receive(w *Watcher, message []byte, address string) {
 
 func begin(t *testing.T, dev *scripted) (*Watcher, func() map[string]string) {
 	t.Helper()
-	w := newWatcher(dev.get)
+	w, next, _ := beginWith(t, dev, func(string) error { return nil })
+	return w, next
+}
+
+func beginWith(t *testing.T, dev *scripted, handshake func(string) error) (*Watcher, func() map[string]string, net.Conn) {
+	t.Helper()
+	w := newWatcher(dev.get, handshake)
 	done := make(chan struct{})
 	t.Cleanup(func() { close(done) })
 	go w.Run(done)
@@ -99,7 +108,42 @@ func begin(t *testing.T, dev *scripted) (*Watcher, func() map[string]string) {
 	if got := next()["event"]; got != "ready" {
 		t.Fatalf("expected ready, got %q", got)
 	}
-	return w, next
+	return w, next, connection
+}
+
+func TestBeginsAHandshakeWithWhomItIsAskedFor(t *testing.T) {
+	dev := &scripted{endpoint: "127.0.0.1:5"}
+	asked := make(chan string, 8)
+	_, _, connection := beginWith(t, dev, func(key string) error {
+		if len(key) != 64 {
+			return errors.New("no key")
+		}
+		asked <- key
+		return nil
+	})
+	good := fmt.Sprintf("%064d", 1)
+	fmt.Fprintf(connection, "handshake=%s\nhandshake=%s\n", good, good)
+	for range 2 {
+		if got := <-asked; got != good {
+			t.Fatalf("got %q", got)
+		}
+	}
+	for _, bad := range []string{"handshake=12\n", "\n", "get=1\n", "handshake=" + strings.Repeat("0", 200) + "\n"} {
+		path := connection.RemoteAddr().String()
+		other, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(other, bad)
+		other.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.Copy(io.Discard, other); err != nil && !errors.Is(err, unix.ECONNRESET) {
+			t.Fatalf("%q: expected the connection to end, got %v", bad, err)
+		}
+		other.Close()
+	}
+	if len(asked) > 0 {
+		t.Fatalf("got %q", <-asked)
+	}
 }
 
 func TestTellsAHandshakeThatThisEndBegan(t *testing.T) {
@@ -183,7 +227,7 @@ func TestASubscriberThatDoesNotReadIsToldThatItMissedSomething(t *testing.T) {
 }
 
 func TestSessionsAreBounded(t *testing.T) {
-	w := newWatcher(func(*stateWriter) error { return nil })
+	w := newWatcher(func(*stateWriter) error { return nil }, func(string) error { return nil })
 	for i := range uint32(maxSessions + 1000) {
 		w.expect(i, false)
 	}

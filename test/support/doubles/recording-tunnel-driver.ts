@@ -117,6 +117,10 @@ export class RecordingTunnelDriver implements TunnelDriver {
     return this.#driver.watch(name, listener);
   }
 
+  async beginHandshake(name: InterfaceName, publicKey: WireGuardKey): Promise<boolean> {
+    return (await this.#driver.beginHandshake?.(name, publicKey)) ?? false;
+  }
+
   rekey(name: InterfaceName, throwAway: Secret): Promise<void> {
     return this.#driver.rekey(name, throwAway);
   }

@@ -148,6 +148,15 @@ export class SimulatedTunnels {
           devices.has(desired.name) ? this.#apply(host, clock, desired) : undefined;
         return power.write(work, work);
       },
+      beginHandshake: (name, publicKey) => {
+        const work = async () => {
+          const device = devices.get(name);
+          const peer = device?.peers.get(publicKey);
+          if (device !== undefined && peer?.endpoint !== undefined) this.#initiate(device, peer);
+          return device !== undefined;
+        };
+        return power.write(work, work);
+      },
       rekey: (name) => {
         const work = async () => this.#rekey(devices.get(name));
         return power.write(work, work);
