@@ -36,6 +36,7 @@ import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import type { Database } from '#src/store/durable-table';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
+import { SystemWays } from '#src/wireguard/system-ways';
 import { fetchLog } from './mesh/watch/http-log-source.ts';
 import type { ResolveHost } from './network/host-names.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
@@ -188,6 +189,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
       ...(program === undefined ? {} : { program }),
     }),
     overlay: new TcpOverlay(proofPort),
+    ways: new SystemWays(),
     fetchLog,
     resolveHost,
   };

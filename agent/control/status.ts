@@ -13,7 +13,13 @@ import type { Organisation } from '../organisation/organisation.ts';
 import type { RunningParts } from '../organisation/running/agent.ts';
 import type { TunnelStatus } from '../tunnel/pairs/tunnels.ts';
 import { forkReason, suspensionsJson } from './evidence-verbs.ts';
-import { type ReasonCode, type TunnelReason, tunnelReason } from './tunnel-reason.ts';
+import {
+  changeReason,
+  type ReasonCode,
+  type TunnelLook,
+  type TunnelReason,
+  tunnelReason,
+} from './tunnel-reason.ts';
 import type { Parts } from './verb.ts';
 import { ownWitnessesJson, witnessJson } from './witness-verbs.ts';
 
@@ -44,6 +50,7 @@ export const statusParts = {
     'agreements',
     'tunnels',
     'proofs',
+    'paths',
     'ownKeys',
     'rotations',
     'schedule',
@@ -187,6 +194,8 @@ export interface PeerRow {
   readonly txBytes: number;
   readonly connected: boolean;
   readonly clockSkewMs: number | null;
+  /** Why newer keys of a tunnel that is up wait; null: none do. */
+  readonly change: { readonly reasonCode: ReasonCode; readonly reason: string } | null;
   /** Why the preshared key keeps its epoch; null when it does not. */
   readonly postponed: string | null;
   /** Addresses of two agents that speak for it; null: there is one, as far as is known. */
@@ -207,7 +216,9 @@ export async function peersJson(
   const inStanding = statuses.map((status): PeerRow => {
     const member = membership.charter?.members.get(status.aid);
     const state = kel.state(status.aid);
-    const { state: word, reason, reasonCode } = reasonOf(organisation, agent, status, isOnline);
+    const look = lookOf(organisation, agent, status, isOnline);
+    const { state: word, reason, reasonCode } = tunnelReason(look);
+    const waits = changeReason(look);
     const { view, agreed } = status;
     const epoch = epochs.get(status.aid);
     const proof =
@@ -245,6 +256,7 @@ export async function peersJson(
       txBytes: Number(status.peer?.txBytes ?? 0n),
       connected: agent.directory.peerOf(status.aid) !== undefined,
       clockSkewMs: agent.sync.skewOf(status.aid) ?? null,
+      change: waits === undefined ? null : { reasonCode: 'change-blocked', reason: waits },
       postponed: agent.rotations.postponement(status.aid),
       twoPlaces: agent.sync.placesOf(status.aid) ?? null,
     };
@@ -299,6 +311,7 @@ function suspendedJson({
         txBytes: 0,
         connected: false,
         clockSkewMs: null,
+        change: null,
         postponed: null,
         twoPlaces: null,
       },
@@ -306,15 +319,15 @@ function suspendedJson({
   });
 }
 
-/** The state word, and why it is not `up`. */
-function reasonOf(
+/** What the state word and its reason are told from. */
+function lookOf(
   { kel, records }: StatusOrganisation,
   agent: StatusAgent,
   status: TunnelStatus,
   isOnline: boolean,
-): TunnelReason {
+): TunnelLook {
   const { aid, view, peer, device, coming, failure } = status;
-  return tunnelReason({
+  return {
     hasLog: kel.state(aid) !== undefined,
     hasTunnelKeys: records.latest('tun', aid) !== undefined,
     isConnected: agent.directory.peerOf(aid) !== undefined,
@@ -333,9 +346,10 @@ function reasonOf(
     failure,
     peerRefusal: failure?.refusal,
     ownDevice: agent.tunnels.deviceFailure,
+    path: device && agent.paths.faultOf(aid, device.name),
     // Two agents of one machine need none.
     hasAddress: isOnline || /^(127\.|\[::1\])/.test(peer?.endpoint ?? ''),
-  });
+  };
 }
 
 /** Whether anything could leave this machine: an address of no loopback and of no tunnel. */

@@ -1,5 +1,7 @@
 /** Why a tunnel is not up: one of a closed list of codes, and words that name ports where ports matter. Pure. */
+import { unreachable } from '#src/errors';
 import type { StepFailure } from '../tunnel/pairs/changes.ts';
+import type { PathFault } from '../tunnel/path/path-fault.ts';
 
 /** WireGuard rejects a session older than this (REJECT_AFTER_TIME), so a handshake older than it carries nothing. */
 const REJECT_AFTER_MS = 180_000;
@@ -17,10 +19,15 @@ export const reasonCodes = [
   'own-device-failed',
   'peer-device-failed',
   'no-address',
+  'link-down',
+  'address-missing',
+  'routed-elsewhere',
+  'not-routed',
   'no-handshake',
   'silent',
   'session-ended',
   'epochs-apart',
+  'change-blocked',
   'left-behind',
   'suspended',
 ] as const;
@@ -68,6 +75,8 @@ export interface TunnelLook {
   readonly peerRefusal: string | undefined;
   /** An own device that could not be made or changed. */
   readonly ownDevice: { readonly message: string } | undefined;
+  /** Why packets would not go into the tunnel; undefined: they would, or nobody can say. */
+  readonly path: PathFault | undefined;
   /** This machine has an address besides those of loopback and of its tunnels. */
   readonly hasAddress: boolean;
 }
@@ -75,14 +84,46 @@ export interface TunnelLook {
 const UP: TunnelReason = { state: 'up', reasonCode: null, reason: null };
 
 export function tunnelReason(look: TunnelLook): TunnelReason {
-  const { active } = look;
+  const { active, path } = look;
   const lives =
     active?.handshakeAge !== undefined &&
     active.handshakeAge < REJECT_AFTER_MS &&
     active.silentMs === undefined;
   // Without an address nothing leaves the machine, whatever was heard a moment ago.
-  if (lives && look.hasAddress) return UP;
-  return ofMachine(look) ?? (active === undefined ? ofComing(look) : ofActive(look, active));
+  if (lives && look.hasAddress && path === undefined) return UP;
+  const ofThis = ofMachine(look) ?? (active && path && ofPath(path));
+  return ofThis ?? (active === undefined ? ofComing(look) : ofActive(look, active));
+}
+
+/** Why newer keys of a tunnel wait, although packets go under the former ones; undefined: none do, or not for long enough. */
+export function changeReason({ active, coming }: TunnelLook): string | undefined {
+  if (active === undefined || coming?.isAgreed !== true) return undefined;
+  if (coming.stagedMs === undefined || coming.stagedMs < HANDSHAKE_MS) return undefined;
+  return `newer keys wait: no handshake comes ${between(coming.ports)}`;
+}
+
+/** What keeps packets out of the tunnel at this end, whatever the other end does. */
+function ofPath(path: PathFault): TunnelReason {
+  switch (path.kind) {
+    case 'link-down':
+      return because('down', path.kind, `the own interface ${path.device} is down or gone`);
+    case 'address-missing':
+      return because(
+        'down',
+        path.kind,
+        `the own overlay address ${path.address} is on no interface`,
+      );
+    case 'routed-elsewhere':
+      return because(
+        'down',
+        path.kind,
+        `packets to it go into ${path.device}${path.table === undefined ? '' : `, by a rule for table ${path.table}`}: not into its tunnel`,
+      );
+    case 'not-routed':
+      return because('down', path.kind, `the system sends no packets to it: ${path.said}`);
+    default:
+      return unreachable(path);
+  }
 }
 
 /** What keeps every tunnel of this machine down. */

@@ -9,6 +9,7 @@ import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import type { Database } from '#src/store/durable-table';
 import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { Ways } from '#src/wireguard/ways';
 import type { FetchLog } from '../mesh/watch/log-source.ts';
 import type { ResolveHost } from '../network/host-names.ts';
 import type { Network } from '../network/network.ts';
@@ -34,6 +35,8 @@ export interface RunningDrivers {
   network(seed: Secret): Promise<Network>;
   readonly tunnels: TunnelDriver;
   readonly overlay: Overlay;
+  /** Where the system sends packets; absent: nobody can say. */
+  readonly ways?: Ways;
   /** Of names in `tunnel.endpoints`. */
   readonly resolveHost?: ResolveHost;
   /** Foreign logs over HTTP. */

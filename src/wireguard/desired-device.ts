@@ -14,6 +14,8 @@ const MAX_PEERS = 65_536;
 /** The least that IPv6 runs over, RFC 8200 5. */
 const MIN_MTU = 1280;
 const MAX_MTU = 65_535;
+/** A host route may have less than a link (RFC 8200 5 is of links): the least that any IPv4 host takes, RFC 791 3.1. */
+const MIN_ROUTE_MTU = 576;
 const KEY_LENGTH = 32;
 
 /**
@@ -31,6 +33,8 @@ export function checkDesiredDevice(desired: DesiredDevice): WireGuardKey {
     if (address !== text) throw bad(name, `address: expected ${text}, got ${address}`);
   }
   for (const route of desired.routes) plain(name, 'route', route);
+  for (const mtu of desired.routeMtus?.values() ?? [])
+    within(name, 'MTU of a route', mtu, MIN_ROUTE_MTU, MAX_MTU);
   const own = wireguardPublicKeyHex(desired.privateKey);
   checkPeers(desired, own);
   return own;

@@ -134,11 +134,15 @@ export class DeviceDriver implements TunnelDriver {
     return this.#links.drops(parseInterfaceName(name));
   }
 
-  async damaged(): Promise<readonly InterfaceName[] | undefined> {
+  async damaged(
+    suspects: ReadonlySet<string> = new Set(),
+  ): Promise<readonly InterfaceName[] | undefined> {
     const left = new Map<InterfaceName, LinkState>();
     for (const [name, { link }] of this.#memory) if (link !== undefined) left.set(name, link.state);
-    const damaged = await this.#links.missing?.(left);
-    for (const name of damaged ?? []) {
+    const missing = await this.#links.missing?.(left);
+    if (missing === undefined) return undefined;
+    const damaged = [...left.keys()].filter((name) => missing.includes(name) || suspects.has(name));
+    for (const name of damaged) {
       const memory = this.#memory.get(name);
       // It may have been changed here meanwhile.
       if (memory?.link === undefined || memory.link.state !== left.get(name)) continue;

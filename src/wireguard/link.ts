@@ -14,6 +14,8 @@ export interface LinkState {
   readonly mtu: number;
   readonly addresses: readonly string[];
   readonly routes: readonly Cidr[];
+  /** Of routes that have one of their own. */
+  readonly routeMtus?: ReadonlyMap<Cidr, number>;
 }
 
 export interface LinkDifference {
@@ -21,11 +23,17 @@ export interface LinkDifference {
   readonly mtu?: number;
   readonly addAddresses: readonly string[];
   readonly removeAddresses: readonly string[];
+  /** Those that are there with another MTU too. */
   readonly addRoutes: readonly Cidr[];
+  /** Of those of `addRoutes` that get one of their own. */
+  readonly routeMtus?: ReadonlyMap<Cidr, number>;
   readonly removeRoutes: readonly Cidr[];
 }
 
-type DesiredLink = Pick<DesiredDevice, 'mtu' | 'addresses' | 'routes' | 'routesElsewhere'>;
+type DesiredLink = Pick<
+  DesiredDevice,
+  'mtu' | 'addresses' | 'routes' | 'routesElsewhere' | 'routeMtus'
+>;
 
 /** @param taken desired routes that were ours and that another device has taken since: left to it */
 export function diffLink(
@@ -37,12 +45,29 @@ export function diffLink(
     const set = new Set(others);
     return [...new Set(list)].filter((item) => !set.has(item));
   };
+  const mtuOf = ({ routeMtus }: Pick<LinkState, 'routeMtus'>, prefix: Cidr) =>
+    routeMtus?.get(prefix);
+  const present = new Set(actual.routes);
+  const resized = desired.routes.filter(
+    (prefix) => present.has(prefix) && mtuOf(desired, prefix) !== mtuOf(actual, prefix),
+  );
+  const addRoutes = [
+    ...without(desired.routes, actual.routes).filter((prefix) => !taken.has(prefix)),
+    ...resized,
+  ];
+  const routeMtus = new Map(
+    addRoutes.flatMap((prefix) => {
+      const mtu = mtuOf(desired, prefix);
+      return mtu === undefined ? [] : [[prefix, mtu] as const];
+    }),
+  );
   return {
     bringUp: !actual.up,
     ...(desired.mtu === actual.mtu ? {} : { mtu: desired.mtu }),
     addAddresses: without(desired.addresses, actual.addresses),
     removeAddresses: without(actual.addresses, desired.addresses),
-    addRoutes: without(desired.routes, actual.routes).filter((prefix) => !taken.has(prefix)),
+    addRoutes,
+    ...(routeMtus.size === 0 ? {} : { routeMtus }),
     removeRoutes: without(actual.routes, [...desired.routes, ...(desired.routesElsewhere ?? [])]),
   };
 }
@@ -53,14 +78,18 @@ export function isEmptyLinkChange(change: LinkDifference): boolean {
 
 export function linkAfter(link: LinkState, change: LinkDifference): LinkState {
   const after = <T>(list: readonly T[], add: readonly T[], remove: readonly T[]) => [
-    ...list.filter((item) => !remove.includes(item)),
+    ...list.filter((item) => !remove.includes(item) && !add.includes(item)),
     ...add,
   ];
+  const touched = new Set([...change.addRoutes, ...change.removeRoutes]);
+  const kept = [...(link.routeMtus ?? [])].filter(([prefix]) => !touched.has(prefix));
+  const routeMtus = new Map([...kept, ...(change.routeMtus ?? [])]);
   return {
     up: link.up || change.bringUp,
     mtu: change.mtu ?? link.mtu,
     addresses: after(link.addresses, change.addAddresses, change.removeAddresses),
     routes: after(link.routes, change.addRoutes, change.removeRoutes),
+    ...(routeMtus.size === 0 ? {} : { routeMtus }),
   };
 }
 
@@ -71,7 +100,10 @@ export function describeLinkDifference(change: LinkDifference): string[] {
     ...change.removeAddresses.map((address) => `address ${address} removed`),
     ...(change.mtu === undefined ? [] : [`MTU ${change.mtu}`]),
     ...(change.bringUp ? ['link up'] : []),
-    ...change.addRoutes.map((prefix) => `route ${prefix} added`),
+    ...change.addRoutes.map((prefix) => {
+      const mtu = change.routeMtus?.get(prefix);
+      return `route ${prefix} added${mtu === undefined ? '' : `, MTU ${mtu}`}`;
+    }),
     ...change.removeRoutes.map((prefix) => `route ${prefix} removed`),
   ];
 }
@@ -82,7 +114,7 @@ export interface Links {
   /** @returns undefined when there is no such device */
   read(name: InterfaceName): Promise<LinkState | undefined>;
   drops(name: InterfaceName): Promise<DeviceDrops | undefined>;
-  /** Those of `links` from which an address or a route has been taken; undefined where that cannot be told without a program. */
+  /** Those of `links` from which an address or a route has been taken, or that have another MTU; undefined where that cannot be told without a program. */
   missing?(
     links: ReadonlyMap<InterfaceName, LinkState>,
   ): Promise<readonly InterfaceName[] | undefined>;
@@ -126,7 +158,15 @@ export class SystemLinks implements Links {
     ]);
     if (isMissing(link)) return undefined;
     const state = parseLink(expectSuccess(`ip ${show.join(' ')}`, link));
-    return { ...state, routes: [...v4, ...v6].map((route) => route.prefix) };
+    const routes = [...v4, ...v6];
+    const routeMtus = new Map(
+      routes.flatMap(({ prefix, mtu }) => (mtu === undefined ? [] : [[prefix, mtu] as const])),
+    );
+    return {
+      ...state,
+      routes: routes.map((route) => route.prefix),
+      ...(routeMtus.size === 0 ? {} : { routeMtus }),
+    };
   }
 
   async drops(name: InterfaceName): Promise<DeviceDrops | undefined> {
@@ -145,7 +185,7 @@ export class SystemLinks implements Links {
   ): Promise<readonly InterfaceName[] | undefined> {
     // The files are those of this process's own namespace.
     if (this.#prefix.length > 0) return undefined;
-    const tables = await readLinkTables().catch(() => undefined);
+    const tables = await readLinkTables([...links.keys()]).catch(() => undefined);
     if (tables === undefined) return undefined;
     return [...links].flatMap(([name, link]) => (isMissingSome(name, link, tables) ? [name] : []));
   }
@@ -168,7 +208,10 @@ export class SystemLinks implements Links {
       ...change.removeAddresses.map((address) => `addr del ${address} dev ${name}`),
       ...change.addAddresses.map((address) => addAddress(address, name)),
       ...(change.bringUp ? [`link set dev ${name} up`] : []),
-      ...change.addRoutes.map((prefix) => route('replace', prefix)),
+      ...change.addRoutes.map((prefix) => {
+        const mtu = change.routeMtus?.get(prefix);
+        return `${route('replace', prefix)}${mtu === undefined ? '' : ` mtu ${mtu}`}`;
+      }),
     ]);
     await this.#removeRoutes(change.removeRoutes.map((prefix) => route('del', prefix)));
   }
@@ -214,6 +257,7 @@ interface Route {
   readonly prefix: Cidr;
   /** Empty for a route with several next hops. */
   readonly device: string;
+  readonly mtu?: number;
 }
 
 /** Prefixes are routed by `routes` alone: the kernel adds no route of its own for the address. */
@@ -266,11 +310,19 @@ function parseDrops(json: string): DeviceDrops {
 /** `default`, and host routes without a length, are how `ip` prints them. */
 function parseRoutes(json: string, family: '-4' | '-6'): Route[] {
   const zero = family === '-4' ? '0.0.0.0/0' : '::/0';
-  return parseJsonArray(json, 'route show').flatMap(({ dst, dev }) => {
+  return parseJsonArray(json, 'route show').flatMap(({ dst, dev, metrics }) => {
     if (typeof dst !== 'string') throw malformed('route show');
     const text =
       dst === 'default' ? zero : dst.includes('/') ? dst : `${dst}/${isIpv6Prefix(dst) ? 128 : 32}`;
-    return [{ prefix: parseCidr(text), device: typeof dev === 'string' ? dev : '' }];
+    const [first] = Array.isArray(metrics) ? metrics : [];
+    const mtu: unknown = first?.mtu;
+    return [
+      {
+        prefix: parseCidr(text),
+        device: typeof dev === 'string' ? dev : '',
+        ...(typeof mtu === 'number' ? { mtu } : {}),
+      },
+    ];
   });
 }
 

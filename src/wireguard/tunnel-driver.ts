@@ -38,6 +38,8 @@ export interface DesiredDevice {
   readonly peers: readonly DesiredPeer[];
   /** Prefixes that the host routes into this device. */
   readonly routes: readonly Cidr[];
+  /** Bytes of the largest packet into some of `routes`, where that is less than the device takes; of the others there is none. */
+  readonly routeMtus?: ReadonlyMap<Cidr, number>;
   /** Prefixes routed into other devices of this program: one that still points here stays until that device takes it over, without a gap. */
   readonly routesElsewhere?: readonly Cidr[];
 }
@@ -112,11 +114,12 @@ export interface TunnelDriver {
    */
   peers(name: InterfaceName): Promise<ReadonlyMap<WireGuardKey, PeerState> | undefined>;
   /**
-   * Devices from which somebody has taken an address or a route since this driver left them: `apply` puts it back. Starts no
-   * program, so that it may be asked every few seconds.
+   * Devices from which somebody has taken an address or a route, or whose MTU somebody has changed, since this driver left them:
+   * `apply` puts it right. Starts no program, so that it may be asked every few seconds.
+   * @param suspects devices on which something else is known to be wrong: what was left there is not believed any more
    * @returns undefined where that cannot be told
    */
-  damaged?(): Promise<readonly InterfaceName[] | undefined>;
+  damaged?(suspects?: ReadonlySet<string>): Promise<readonly InterfaceName[] | undefined>;
   /**
    * Tells the events of a device until it is disposed.
    * @returns undefined where nothing can tell them (the kernel, the stock program, no device): then {@link peers} has to be asked

@@ -317,6 +317,23 @@ for (const [label, make, isReal] of drivers)
       assert.deepEqual(await driver.apply(full), []);
     });
 
+    it('gives a route an MTU of its own, another one, and none', async () => {
+      const [first] = full.routes;
+      assert.ok(first !== undefined);
+      await driver.apply(full);
+      for (const mtu of [1200, 1216]) {
+        const changes = await driver.apply({ ...full, routeMtus: new Map([[first, mtu]]) });
+        assert.deepEqual(changes, [`route ${first} added, MTU ${mtu}`]);
+        assert.deepEqual(
+          await driver.apply({ ...full, routeMtus: new Map([[first, mtu]]) }),
+          [],
+          'twice changes nothing',
+        );
+      }
+      assert.deepEqual(await driver.apply(full), [`route ${first} added`]);
+      assert.deepEqual(await driver.apply(full), []);
+    });
+
     it('hands a route to another device and does not fight for it', async () => {
       const [taken, kept] = full.routes;
       assert.ok(taken && kept);

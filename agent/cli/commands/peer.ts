@@ -26,7 +26,7 @@ export function peerTable(peers: readonly PeerRow[]): readonly string[] {
     peer.endpoint ?? '-',
     `${peer.rxBytes}/${peer.txBytes}`,
     peer.proof === null ? 'not proven' : 'proven',
-    peer.reason ?? '',
+    peer.reason ?? peer.change?.reason ?? '',
   ]);
   return table([
     ['name', 'overlay', 'state', 'level', 'epoch', 'sn', 'endpoint', 'rx/tx', 'proof', ''],

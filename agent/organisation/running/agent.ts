@@ -79,6 +79,7 @@ export interface RunningParts
     | 'agreements'
     | 'tunnels'
     | 'proofs'
+    | 'paths'
     | 'ownKeys'
     | 'rotations'
   > {
@@ -233,6 +234,7 @@ export class Agent {
     this.#emergency.start();
     parts.acknowledgements.start(signal);
     parts.proofs.start(signal);
+    parts.paths.start(signal);
     this.#serve();
     this.#confirmation.start();
     if (membership.isIn)

@@ -18,6 +18,7 @@ import { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
 import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import { Views } from '../../tunnel/pairs/views.ts';
+import { PathKeeper } from '../../tunnel/path/path-keeper.ts';
 import { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
 import { PairRequests } from '../../tunnel/rotation/pair-requests.ts';
 import { Rotations } from '../../tunnel/rotation/rotations.ts';
@@ -44,6 +45,7 @@ export interface TunnelParts {
   readonly rotations: Rotations;
   readonly acknowledgements: Acknowledgements;
   readonly proofs: TunnelProofs;
+  readonly paths: PathKeeper;
 }
 
 export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelParts> {
@@ -148,7 +150,9 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     table: await StateTable.open(db, 'proof'),
     journal,
   });
-  return { ownKeys, agreements, tunnels, requests, rotations, acknowledgements, proofs };
+  const { ways } = drivers;
+  const paths = new PathKeeper({ ways, tunnels, membership, identity, clock, journal });
+  return { ownKeys, agreements, tunnels, requests, rotations, acknowledgements, proofs, paths };
 }
 
 /** An agreement names key and signature by index alone: the algorithm is that of the key. */

@@ -123,8 +123,6 @@ const EPOCH_LOOK_MS = 15_000;
 const FIRST_LOOKS = 4;
 /** How often it is looked whether something has come from each peer. */
 const LIFE_LOOK_MS = 15_000;
-/** How often it is looked whether the devices are as they were left. */
-const DAMAGE_LOOK_MS = 2_000;
 
 export class Tunnels {
   readonly #deps: TunnelsDeps;
@@ -299,7 +297,6 @@ export class Tunnels {
     await this.#wakeColdPairs(moved);
     this.pokeAll();
     void this.#epochLoop(signal);
-    void this.#damageLoop(signal);
     void this.#lifeLoop(signal);
     void this.#sessionLoop(signal);
   }
@@ -331,6 +328,19 @@ export class Tunnels {
     } finally {
       this.#changes.reconciled();
     }
+  }
+
+  /**
+   * Puts back what somebody has taken from a device, addresses, routes or the link.
+   * @param suspects devices on which something is known to be wrong  @returns whether anything was to be put back
+   */
+  async repair(suspects?: ReadonlySet<string>): Promise<boolean> {
+    const { driver, journal } = this.#deps;
+    const damaged = (await driver.damaged?.(suspects).catch(() => undefined)) ?? [];
+    if (damaged.length === 0) return false;
+    journal.warn('device.damaged', { devices: damaged.join(', ') });
+    await this.reconcile();
+    return true;
   }
 
   /** Takes every device down: `kelmesh down`. */
@@ -440,27 +450,6 @@ export class Tunnels {
       async () => {
         await this.#wakeColdPairs().catch((error: unknown) => this.#failed(error));
         if (this.#reconciler.deviceFailure !== undefined) await this.reconcile();
-      },
-    );
-  }
-
-  /** What somebody takes from a device, addresses, routes or the link, is put back. */
-  async #damageLoop(signal: AbortSignal): Promise<void> {
-    const { clock, driver, journal } = this.#deps;
-    if (driver.damaged === undefined) return;
-    let waitMs = DAMAGE_LOOK_MS;
-    await this.#ticks(
-      signal,
-      () => waitMs,
-      async () => {
-        const begun = clock.monotonic();
-        const damaged = await driver.damaged?.().catch(() => undefined);
-        // The files grow with the routing table of the machine: a look costs a hundredth of the time at the most.
-        waitMs = Math.max(DAMAGE_LOOK_MS, 100 * (clock.monotonic() - begun));
-        if (damaged === undefined) waitMs = COLD_STAGGER_MS;
-        if (damaged === undefined || damaged.length === 0) return;
-        journal.warn('device.damaged', { devices: damaged.join(', ') });
-        await this.reconcile();
       },
     );
   }

@@ -185,6 +185,7 @@ class MemorySystem {
 class MemoryLinks implements Links {
   readonly #links = new Map<InterfaceName, Omit<LinkState, 'routes'>>();
   readonly #routes = new Map<Cidr, InterfaceName>();
+  readonly #routeMtus = new Map<Cidr, number>();
 
   create(name: InterfaceName): void {
     this.#links.set(name, { up: false, mtu: 1420, addresses: [] });
@@ -202,7 +203,9 @@ class MemoryLinks implements Links {
   async read(name: InterfaceName): Promise<LinkState | undefined> {
     const link = this.#links.get(name);
     const routes = [...this.#routes].filter(([, device]) => device === name);
-    return link && { ...link, routes: routes.map(([prefix]) => prefix) };
+    const prefixes = routes.map(([prefix]) => prefix);
+    const routeMtus = new Map([...this.#routeMtus].filter(([prefix]) => prefixes.includes(prefix)));
+    return link && { ...link, routes: prefixes, routeMtus };
   }
 
   async drops(name: InterfaceName): Promise<DeviceDrops | undefined> {
@@ -222,7 +225,11 @@ class MemoryLinks implements Links {
       mtu: change.mtu ?? mtu,
       addresses: [...kept, ...change.addAddresses],
     });
-    for (const prefix of change.addRoutes) this.#routes.set(prefix, name);
+    for (const prefix of change.addRoutes) {
+      this.#routes.set(prefix, name);
+      this.#routeMtus.delete(prefix);
+    }
+    for (const [prefix, mtu] of change.routeMtus ?? []) this.#routeMtus.set(prefix, mtu);
     for (const prefix of change.removeRoutes)
       if (this.#routes.get(prefix) === name) this.#routes.delete(prefix);
   }

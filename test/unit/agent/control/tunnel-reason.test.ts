@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import {
+  changeReason,
   type ReasonCode,
   reasonCodes,
   type TunnelLook,
@@ -21,6 +22,7 @@ const fine: TunnelLook = {
   failure: undefined,
   peerRefusal: undefined,
   ownDevice: undefined,
+  path: undefined,
   hasAddress: true,
 };
 const coming = (isAgreed: boolean, stagedMs?: number) => ({ isAgreed, stagedMs, ports });
@@ -104,6 +106,45 @@ describe('the reason why a tunnel is not up', () => {
       'epochs-apart',
     ],
     [
+      'the rule of somebody else leads packets away, whatever was heard a moment ago',
+      { active: alive, path: { kind: 'routed-elsewhere', device: 'vpn0', table: '51' } },
+      'routed-elsewhere',
+      /vpn0.*table 51/,
+    ],
+    [
+      'a route of somebody else does',
+      { active: alive, path: { kind: 'routed-elsewhere', device: 'vpn0', table: undefined } },
+      'routed-elsewhere',
+      /vpn0: not/,
+    ],
+    [
+      'a rule refuses',
+      { active: alive, path: { kind: 'not-routed', said: 'Invalid argument' } },
+      'not-routed',
+      /Invalid argument/,
+    ],
+    [
+      'the link was taken down',
+      { active: alive, path: { kind: 'link-down', device: 'kelmesh0' } },
+      'link-down',
+      /kelmesh0/,
+    ],
+    [
+      'the address was taken away',
+      { active: alive, path: { kind: 'address-missing', address: 'fd00::1' } },
+      'address-missing',
+      /fd00::1/,
+    ],
+    [
+      'the own interface cannot be made, which is why packets go elsewhere',
+      {
+        active: alive,
+        ownDevice: { message: 'kelmesh0 is taken' },
+        path: { kind: 'link-down', device: 'kelmesh0' },
+      },
+      'own-device-failed',
+    ],
+    [
       'it did not follow',
       { isLeftBehind: true, coming: coming(false), isConnected: false },
       'left-behind',
@@ -118,12 +159,25 @@ describe('the reason why a tunnel is not up', () => {
       if (words !== undefined) assert.match(found.reason ?? '', words);
     });
 
+  it('is told of newer keys that wait for a port while packets go on under the former ones', () => {
+    const waits = { ...fine, active: alive, coming: coming(true, 20_000) };
+    assert.equal(tunnelReason(waits).state, 'up');
+    assert.match(changeReason(waits) ?? '', /newer keys wait.*51820.*198\.51\.100\.7:51821/);
+    for (const look of [
+      { ...waits, coming: coming(true, 2_000) },
+      { ...waits, coming: coming(false, 20_000) },
+      { ...waits, coming: undefined },
+      { ...waits, active: undefined },
+    ])
+      assert.equal(changeReason(look), undefined);
+  });
+
   it('has every code in the table, and in the page for operators with what to look at', () => {
     const seen = new Set(rows.map(([, , code]) => code));
     const page = readFileSync(new URL('../../../../docs/operations.md', import.meta.url), 'utf8');
     const documented = [...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, code]) => code);
     for (const code of reasonCodes) {
-      assert.ok(seen.has(code) || code === 'suspended', code);
+      assert.ok(seen.has(code) || ['suspended', 'change-blocked'].includes(code), code);
       assert.ok(documented.includes(code), `${code} is not in docs/operations.md`);
     }
     const known: readonly string[] = reasonCodes;

@@ -24,7 +24,7 @@ const link = (addresses: readonly string[], routes: readonly Cidr[]) => ({
 });
 
 describe('a look at links', () => {
-  const tables = { addresses: parseInet6(ADDRESSES), routes: parseRoute6(ROUTES) };
+  const tables = { addresses: parseInet6(ADDRESSES), routes: parseRoute6(ROUTES), mtus: new Map() };
 
   it('finds what was taken from a device: an address, a route, or a route that another device has now', () => {
     assert.equal(isMissingSome(name, link([OWN], [FIRST]), tables), false);
@@ -34,6 +34,12 @@ describe('a look at links', () => {
     const flushed = { ...tables, routes: parseRoute6('') };
     assert.equal(isMissingSome(name, link([OWN], [FIRST]), flushed), true);
     assert.equal(isMissingSome(name, link([OWN], []), flushed), false);
+  });
+
+  it('finds an MTU that somebody has changed, where the kernel tells it', () => {
+    const of = (mtu: number) => ({ ...tables, mtus: new Map([['kelmesh0', mtu]]) });
+    assert.equal(isMissingSome(name, link([OWN], [FIRST]), of(1_420)), false);
+    assert.equal(isMissingSome(name, link([OWN], [FIRST]), of(1_300)), true);
   });
 
   it('says nothing of IPv4, which these files do not have, and passes over what it does not know', () => {
@@ -46,7 +52,9 @@ describe('a look at links', () => {
   });
 
   it('reads the files of this machine', async () => {
-    const { addresses } = await readLinkTables();
+    const { addresses, mtus } = await readLinkTables(['lo' as InterfaceName, name]);
+    assert.ok((mtus.get('lo') ?? 0) > 0);
+    assert.equal(mtus.has(name), false);
     assert.ok(addresses.size > 0);
     for (const entry of addresses) assert.match(entry, /^[0-9a-f]{32}\/\d+ \S+$/);
   });

@@ -1,0 +1,91 @@
+/** What others do to the routes, rules and links under a tunnel that is up: named while it lasts, and over when it is over. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import {
+  eventually,
+  type Json,
+  joinTwoMachines,
+  type Machine,
+  tunnelUp,
+} from '../support/machines/federation.ts';
+import { withMachines } from '../support/machines/with-machines.ts';
+
+describe('the path of a tunnel that is up', function () {
+  this.timeout(120_000);
+  let a: Machine;
+  let device = '';
+  let other = '';
+
+  withMachines(['a', 'b'], async (machines) => {
+    a = machines.get('a');
+    const b = machines.get('b');
+    await joinTwoMachines(a, b);
+    const [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
+    device = ofA.interface;
+    other = ofB.overlay[0];
+    // Another VPN: an interface that takes whatever it gets.
+    await a.shell('ip link add vpn0 type veth peer name vpn1');
+    await a.shell('ip link set vpn0 up && ip link set vpn1 up');
+  });
+
+  const peer = async (): Promise<Json> => (await a.json('peer', 'list')).peers[0];
+  const says = (code: string | null) =>
+    eventually(`${code}`, async () => {
+      const row = await peer();
+      return row.reasonCode === code && (row.state === 'up') === (code === null) && { row };
+    });
+
+  const foreign: readonly [string, string, RegExp, string, string][] = [
+    [
+      'a rule of another VPN leads packets away',
+      'routed-elsewhere',
+      /vpn0.*table 51/,
+      'ip -6 route add default dev vpn0 table 51; ip -6 rule add pref 100 lookup 51',
+      'ip -6 rule del pref 100; ip -6 route flush table 51',
+    ],
+    [
+      'a rule refuses them',
+      'not-routed',
+      /Permission denied|Invalid argument|prohibited|unreachable/i,
+      'ip -6 rule add pref 100 to OTHER prohibit',
+      'ip -6 rule del pref 100',
+    ],
+    [
+      'a route of another program takes them, and is left to it until it goes',
+      'routed-elsewhere',
+      /vpn0: not/,
+      'ip -6 route replace OTHER/128 dev vpn0',
+      'ip -6 route del OTHER/128 dev vpn0',
+    ],
+  ];
+  for (const [what, code, words, does, undoes] of foreign)
+    it(`is named while ${what}: ${code}`, async () => {
+      await says(null);
+      await a.shell(does.replaceAll('OTHER', other));
+      assert.match((await says(code)).row.reason, words);
+      await a.shell(undoes.replaceAll('OTHER', other));
+      await says(null);
+    });
+
+  it('gets back its MTU when somebody changes it', async () => {
+    const mtu = async () =>
+      JSON.parse((await a.run('ip', '-j', 'link', 'show', device)).stdout)[0].mtu;
+    const before = await mtu();
+    await a.shell(`ip link set dev ${device} mtu 1300`);
+    await eventually('the MTU is back', async () => (await mtu()) === before);
+  });
+
+  it('is told by a program that ends with the agent, however that ends', async () => {
+    const monitors = async () =>
+      (
+        await a.run(
+          'sh',
+          '-c',
+          'for p in $(ls /proc | grep "^[0-9]"); do tr "\\0" " " < /proc/$p/cmdline 2>/dev/null | grep "^ip -o monitor"; done; true',
+        )
+      ).stdout;
+    assert.match(await monitors(), /ip -o monitor/);
+    process.kill(await a.agentPid(), 'SIGKILL');
+    await eventually('nothing monitors', async () => (await monitors()) === '');
+  });
+});
