@@ -77,7 +77,7 @@ async function lookAtSome(run: RunCommand, asked: readonly string[]): Promise<Wa
  * @param stderr what is wrong with each that failed, then `Command failed -:N`, from 1
  * @param failed throws what the program said
  */
-export function parseWays(
+function parseWays(
   asked: readonly string[],
   stdout: string,
   stderr: string,
