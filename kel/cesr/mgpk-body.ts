@@ -1,13 +1,7 @@
 /** MessagePack as KERI hashes it: fields in order, shortest forms, no binary, no extension types. */
 import { concatBytes, utf8 } from '#src/bytes';
-import {
-  type BinaryReader,
-  expectRoom,
-  narrow,
-  readBody,
-  readList,
-  readMap,
-} from './binary-reader.ts';
+import { narrow, readList, readMap, readWhole, type ValueReader } from '#src/value-reader';
+import { bodyReader, wholeMap } from './body-reader.ts';
 import type { BodyMap, BodyValue } from './body-value.ts';
 
 export function encodeMgpk(value: BodyValue): Uint8Array {
@@ -90,11 +84,11 @@ function sized(value: bigint, [code, length]: readonly [number, number]): Uint8A
 
 /** @throws KEL_BAD_BODY unless `bytes` is exactly what {@link encodeMgpk} writes for a map */
 export function decodeMgpk(bytes: Uint8Array): BodyMap {
-  return readBody(bytes, 'MGPK', read);
+  return wholeMap<BodyValue>(bodyReader(bytes, 'MGPK'), (reader) => readWhole(reader, read));
 }
 
-function read(reader: BinaryReader, depth: number): BodyValue {
-  expectRoom(reader, depth);
+function read(reader: ValueReader, depth: number): BodyValue {
+  reader.takeValue(depth);
   const code = reader.byte();
   if (code < 0x80) return code;
   if (code < 0x90) return readMap(reader, code & 0x0f, depth, read);
@@ -145,13 +139,13 @@ function read(reader: BinaryReader, depth: number): BodyValue {
   }
 }
 
-function atLeast<T extends number | bigint>(reader: BinaryReader, value: T, least: T): T {
+function atLeast<T extends number | bigint>(reader: ValueReader, value: T, least: T): T {
   if (value < least) throw reader.fault(`number ${value} in too long a form`);
   return value;
 }
 
 /** For negative numbers: a value that would fit the next shorter form is not canonical. */
-function below<T extends number | bigint>(reader: BinaryReader, value: T, limit: T): T {
+function below<T extends number | bigint>(reader: ValueReader, value: T, limit: T): T {
   if (value >= limit) throw reader.fault(`number ${value} in another form`);
   return value;
 }

@@ -61,6 +61,11 @@ const oneOfEach: readonly {
     places: ['src/crypto/labels.ts'],
   },
   {
+    what: 'reading heads of CBOR',
+    pattern: /head >> 5|first >> 5/,
+    places: ['src/cbor-reader.ts'],
+  },
+  {
     what: 'the length before a message',
     pattern: /uint32be\(message\.length\)/,
     places: ['agent/network/framing.ts'],
