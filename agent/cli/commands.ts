@@ -85,6 +85,11 @@ const loaders: readonly (readonly [name: string, load: () => Promise<Command>])[
   ['ca export', async () => (await import('./commands/ca.ts')).caExport],
   ['ca trust', async () => (await import('./commands/ca.ts')).caTrust],
   ['ca list', async () => (await import('./commands/ca.ts')).caShow],
+  ['rosenpass gen-keys', async () => (await import('./commands/rosenpass.ts')).rosenpassGenKeys],
+  [
+    'rosenpass exchange-config',
+    async () => (await import('./commands/rosenpass.ts')).rosenpassExchangeConfig,
+  ],
   ['config check', async () => (await import('./commands/config.ts')).configCheck],
 ];
 
