@@ -9,6 +9,7 @@ const loaders: readonly (readonly [name: string, load: () => Promise<Command>])[
   ['up', async () => (await import('./commands/up.ts')).up],
   ['down', async () => (await import('./commands/down.ts')).down],
   ['status', async () => (await import('./commands/status.ts')).status],
+  ['doctor', async () => (await import('./commands/doctor.ts')).doctor],
   ['id show', async () => (await import('./commands/id.ts')).idShow],
   ['id rotate', async () => (await import('./commands/id.ts')).idRotate],
   ['id confirm', async () => (await import('./commands/id-confirm.ts')).idConfirm],

@@ -18,6 +18,8 @@ export const exitCodes = {
   usage: 2,
   notRunning: 3,
   noAccess: 4,
+  /** Of `doctor`: a check is an error. */
+  errors: 5,
   /** Of `audit verify`: nothing contradicts, and something is missing. */
   incomplete: 6,
 } as const;

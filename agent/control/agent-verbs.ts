@@ -1,5 +1,7 @@
 /** The agent itself: whether it is there, what it does, and its end. */
-import { flag } from './arguments.ts';
+import { MembershipError } from '../mesh/membership/errors.ts';
+import { flag, optional, text } from './arguments.ts';
+import { diagnose } from './diagnosis.ts';
 import { peersJson, statusJson, statusParts } from './status.ts';
 import { verbsOf } from './verb.ts';
 
@@ -19,6 +21,20 @@ export const agentVerbs = {
     args: {},
     reads: true,
     run: ({ organisation, agent }) => statusJson(organisation, agent),
+  }),
+  doctor: needsAgent({
+    args: { peer: optional(text) },
+    reads: true,
+    async run({ organisation, agent }, { peer }) {
+      const members = organisation.membership.charter?.members.values() ?? [];
+      if (peer !== undefined && ![...members].some(({ aid, name }) => [aid, name].includes(peer)))
+        throw new MembershipError('MESH_NOT_A_MEMBER', `${peer.slice(0, 64)} is no member`);
+      const status = await statusJson(organisation, agent);
+      return {
+        schema: 'kelmesh.doctor/1',
+        checks: diagnose(status, organisation.drivers.clock.now(), peer),
+      };
+    },
   }),
   'peer.list': needsAgent({
     args: {},

@@ -7,7 +7,7 @@ import { verbsOf } from './verb.ts';
 
 const { needsAgent, needsState } = verbsOf({
   organisation: ['identity', 'keeper', 'drivers'],
-  agent: ['rotate', 'sync'],
+  agent: ['rotate', 'sync', 'twin'],
 });
 
 export const identityVerbs = {
@@ -55,6 +55,7 @@ export const identityVerbs = {
     args: {},
     async run({ organisation, agent }) {
       agent.sync.comparison.confirm();
+      agent.twin.confirm();
       const against = await organisation.identity.confirmNewest();
       return confirmJson(organisation, against);
     },

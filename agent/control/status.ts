@@ -390,6 +390,8 @@ function twinJson({ twin }: Pick<RunningParts, 'twin'>) {
     : { since: new Date(found.since).toISOString(), addresses: found.addresses };
 }
 
+export type StatusJson = Awaited<ReturnType<typeof statusJson>>;
+
 export async function statusJson(organisation: StatusOrganisation, agent: StatusAgent) {
   const peers = await peersJson(organisation, agent);
   const { membership, identity, intake } = organisation;

@@ -52,6 +52,8 @@ describe('two live copies of one state directory', () => {
       200_000,
     );
     assert.equal(governor.running.twin.found, undefined);
+    member.running.twin.confirm();
+    assert.equal(member.running.twin.found, undefined, 'the operator says that this one lives');
     await member.running.operator.run(() => member.running.rotate());
     assert.equal(member.running.twin.found, undefined, 'the copy has no keys any more');
     await until(

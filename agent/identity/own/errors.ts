@@ -22,7 +22,7 @@ export const identityErrors = {
   IDENTITY_AWAITS_CONFIRMATION:
     'An older copy of a store was put back. Put the newest state directory back; or bring the own log from a member (`kelmesh id import FILE`); or, if you know that this is the newest, `kelmesh id confirm`: an own event made in error forks the log, and the peers suspend the AID',
   IDENTITY_AWAITS_OPERATOR:
-    'Stop one of the two: `kelmesh status` names the addresses of the other. This agent makes no own event by itself until it was started anew or has rotated; what you ask for (`kelmesh id rotate`, `rotate all`, `revoke`) is done. If the copy is not yours: `kelmesh id rotate` now, and inform the peers',
+    'Stop one of the two: `kelmesh status` names the addresses of the other. Then `kelmesh id confirm` at the one that lives: before that, or a rotation or a fresh start, it makes no own event by itself; what you ask for (`kelmesh id rotate`, `rotate all`, `revoke`) is done. If the copy is not yours: `kelmesh id rotate` now, and inform the peers',
   IDENTITY_AWAITS_WITNESSES:
     'Nothing that the event seals counts yet; `kelmesh witness list` says which witness is missing. It is finished by itself when enough are back; `kelmesh witness cut` removes one that is gone',
   IDENTITY_AWAITS_DELEGATOR:

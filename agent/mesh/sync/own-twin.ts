@@ -48,7 +48,8 @@ export interface Twin {
 
 export class OwnTwin {
   readonly #deps: OwnTwinDeps;
-  readonly #started: number;
+  /** Records that are older say nothing of now. */
+  #started: number;
   #found: (Twin & { readonly sn: number }) | undefined;
   readonly #reissues: Allowance<'all'>;
 
@@ -81,6 +82,12 @@ export class OwnTwin {
     if (former === undefined)
       journal.error('identity.twin', { aid: identity.aid, addresses: record.la.join(' ') });
     if (this.#reissues.take('all')) reissue();
+  }
+
+  /** The operator says that this one lives: what the other has signed until now counts no more; what it signs from now on does. */
+  confirm(): void {
+    this.#found = undefined;
+    this.#started = this.#deps.clock.now();
   }
 
   /** Throws IDENTITY_AWAITS_OPERATOR. */

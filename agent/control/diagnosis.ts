@@ -1,0 +1,138 @@
+/**
+ * What `doctor` finds in a status: each root cause once, with its cure, and the members that it concerns. Pure: the same status gives
+ * the same checks.
+ */
+import { type Check, checkOf } from './checks.ts';
+import type { PeerRow, StatusJson } from './status.ts';
+import type { ReasonCode } from './tunnel-reason.ts';
+
+/** Why tunnels are down that has one cause at this machine, whatever is said of each. */
+const OF_THIS_MACHINE: ReadonlySet<ReasonCode> = new Set([
+  'no-address',
+  'own-device-failed',
+  'link-down',
+  'address-missing',
+]);
+/** Seconds may pass between the handshake and the proof. */
+const PROOF_MS = 60_000;
+/** Clocks that differ by this much make agreements and records wait. */
+const SKEW_MS = 30_000;
+
+/** @param now milliseconds since the Unix epoch  @param only the AID or the name of the one member that is asked about */
+export function diagnose(status: StatusJson, now: number, only?: string): readonly Check[] {
+  const peers = status.peers.filter(
+    ({ aid, name }) => only === undefined || aid === only || name === only,
+  );
+  return [
+    ...ofMachine(status),
+    ...ofIdentity(status),
+    ...ofMesh(status),
+    ...ofTunnels(peers),
+    ...ofMembers(peers, now),
+  ];
+}
+
+function ofMachine({ clockStep, disk, driver }: StatusJson): readonly Check[] {
+  const checks = [checkOf('driver', `tunnels are carried by ${driver}`)];
+  if (clockStep !== null)
+    checks.push(checkOf('clock-stepped', `the clock was set, by ${clockStep.byMs} ms`));
+  if (disk !== null && disk.warning !== null) checks.push(checkOf('disk', disk.warning));
+  return checks;
+}
+
+function ofIdentity(status: StatusJson): readonly Check[] {
+  const { twin, stepBack, foreignEvents, waiting, suspended } = status;
+  const checks: Check[] = [];
+  const fork = suspended.find(({ own }) => own);
+  if (fork !== undefined)
+    checks.push(checkOf('own-fork', `the own log has forked: ${fork.reason}`));
+  if (twin !== null)
+    checks.push(
+      checkOf(
+        'twin',
+        `since ${twin.since} another agent runs with the keys of this one, at ${twin.addresses.join(', ') || 'an unknown address'}`,
+      ),
+    );
+  if (stepBack !== null) checks.push(checkOf('step-back', `own events wait: ${stepBack}`));
+  if (foreignEvents && fork === undefined)
+    checks.push(checkOf('foreign-events', 'the own log holds events that were not made here'));
+  if (waiting !== null)
+    checks.push(checkOf('event-waits', `event ${waiting.sn} is signed and not final yet`));
+  return checks;
+}
+
+function ofMesh({ mesh, admission, aid, peers }: StatusJson): readonly Check[] {
+  if (mesh === null) return [checkOf('no-mesh', 'this organisation is in no mesh')];
+  if (mesh.revoked !== null)
+    return [
+      checkOf('removed', `removed by the governor: ${mesh.revoked.reason || 'no reason given'}`),
+    ];
+  if (!mesh.isMember)
+    return admission?.state === 'not-reached' || admission?.state === 'door-only'
+      ? [checkOf('governor-not-reached', `the governor has not heard of it: ${admission.reason}`)]
+      : [checkOf('not-admitted', admission?.reason ?? 'the governor has not admitted it yet')];
+  const governor = peers.find((peer) => mesh.governors.includes(peer.aid));
+  return governor === undefined || governor.connected || mesh.governors.includes(aid)
+    ? []
+    : [
+        checkOf(
+          'governor-away',
+          `the governor ${governor.name} is not connected: who is admitted or removed is not heard`,
+        ),
+      ];
+}
+
+/** What is wrong at this machine is said once; what is wrong with members, once for each cause. */
+function ofTunnels(peers: readonly PeerRow[]): readonly Check[] {
+  const byCode = new Map<ReasonCode, PeerRow[]>();
+  for (const peer of peers)
+    if (peer.reasonCode !== null)
+      byCode.set(peer.reasonCode, [...(byCode.get(peer.reasonCode) ?? []), peer]);
+  const checks: Check[] = [];
+  const up = peers.filter(({ state }) => state === 'up').length;
+  if (peers.length > 0 && up === peers.length)
+    checks.push(checkOf('tunnels', `${up} of ${peers.length} tunnels are up`));
+  for (const [code, rows] of byCode) {
+    const [first] = rows;
+    const reason = first?.reason ?? '';
+    const text =
+      OF_THIS_MACHINE.has(code) || rows.length === 1 ? reason : `${rows.length} members: ${reason}`;
+    checks.push(checkOf(code, text, OF_THIS_MACHINE.has(code) ? [] : rows));
+  }
+  const waiting = peers.filter(({ change }) => change !== null);
+  for (const { change, ...peer } of waiting.slice(0, 1))
+    checks.push(checkOf('change-blocked', change?.reason ?? '', [peer, ...waiting.slice(1)]));
+  return checks;
+}
+
+function ofMembers(peers: readonly PeerRow[], now: number): readonly Check[] {
+  const checks: Check[] = [];
+  const each = (
+    code: Parameters<typeof checkOf>[0],
+    isSo: (peer: PeerRow) => boolean,
+    words: (peer: PeerRow) => string,
+  ): void => {
+    const rows = peers.filter(isSo);
+    const [first] = rows;
+    if (first !== undefined) checks.push(checkOf(code, words(first), rows));
+  };
+  each(
+    'not-proven',
+    ({ state, proof, agreedAt }) =>
+      state === 'up' && proof === null && now - Date.parse(agreedAt ?? '') > PROOF_MS,
+    () => 'a tunnel is up, and no proof of it is signed by both ends',
+  );
+  each(
+    'clock-skew',
+    ({ clockSkewMs }) => Math.abs(clockSkewMs ?? 0) > SKEW_MS,
+    ({ clockSkewMs }) =>
+      `its clock and this one are ${Math.round((clockSkewMs ?? 0) / 1_000)} s apart`,
+  );
+  each(
+    'two-places',
+    ({ twoPlaces }) => twoPlaces !== null,
+    ({ twoPlaces }) =>
+      `two agents speak for it, from ${twoPlaces?.join(', ') || 'unknown addresses'}`,
+  );
+  return checks;
+}
