@@ -436,6 +436,7 @@ export async function statusJson(organisation: StatusOrganisation, agent: Status
       gossip: { ...agent.gossip.counters },
       recordGossip: { ...agent.recordGossip.counters },
       recordsRefused: intake.refused,
+      recordsUnknown: intake.unknown,
       knocksDropped: agent.sync.knocks.dropped,
       connectionsTurnedAway: agent.network.turnedAway,
       sessions: agent.sync.sessions,

@@ -18,7 +18,14 @@ import { maxRecordBytes, type RecordVersion, recordSchemas } from './schemas.ts'
 /** Protocol code of records in version strings. */
 export const RECORD_PROTOCOL = 'KMSH';
 
-export interface RecordInput<T extends RecordType> {
+/** What makes it a record of version 2. */
+export interface Grown<T extends RecordType> {
+  readonly extensions?: Extensions<RecordExtensions[T]>;
+  /** Of a `tun` record of version 2: its proofs of possession, which then need not stand in `extensions`. */
+  readonly prover?: PossessionProver;
+}
+
+export interface RecordInput<T extends RecordType> extends Grown<T> {
   /** Whose statement it is; for `tup` the lower AID of the two. */
   readonly aid: Aid;
   /** 16 fresh random bytes. */
@@ -26,10 +33,6 @@ export interface RecordInput<T extends RecordType> {
   /** Now, in the form of `formatDateTime`. */
   readonly dt: string;
   readonly fields: RecordFields[T];
-  /** Makes it a record of version 2. */
-  readonly extensions?: Extensions<RecordExtensions[T]>;
-  /** Of a `tun` record of version 2: its proofs of possession, which then need not stand in `extensions`. */
-  readonly prover?: PossessionProver;
 }
 
 /** @throws RECORD_BAD_FIELD, RECORD_TOO_LARGE */

@@ -199,7 +199,11 @@ function explainRecord(record: AnyRecord): string[] {
 
 function plain(value: unknown): string {
   const text = JSON.stringify(value, (_, inner: unknown) =>
-    inner instanceof Uint8Array ? Buffer.from(inner).toString('hex') : inner,
+    inner instanceof Uint8Array
+      ? Buffer.from(inner).toString('hex')
+      : inner instanceof Map
+        ? Object.fromEntries(inner)
+        : inner,
   );
   return ascii(text);
 }

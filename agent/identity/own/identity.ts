@@ -11,7 +11,7 @@ import type { Seal } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference, KeyState } from '#kel/key-state/key-state';
 import type { SignatureGroup } from '#kel/record/attachment';
-import { buildRecord, encodeSignedRecord } from '#kel/record/build';
+import { buildRecord, encodeSignedRecord, type Grown } from '#kel/record/build';
 import type { RecordFields, RecordType } from '#kel/record/record';
 import type { Clock } from '#src/clock';
 import { formatDateTime } from '#src/clock';
@@ -288,14 +288,19 @@ export class Identity {
     return this.#log.withKeys(({ current }) => signWith(this.#deps.keyStore, current, message));
   }
 
-  /** A signed record of the own AID under the current establishment event. */
-  async record<T extends RecordType>(type: T, fields: RecordFields[T]): Promise<SignedRecord> {
+  /** A signed record of the own AID under the current establishment event; of version 2 with `extensions`. */
+  async record<T extends RecordType>(
+    type: T,
+    fields: RecordFields[T],
+    grown: Grown<T> = {},
+  ): Promise<SignedRecord> {
     const { clock, rng } = this.#deps;
     const { bytes, said } = buildRecord(type, {
       aid: this.aid,
       salt: rng.bytes(16),
       dt: formatDateTime(clock.now()),
       fields,
+      ...grown,
     });
     return { said, message: encodeSignedRecord(bytes, [await this.signerGroup(bytes)]) };
   }

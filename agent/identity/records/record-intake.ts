@@ -29,13 +29,18 @@ const RATES: { readonly [T in RecordType]?: AllowanceOptions } = {
   ack: { burst: 4_096, perSecond: 1 },
 };
 
+/** What a later version may issue. */
+const UNKNOWN: ReadonlySet<string> = new Set(['RECORD_UNKNOWN_TYPE', 'RECORD_UNKNOWN_EXTENSION']);
+
 /** How far ahead of the own clock a record may be dated before it is put off: a far future would win for ever. */
 const FUTURE_MS = 5 * 60_000;
 
 export type IntakeVerdict =
   | { readonly kind: 'stored'; readonly record: Verified<AnyRecord> }
   | { readonly kind: 'known' }
-  | { readonly kind: 'refused'; readonly code: string };
+  | { readonly kind: 'refused'; readonly code: string }
+  /** Of a later version: nothing is wrong with it, and nothing here may act on it. */
+  | { readonly kind: 'unknown'; readonly code: string };
 
 export type RecordListener = (record: Verified<AnyRecord>) => void;
 
@@ -48,6 +53,7 @@ export class RecordIntake {
   readonly #allowances: ReadonlyMap<string, Allowance<Aid>>;
   readonly #listeners = new Set<RecordListener>();
   #refused = 0;
+  #unknown = 0;
 
   constructor(deps: {
     kel: KelStore;
@@ -72,6 +78,11 @@ export class RecordIntake {
     return this.#refused;
   }
 
+  /** Records of a later version, which were passed over, since the start: shown in `status`. */
+  get unknown(): number {
+    return this.#unknown;
+  }
+
   subscribe(listener: RecordListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -84,6 +95,7 @@ export class RecordIntake {
   ): Promise<IntakeVerdict> {
     const verdict = await this.#examine(message, mayIssue);
     if (verdict.kind === 'refused') this.#refused += 1;
+    if (verdict.kind === 'unknown') this.#unknown += 1;
     if (verdict.kind === 'stored') for (const listener of this.#listeners) listener(verdict.record);
     return verdict;
   }
@@ -118,7 +130,8 @@ export class RecordIntake {
       if (outcome === 'dropped') return { kind: 'refused', code: 'RECORD_TOO_MANY' };
       return outcome === 'stored' ? { kind: 'stored', record: verified } : { kind: 'known' };
     } catch (error) {
-      return { kind: 'refused', code: codeOf(error) };
+      const code = codeOf(error);
+      return { kind: UNKNOWN.has(code) ? 'unknown' : 'refused', code };
     }
   }
 }

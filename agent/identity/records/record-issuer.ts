@@ -4,6 +4,7 @@
  */
 import { digestSeal, type Seal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
+import type { Grown } from '#kel/record/build';
 import type { RecordFields, RecordType } from '#kel/record/record';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
@@ -14,7 +15,7 @@ import type { RecordIntake } from './record-intake.ts';
 const OUTBOX = 'outbox';
 
 export type Draft = {
-  readonly [T in RecordType]: { readonly type: T; readonly fields: RecordFields[T] };
+  readonly [T in RecordType]: { readonly type: T; readonly fields: RecordFields[T] } & Grown<T>;
 }[RecordType];
 
 export interface RecordIssuerDeps {
@@ -56,7 +57,8 @@ export class RecordIssuer {
           'the event that seals the last records is not final yet',
         );
       const records: SignedRecord[] = [];
-      for (const draft of drafts) records.push(await identity.record(draft.type, draft.fields));
+      for (const { type, fields, ...grown } of drafts)
+        records.push(await identity.record(type, fields, grown));
       await table.put({ [OUTBOX]: records.map(toEntry) });
       await identity.anchor([...records.map(({ said }) => digestSeal(said)), ...seals]);
       await this.#settle();
@@ -65,9 +67,9 @@ export class RecordIssuer {
   }
 
   /** Signs and stores a record whose type needs no seal. */
-  issue(draft: Draft): Promise<SignedRecord> {
+  issue({ type, fields, ...grown }: Draft): Promise<SignedRecord> {
     return this.#queue.run(async () => {
-      const record = await this.#deps.identity.record(draft.type, draft.fields);
+      const record = await this.#deps.identity.record(type, fields, grown);
       await this.#store(record.said, record.message);
       return record;
     });
@@ -92,7 +94,7 @@ export class RecordIssuer {
 
   async #store(said: Said, message: Uint8Array): Promise<void> {
     const verdict = await this.#deps.intake.take(message, () => true);
-    if (verdict.kind === 'refused')
+    if (verdict.kind === 'refused' || verdict.kind === 'unknown')
       throw new IdentityError('IDENTITY_EVENT_REFUSED', `own record ${said}: ${verdict.code}`);
   }
 }

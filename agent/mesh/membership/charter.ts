@@ -7,9 +7,12 @@
  * The first governing AID governs. A second one is its successor as long as it has not accepted: it signs nothing but
  * its acceptance, a version that names it alone and takes nobody in.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
+import type { CharterExtensions } from '#kel/record/extension';
 import type { ChrRecord, NodeRole, ProtectionLevel, Verified } from '#kel/record/record';
+import type { RecordVersion } from '#kel/record/schemas';
 import { type MeshPolicy, OPEN_MESH } from './policy/mesh-policy.ts';
 
 export interface Member {
@@ -31,6 +34,12 @@ export interface Charter {
   readonly minimumLevel: ProtectionLevel;
   readonly policy: MeshPolicy;
   readonly epochs: { readonly lengthSeconds: number; readonly baseSeconds: number };
+  /** In which its members write their records. */
+  readonly recordVersion: RecordVersion;
+  /** What it says beside; empty in a charter of version 1. */
+  readonly extensions: CharterExtensions;
+  /** Names of those that nobody may ignore. */
+  readonly critical: readonly string[];
   /** The governor that signed this version. */
   readonly sealedBy: Aid;
   /** The event of its log that seals this version. */
@@ -59,6 +68,21 @@ export function charterChain(mesh: Said, records: readonly SealedCharter[]): rea
   return chain;
 }
 
+/**
+ * A version on top of the last that would take the mesh back to an earlier version of records. It never counts: whoever has the
+ * keys of a governor, or runs an old program with them, takes from nobody what the newer records prove.
+ */
+export function setBackOf(
+  last: Charter,
+  records: readonly SealedCharter[],
+): Verified<ChrRecord> | undefined {
+  return records.find(({ record }) => record.p === last.said && isSetBack(last, record))?.record;
+}
+
+function isSetBack(last: Charter, record: ChrRecord): boolean {
+  return recordVersionOf(record) < last.recordVersion;
+}
+
 function successor(
   last: Charter,
   mesh: Said,
@@ -70,6 +94,7 @@ function successor(
       record.p === last.said &&
       record.n === last.version + 1 &&
       governsItself(record) &&
+      !isSetBack(last, record) &&
       (record.i === last.governors[0] ||
         (record.i === last.governors[1] && isAcceptance(last, record))),
   );
@@ -95,8 +120,15 @@ function isAcceptance(last: Charter, record: ChrRecord): boolean {
     record.name === last.name &&
     record.edge.min === last.minimumLevel &&
     record.ep.len === last.epochs.lengthSeconds &&
-    record.ep.base === last.epochs.baseSeconds
+    record.ep.base === last.epochs.baseSeconds &&
+    isDeepStrictEqual(record.x ?? {}, last.extensions) &&
+    isDeepStrictEqual(record.cr ?? [], last.critical)
   );
+}
+
+/** Whoever reads a charter of version 2 reads all records of that version. */
+function recordVersionOf({ x }: ChrRecord): RecordVersion {
+  return x === undefined ? 1 : (x.rv ?? 2);
 }
 
 function toCharter(mesh: Said, { record, sealedIn }: SealedCharter): Charter {
@@ -115,6 +147,9 @@ function toCharter(mesh: Said, { record, sealedIn }: SealedCharter): Charter {
     minimumLevel: record.edge.min,
     policy: { ...OPEN_MESH, minimumLevel: record.edge.min },
     epochs: { lengthSeconds: record.ep.len, baseSeconds: record.ep.base },
+    recordVersion: recordVersionOf(record),
+    extensions: record.x ?? {},
+    critical: record.cr ?? [],
     sealedBy: record.i,
     sealedIn,
   };

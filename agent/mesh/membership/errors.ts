@@ -22,6 +22,9 @@ export const membershipErrors = {
     'It stays out for ever: its organisation makes a new node, `kelmesh node add` and `node request`, which has another AID',
   MESH_NOT_OFFERED:
     'The governor names the successor first, with `kelmesh mesh hand-over`; wait until this organisation has that charter',
+  MESH_UPGRADED: 'Nothing to do: every member writes its records in the newer version',
+  MESH_NOT_READY:
+    'Update the agents that are named, or bring them up and connect them, and look again with `kelmesh mesh upgrade --check`; `--without NAME` leaves one behind, which then has no tunnels until it is updated',
   MESH_LEAVE_UNSURE:
     'The charter names this organisation until its governor removes it; `--yes` leaves all the same',
 } as const satisfies ErrorTable;

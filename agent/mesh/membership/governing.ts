@@ -3,6 +3,7 @@
  * admits, renames, removes and hands over. Each of these is a new version of the charter, sealed in the own log.
  */
 import type { Aid, Said } from '#kel/identifiers';
+import type { CharterExtensions } from '#kel/record/extension';
 import type { CharterFields } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import { type Clock, formatDateTime } from '#src/clock';
@@ -17,6 +18,9 @@ import type { Standing } from './standing.ts';
 
 /** Of a member in the charter: 1 to 63 characters. */
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** Extensions of a charter that no member may pass over: it would peer where it must not, or write what nobody reads. */
+const CRITICAL: readonly (keyof CharterExtensions)[] = ['pol', 'rv', 'top'];
 
 export interface GoverningDeps {
   readonly membership: Pick<Membership, 'standing' | 'refresh' | 'choose' | 'forget'>;
@@ -214,6 +218,19 @@ export class Governing {
   }
 
   /**
+   * From here on the mesh writes records of version 2, and there is no way back. Who cannot read them stays where it is: whoever
+   * calls this has looked. Throws MESH_NOT_GOVERNOR, MESH_UPGRADED.
+   */
+  upgrade(): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const charter = this.#governed();
+      if (charter.recordVersion === 2)
+        throw new MembershipError('MESH_UPGRADED', 'the mesh writes records of version 2 already');
+      return this.#nextVersion(charter, { extensions: { ...charter.extensions, rv: 2 } });
+    });
+  }
+
+  /**
    * Forgets the mesh; identity, log and audit log stay. Others are told nothing: where the charter names this organisation,
    * it does until the governor removes it.
    * @param sure also where the charter names it. Throws MESH_NONE, MESH_GOVERNOR_STAYS, MESH_LEAVE_UNSURE
@@ -264,7 +281,12 @@ export class Governing {
   /** What `change` does not name stays as it is in force. */
   async #nextVersion(
     charter: Charter,
-    change: { readonly members?: readonly Member[]; readonly governors?: readonly Aid[] },
+    change: {
+      readonly members?: readonly Member[];
+      readonly governors?: readonly Aid[];
+      /** All of them. */
+      readonly extensions?: CharterExtensions;
+    },
     beside: readonly Draft[] = [],
   ): Promise<Charter> {
     const members = change.members ?? [...charter.members.values()];
@@ -278,7 +300,11 @@ export class Governing {
       edge: { min: charter.minimumLevel },
       ep: { len: charter.epochs.lengthSeconds, base: charter.epochs.baseSeconds },
     };
-    await this.#deps.issuer.issueSealed([...beside, { type: 'chr', fields }]);
+    const x = change.extensions ?? charter.extensions;
+    const isGrown = change.extensions !== undefined || charter.recordVersion > 1;
+    const cr = [...new Set([...charter.critical, ...CRITICAL.filter((name) => name in x)])].sort();
+    const grown = isGrown ? { extensions: { x, cr } } : {};
+    await this.#deps.issuer.issueSealed([...beside, { type: 'chr', fields, ...grown }]);
     await this.#deps.membership.refresh();
     return this.#inForce();
   }

@@ -5,6 +5,7 @@
 import type { Aid, Said } from '#kel/identifiers';
 import type { RecordType, RvkRecord, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
+import type { RecordVersion } from '#kel/record/schemas';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
 import type { RecordIntake } from '../../identity/records/record-intake.ts';
@@ -63,6 +64,10 @@ export class Membership {
 
   get charters(): readonly Charter[] {
     return this.#standing.charters;
+  }
+
+  get recordVersion(): RecordVersion {
+    return this.#standing.recordVersion;
   }
 
   get mesh(): Said | undefined {

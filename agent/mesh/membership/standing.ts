@@ -5,8 +5,15 @@
  */
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
-import type { RecordType, RvkRecord, Verified } from '#kel/record/record';
-import { type Charter, charterChain, type Member, type SealedCharter } from './charter.ts';
+import type { ChrRecord, RecordType, RvkRecord, Verified } from '#kel/record/record';
+import type { RecordVersion } from '#kel/record/schemas';
+import {
+  type Charter,
+  charterChain,
+  type Member,
+  type SealedCharter,
+  setBackOf,
+} from './charter.ts';
 import type { Contact, Invite } from './invite.ts';
 import { overlayAddress } from './overlay-address.ts';
 import type { Suspension } from './suspensions.ts';
@@ -36,6 +43,8 @@ export class Standing {
   readonly self: Aid;
   /** All versions of the charter up to the one in force, oldest first. */
   readonly charters: readonly Charter[];
+  /** A charter on top of the one in force that is refused: it would take the mesh back to an earlier version of records. */
+  readonly setBack: Verified<ChrRecord> | undefined;
   /** Every AID that a version of the charter has named, the own one, and those of the invite: whose logs are kept. */
   readonly known: ReadonlySet<Aid>;
   /** Other members in good standing, in AID order; none while this organisation is out. */
@@ -57,6 +66,7 @@ export class Standing {
     this.#revokedNodes = revokedNodes;
     this.#suspended = suspended;
     this.charters = chosen === undefined ? [] : charterChain(chosen.mesh, charters);
+    this.setBack = this.charter && setBackOf(this.charter, charters);
     const { all, newer } = believed(this.charters, revocations);
     this.#revocations = all;
     this.#newerRevocations = newer;
@@ -76,6 +86,11 @@ export class Standing {
   /** The charter in force, undefined before one was received. */
   get charter(): Charter | undefined {
     return this.charters.at(-1);
+  }
+
+  /** In which the members write their records. */
+  get recordVersion(): RecordVersion {
+    return this.charter?.recordVersion ?? 1;
   }
 
   get mesh(): Said | undefined {

@@ -207,7 +207,8 @@ export class Holdings implements SyncContext {
       const verdict = await intake.take(message, (type, issuer) =>
         membership.mayIssue(type, issuer),
       );
-      if (verdict.kind === 'refused') journal.debug('record.refused', { from, code: verdict.code });
+      if (verdict.kind === 'refused' || verdict.kind === 'unknown')
+        journal.debug(`record.${verdict.kind}`, { from, code: verdict.code });
     }
   }
 

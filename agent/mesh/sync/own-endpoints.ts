@@ -1,6 +1,7 @@
 /** The own `end` record: where this node is reached now. Issued again when that changes, and twice a day. */
 import type { Said } from '#kel/identifiers';
 import type { EndpointFields } from '#kel/record/record';
+import type { RecordVersion } from '#kel/record/schemas';
 import type { Clock } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
 import type { Identity } from '../../identity/own/identity.ts';
@@ -25,6 +26,8 @@ export interface OwnEndpointsDeps {
   /** Where it differs from the clock, one of the two was set. */
   readonly time: Pick<Clock, 'now'>;
   readonly mesh: () => Said | undefined;
+  /** In which the mesh writes. */
+  readonly recordVersion: () => RecordVersion;
   /** UDP port per own `tun` record. */
   readonly ports: () => ReadonlyMap<Said, { readonly port: number }>;
   /** Configured addresses under which UDP reaches this node; none: those of the network. */
@@ -58,13 +61,14 @@ export class OwnEndpoints {
   current(): Promise<Uint8Array> {
     return this.#queue.run(async () => {
       const fields = this.#fields(await this.#deps.hosts());
-      const content = JSON.stringify(fields);
-      const { clock, issuer } = this.#deps;
+      const { clock, issuer, recordVersion } = this.#deps;
+      const grown = recordVersion() === 1 ? {} : { extensions: { x: {}, cr: [] } };
+      const content = JSON.stringify([fields, grown]);
       if (this.#issued?.content === content && this.#isDatedWell(this.#issued.at))
         return this.#issued.message;
       // The latest wins by its time: of two in one millisecond the other might.
       while (clock.now() === this.#issued?.at) await clock.sleep(1);
-      const { message, said } = await issuer.issue({ type: 'end', fields });
+      const { message, said } = await issuer.issue({ type: 'end', fields, ...grown });
       this.#saids.add(said);
       for (const oldest of this.#saids) {
         if (this.#saids.size <= MAX_ISSUED) break;

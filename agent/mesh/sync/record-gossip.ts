@@ -6,6 +6,7 @@
  * One message is a CBOR list: `[record with its signatures, log of the issuer from the sealing event on, or empty]`.
  */
 import type { Aid, Said } from '#kel/identifiers';
+import { RecordError } from '#kel/record/errors';
 import { parseRecord } from '#kel/record/parse';
 import type { AnyRecord, RecordType, Verified } from '#kel/record/record';
 import { decodeCbor, encodeCbor } from '#src/cbor';
@@ -33,6 +34,8 @@ export interface RecordGossipCounters {
   refused: number;
   /** Of an AID that no charter names, or that may not issue such a record. */
   stranger: number;
+  /** Of a later version. */
+  unknown: number;
 }
 
 export interface RecordGossipDeps {
@@ -50,7 +53,13 @@ export interface RecordGossipDeps {
 }
 
 export class RecordGossip {
-  readonly counters: RecordGossipCounters = { accepted: 0, known: 0, refused: 0, stranger: 0 };
+  readonly counters: RecordGossipCounters = {
+    accepted: 0,
+    known: 0,
+    refused: 0,
+    stranger: 0,
+    unknown: 0,
+  };
   readonly #deps: RecordGossipDeps;
   #topic: string | undefined;
 
@@ -80,6 +89,10 @@ export class RecordGossip {
   async receive(bytes: Uint8Array, from: PeerKey): Promise<GossipVerdict> {
     const { mayIssue, takeLog, take, behind } = this.#deps;
     const parts = read(bytes);
+    if (parts === 'unknown') {
+      this.counters.unknown += 1;
+      return 'ignore';
+    }
     if (parts === undefined) {
       this.counters.refused += 1;
       return 'reject';
@@ -113,7 +126,8 @@ interface Parts {
   readonly issuer: Aid;
 }
 
-function read(bytes: Uint8Array): Parts | undefined {
+/** `unknown`: a record of a later version, which nobody who passes it on is to blame for. */
+function read(bytes: Uint8Array): Parts | 'unknown' | undefined {
   try {
     const [record, log, ...more] = decodeCbor(bytes) as readonly unknown[];
     if (!(record instanceof Uint8Array) || !(log instanceof Uint8Array) || more.length > 0)
@@ -121,7 +135,8 @@ function read(bytes: Uint8Array): Parts | undefined {
     if (log.length > MAX_LOG) return undefined;
     const { t, i } = parseRecord(record).record;
     return GOSSIPED.has(t) ? { record, log, type: t, issuer: i } : undefined;
-  } catch {
-    return undefined;
+  } catch (error) {
+    const isLater = error instanceof RecordError && error.code.startsWith('RECORD_UNKNOWN_');
+    return isLater && error.code !== 'RECORD_UNKNOWN_ESTABLISHMENT' ? 'unknown' : undefined;
   }
 }

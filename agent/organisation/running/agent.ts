@@ -27,6 +27,7 @@ import type { Organisation } from '../organisation.ts';
 import { Background } from './background.ts';
 import { type ExchangeParts, openExchangeParts } from './exchange-parts.ts';
 import { MeshPresence } from './mesh-presence.ts';
+import { NewerRecords } from './newer-records.ts';
 import { Operator } from './operator.ts';
 import { OwnEventConfirmation } from './own-event-confirmation.ts';
 import { OwnKeyRotations } from './own-key-rotations.ts';
@@ -142,7 +143,16 @@ export class Agent {
     this.#rotating = rotating;
     this.#presence = presence;
     this.#confirmation = confirmation;
-    this.#reactions = new Reactions({ ...active, schedule, confirmation });
+    const newerRecords = new NewerRecords({
+      ...parts.organisation,
+      self: identity.aid,
+      rotateTunnelKeys: () => rotating.tunnelKeys(),
+      clock,
+      rng,
+      journal,
+      signal,
+    });
+    this.#reactions = new Reactions({ ...active, schedule, confirmation, newerRecords });
   }
 
   /** Opens everything and starts to serve. Devices that an earlier run left are taken over as they are. */

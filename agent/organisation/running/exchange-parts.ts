@@ -101,6 +101,7 @@ export async function openExchangeParts({
     clock,
     time,
     mesh: () => membership.mesh,
+    recordVersion: () => membership.recordVersion,
     ports: () => tunnels.devices,
     hosts: () => hostNames.addresses(),
   });

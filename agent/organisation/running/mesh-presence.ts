@@ -1,5 +1,8 @@
 /** Being a member: own tunnel keys sealed, device up, endpoints published, proofs answered. */
 
+import { isDeepStrictEqual } from 'node:util';
+import type { NodeExtensions } from '#kel/record/extension';
+import { capabilities } from '../../mesh/membership/capabilities.ts';
 import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
 import type { OwnEndpoints } from '../../mesh/sync/own-endpoints.ts';
 import type { Tunnels } from '../../tunnel/pairs/tunnels.ts';
@@ -36,6 +39,7 @@ export class MeshPresence {
       await this.#deps.tunnels.reconcile();
       // Nothing to do in the same mesh; in another one the address is another.
       await this.#announceNode();
+      await this.#deps.endpoints.current();
       return this.#deps.proofs.listen();
     }
     this.#entered = this.#enterOnce().catch((error: unknown) => {
@@ -62,7 +66,14 @@ export class MeshPresence {
     if (mesh === undefined || member === undefined) return;
     const address = overlayAddress(mesh, identity.aid);
     const last = records.latest('nod', identity.aid)?.record;
-    if (last?.role === member.role && last.region === member.region && last.ov[0] === address)
+    const x: NodeExtensions | undefined =
+      membership.recordVersion === 1 ? undefined : { cap: capabilities };
+    if (
+      last?.role === member.role &&
+      last.region === member.region &&
+      last.ov[0] === address &&
+      isDeepStrictEqual(last.x, x)
+    )
       return;
     await issuer.issueSealed([
       {
@@ -75,6 +86,7 @@ export class MeshPresence {
           rq: ['A'],
           ov: [address],
         },
+        ...(x === undefined ? {} : { extensions: { x, cr: [] } }),
       },
     ]);
   }

@@ -20,6 +20,7 @@ import type { Schedule } from '../../tunnel/rotation/schedule.ts';
 import type { Organisation } from '../organisation.ts';
 import type { Background } from './background.ts';
 import type { MeshPresence } from './mesh-presence.ts';
+import type { NewerRecords } from './newer-records.ts';
 import type { OwnEventConfirmation } from './own-event-confirmation.ts';
 import type { OwnKeyRotations } from './own-key-rotations.ts';
 
@@ -45,6 +46,7 @@ export interface ReactionsDeps {
   readonly proofs: TunnelProofs;
   readonly ownKeyRotations: OwnKeyRotations;
   readonly presence: MeshPresence;
+  readonly newerRecords: Pick<NewerRecords, 'follow'>;
   readonly confirmation: OwnEventConfirmation;
   readonly background: Background;
   readonly signal: AbortSignal;
@@ -162,7 +164,8 @@ export class Reactions {
   }
 
   async #membershipChanged(): Promise<void> {
-    const { organisation, sync, tunnels, presence, ownKeyRotations } = this.#deps;
+    const { organisation, sync, tunnels, presence, ownKeyRotations, newerRecords, background } =
+      this.#deps;
     const { membership, keeper, intake, kel } = organisation;
     const { charter } = membership;
     this.joinTopics();
@@ -184,6 +187,7 @@ export class Reactions {
     if (membership.isIn) {
       await presence.enter();
       await ownKeyRotations.replaceRevoked();
+      background.run(newerRecords.follow());
     } else await tunnels.reconcile();
     if (hasNewcomers) sync.push();
     if (hasLeavers && membership.isIn) await this.#deps.schedule.happened('removal');

@@ -55,7 +55,15 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   const { clock, rng, db, suite, journal } = organisation.drivers;
   const { overlay } = drivers;
   const store = await AgreementStore.open(db, await identity.storageKey('agreements'), rng);
-  const ownKeys = new OwnTunnelKeys({ identity, records, issuer, mlKem: suite.mlKem1024, clock });
+  const ownKeys = new OwnTunnelKeys({
+    identity,
+    records,
+    issuer,
+    mlKem: suite.mlKem1024,
+    clock,
+    rng,
+    recordVersion: () => membership.recordVersion,
+  });
   const isRevoked = (tunnelKey: Said) => organisation.revocations.ofEpoch(tunnelKey) !== undefined;
   const views = new Views({ identity, kel, records, ownKeys, clock, isRevoked });
   const requests = new PairRequests({ network, directory, clock });

@@ -4,8 +4,11 @@
 import type { Aid, Said } from '#kel/identifiers';
 import type { TunRecord, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
+import type { RecordVersion } from '#kel/record/schemas';
 import { type Clock, formatDateTime } from '#src/clock';
 import type { MlKem1024 } from '#src/crypto/suite';
+import { signXEdDsa, XEDDSA_RANDOM_LENGTH } from '#src/crypto/xeddsa';
+import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import { wireguardPrivateKey, wireguardPublicKey } from '#src/wireguard/static-key';
 import type { Identity } from '../../identity/own/identity.ts';
@@ -32,6 +35,9 @@ export interface OwnTunnelKeysDeps {
   readonly issuer: RecordIssuer;
   readonly mlKem: MlKem1024;
   readonly clock: Clock;
+  readonly rng: Rng;
+  /** In which the mesh writes. */
+  readonly recordVersion: () => RecordVersion;
 }
 
 export class OwnTunnelKeys {
@@ -43,12 +49,14 @@ export class OwnTunnelKeys {
     this.#deps = deps;
   }
 
-  /** Keys of the current establishment event; issues and seals their record when there is none yet. */
+  /** Keys of the current establishment event; issues and seals their record when there is none yet, or none of the version of the mesh. */
   async ensureCurrent(): Promise<TunnelKeys> {
     const { identity, records, clock } = this.#deps;
     const { establishment } = identity.state;
     const last = records.list('tun', identity.aid).at(-1)?.record;
-    if (last?.es.d === establishment.said && formatDateTime(clock.now() + RENEW_MS) < last.na)
+    const isGrown = last?.x !== undefined || this.#deps.recordVersion() === 1;
+    const holds = last !== undefined && formatDateTime(clock.now() + RENEW_MS) < last.na;
+    if (last?.es.d === establishment.said && holds && isGrown)
       return this.#use(await this.load(last.d));
     return this.#use(await this.#issue(establishment, last === undefined ? 0 : last.e + 1));
   }
@@ -111,7 +119,7 @@ export class OwnTunnelKeys {
     epoch: number,
     beside: readonly Draft[] = [],
   ): Promise<TunnelKeys> {
-    const { identity, issuer, mlKem, clock } = this.#deps;
+    const { identity, issuer, mlKem, clock, rng, recordVersion } = this.#deps;
     const { wireguard, mlKem: seed } = await identity.tunnelSecrets(establishment.said, epoch);
     using secrets = new DisposableStack();
     const publicKeys = {
@@ -129,6 +137,14 @@ export class OwnTunnelKeys {
           nb: formatDateTime(now - BACKDATE_MS),
           na: formatDateTime(now + VALIDITY_MS),
         },
+        ...(recordVersion() === 1
+          ? {}
+          : {
+              extensions: { x: {}, cr: [] },
+              prover: {
+                wg: (message) => signXEdDsa(wireguard, message, rng.bytes(XEDDSA_RANDOM_LENGTH)),
+              },
+            }),
       },
       ...beside,
     ]);

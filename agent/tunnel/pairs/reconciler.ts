@@ -369,6 +369,7 @@ export class Reconciler {
     return {
       slot: view.slot,
       peerKey,
+      possession: views.possessionOf(view.peer),
       presharedKey: agreed ?? pair.unagreedKey,
       endpoint:
         begins && agreed !== undefined && view.port !== 0

@@ -6,6 +6,7 @@ import { type Clock, formatDateTime } from '#src/clock';
 import type { UdpEndpoint, WireGuardKey } from '#src/wireguard/tunnel-driver';
 import { parseUdpEndpoint } from '#src/wireguard/values';
 import type { Identity } from '../../identity/own/identity.ts';
+import type { Possession } from './key-claims.ts';
 import { currentTunnelKeyOf, type OwnTunnelKeys } from './own-tunnel-keys.ts';
 import { keptKeys } from './room.ts';
 import type { PlacedView, TunnelView } from './view.ts';
@@ -59,6 +60,12 @@ export class Views {
     return record?.t === 'tun'
       ? (Buffer.from(record.wg).toString('hex') as WireGuardKey)
       : undefined;
+  }
+
+  /** A record of version 2 was taken in because the key that it names has signed it. */
+  possessionOf(tunnelKey: Said): Possession {
+    const record = this.#deps.records.get(tunnelKey)?.record;
+    return record?.t === 'tun' && record.x !== undefined ? 'proven' : 'unproven';
   }
 
   /** Whose `tun` record it is. */

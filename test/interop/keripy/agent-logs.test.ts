@@ -68,6 +68,8 @@ describe('logs of agents, read by KERIpy', () => {
       issuer,
       mlKem: suite.mlKem1024,
       clock: systemClock,
+      rng,
+      recordVersion: () => 1,
     });
     await governing.create({ name: 'interop', memberName: 'one', epochSeconds: 3_600 });
     for (let round = 0; round < 3; round++) {

@@ -5,6 +5,10 @@ import { digestSeal } from '#kel/event/seal';
 import { buildRecord, encodeSignedRecord } from '#kel/record/build';
 import type { AnyRecord, RecordFields } from '#kel/record/record';
 import { equalBytes } from '#src/bytes';
+import { signXEdDsa } from '#src/crypto/xeddsa';
+import { Secret } from '#src/secret';
+import { wireguardPublicKey } from '#src/wireguard/static-key';
+import { criticalRecord, newTypeRecord } from '../../../../support/kit/later-record.ts';
 import {
   createParty,
   endFields,
@@ -15,6 +19,8 @@ import {
 
 const all = () => true;
 const refused = (code: string) => ({ kind: 'refused', code });
+
+const wireguardKey = new Secret(new Uint8Array(32).fill(5));
 
 function tunFields(party: Party, wg: number, epoch = 0): RecordFields['tun'] {
   const { sn, said } = party.identity.state.establishment;
@@ -45,6 +51,40 @@ async function two(name: string): Promise<readonly [Party, Party]> {
 }
 
 describe('record intake', () => {
+  it('passes over what a later version has issued, and counts it apart from what is wrong', async () => {
+    const [alice, bob] = await two('later');
+    const { aid } = alice.identity;
+    const codes: unknown[] = [];
+    for (const { bytes } of [criticalRecord(aid), newTypeRecord(aid)]) {
+      const message = encodeSignedRecord(bytes, [await alice.identity.signerGroup(bytes)]);
+      const verdict = await bob.intake.take(message, all);
+      assert.equal(verdict.kind, 'unknown');
+      codes.push(verdict.kind === 'unknown' && verdict.code);
+    }
+    assert.deepEqual(codes, ['RECORD_UNKNOWN_EXTENSION', 'RECORD_UNKNOWN_TYPE']);
+    assert.deepEqual([bob.intake.unknown, bob.intake.refused], [2, 0]);
+  });
+
+  it('takes tunnel keys of version 2 with a proof of possession, and no others', async () => {
+    const [alice, bob] = await two('possession');
+    const fields = { ...tunFields(alice, 1), wg: wireguardPublicKey(wireguardKey) };
+    const take = async (signer: Secret | undefined) => {
+      const { said, message } = await alice.identity.record('tun', fields, {
+        extensions: { x: {}, cr: [] },
+        ...(signer === undefined
+          ? {}
+          : { prover: { wg: (text) => signXEdDsa(signer, text, alice.rng.bytes(64)) } }),
+      });
+      await alice.identity.anchor([digestSeal(said)]);
+      await giveLog(alice, bob);
+      return bob.intake.take(message, all);
+    };
+    const refused = { kind: 'refused', code: 'RECORD_NOT_POSSESSED' };
+    assert.deepEqual(await take(undefined), refused);
+    assert.deepEqual(await take(new Secret(new Uint8Array(32).fill(9))), refused);
+    assert.equal((await take(wireguardKey)).kind, 'stored');
+  });
+
   it('stores a record once, tells once, and keeps it', async () => {
     const [alice, bob] = await two('once');
     const told: AnyRecord[] = [];

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { charterChain, type SealedCharter } from '#agent/mesh/membership/charter';
+import { charterChain, type SealedCharter, setBackOf } from '#agent/mesh/membership/charter';
 import type { Aid, Said } from '#kel/identifiers';
+import type { CharterExtensions } from '#kel/record/extension';
 import type { CharterFields, ChrRecord, Verified } from '#kel/record/record';
 
 const said = (name: string) => `E${name.padEnd(43, '_')}` as Said;
@@ -15,9 +16,10 @@ interface Version {
   readonly sn: number;
   readonly by?: string;
   readonly fields?: Partial<CharterFields>;
+  readonly x?: CharterExtensions;
 }
 
-function version({ d, p, n, sn, by = 'gov', fields = {} }: Version): SealedCharter {
+function version({ d, p, n, sn, by = 'gov', fields = {}, x }: Version): SealedCharter {
   const record = {
     v: '',
     t: 'chr',
@@ -34,6 +36,7 @@ function version({ d, p, n, sn, by = 'gov', fields = {} }: Version): SealedChart
     edge: { min: 'A' },
     ep: { len: 3_600, base: 0 },
     ...fields,
+    ...(x === undefined ? {} : { x, cr: Object.keys(x).sort() }),
   } as const satisfies ChrRecord;
   return {
     record: record as unknown as Verified<ChrRecord>,
@@ -92,10 +95,66 @@ describe('charter chain', () => {
         [aid('b'), { aid: aid('b'), name: 'beta', role: 'relay', region: '' }],
       ]),
       minimumLevel: 'AB',
+      policy: { topology: 'full', rules: [], minimumLevel: 'AB', brokers: [] },
       epochs: { lengthSeconds: 120, baseSeconds: 60 },
+      recordVersion: 1,
+      extensions: {},
+      critical: [],
       sealedBy: aid('gov'),
       sealedIn: { sn: 2, said: said('ev2') },
     });
+  });
+
+  it('moves on to records of version 2, and never back', () => {
+    const moved = version({ d: 'v2', p: 'v1', n: 2, sn: 3, x: { rv: 2 } });
+    const later = version({ d: 'v3', p: 'v2', n: 3, sn: 4, x: { rv: 2, top: 'full' } });
+    const saids = [said('v0'), said('v1'), said('v2'), said('v3')];
+    assert.deepEqual(chainOf(first, second, moved, later), saids);
+    const charters = charterChain(MESH, [first, second, moved, later]);
+    assert.deepEqual(
+      charters.map(({ recordVersion }) => recordVersion),
+      [1, 1, 2, 2],
+    );
+    assert.deepEqual(charters.at(-1)?.extensions, { rv: 2, top: 'full' });
+    assert.deepEqual(charters.at(-1)?.critical, ['rv', 'top']);
+    // Sealed before any other on top of the last: it does not count all the same.
+    for (const x of [undefined, { rv: 1 as const }]) {
+      const back = version({ d: 'back', p: 'v2', n: 3, sn: 3, ...(x === undefined ? {} : { x }) });
+      assert.deepEqual(chainOf(first, second, moved, back), saids.slice(0, 3));
+      assert.deepEqual(chainOf(first, second, moved, back, later), saids);
+      const last = charters[2];
+      assert.equal(last && setBackOf(last, [first, second, moved, back])?.d, said('back'));
+      assert.equal(last && setBackOf(last, [first, second, moved, later]), undefined);
+    }
+  });
+
+  it('lets a successor change no extension by its acceptance', () => {
+    const offered = version({
+      d: 'v2',
+      p: 'v1',
+      n: 2,
+      sn: 3,
+      fields: { gov: [aid('gov'), aid('b')], mem: members('gov', 'b') },
+      x: { rv: 2, top: 'hub:gov' },
+    });
+    const accepted = (x: CharterExtensions) =>
+      version({
+        d: 'v3',
+        p: 'v2',
+        n: 3,
+        sn: 9,
+        by: 'b',
+        fields: { gov: [aid('b')], mem: members('gov', 'b') },
+        x,
+      });
+    const before = [said('v0'), said('v1'), said('v2')];
+    const base = [first, second, offered];
+    assert.deepEqual(chainOf(...base, accepted({ rv: 2, top: 'hub:gov' })), [
+      ...before,
+      said('v3'),
+    ]);
+    assert.deepEqual(chainOf(...base, accepted({ rv: 2 })), before);
+    assert.deepEqual(chainOf(...base, accepted({ rv: 2, top: 'full' })), before);
   });
 
   it('stops at a gap', () => {

@@ -173,6 +173,59 @@ describe('membership', () => {
     assert.equal(await codeOf(member.governing.rename('alpha', 'x')), 'MESH_NOT_GOVERNOR');
   });
 
+  it('moves to records of version 2 once, and every later charter is one', async () => {
+    const { governor, member } = await federation('upgrade');
+    const { membership, governing } = governor;
+    await governing.admit(member.identity.aid, 'beta');
+    assert.equal(membership.recordVersion, 1);
+    await give(governor, member);
+    assert.equal(await codeOf(member.governing.upgrade()), 'MESH_NOT_GOVERNOR');
+    await governing.upgrade();
+    assert.equal(membership.recordVersion, 2);
+    assert.deepEqual(membership.charter?.critical, ['rv']);
+    assert.equal(await codeOf(governing.upgrade()), 'MESH_UPGRADED');
+    await governing.rename('beta', 'university-b');
+    await governing.handOver('university-b');
+    await give(governor, member);
+    assert.equal(member.membership.recordVersion, 2);
+    assert.deepEqual(member.membership.charter?.extensions, { rv: 2 });
+    await member.governing.acceptGoverning();
+    await give(member, governor);
+    assert.equal(membership.governor, member.identity.aid);
+    assert.equal(membership.recordVersion, 2);
+  });
+
+  it('shows a charter that would take the mesh back, and stays where it is', async () => {
+    const { governor, member } = await federation('set back');
+    await governor.governing.admit(member.identity.aid, 'beta');
+    await governor.governing.upgrade();
+    const charter = governor.membership.charter;
+    assert.ok(charter);
+    const [said] = await governor.issuer.issueSealed([
+      {
+        type: 'chr',
+        fields: {
+          m: charter.mesh,
+          p: charter.said,
+          n: charter.version + 1,
+          name: charter.name,
+          gov: charter.governors,
+          mem: [],
+          edge: { min: 'A' },
+          ep: { len: 3_600, base: 0 },
+        },
+      },
+    ]);
+    await give(governor, member);
+    for (const { membership } of [governor, member]) {
+      await membership.refresh();
+      assert.equal(membership.charter?.said, charter.said);
+      assert.equal(membership.standing.setBack?.d, said);
+    }
+    await governor.governing.rename('beta', 'university-b');
+    assert.equal(governor.membership.standing.setBack, undefined);
+  });
+
   it('hands the governing over when the successor has accepted, and not before', async () => {
     const { governor, member } = await federation('hand over');
     const third = await joined('hand over third', governor);

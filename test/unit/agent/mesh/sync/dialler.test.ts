@@ -159,7 +159,11 @@ describe('own endpoints', () => {
       addresses: () => current,
     } as unknown as Network;
     const mesh = `EM${'m'.repeat(42)}` as Said;
-    const ahead = { clock: 0, time: 0 };
+    const ahead: { clock: number; time: number; version: 1 | 2 } = {
+      clock: 0,
+      time: 0,
+      version: 1,
+    };
     const clock = {
       now: () => party.clock.now() + ahead.clock,
       monotonic: () => party.clock.monotonic(),
@@ -173,6 +177,7 @@ describe('own endpoints', () => {
       clock,
       time,
       mesh: () => mesh,
+      recordVersion: () => ahead.version,
       ports: () => ports,
       hosts: async () => hosts,
     });
@@ -180,6 +185,16 @@ describe('own endpoints', () => {
       parseRecord(await party.clock.run(own.current())).record as EndRecord;
     return { party, current, ports, own, record, ahead };
   }
+
+  it('are those of version 2 as soon as the mesh writes it', async () => {
+    const { record, ahead } = await endpoints(['/ip4/198.51.100.1/tcp/7400']);
+    const before = await record();
+    assert.equal(before.x, undefined);
+    ahead.version = 2;
+    const after = await record();
+    assert.deepEqual([after.x, after.cr, after.la], [{}, [], before.la]);
+    assert.equal((await record()).d, after.d);
+  });
 
   it('are dated by no clock that was set: ahead they stay, and set back they are replaced', async () => {
     const { record, ahead } = await endpoints(['/ip4/198.51.100.1/tcp/7400']);

@@ -6,7 +6,9 @@ import type { Network, PeerKey } from '#agent/network/network';
 import type { Said } from '#kel/identifiers';
 import type { AnyRecord, Verified } from '#kel/record/record';
 import { decodeCbor, encodeCbor } from '#src/cbor';
+import { criticalRecord, newTypeRecord } from '../../../../support/kit/later-record.ts';
 import { createParty, endFields, giveLog, type Party } from '../../../../support/kit/party.ts';
+import { lowAid } from '../../../../support/kit/record-samples.ts';
 
 const from = '12D3KooWFrom' as PeerKey;
 const mesh = `EA${'m'.repeat(42)}` as Said;
@@ -65,7 +67,7 @@ describe('gossip of records', () => {
     assert.equal(await theirs.gossip.receive(message, from), 'ignore');
     assert.deepEqual(
       { ...theirs.gossip.counters },
-      { accepted: 1, known: 1, refused: 0, stranger: 0 },
+      { accepted: 1, known: 1, refused: 0, stranger: 0, unknown: 0 },
     );
   });
 
@@ -96,6 +98,17 @@ describe('gossip of records', () => {
     const smuggled = encodeCbor([end.message, new Uint8Array(0)]);
     assert.equal(await theirs.gossip.receive(smuggled, from), 'reject');
     assert.equal(recordOf(bob, end.said), undefined);
+  });
+
+  it('blames nobody for a record of a later version, and passes it over', async () => {
+    const bob = await createParty('later bob');
+    const { gossip } = gossipOf(bob);
+    for (const { bytes } of [criticalRecord(lowAid), newTypeRecord(lowAid)]) {
+      const message = encodeCbor([bytes, new Uint8Array(0)]);
+      assert.equal(await gossip.receive(message, from), 'ignore');
+    }
+    assert.equal(gossip.counters.unknown, 2);
+    assert.equal(gossip.counters.refused, 0);
   });
 
   it('believes nobody who may not say so', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { currentTunnelKeyOf, OwnTunnelKeys } from '#agent/tunnel/pairs/own-tunnel-keys';
 import type { Said } from '#kel/identifiers';
+import type { RecordVersion } from '#kel/record/schemas';
 import { formatDateTime } from '#src/clock';
 import type { Secret } from '#src/secret';
 import { wireguardPublicKey } from '#src/wireguard/static-key';
@@ -13,8 +14,19 @@ import {
   suite,
 } from '../../../../support/kit/party.ts';
 
-const keysOf = ({ identity, records, issuer, clock }: Party) =>
-  new OwnTunnelKeys({ identity, records, issuer, clock, mlKem: suite.mlKem1024 });
+const keysOf = (
+  { identity, records, issuer, clock, rng }: Party,
+  recordVersion: () => RecordVersion = () => 1,
+) =>
+  new OwnTunnelKeys({
+    identity,
+    records,
+    issuer,
+    clock,
+    mlKem: suite.mlKem1024,
+    rng,
+    recordVersion,
+  });
 const DAY = 86_400_000;
 
 describe('own tunnel keys', () => {
@@ -32,6 +44,27 @@ describe('own tunnel keys', () => {
     assert.equal(again.record.d, record.d);
     assert.ok(again.wireguard.equals(wireguard) && again.mlKemSeed.length === 64);
     assert.equal(party.identity.state.sn, 1);
+  });
+
+  it('prove their possession as soon as the mesh writes records of version 2, in the next key epoch', async () => {
+    const party = await createParty('proven keys');
+    let version: RecordVersion = 1;
+    const keys = keysOf(party, () => version);
+    const first = await keys.ensureCurrent();
+    assert.equal(first.record.x, undefined);
+    version = 2;
+    await party.clock.advance(1);
+    const second = await keys.ensureCurrent();
+    assert.equal(second.record.e, first.record.e + 1);
+    assert.equal(second.record.x?.pop?.length, 64);
+    assert.ok(await party.intake.sealedIn(party.identity.aid, second.record.d));
+    assert.equal((await keys.ensureCurrent()).record.d, second.record.d);
+    await party.clock.advance(1);
+    const third = await keys.renew();
+    assert.equal(third.record.x?.pop?.length, 64);
+    assert.notDeepEqual(third.record.x?.pop, second.record.x?.pop);
+    const again = await keysOf(await openParty(party.disk), () => 2).ensureCurrent();
+    assert.equal(again.record.d, third.record.d);
   });
 
   it('follow a rotation, and those before can still be loaded', async () => {
