@@ -7,14 +7,19 @@ import type { Clock } from './clock.ts';
 export interface KeyedWorkOptions<K> {
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** Runs once. @returns `again` when more is to do, after the pause of a failure */
-  readonly run: (key: K) => Promise<'done' | 'again'>;
+  /** Runs once. @returns `again` when more is to do, after the pause of a failure; `afterMs` when that is no failure */
+  readonly run: (key: K) => Promise<'done' | 'again' | Later>;
   /** Milliseconds before the next attempt; undefined gives it up until somebody asks again. @param failures in a row, from 1 */
   readonly pauseMs: (failures: number, key: K) => number | undefined;
   /** Whether it is tried again after that pause where nobody has asked meanwhile. @default always */
   readonly persists?: (failures: number, key: K) => boolean;
   /** Told of each run that rejected. */
   readonly failed: (key: K, error: unknown) => void;
+}
+
+/** Once more after so many milliseconds, or as soon as somebody hurries it. */
+interface Later {
+  readonly afterMs: number;
 }
 
 interface Work {
@@ -91,9 +96,10 @@ export class KeyedWork<K> {
   async #attempt(key: K, work: Work): Promise<number | undefined> {
     const { run, pauseMs, failed, signal } = this.#options;
     try {
-      if ((await run(key)) === 'done') {
+      const end = await run(key);
+      if (end !== 'again') {
         work.failures = 0;
-        return undefined;
+        return end === 'done' ? undefined : end.afterMs;
       }
     } catch (error) {
       if (signal.aborted) return undefined;

@@ -265,7 +265,7 @@ export class Agent {
     this.#background.run(this.#reactions.recordForks());
     void this.#confirmation.run();
     void parts.dialler.run(signal);
-    void this.#schedule.run(signal, async (kind) => {
+    this.#schedule.run(signal, async (kind) => {
       await (kind === 'id' ? this.#rotating.log() : this.#rotating.tunnelKeys());
     });
     const { clock, journal } = drivers;

@@ -8,6 +8,7 @@ import { equalBytes } from '#src/bytes';
 import type { Clock } from '#src/clock';
 import { unreachable } from '#src/errors';
 import type { Journal } from '#src/journal';
+import { KeyedWork } from '#src/keyed-work';
 import type { Rng } from '#src/rng';
 import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
@@ -87,7 +88,7 @@ export class Changes {
   readonly #deps: ChangesDeps;
   readonly #settings: ChangesSettings;
   readonly #drains: Drains;
-  readonly #driving = new Map<Aid, { again: boolean }>();
+  #work: KeyedWork<Aid> | undefined;
   /** Peers with which the handshake did not come: the other end begins the next one. */
   readonly #deaf = new Set<Aid>();
   /** What failed last with a peer, until a view of it flips. */
@@ -104,9 +105,19 @@ export class Changes {
   }
 
   start(signal: AbortSignal): void {
-    const { network } = this.#deps;
+    const { network, clock } = this.#deps;
     this.#signal = signal;
     network.handle(changeOverProtocol, changeOverLimits, (stream) => this.#answer(stream));
+    this.#work = new KeyedWork<Aid>({
+      clock,
+      signal,
+      run: async (aid) => ((await this.#goOn(aid)) === 'wait' ? { afterMs: RETRY_MS } : 'done'),
+      pauseMs: (failures) => this.#pauseMs(failures),
+      failed: (aid, error) => {
+        this.#report('tunnel.retry', error, aid);
+        this.#failures.set(aid, failureOf(error));
+      },
+    });
     this.#drains.start(signal);
   }
 
@@ -122,35 +133,7 @@ export class Changes {
 
   /** Something about `aid` may have changed: its keys, its endpoints, the agreement, the connection. */
   poke(aid: Aid): void {
-    if (this.#signal.aborted) return;
-    const driving = this.#driving.get(aid);
-    if (driving !== undefined) {
-      driving.again = true;
-      return;
-    }
-    const fresh = { again: false };
-    this.#driving.set(aid, fresh);
-    void this.#drive(aid, fresh).finally(() => this.#driving.delete(aid));
-  }
-
-  /** Goes on until there is nothing to do but to wait for something that pokes again. */
-  async #drive(aid: Aid, driving: { again: boolean }): Promise<void> {
-    const { clock } = this.#deps;
-    for (let failures = 0; !this.#signal.aborted; ) {
-      driving.again = false;
-      try {
-        const end = await this.#goOn(aid);
-        failures = 0;
-        if (end === 'wait') await clock.sleep(RETRY_MS, this.#signal);
-        else if (!driving.again) return;
-      } catch (error) {
-        if (this.#signal.aborted) return;
-        failures += 1;
-        this.#report('tunnel.retry', error, aid);
-        this.#failures.set(aid, failureOf(error));
-        await clock.sleep(this.#pauseMs(failures), this.#signal).catch(() => undefined);
-      }
-    }
+    this.#work?.poke(aid);
   }
 
   /** Of uneven length: two ends that lead at one time refuse each other, and must not do so for ever. */
@@ -159,7 +142,7 @@ export class Changes {
     return Math.min(RETRY_MS * 2 ** (failures - 1), MAX_RETRY_MS) * (0.5 + byte / 256);
   }
 
-  /** Performs step after step, each decided from how things stand after the one before. */
+  /** Performs step after step, each decided from how things stand after the one before, until there is nothing to do but to wait. */
   async #goOn(aid: Aid): Promise<'rest' | 'wait'> {
     for (let asked: Asked | undefined; ; ) {
       const { pair, world, deviceFailure } = await this.#look(aid, asked);
@@ -227,10 +210,9 @@ export class Changes {
     const peer = directory.peerOf(pair.aid);
     if (peer === undefined || pair.isExchanging) return;
     pair.isExchanging = true;
-    let stream: MessageStream | undefined;
     try {
       const place = await this.#stage(pair, view, 0, this.#wouldBegin(pair));
-      stream = await network.open(peer, changeOverProtocol, changeOverLimits);
+      const stream = await network.open(peer, changeOverProtocol, changeOverLimits);
       const { own: leading, peer: following } = view;
       await runLeading(
         stream,
@@ -246,7 +228,6 @@ export class Changes {
       );
       this.#deaf.delete(pair.aid);
     } catch (error) {
-      stream?.abort(error as Error);
       // Perhaps only the other end can begin: it stands behind a NAT that lets nobody in.
       if (isNoHandshake(error) && !this.#deaf.delete(pair.aid)) this.#deaf.add(pair.aid);
       throw error;
@@ -265,7 +246,6 @@ export class Changes {
     try {
       await runFollowing(stream, clock, this.#following(pair, exchange));
     } catch (error) {
-      stream.abort(error as Error);
       this.#report('tunnel.change-failed', error, pair.aid);
     } finally {
       // One that was refused because another is under way leaves that one alone.

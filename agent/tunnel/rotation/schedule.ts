@@ -4,8 +4,10 @@
  */
 import type { Clock } from '#src/clock';
 import { failureOf, type Journal } from '#src/journal';
+import { KeyedWork } from '#src/keyed-work';
 import type { Rng } from '#src/rng';
 import type { StateTable } from '#src/store/state-table';
+import { mistaken } from '#src/ticks';
 import type { AskedBy } from './emergency.ts';
 
 export type ScheduledKind = 'tunnel' | 'id';
@@ -57,7 +59,7 @@ const WINDOW_MS = 2 * DAY_MINUTES * MINUTE_MS;
 const EVENT = 'event';
 /** What stood in the way may be gone. */
 const RETRY_MS = 60_000;
-/** Longest sleep: a timer must not outlive a clock that is set. */
+/** Longest pause: a timer must not outlive a clock that is set. */
 const LOOK_MS = 15 * MINUTE_MS;
 
 /** `HH:MM-HH:MM`; undefined when it is not of that form. */
@@ -89,7 +91,7 @@ export class Schedule {
   readonly #deps: ScheduleDeps;
   /** Why the last attempt was put off. */
   #putOff: string | undefined;
-  #nap = new AbortController();
+  #work: KeyedWork<'due'> | undefined;
 
   constructor(policy: RotationPolicy, deps: ScheduleDeps) {
     this.#policy = policy;
@@ -110,24 +112,28 @@ export class Schedule {
   }
 
   /** Has `rotate` done what is due, until `signal` aborts. */
-  async run(signal: AbortSignal, rotate: RotateScheduled): Promise<void> {
+  run(signal: AbortSignal, rotate: RotateScheduled): void {
+    this.#work = new KeyedWork<'due'>({
+      clock: this.#deps.clock,
+      signal,
+      run: async () => ({ afterMs: await this.#look(signal, rotate) }),
+      pauseMs: () => RETRY_MS,
+      failed: (_, error) => mistaken(error),
+    });
+    this.#work.poke('due');
+  }
+
+  /** @returns milliseconds until the next look */
+  async #look(signal: AbortSignal, rotate: RotateScheduled): Promise<number> {
     const { clock, table } = this.#deps;
-    while (!signal.aborted) {
-      for (const kind of ['id', 'tunnel'] as const)
-        if (this.#due(kind) === undefined) await this.#plan(kind);
-      if (table.get(EVENT) !== undefined) {
-        await this.#rotate('tunnel', signal, rotate);
-        continue;
-      }
-      const due = (['id', 'tunnel'] as const)
-        .map((kind) => ({ kind, at: this.#due(kind)?.at ?? Number.POSITIVE_INFINITY }))
-        .reduce((first, other) => (other.at < first.at ? other : first));
-      const wait = Math.min(LOOK_MS, Math.max(0, due.at - clock.now()));
-      this.#nap = new AbortController();
-      const awake = AbortSignal.any([signal, this.#nap.signal]);
-      if (wait > 0) await clock.sleep(wait, awake).catch(() => undefined);
-      else await this.#attempt(due.kind, signal, rotate);
-    }
+    for (const kind of ['id', 'tunnel'] as const)
+      if (this.#due(kind) === undefined) await this.#plan(kind);
+    if (table.get(EVENT) !== undefined) return this.#rotate('tunnel', signal, rotate);
+    const due = (['id', 'tunnel'] as const)
+      .map((kind) => ({ kind, at: this.#due(kind)?.at ?? Number.POSITIVE_INFINITY }))
+      .reduce((first, other) => (other.at < first.at ? other : first));
+    const waitMs = Math.min(LOOK_MS, Math.max(0, due.at - clock.now()));
+    return waitMs > 0 ? waitMs : this.#attempt(due.kind, signal, rotate);
   }
 
   /** New tunnel keys at once, if the policy says so for `event`: whatever the time of day. */
@@ -136,7 +142,7 @@ export class Schedule {
     if (!this.#policy.events.includes(event)) return;
     await table.put({ [EVENT]: { event, at: clock.now() } });
     journal.info('rotation.on-event', { event });
-    this.#nap.abort();
+    this.#work?.hurry('due');
   }
 
   /** A rotation was made, by whom ever: the next one counts from now. One of the log brings new tunnel keys too. */
@@ -147,28 +153,39 @@ export class Schedule {
     if (kind === 'id') await this.#plan('id');
   }
 
-  async #attempt(kind: ScheduledKind, signal: AbortSignal, rotate: RotateScheduled): Promise<void> {
+  /** @returns milliseconds until the next look */
+  async #attempt(
+    kind: ScheduledKind,
+    signal: AbortSignal,
+    rotate: RotateScheduled,
+  ): Promise<number> {
     const { clock, table } = this.#deps;
     const now = clock.now();
     const { at } = opening(now, this.#policy.windows);
     if (at > now) {
       // It was missed while the agent was down.
       await table.put({ [kind]: { at, everyMs: this.#policy.everyMs[kind] } });
-      return;
+      return 0;
     }
-    await this.#rotate(kind, signal, rotate);
+    return this.#rotate(kind, signal, rotate);
   }
 
-  async #rotate(kind: ScheduledKind, signal: AbortSignal, rotate: RotateScheduled): Promise<void> {
-    const { clock, journal } = this.#deps;
+  /** @returns milliseconds until the next look */
+  async #rotate(
+    kind: ScheduledKind,
+    signal: AbortSignal,
+    rotate: RotateScheduled,
+  ): Promise<number> {
+    const { journal } = this.#deps;
     try {
       await rotate(kind);
       journal.info('rotation.scheduled', { kind });
+      return 0;
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) return 0;
       this.#putOff = `${kind}: ${failureOf(error).message}`;
       journal.failed('rotation.put-off', error, { kind });
-      await clock.sleep(RETRY_MS, signal).catch(() => undefined);
+      return RETRY_MS;
     }
   }
 

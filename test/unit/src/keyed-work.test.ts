@@ -4,7 +4,10 @@ import { KeyedWork } from '#src/keyed-work';
 import { jittered, ticks } from '#src/ticks';
 import { SimulatedClock } from '../../support/simulation/simulated-clock.ts';
 
-function setUp(run: (key: string, nth: number) => Promise<'done' | 'again'>, most = 10) {
+function setUp(
+  run: (key: string, nth: number) => Promise<'done' | 'again' | { readonly afterMs: number }>,
+  most = 10,
+) {
   const clock = new SimulatedClock();
   const stop = new AbortController();
   const runs: string[] = [];
@@ -55,6 +58,29 @@ describe('keyed work', () => {
     await clock.advance(0);
     assert.equal(runs.length, 3);
     assert.deepEqual(new Set(failures), new Set(['a: no']));
+  });
+
+  it('goes on after the pause that it asks for, which is no failure, or sooner when it is hurried', async () => {
+    const { runs, work, clock } = setUp(async (_, nth) => {
+      if (nth === 2) return 'again';
+      return nth === 5 ? 'done' : { afterMs: 60_000 };
+    });
+    work.poke('a');
+    await clock.advance(0);
+    work.poke('a');
+    await clock.advance(59_999);
+    assert.equal(runs.length, 1);
+    await clock.advance(1);
+    assert.equal(runs.length, 2);
+    // The first failure in a row, however often it went on before.
+    await clock.advance(1_000);
+    assert.equal(runs.length, 3);
+    work.hurry('a');
+    await clock.advance(0);
+    assert.equal(runs.length, 4);
+    await clock.advance(60_000);
+    assert.equal(runs.length, 5);
+    assert.equal(work.size, 0);
   });
 
   it('begins with short pauses again after a success', async () => {

@@ -43,7 +43,7 @@ class World {
     );
     const stop = new AbortController();
     this.#stop.push(stop);
-    void schedule.run(stop.signal, async (kind) => {
+    schedule.run(stop.signal, async (kind) => {
       if (this.fail)
         throw Object.assign(new Error('the former key drains'), { code: 'TUNNEL_BUSY' });
       this.made.push(`${kind} ${new Date(this.clock.now()).toISOString().slice(0, 16)}`);
