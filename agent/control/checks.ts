@@ -157,6 +157,14 @@ const tunnelChecks: { readonly [C in ReasonCode]: CheckKind } = {
     severity: 'error',
     cure: '`kelmesh id evidence list`; then `kelmesh id evidence resolve`.',
   },
+  'policy-closed': {
+    severity: 'info',
+    cure: 'It is meant so: `kelmesh mesh policy show --pair A B`; the governor can change it.',
+  },
+  'policy-lacking': {
+    severity: 'error',
+    cure: 'The version and the configuration of this node; `kelmesh mesh policy show --pair A B`.',
+  },
 };
 
 export type CheckCode = keyof typeof ownChecks | ReasonCode;

@@ -328,6 +328,7 @@ function lookOf(
 ): TunnelLook {
   const { aid, view, peer, device, coming, failure } = status;
   return {
+    edge: status.edge,
     hasLog: kel.state(aid) !== undefined,
     hasTunnelKeys: records.latest('tun', aid) !== undefined,
     isConnected: agent.directory.peerOf(aid) !== undefined,

@@ -1,6 +1,7 @@
 /** Why a tunnel is not up: one of a closed list of codes, and words that name ports where ports matter. Pure. */
 import { unreachable } from '#src/errors';
 import type { StepFailure } from '../tunnel/pairs/changes.ts';
+import type { Edge } from '../tunnel/pairs/edges.ts';
 import type { PathFault } from '../tunnel/path/path-fault.ts';
 
 /** WireGuard rejects a session older than this (REJECT_AFTER_TIME), so a handshake older than it carries nothing. */
@@ -30,6 +31,8 @@ export const reasonCodes = [
   'change-blocked',
   'left-behind',
   'suspended',
+  'policy-closed',
+  'policy-lacking',
 ] as const;
 
 export type ReasonCode = (typeof reasonCodes)[number];
@@ -50,6 +53,8 @@ export interface Ports {
 }
 
 export interface TunnelLook {
+  /** What the policy has for the two. */
+  readonly edge: Edge;
   readonly hasLog: boolean;
   readonly hasTunnelKeys: boolean;
   readonly isConnected: boolean;
@@ -85,6 +90,8 @@ const UP: TunnelReason = { state: 'up', reasonCode: null, reason: null };
 
 export function tunnelReason(look: TunnelLook): TunnelReason {
   const { active, path } = look;
+  const none = ofPolicy(look.edge);
+  if (none !== undefined) return none;
   const lives =
     active?.handshakeAge !== undefined &&
     active.handshakeAge < REJECT_AFTER_MS &&
@@ -124,6 +131,22 @@ function ofPath(path: PathFault): TunnelReason {
     default:
       return unreachable(path);
   }
+}
+
+/** Where there is to be no tunnel. */
+function ofPolicy(edge: Edge): TunnelReason | undefined {
+  if (edge.kind === 'closed') {
+    const { rule, closedBy } = edge.terms;
+    const by = closedBy === 'rule' && rule !== null ? `rule ${rule + 1}` : 'its topology';
+    return because('down', 'policy-closed', `the policy of the mesh has no such tunnel: ${by}`);
+  }
+  if (edge.kind === 'lacking')
+    return because(
+      'down',
+      'policy-lacking',
+      `the policy requires ${edge.lacking.join(', ')}, which this node cannot mix into a key`,
+    );
+  return undefined;
 }
 
 /** What keeps every tunnel of this machine down. */

@@ -350,6 +350,7 @@ class World {
         isIn: true,
         mesh: MESH,
       },
+      edges: { open: () => others.map(({ aid }) => ({ aid })), of: () => ({ kind: 'open' }) },
       ownKeys,
       pairKeys: {
         ensure: async (aid: Aid, view: TunnelView) => agreed(aid, view),

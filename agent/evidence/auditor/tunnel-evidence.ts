@@ -5,7 +5,7 @@
 import type { Said } from '#kel/identifiers';
 import type { AnyRecord, TunnelEndFields, TupRecord } from '#kel/record/record';
 import { parseDateTime } from '#src/clock';
-import type { Charter } from '../../mesh/membership/charter.ts';
+import { type Charter, termsBetween } from '../../mesh/membership/charter.ts';
 import { epochAt } from '../../mesh/membership/epoch.ts';
 import { checkEnd } from './end-evidence.ts';
 import type { Evidence, TunnelProof, Words } from './evidence.ts';
@@ -22,6 +22,7 @@ export function checkTunnel(proof: TunnelProof, evidence: Evidence, problems: Pr
   if (charter !== undefined) {
     checkStanding(proof, charter, evidence, words, problems);
     checkLevel(record, charter, problems);
+    checkPolicy(record, charter, problems);
     checkEpoch(record, charter, words, problems);
   }
   const interval = intervalOf(proof, evidence);
@@ -90,6 +91,19 @@ function checkLevel(record: TupRecord, charter: Charter, problems: Problems): vo
       `level ${record.lv} is below ${charter.minimumLevel}, the charter's least`,
     );
   }
+}
+
+/** What the policy of the charter that both have signed has for the two. */
+function checkPolicy(record: TupRecord, charter: Charter, problems: Problems): void {
+  const terms = termsBetween(charter, record.a.i, record.b.i);
+  if (terms === undefined) return;
+  const what = !terms.peer
+    ? `has no tunnel between ${record.a.i} and ${record.b.i}`
+    : terms.required.includes('rosenpass') && !record.lv.includes('B')
+      ? `requires rosenpass, and the level is ${record.lv}`
+      : undefined;
+  if (what !== undefined)
+    problems.add('BUNDLE_TUNNEL', 'records', `the policy of charter ${charter.said} ${what}`);
 }
 
 /** What the proof follows is dated before it, and what follows it after: two ends that date back together do not date what others hold. */

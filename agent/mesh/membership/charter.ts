@@ -12,8 +12,16 @@ import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
 import type { CharterExtensions } from '#kel/record/extension';
 import type { ChrRecord, NodeRole, ProtectionLevel, Verified } from '#kel/record/record';
+
 import type { RecordVersion } from '#kel/record/schemas';
-import { type MeshPolicy, OPEN_MESH } from './policy/mesh-policy.ts';
+
+import {
+  type MeshPolicy,
+  type PairPolicyTerms,
+  policyFaultsOf,
+  policyIn,
+  termsOf,
+} from './policy/mesh-policy.ts';
 
 export interface Member {
   readonly aid: Aid;
@@ -58,7 +66,7 @@ export interface SealedCharter {
 /** The chain from the first version, oldest first; empty when the first is not among `records`. */
 export function charterChain(mesh: Said, records: readonly SealedCharter[]): readonly Charter[] {
   const first = records.find(({ record }) => record.d === mesh && record.m === '');
-  if (first === undefined || !governsItself(first.record)) return [];
+  if (first === undefined || !governsItself(first.record) || !canBeMeant(first.record)) return [];
   const chain = [toCharter(mesh, first)];
   for (let last = chain[0]; last !== undefined; ) {
     const next = successor(last, mesh, records);
@@ -83,6 +91,12 @@ function isSetBack(last: Charter, record: ChrRecord): boolean {
   return recordVersionOf(record) < last.recordVersion;
 }
 
+/** What a charter has for the tunnel of two; the same seen from both ends. Undefined unless it names both. */
+export function termsBetween(charter: Charter, one: Aid, other: Aid): PairPolicyTerms | undefined {
+  const [a, b] = [charter.members.get(one), charter.members.get(other)];
+  return a === undefined || b === undefined ? undefined : termsOf(charter.policy, [a, b]);
+}
+
 function successor(
   last: Charter,
   mesh: Said,
@@ -95,6 +109,7 @@ function successor(
       record.n === last.version + 1 &&
       governsItself(record) &&
       !isSetBack(last, record) &&
+      canBeMeant(record) &&
       (record.i === last.governors[0] ||
         (record.i === last.governors[1] && isAcceptance(last, record))),
   );
@@ -106,6 +121,11 @@ function successor(
 /** Whoever signs a version governs under it: nobody is made governor unasked. */
 function governsItself({ gov, i }: ChrRecord): boolean {
   return gov[0] === i && gov.length <= MAX_GOVERNORS;
+}
+
+/** Its policy contradicts itself in nothing: two members must not read it in two ways. */
+function canBeMeant(record: ChrRecord): boolean {
+  return policyFaultsOf(policyIn(record), undefined).length === 0;
 }
 
 /** All stays as it was but the governor; members that are out by a revocation may be missing. */
@@ -145,7 +165,7 @@ function toCharter(mesh: Said, { record, sealedIn }: SealedCharter): Charter {
       ]),
     ),
     minimumLevel: record.edge.min,
-    policy: { ...OPEN_MESH, minimumLevel: record.edge.min },
+    policy: policyIn(record),
     epochs: { lengthSeconds: record.ep.len, baseSeconds: record.ep.base },
     recordVersion: recordVersionOf(record),
     extensions: record.x ?? {},

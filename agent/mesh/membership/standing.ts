@@ -5,17 +5,22 @@
  */
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
+
 import type { ChrRecord, RecordType, RvkRecord, Verified } from '#kel/record/record';
 import type { RecordVersion } from '#kel/record/schemas';
+
 import {
   type Charter,
   charterChain,
   type Member,
   type SealedCharter,
   setBackOf,
+  termsBetween,
 } from './charter.ts';
+
 import type { Contact, Invite } from './invite.ts';
 import { overlayAddress } from './overlay-address.ts';
+import type { PairPolicyTerms } from './policy/mesh-policy.ts';
 import type { Suspension } from './suspensions.ts';
 
 type Revocation = Verified<RvkRecord>;
@@ -58,6 +63,7 @@ export class Standing {
   readonly #othersByAid: ReadonlyMap<Aid, Member>;
   readonly #membersByName: ReadonlyMap<string, Member>;
   readonly #everMembers: ReadonlyMap<Aid, Member>;
+  readonly #terms = new Map<Aid, PairPolicyTerms>();
   #othersByAddress: ReadonlyMap<string, Member> | undefined;
 
   constructor({ self, chosen, charters, revocations, revokedNodes, suspended }: StandingFacts) {
@@ -142,6 +148,16 @@ export class Standing {
   /** Another member in good standing; none while this organisation is out. */
   other(aid: Aid): Member | undefined {
     return this.#othersByAid.get(aid);
+  }
+
+  /**
+   * What the charter in force says of the tunnel with another member; the same at both ends. Undefined unless both are members.
+   */
+  termsWith(aid: Aid): PairPolicyTerms | undefined {
+    const { charter, self } = this;
+    const terms = this.#terms.get(aid) ?? (charter && termsBetween(charter, self, aid));
+    if (terms !== undefined) this.#terms.set(aid, terms);
+    return terms;
   }
 
   /** @param address canonical overlay address, without prefix length */

@@ -14,6 +14,8 @@ import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import type { Network } from '../../network/network.ts';
 import type { AgreementDeps } from '../../tunnel/agreement/agreement.ts';
 import { AgreementStore } from '../../tunnel/agreement/agreement-store.ts';
+import { mixableSources } from '../../tunnel/agreement/policy.ts';
+import { Edges } from '../../tunnel/pairs/edges.ts';
 import { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
 import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
@@ -66,6 +68,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   });
   const isRevoked = (tunnelKey: Said) => organisation.revocations.ofEpoch(tunnelKey) !== undefined;
   const views = new Views({ identity, kel, records, ownKeys, clock, isRevoked });
+  const edges = new Edges({ membership, mixable: () => mixableSources });
   const requests = new PairRequests({ network, directory, clock });
   const skewOf = (aid: Aid) => deps.clocks.skewOf(aid, deps.time.now());
   const agreements = await PairAgreements.open({
@@ -88,6 +91,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     },
     recorded: (peer, th, epoch) => keeper.record('psk-agreed', { peer, th, epoch }),
     views,
+    edges,
     skewOf,
     askRenewal: async (aid, view, th) =>
       requests.ask(aid, { kind: 'renew', ...view, th, epoch: 0 }),
@@ -100,6 +104,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       identity,
       membership,
       views,
+      edges,
       ownKeys,
       pairKeys: agreements,
       driver: drivers.tunnels,

@@ -68,6 +68,23 @@ export function sourcesOf(contributions: readonly PairContribution[]): readonly 
   );
 }
 
+/** Those that this version can take part in, in the order of the table: all that every agreement has, and of the others what is offered. */
+export function permittedContributions(
+  offered: readonly Contribution[],
+): readonly PairContribution[] {
+  return contributionTable
+    .filter(
+      ({ name, required, available }) =>
+        available && (required || sourcesOf([name]).some((source) => offered.includes(source))),
+    )
+    .map(({ name }) => name);
+}
+
+/** What a key can be made of in this version, as edge policy names it. */
+export const mixableSources: readonly Contribution[] = sourcesOf(
+  contributionTable.filter(({ available }) => available).map(({ name }) => name),
+);
+
 /** @throws AGREEMENT_POLICY, AGREEMENT_CONTRIBUTION */
 export function checkPolicy(policy: AgreementPolicy): void {
   checkCounter('epoch length', policy.epochSeconds, MIN_EPOCH_SECONDS, MAX_EPOCH_SECONDS);

@@ -13,6 +13,7 @@ import type { SteadyTime } from '#src/steady-time';
 import type { StateTable } from '#src/store/state-table';
 import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
+import type { PairPolicyTerms } from '../../mesh/membership/policy/mesh-policy.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import type { Network, PeerKey } from '../../network/network.ts';
 import type {
@@ -28,6 +29,7 @@ import { Initiator } from '../agreement/machine.ts';
 import {
   type PairContribution,
   type PairPolicy,
+  permittedContributions,
   requiredContributions,
   sourcesOf,
 } from '../agreement/policy.ts';
@@ -39,6 +41,7 @@ import {
   runResponder,
 } from '../agreement/runner.ts';
 import { type AgreementPair, pairOf, roleOf } from '../agreement/terms.ts';
+import type { Edges } from './edges.ts';
 import { EpochKeys } from './epoch-keys.ts';
 import { ageMs, isDue, type TimeNow } from './freshness.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
@@ -56,7 +59,12 @@ export const NO_AGREEMENT = new Uint8Array(32);
 const LACKING_MS = 15_000;
 
 /** Refusals that a sync session may cure. */
-const STALE: ReadonlySet<string> = new Set(['AGREEMENT_STALE_VIEW', 'AGREEMENT_UNKNOWN_PEER']);
+const STALE: ReadonlySet<string> = new Set([
+  'AGREEMENT_STALE_VIEW',
+  'AGREEMENT_UNKNOWN_PEER',
+  // The charter of one end is older.
+  'AGREEMENT_POLICY',
+]);
 
 export interface PairAgreementsDeps {
   readonly identity: Identity;
@@ -77,6 +85,7 @@ export interface PairAgreementsDeps {
   readonly recorded: (peer: Aid, th: Uint8Array, epoch: number) => Promise<void>;
   /** The newest keys of a pair, as the rest of the engine sees them: with others nothing is agreed. */
   readonly views: Pick<Views, 'newest'>;
+  readonly edges: Edges;
   /** Milliseconds that the clock of `aid` is ahead of `time`, as it said when it was last heard; undefined: never heard. */
   readonly skewOf: (aid: Aid) => number | undefined;
   /** The other end has to begin: asks it for an agreement after `th`. */
@@ -189,7 +198,10 @@ export class PairAgreements implements PairKeys {
     const key = viewKey(identity.aid, aid, view);
     const wanted = this.#renewals.get(key);
     const isFresh =
-      held !== undefined && wanted === undefined && !isDue(held, this.#now(), skewOf(aid));
+      held !== undefined &&
+      wanted === undefined &&
+      !this.#isBelow(aid, view) &&
+      !isDue(held, this.#now(), skewOf(aid));
     if (isFresh) return held;
     if (roleOf(identity.aid, aid) === 'responder') {
       if (held === undefined) await this.#askForOne(aid, view);
@@ -259,8 +271,14 @@ export class PairAgreements implements PairKeys {
     return this.#epochs.epochOf(aid, view);
   }
 
+  /** A view whose key lacks what the policy requires has none: it stays down until one is agreed that does not. */
   take(views: readonly (readonly [Aid, TunnelView])[]): Promise<HeldKeys> {
-    return this.#epochs.take(views);
+    return this.#epochs.take(views.filter(([aid, view]) => !this.#isBelow(aid, view)));
+  }
+
+  #isBelow(aid: Aid, view: TunnelView): boolean {
+    const agreed = this.agreed(aid, view);
+    return agreed !== undefined && !this.#deps.edges.suffices(aid, agreed.sources);
   }
 
   epoch(): number {
@@ -311,7 +329,9 @@ export class PairAgreements implements PairKeys {
     const peer = directory.peerOf(aid);
     const terms = await this.#view(aid, view);
     if (peer === undefined || terms === undefined) return undefined;
-    const policy = { ...this.#policy(), baseEpoch: this.#epochs.baseEpoch(aid) };
+    const edge = this.#deps.edges.of(aid);
+    if (edge.kind !== 'open') return undefined;
+    const policy = { ...this.#policy(edge.terms), baseEpoch: this.#epochs.baseEpoch(aid) };
     using initiator = new Initiator(agreement, terms, policy);
     const stream = await network.open(peer, agreementProtocol, agreementLimits);
     const outcome = await runInitiator(stream, initiator, clock);
@@ -329,19 +349,16 @@ export class PairAgreements implements PairKeys {
   }
 
   #responder(): ResponderDeps {
-    const { agreement, clock, time, directory, identity, membership, store, views } = this.#deps;
+    const { agreement, clock, time, directory, identity, store, views, edges } = this.#deps;
     return {
       ...agreement,
       clock,
       now: () => time.now(),
       view: async (terms, peer) => {
         const aid = directory.aidOf(peer);
-        if (
-          aid === undefined ||
-          aid !== terms.initiator.aid ||
-          membership.standing.other(aid) === undefined
-        )
-          return undefined;
+        if (aid === undefined || aid !== terms.initiator.aid) return undefined;
+        const edge = edges.of(aid);
+        if (edge.kind !== 'open') return undefined;
         if (!this.#runsOf.take(aid) || !this.#broughtBy.has(aid)) throw tooMany(aid);
         const newest = views.newest(aid);
         const view = newest && (await this.#view(aid, newest));
@@ -351,7 +368,7 @@ export class PairAgreements implements PairKeys {
           terms.responder.tunnelRecord !== newest.own
         )
           this.#stale(peer);
-        return { view, policy: this.#policy() };
+        return { view, policy: this.#policy(edge.terms) };
       },
       accept: async (made) => {
         const view = {
@@ -445,8 +462,12 @@ export class PairAgreements implements PairKeys {
     return { mesh: membership.mesh ?? '', local, peer };
   }
 
-  #policy(): PairPolicy {
-    return { contributions: requiredContributions, epochSeconds: this.#epochSeconds() };
+  /** The same at both ends, and part of what they sign. */
+  #policy({ offered }: PairPolicyTerms): PairPolicy {
+    return {
+      contributions: permittedContributions(offered),
+      epochSeconds: this.#epochSeconds(),
+    };
   }
 
   #epochSeconds(): number {

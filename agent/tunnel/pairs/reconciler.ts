@@ -29,6 +29,7 @@ import {
   type PairState,
 } from './desired-state.ts';
 import type { Devices } from './devices.ts';
+import { type Edges, whyNone } from './edges.ts';
 import type { PeerPlace } from './handshakes.ts';
 import { turnAt } from './key-claims.ts';
 import { follow } from './next-step.ts';
@@ -45,6 +46,7 @@ export interface ReconcilerDeps {
   readonly ownKeys: OwnTunnelKeys;
   readonly pairKeys: PairKeys;
   readonly views: Views;
+  readonly edges: Edges;
   readonly devices: Devices;
   readonly driver: TunnelDriver;
   readonly clock: Clock;
@@ -202,21 +204,23 @@ export class Reconciler {
   }
 
   async #followCharter(): Promise<void> {
-    const { membership, table, rng, pairKeys, journal, removed } = this.#deps;
-    const members = new Set(membership.others().map(({ aid }) => aid));
-    for (const aid of members) {
+    const { membership, edges, table, rng, pairKeys, journal, removed } = this.#deps;
+    const open = new Set(edges.open().map(({ aid }) => aid));
+    for (const aid of open) {
       if (!this.#pairs.has(aid))
         this.#pairs.set(aid, new Pair(table, aid, Secret.take(rng.bytes(32))));
     }
     for (const [aid, pair] of this.#pairs) {
-      if (members.has(aid)) continue;
+      if (open.has(aid)) continue;
       const wasUp = pair.active !== undefined;
       this.#pairs.delete(aid);
       this.#begun.delete(aid);
       await pair.forget();
       await pairKeys.retire(aid, []);
       const reason =
-        membership.suspensionOf(aid) === undefined ? 'not a member' : 'suspended for duplicity';
+        membership.suspensionOf(aid) === undefined
+          ? whyNone(edges.of(aid))
+          : 'suspended for duplicity';
       journal.info('tunnel.removed', { aid, reason });
       if (wasUp) removed(aid, reason);
     }

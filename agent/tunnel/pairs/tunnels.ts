@@ -18,6 +18,7 @@ import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import type { Network } from '../../network/network.ts';
 import { Changes, type ChangesSettings, type ReceiptStep, type StepFailure } from './changes.ts';
 import { type Device, type DeviceSlots, Devices } from './devices.ts';
+import type { Edge, Edges } from './edges.ts';
 import { TunnelError } from './errors.ts';
 import { Handshakes } from './handshakes.ts';
 import { asked, handshakeAge, isQuiet, type Life, lived, silentMs } from './liveness.ts';
@@ -35,6 +36,7 @@ export interface TunnelsDeps {
   readonly identity: Identity;
   readonly membership: Membership;
   readonly views: Views;
+  readonly edges: Edges;
   readonly ownKeys: OwnTunnelKeys;
   readonly pairKeys: PairKeys;
   readonly driver: TunnelDriver;
@@ -77,6 +79,8 @@ export interface PairReceipt {
 /** One tunnel as `status` and the proof see it. */
 export interface TunnelStatus {
   readonly aid: Aid;
+  /** What the policy has for the two. */
+  readonly edge: Edge;
   readonly view: ActiveView | undefined;
   readonly agreed: Agreed | undefined;
   readonly peer: PeerState | undefined;
@@ -304,7 +308,7 @@ export class Tunnels {
   /** Something about all peers may have changed. */
   pokeAll(): void {
     this.reconcileSoon();
-    for (const { aid } of this.#deps.membership.others()) this.poke(aid);
+    for (const { aid } of this.#deps.edges.open()) this.poke(aid);
   }
 
   /** Something about `aid` may have changed: its keys, its endpoints, the agreement, the connection. */
@@ -349,7 +353,7 @@ export class Tunnels {
   }
 
   async status(): Promise<readonly TunnelStatus[]> {
-    const { driver, membership, pairKeys, clock } = this.#deps;
+    const { driver, membership, edges, pairKeys, clock } = this.#deps;
     const peers = new Map<number, Awaited<ReturnType<TunnelDriver['peers']>>>();
     for (const { slot, name } of this.#devices.all()) peers.set(slot, await driver.peers(name));
     return membership.others().map(({ aid }) => {
@@ -359,6 +363,7 @@ export class Tunnels {
       const life = view && peer && this.#look(aid, view, peer);
       return {
         aid,
+        edge: edges.of(aid),
         view,
         agreed: view && pairKeys.agreed(aid, view),
         peer,

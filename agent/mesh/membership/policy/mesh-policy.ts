@@ -6,7 +6,7 @@
  */
 import type { Contribution, EdgeRule } from '#kel/record/edge-rule';
 import type { Topology } from '#kel/record/extension';
-import type { ProtectionLevel } from '#kel/record/record';
+import type { ChrRecord, ProtectionLevel } from '#kel/record/record';
 import { inOrder } from './contribution.ts';
 import {
   contradictionsOf,
@@ -37,6 +37,16 @@ export const OPEN_MESH: MeshPolicy = {
   minimumLevel: 'A',
   brokers: [],
 };
+
+/** As a charter says it. */
+export function policyIn({ x, edge }: Pick<ChrRecord, 'x' | 'edge'>): MeshPolicy {
+  return {
+    topology: x?.top ?? OPEN_MESH.topology,
+    rules: x?.pol ?? OPEN_MESH.rules,
+    minimumLevel: edge.min,
+    brokers: x?.brk?.map(({ n }) => n) ?? OPEN_MESH.brokers,
+  };
+}
 
 /** What holds for one pair, and what closes it where nothing is open. */
 export interface PairPolicyTerms extends EdgeTerms {

@@ -8,10 +8,13 @@ import {
   type TunnelLook,
   tunnelReason,
 } from '#agent/control/tunnel-reason';
+import { policyOf } from '#agent/mesh/membership/policy/edge-policy';
 
+const END = { name: 'a', role: 'server', region: '' } as const;
 const ports = { own: 51_820, peer: '198.51.100.7:51821' };
 const alive = { ports, handshakeAge: 20_000, silentMs: undefined };
 const fine: TunnelLook = {
+  edge: { kind: 'none' },
   hasLog: true,
   hasTunnelKeys: true,
   isConnected: true,
@@ -24,6 +27,10 @@ const fine: TunnelLook = {
   ownDevice: undefined,
   path: undefined,
   hasAddress: true,
+};
+const closed = (rule: number | null, closedBy: 'rule' | 'topology') => {
+  const terms = policyOf([], [END, END]);
+  return { kind: 'closed', terms: { ...terms, peer: false, rule, closedBy } } as const;
 };
 const coming = (isAgreed: boolean, stagedMs?: number) => ({ isAgreed, stagedMs, ports });
 
@@ -148,6 +155,19 @@ describe('the reason why a tunnel is not up', () => {
       'it did not follow',
       { isLeftBehind: true, coming: coming(false), isConnected: false },
       'left-behind',
+    ],
+    ['a rule has no such tunnel', { edge: closed(2, 'rule') }, 'policy-closed', /rule 3/],
+    [
+      'nor has the topology, whatever was up a moment ago',
+      { edge: closed(null, 'topology'), active: alive },
+      'policy-closed',
+      /topology/,
+    ],
+    [
+      'what is required cannot be mixed in',
+      { edge: { kind: 'lacking', lacking: ['hqc-256', 'broker:north'] }, coming: coming(false) },
+      'policy-lacking',
+      /hqc-256, broker:north/,
     ],
   ];
   for (const [what, look, code, words] of rows)

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { charterChain, type SealedCharter, setBackOf } from '#agent/mesh/membership/charter';
 import type { Aid, Said } from '#kel/identifiers';
+import type { EdgeRule } from '#kel/record/edge-rule';
 import type { CharterExtensions } from '#kel/record/extension';
+
 import type { CharterFields, ChrRecord, Verified } from '#kel/record/record';
 
 const said = (name: string) => `E${name.padEnd(43, '_')}` as Said;
@@ -70,6 +72,38 @@ describe('charter chain', () => {
 
   it('follows the versions, whatever the order of arrival', () => {
     assert.deepEqual(chainOf(third, first, second), [said('v0'), said('v1'), said('v2')]);
+  });
+
+  it('takes no version whose policy contradicts itself: two members must not read it in two ways', () => {
+    const rule = {
+      between: ['*', '*'],
+      peer: true,
+      required: ['ml-kem-1024', 'x25519'],
+      offered: [],
+      refused: [],
+      start: 'eager',
+      prefixes: [],
+      obfuscation: [],
+      relay: 'offered',
+    } as const satisfies EdgeRule;
+    const withPolicy = (d: string, ...pol: readonly EdgeRule[]) => {
+      const { record, sealedIn } = version({ d, p: 'v0', n: 1, sn: 2 });
+      const x = { pol, top: 'hub:governor' } as const;
+      return { record: { ...record, x, cr: ['pol', 'top'] }, sealedIn } as typeof first;
+    };
+    assert.deepEqual(chainOf(first, withPolicy('a', rule)), [said('v0'), said('a')]);
+    const refused = { ...rule, refused: ['x25519'] } as const satisfies EdgeRule;
+    assert.deepEqual(chainOf(first, withPolicy('b', refused)), [said('v0')]);
+    assert.deepEqual(chainOf(first, withPolicy('c', rule, rule)), [said('v0')]);
+    const closed = { ...rule, peer: false } as const satisfies EdgeRule;
+    assert.deepEqual(chainOf(first, withPolicy('d', closed)), [said('v0')]);
+    const [, last] = charterChain(MESH, [first, withPolicy('a', rule)]);
+    assert.deepEqual(last?.policy, {
+      topology: 'hub:governor',
+      rules: [rule],
+      minimumLevel: 'A',
+      brokers: [],
+    });
   });
 
   it('tells what the version in force says', () => {

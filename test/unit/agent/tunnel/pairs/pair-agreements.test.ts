@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { MemoryLevel } from 'memory-level';
 import { describe, it } from 'mocha';
+import { OPEN_MESH, termsOf } from '#agent/mesh/membership/policy/mesh-policy';
 import type { MessageStream } from '#agent/network/network';
 import { AgreementStore } from '#agent/tunnel/agreement/agreement-store';
 import { Initiator } from '#agent/tunnel/agreement/machine';
 import { runInitiator } from '#agent/tunnel/agreement/runner';
+import type { Edge } from '#agent/tunnel/pairs/edges';
 import { PairAgreements, type PairAgreementsDeps } from '#agent/tunnel/pairs/pair-agreements';
 import type { TunnelView } from '#agent/tunnel/pairs/view';
 import type { Said } from '#kel/identifiers';
@@ -27,8 +29,12 @@ type Database = Parameters<typeof AgreementStore.open>[0];
 const NEWEST: TunnelView = { own: b.local.tunnelRecord, peer: a.local.tunnelRecord };
 const nextOf = (letter: string) => `E${letter}${'n'.repeat(42)}` as Said;
 
+const END = { name: 'a', role: 'server', region: '' } as const;
+const terms = termsOf(OPEN_MESH, [END, END]);
+const OPEN: Edge = { kind: 'open', terms };
+
 /** Agreements of `b`, which holds `tun` records of both ends and says which keys are the newest; as it is asked by `a`. */
-async function askedFor(newest: TunnelView | undefined) {
+async function askedFor(newest: TunnelView | undefined, edge: Edge = OPEN) {
   const rng = new SeededRng('agreements');
   const db = new MemoryLevel() as unknown as Database;
   const now = policy.baseEpoch * policy.epochSeconds * 1_000;
@@ -45,7 +51,6 @@ async function askedFor(newest: TunnelView | undefined) {
     identity: { aid: b.local.aid, state: b.local, sign: b.local.sign },
     membership: {
       mesh,
-      standing: { other: (aid: string) => (aid === a.local.aid ? { aid } : undefined) },
       charter: { epochs: { lengthSeconds: policy.epochSeconds } },
     },
     kel: { state: () => a.peer },
@@ -59,6 +64,7 @@ async function askedFor(newest: TunnelView | undefined) {
       load: async (said: Said) => ({ record: recordOf(said), mlKemSeed: b.local.mlKemSeed }),
     },
     views: { newest: () => newest },
+    edges: { of: () => edge, suffices: () => true },
     isRevoked: () => false,
     store,
     network: {
@@ -105,5 +111,16 @@ describe('agreements of all pairs', () => {
       const { outcome, agreed } = await askedFor(newest);
       assert.equal(outcome, expected);
       assert.equal(agreed !== undefined, expected === 'agreed');
+    });
+
+  const closed: readonly [string, Edge][] = [
+    ['is no member', { kind: 'none' }],
+    ['has no tunnel by the policy', { kind: 'closed', terms: { ...terms, peer: false } }],
+    ['cannot mix in what is required', { kind: 'lacking', lacking: ['hqc-256'] }],
+  ];
+  for (const [name, edge] of closed)
+    it(`as responder agree with nobody who ${name}`, async () => {
+      const { outcome, agreed } = await askedFor(NEWEST, edge);
+      assert.deepEqual([outcome, agreed], ['AGREEMENT_UNKNOWN_PEER', undefined]);
     });
 });
