@@ -1,5 +1,5 @@
 // Installs what is missing on this machine, then runs one of the project's programs on the project's Node.
-//   node deploy/setup.mjs demo|test|test:unit|test:slow|bench|install -- ARGUMENTS
+//   node deploy/setup.mjs demo|test|test:unit|test:slow|test:rosenpass|bench|install -- ARGUMENTS
 // Plain JavaScript without dependencies: it runs before anything is installed, on Node 18 or later.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
@@ -8,6 +8,7 @@ import { ensureGoPrograms } from './setup/go-programs.mjs';
 import { ensureNodeModules } from './setup/node-modules.mjs';
 import { ownNode, programEnv, root } from './setup/paths.mjs';
 import { say, sayMissing } from './setup/report.mjs';
+import { ensureRosenpassPrograms } from './setup/rosenpass-programs.mjs';
 import { ensureSystemPackages } from './setup/system-packages.mjs';
 import { plan, runInWorkers } from './setup/tests.mjs';
 import { checkTunDevice } from './setup/tun-device.mjs';
@@ -17,6 +18,7 @@ const programs = {
   test: (args) => test(args),
   'test:unit': (args) => test(args, 'test/unit'),
   'test:slow': (args) => test(args, 'test', { KELMESH_SLOW: '1' }),
+  'test:rosenpass': testRosenpass,
   bench: runBenchmarks,
   install: async () => 0,
 };
@@ -63,6 +65,12 @@ function test(args, below = 'test', env = {}) {
   const named = args.some((arg) => !arg.startsWith('-') && (arg.includes('*') || existsSync(arg)));
   const all = named ? [] : [`${below}/**/*.test.ts`];
   return run(['node_modules/mocha/bin/mocha.js', ...args, ...all], env);
+}
+
+/** Beside the other programs, through two rekeys: about six minutes, and a build before the first time. */
+async function testRosenpass(args) {
+  await ensureRosenpassPrograms();
+  return test([...args, 'test/interop/rosenpass/rosenpass.test.ts'], 'test', { KELMESH_SLOW: '1' });
 }
 
 async function runBenchmarks(args) {

@@ -11,10 +11,10 @@ import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { RosenpassError } from '../errors.ts';
 import { McEliece460896 } from './mceliece.ts';
-import { ERROR_LENGTH, SECRET_KEY_LENGTH } from './parameters.ts';
+import { ERROR_LENGTH, ROUND_4_SECRET_KEY_LENGTH, SECRET_KEY_LENGTH } from './parameters.ts';
 
 /** Seed and pivots of round 4, which decapsulation does not need. */
-const ROUND_4_HEAD = 40;
+const ROUND_4_HEAD = ROUND_4_SECRET_KEY_LENGTH - SECRET_KEY_LENGTH;
 
 export interface RosenpassKeyPair extends Disposable {
   /** 524,160 bytes */

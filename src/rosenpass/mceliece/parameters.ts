@@ -17,6 +17,8 @@ export const ROW_LENGTH = (CODE_LENGTH - SYNDROME_BITS) / 8;
 export const PUBLIC_KEY_LENGTH = SYNDROME_BITS * ROW_LENGTH;
 /** s ‖ g ‖ control bits, as SUPERCOP-20191221 has them. */
 export const SECRET_KEY_LENGTH = ERROR_LENGTH + GOPPA_LENGTH + CONTROL_BITS_LENGTH;
+/** seed ‖ pivots ‖ g ‖ control bits ‖ s, as round 4 has them. */
+export const ROUND_4_SECRET_KEY_LENGTH = SECRET_KEY_LENGTH + 40;
 /** Digest behind the syndrome, of the older generation alone. */
 const CONFIRMATION_LENGTH = 32;
 export const CIPHERTEXT_LENGTH = SYNDROME_LENGTH + CONFIRMATION_LENGTH;

@@ -7,9 +7,9 @@ import { readRegularFile } from '#src/files/regular-file';
 import type { Secret } from '#src/secret';
 import { decodeBase64Secret } from '#src/wireguard/base64-secret';
 import { RosenpassError } from '../errors.ts';
-import type { RosenpassKeyPair } from '../mceliece/key-pair.ts';
+import { olderSecretKey, type RosenpassKeyPair } from '../mceliece/key-pair.ts';
 import { expectPublicKey, expectSecretKey } from '../mceliece/mceliece.ts';
-import { PUBLIC_KEY_LENGTH, SECRET_KEY_LENGTH } from '../mceliece/parameters.ts';
+import { PUBLIC_KEY_LENGTH, ROUND_4_SECRET_KEY_LENGTH } from '../mceliece/parameters.ts';
 
 const OTHERS_READ = 0o044;
 /** Base64 and a line break or two. */
@@ -47,9 +47,17 @@ export function readPublicKey(path: string): Uint8Array {
   return named(path, bytes, () => expectPublicKey(bytes));
 }
 
-/** @returns 13,568 bytes, which the caller wipes  @throws ROSENPASS_BAD_KEY, FILE_… */
+/**
+ * Also in the form of the Go program, which is that of round 4: 13,608 bytes.
+ * @returns 13,568 bytes, which the caller wipes  @throws ROSENPASS_BAD_KEY, FILE_…
+ */
 export function readSecretKey(path: string): Uint8Array {
-  const bytes = onFileSync(path, () => readRegularFile(path, SECRET_KEY_LENGTH));
+  let bytes: Uint8Array = onFileSync(path, () => readRegularFile(path, ROUND_4_SECRET_KEY_LENGTH));
+  if (bytes.length === ROUND_4_SECRET_KEY_LENGTH) {
+    const older = olderSecretKey(bytes);
+    bytes.fill(0);
+    bytes = older;
+  }
   return named(path, bytes, () => expectSecretKey(bytes));
 }
 
