@@ -73,6 +73,10 @@ const ownChecks = {
     cure: 'TCP 7400 of one of the two; tunnels that are up stay up meanwhile.',
   },
   tunnels: { severity: 'ok', cure: '' },
+  'mtu-lowered': {
+    severity: 'info',
+    cure: 'Nothing: the routes have the MTU that passes. Full packets need a way that takes 1,500 bytes, or less `tunnel.mtu`.',
+  },
   'not-proven': {
     severity: 'warning',
     cure: 'TCP 7411 (`tunnel.proof-port`) on the overlay, at both ends: a firewall filters it.',

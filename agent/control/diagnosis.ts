@@ -123,6 +123,11 @@ function ofMembers(peers: readonly PeerRow[], now: number): readonly Check[] {
     () => 'a tunnel is up, and no proof of it is signed by both ends',
   );
   each(
+    'mtu-lowered',
+    ({ mtu }) => mtu !== null && mtu.reason !== null,
+    ({ mtu }) => `packets of ${mtu?.bytes} bytes at most go to it: ${mtu?.reason}`,
+  );
+  each(
     'clock-skew',
     ({ clockSkewMs }) => Math.abs(clockSkewMs ?? 0) > SKEW_MS,
     ({ clockSkewMs }) =>

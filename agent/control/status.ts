@@ -12,6 +12,7 @@ import { diskWarning } from '../organisation/disk-space.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import type { RunningParts } from '../organisation/running/agent.ts';
 import type { TunnelStatus } from '../tunnel/pairs/tunnels.ts';
+import type { PathLimit } from '../tunnel/path/path-mtu.ts';
 import { forkReason, suspensionsJson } from './evidence-verbs.ts';
 import {
   changeReason,
@@ -194,6 +195,8 @@ export interface PeerRow {
   readonly txBytes: number;
   readonly connected: boolean;
   readonly clockSkewMs: number | null;
+  /** Bytes of the longest packet to it, and what limits it below the device; null: not known yet. */
+  readonly mtu: { readonly bytes: number; readonly reason: string | null } | null;
   /** Why newer keys of a tunnel that is up wait; null: none do. */
   readonly change: { readonly reasonCode: ReasonCode; readonly reason: string } | null;
   /** Why the preshared key keeps its epoch; null when it does not. */
@@ -256,6 +259,7 @@ export async function peersJson(
       txBytes: Number(status.peer?.txBytes ?? 0n),
       connected: agent.directory.peerOf(status.aid) !== undefined,
       clockSkewMs: agent.sync.skewOf(status.aid) ?? null,
+      mtu: mtuJson(agent.paths.limitOf(status.aid), status.peer?.endpoint),
       change: waits === undefined ? null : { reasonCode: 'change-blocked', reason: waits },
       postponed: agent.rotations.postponement(status.aid),
       twoPlaces: agent.sync.placesOf(status.aid) ?? null,
@@ -273,6 +277,14 @@ function pskJson(
   if (agreed === undefined || epoch === undefined || epochSeconds === undefined) return null;
   const since = Math.max(agreed.at, epochStart(epoch, epochSeconds));
   return { sources: agreed.sources, since: new Date(since).toISOString() };
+}
+
+function mtuJson(limit: PathLimit | undefined, endpoint: string | undefined) {
+  if (limit === undefined) return null;
+  const { bytes, underlay, isMeasured } = limit;
+  if (underlay !== undefined)
+    return { bytes, reason: `the way to ${endpoint ?? 'it'} takes ${underlay} bytes` };
+  return { bytes, reason: isMeasured ? `longer packets do not arrive` : null };
 }
 
 /** Members that get no tunnel because their log has forked. */
@@ -311,6 +323,7 @@ function suspendedJson({
         txBytes: 0,
         connected: false,
         clockSkewMs: null,
+        mtu: null,
         change: null,
         postponed: null,
         twoPlaces: null,

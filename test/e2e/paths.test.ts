@@ -14,12 +14,13 @@ import { withMachines } from '../support/machines/with-machines.ts';
 describe('the path of a tunnel that is up', function () {
   this.timeout(120_000);
   let a: Machine;
+  let b: Machine;
   let device = '';
   let other = '';
 
   withMachines(['a', 'b'], async (machines) => {
     a = machines.get('a');
-    const b = machines.get('b');
+    b = machines.get('b');
     await joinTwoMachines(a, b);
     const [ofA, ofB] = await Promise.all([tunnelUp(a), tunnelUp(b)]);
     device = ofA.interface;
@@ -75,6 +76,71 @@ describe('the path of a tunnel that is up', function () {
     await a.shell(`ip link set dev ${device} mtu 1300`);
     await eventually('the MTU is back', async () => (await mtu()) === before);
   });
+
+  /** More than one batch of full packets there, a word back. */
+  const bulkPasses = async (): Promise<boolean> => {
+    const code = `const s = require('node:net').connect({ host: '${other}', port: 7500 });
+s.setTimeout(10_000, () => process.exit(2)); s.on('error', () => process.exit(1)); s.on('data', () => process.exit(0));
+s.end(Buffer.alloc(4 << 20));`;
+    return (await a.run(process.execPath, '-e', code)).code === 0;
+  };
+  const routeMtu = async () => {
+    const [route] = JSON.parse((await a.run('ip', '-j', '-6', 'route', 'get', other)).stdout);
+    return route.metrics?.[0]?.mtu ?? null;
+  };
+  const holes: readonly [string, string, number, RegExp, () => Promise<unknown>][] = [
+    [
+      'the own way takes 1,400 bytes, IPv4',
+      'underlay',
+      1_328,
+      /takes 1400 bytes/,
+      () => a.shell('ip link set net0 mtu 1400'),
+    ],
+    [
+      'the way of the other end takes 1,280 bytes, and nobody says so, IPv4',
+      'echo',
+      1_216,
+      /longer packets do not arrive/,
+      async () => {
+        await a.shell('ip link set net0 mtu 1500');
+        await b.shell('ip link set net0 mtu 1280');
+      },
+    ],
+    [
+      'the own way takes 1,400 bytes, IPv6',
+      'underlay',
+      1_312,
+      /takes 1400 bytes/,
+      async () => {
+        await b.shell('ip link set net0 mtu 1500; ip addr add fc00:77::2/64 dev net0 nodad');
+        await a.shell('ip link set net0 mtu 1400; ip addr add fc00:77::1/64 dev net0 nodad');
+        const [[key]] = (await a.wg(device, 'endpoints')) as [[string]];
+        await a.shell(`wg set ${device} peer ${key} endpoint [fc00:77::2]:51820`);
+      },
+    ],
+  ];
+  for (const [what, , bytes, words, make] of holes)
+    it(`carries bulk where ${what}: the route has an MTU of ${bytes} or a little more`, async () => {
+      await says(null);
+      const server = await b.script(
+        `require('node:net').createServer({ allowHalfOpen: true }, (s) => s.resume().on('end', () => s.end('x')).on('error', () => {})).listen(7500, '::', () => console.log('ready'));`,
+      );
+      try {
+        await make();
+        const { mtu } = await eventually('the limit is found', async () => {
+          const row = await peer();
+          return words.test(row.mtu?.reason ?? '') && row;
+        });
+        assert.ok(mtu.bytes >= bytes && mtu.bytes < bytes + 48, `${mtu.bytes}`);
+        assert.equal(await routeMtu(), mtu.bytes);
+        assert.ok(await bulkPasses());
+        const { checks } = JSON.parse((await a.kelmesh('doctor', '--json')).stdout);
+        const check = checks.find((one: Json) => one.code === 'mtu-lowered');
+        assert.match(check.text, words);
+      } finally {
+        await server.stop();
+      }
+    });
 
   it('is told by a program that ends with the agent, however that ends', async () => {
     const isThere = async () => {

@@ -7,7 +7,6 @@ import {
 } from '#kel/state/key-signatures';
 import type { SteadyTime } from '#src/steady-time';
 import { StateTable } from '#src/store/state-table';
-import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
 import { Acknowledgements } from '../../mesh/revocation/acknowledgements.ts';
 import type { PeerClocks } from '../../mesh/sync/peer-clocks.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
@@ -20,7 +19,9 @@ import { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
 import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import { Views } from '../../tunnel/pairs/views.ts';
+import { Echoes } from '../../tunnel/path/echoes.ts';
 import { PathKeeper } from '../../tunnel/path/path-keeper.ts';
+import { RouteMtus } from '../../tunnel/path/path-mtus.ts';
 import { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
 import { PairRequests } from '../../tunnel/rotation/pair-requests.ts';
 import { Rotations } from '../../tunnel/rotation/rotations.ts';
@@ -99,6 +100,8 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       requests.ask(aid, { kind: 'epoch', ...view, th, epoch }).catch(() => undefined);
     },
   });
+  const echoes = new Echoes({ overlay, membership, identity, clock, rng });
+  const routeMtus = new RouteMtus();
   const tunnels = new Tunnels(
     {
       identity,
@@ -115,14 +118,8 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       table: await StateTable.open(db, 'tunnel'),
       journal,
       isRevoked,
-      ...(overlay.nudge === undefined
-        ? {}
-        : {
-            nudge: (aid: Aid) => {
-              if (membership.mesh !== undefined)
-                overlay.nudge?.(overlayAddress(membership.mesh, aid));
-            },
-          }),
+      routeMtu: (aid) => routeMtus.of(aid)?.bytes,
+      ...(overlay.datagrams === undefined ? {} : { reaches: (aid: Aid) => echoes.reaches(aid) }),
     },
     deps.settings,
   );
@@ -164,7 +161,16 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     journal,
   });
   const { ways } = drivers;
-  const paths = new PathKeeper({ ways, tunnels, membership, identity, clock, journal });
+  const paths = new PathKeeper({
+    ways,
+    tunnels,
+    echoes,
+    routeMtus,
+    membership,
+    identity,
+    clock,
+    journal,
+  });
   return { ownKeys, agreements, tunnels, requests, rotations, acknowledgements, proofs, paths };
 }
 

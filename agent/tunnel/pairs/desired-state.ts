@@ -35,6 +35,8 @@ export interface PairState {
   readonly aid: Aid;
   /** The peer's overlay address as a host route. */
   readonly route: Cidr;
+  /** Bytes of the longest packet on it. @default what the device takes */
+  readonly routeMtu?: number | undefined;
   /** The view that carries the traffic of this end. */
   readonly active: DesiredView | undefined;
   /** The view that is to follow, and has to shake hands first. */
@@ -78,8 +80,23 @@ export function desiredDevices(
     addresses: settings.addresses,
     peers: onePerKey(device, pairs, settings),
     routes: routes((slot) => slot === device.slot),
+    ...routeMtusAt(device.slot, pairs, settings.mtu),
     routesElsewhere: routes((slot) => slot !== device.slot),
   }));
+}
+
+/** Only where there are some, and less than the device takes. */
+function routeMtusAt(
+  slot: number,
+  pairs: readonly PairState[],
+  deviceMtu: number,
+): Pick<DesiredDevice, 'routeMtus'> {
+  const mtus = pairs.flatMap(({ active, route, routeMtu }) =>
+    active?.slot === slot && routeMtu !== undefined && routeMtu < deviceMtu
+      ? [[route, routeMtu] as const]
+      : [],
+  );
+  return mtus.length === 0 ? {} : { routeMtus: new Map(mtus) };
 }
 
 /** Which pair has a key that several name, and whether its traffic runs under it. */

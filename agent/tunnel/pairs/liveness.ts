@@ -19,6 +19,8 @@ export interface Life {
   readonly cameAt: number;
   /** When it was asked since then; undefined: not yet. */
   readonly askedAt: number | undefined;
+  /** An end that answers echoes has not answered those that asked. */
+  readonly isUnanswered: boolean;
   /** The handshake is no older than since then; undefined: it is the first that was seen. */
   readonly handshakeAfter: number | undefined;
 }
@@ -42,6 +44,7 @@ export function lived(
     lookedAt: now,
     cameAt: hasCome ? now : before.cameAt,
     askedAt: hasCome ? undefined : before.askedAt,
+    isUnanswered: hasCome ? false : before.isUnanswered,
     handshakeAfter: hasShaken ? before.lookedAt : before?.handshakeAfter,
   };
 }
@@ -55,9 +58,15 @@ export function asked(life: Life, now: number): Life {
   return { ...life, askedAt: now };
 }
 
+/** The echoes were not answered: that nothing has come since is enough. */
+export function unanswered(life: Life): Life {
+  return { ...life, isUnanswered: true };
+}
+
 /** How long nothing has come, although it was asked; undefined while something may still come. */
-export function silentMs({ cameAt, askedAt }: Life, now: number): number | undefined {
-  return askedAt !== undefined && now - askedAt >= ANSWER_MS ? now - cameAt : undefined;
+export function silentMs({ cameAt, askedAt, isUnanswered }: Life, now: number): number | undefined {
+  if (askedAt === undefined) return undefined;
+  return isUnanswered || now - askedAt >= ANSWER_MS ? now - cameAt : undefined;
 }
 
 /**

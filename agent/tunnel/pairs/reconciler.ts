@@ -55,6 +55,8 @@ export interface ReconcilerDeps {
   readonly journal: Journal;
   /** Whether the `tun` record was revoked: no device has its key any more. */
   readonly isRevoked: (tunnelKey: Said) => boolean;
+  /** Bytes of the longest packet to `aid`; absent or undefined: what the device takes. */
+  readonly routeMtu?: (aid: Aid) => number | undefined;
   /** A view that was active has gone, without another in its place. */
   readonly removed: (aid: Aid, reason: string) => void;
 }
@@ -355,6 +357,7 @@ export class Reconciler {
     return {
       aid: pair.aid,
       route: overlayRoute(this.#deps.membership.mesh as Said, pair.aid),
+      routeMtu: this.#deps.routeMtu?.(pair.aid),
       active: viewOf(pair.active),
       staged: viewOf(pair.staged),
       draining: pair.draining.flatMap((former) => {

@@ -21,7 +21,15 @@ import { type Device, type DeviceSlots, Devices } from './devices.ts';
 import type { Edge, Edges } from './edges.ts';
 import { TunnelError } from './errors.ts';
 import { Handshakes } from './handshakes.ts';
-import { asked, handshakeAge, isQuiet, type Life, lived, silentMs } from './liveness.ts';
+import {
+  asked,
+  handshakeAge,
+  isQuiet,
+  type Life,
+  lived,
+  silentMs,
+  unanswered,
+} from './liveness.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { ActiveView, DrainingView, LeftBehind, Pair, PairChange } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
@@ -46,10 +54,15 @@ export interface TunnelsDeps {
   readonly rng: Rng;
   readonly table: StateTable;
   readonly journal: Journal;
+  /** Bytes of the longest packet to `aid`; absent or undefined: what the device takes. */
+  readonly routeMtu?: (aid: Aid) => number | undefined;
   /** Whether the `tun` record was revoked: no view uses it any more. */
   readonly isRevoked: (tunnelKey: Said) => boolean;
-  /** Sends one datagram to the overlay address of `aid`, which its WireGuard answers; absent: nobody is asked. */
-  readonly nudge?: (aid: Aid) => void;
+  /**
+   * Sends something to the overlay address of `aid`, which at least its WireGuard answers; absent: nobody is asked.
+   * @returns whether it was answered, or nobody can say
+   */
+  readonly reaches?: (aid: Aid) => Promise<boolean>;
 }
 
 /** One pair as `rotate status` shows it. */
@@ -405,8 +418,8 @@ export class Tunnels {
 
   /** Where nothing has come for a while, the other end is asked: a tunnel is not called up because it once was. */
   async #lifeLoop(signal: AbortSignal): Promise<void> {
-    const { clock, membership, nudge } = this.#deps;
-    if (nudge === undefined) return;
+    const { clock, membership, reaches } = this.#deps;
+    if (reaches === undefined) return;
     await this.#ticks(
       signal,
       () => LIFE_LOOK_MS,
@@ -420,7 +433,11 @@ export class Tunnels {
           }
           if (!isQuiet(life, clock.monotonic())) continue;
           this.#lives.set(aid, { view, life: asked(life, clock.monotonic()) });
-          nudge(aid);
+          void reaches(aid).then((isReached) => {
+            const now = this.#lives.get(aid);
+            if (!isReached && now?.view.generation === view.generation)
+              this.#lives.set(aid, { view, life: unanswered(now.life) });
+          });
         }
       },
     );

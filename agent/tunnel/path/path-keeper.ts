@@ -12,7 +12,10 @@ import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
 import type { Tunnels } from '../pairs/tunnels.ts';
+import type { Echoes } from './echoes.ts';
 import { type PathFault, pathFault } from './path-fault.ts';
+import type { PathLimit } from './path-mtu.ts';
+import { addressOf, type OpenPath, PathMtus, type RouteMtus } from './path-mtus.ts';
 
 /** How often it is looked where changes are told, and where they are not. */
 const LOOK_MS = 30_000;
@@ -24,7 +27,9 @@ const COST_FACTOR = 20;
 export interface PathKeeperDeps {
   /** Absent: nobody can say, and no path is called wrong. */
   readonly ways: Ways | undefined;
-  readonly tunnels: Pick<Tunnels, 'status' | 'repair' | 'devices'>;
+  readonly tunnels: Pick<Tunnels, 'status' | 'repair' | 'devices' | 'reconcile' | 'listen'>;
+  readonly echoes: Echoes;
+  readonly routeMtus: RouteMtus;
   readonly membership: Membership;
   readonly identity: Pick<Identity, 'aid'>;
   readonly clock: Clock;
@@ -34,7 +39,10 @@ export interface PathKeeperDeps {
 export class PathKeeper {
   readonly #deps: PathKeeperDeps;
   readonly #rounds = new SerialQueue();
+  readonly #mtus: PathMtus;
   #look: WaysLook | undefined;
+  /** Tunnels that have shaken hands. */
+  #open: readonly OpenPath[] = [];
   #watch: WaysWatch | undefined;
   #isDue = false;
   #costMs = 0;
@@ -42,11 +50,31 @@ export class PathKeeper {
 
   constructor(deps: PathKeeperDeps) {
     this.#deps = deps;
+    const { echoes, clock, journal, tunnels, routeMtus } = deps;
+    this.#mtus = new PathMtus(
+      {
+        echoes,
+        clock,
+        journal,
+        look: async () => {
+          await this.#rounds.run(() => this.#ask());
+          return this.#look;
+        },
+        apply: () => tunnels.reconcile(),
+      },
+      routeMtus,
+    );
   }
 
   start(signal: AbortSignal): void {
-    const { ways, clock } = this.#deps;
+    const { ways, clock, echoes, tunnels } = this.#deps;
     this.#signal = signal;
+    echoes.start(signal);
+    tunnels.listen({
+      established: () => this.#soon(),
+      removed: () => undefined,
+      receipt: () => undefined,
+    });
     if (ways === undefined) return;
     const watch = ways.watch(() => this.#soon());
     this.#watch = watch;
@@ -61,6 +89,11 @@ export class PathKeeper {
   /** Asks the system now. */
   look(): Promise<void> {
     return this.#rounds.run(() => this.#round());
+  }
+
+  /** The longest packet to `aid`; undefined: not known yet. */
+  limitOf(aid: Aid): PathLimit | undefined {
+    return this.#deps.routeMtus.of(aid);
   }
 
   /** Why packets to `aid` would not go into its tunnel; undefined: they would, as far as is known. @param device of the tunnel */
@@ -94,36 +127,42 @@ export class PathKeeper {
   }
 
   async #round(): Promise<void> {
-    const { tunnels, clock, membership } = this.#deps;
+    const { tunnels, clock, membership, echoes } = this.#deps;
     if (!membership.isIn || this.#signal.aborted) return;
     const begun = clock.monotonic();
     await tunnels.repair();
-    await this.#ask();
+    await echoes.listen().catch(() => undefined);
+    const suspects = await this.#ask();
     // A route that is gone though the device was left with it: what was left there is not believed any more.
-    const suspects = await this.#suspects();
     if (suspects.size > 0 && (await tunnels.repair(suspects))) await this.#ask();
     this.#costMs = clock.monotonic() - begun;
+    if (this.#look === undefined) return;
+    // It waits for echoes: the next look does not wait for it.
+    void this.#mtus.check(this.#open, this.#look).catch((error: unknown) => this.#failed(error));
   }
 
-  async #ask(): Promise<void> {
-    const { ways, membership, identity } = this.#deps;
+  /** @returns devices on which something is wrong that is for this agent to put right */
+  async #ask(): Promise<ReadonlySet<string>> {
+    const { ways, membership, identity, tunnels } = this.#deps;
     const { mesh } = membership;
-    if (ways === undefined || mesh === undefined) return;
-    const members = membership.others().map(({ aid }) => aid);
-    this.#look = await ways.look(
-      [identity.aid, ...members].map((aid) => overlayAddress(mesh, aid)),
+    if (ways === undefined || mesh === undefined) return new Set();
+    const statuses = await tunnels.status();
+    this.#open = statuses.flatMap(({ aid, device, peer, handshakeAge }) =>
+      device === undefined || peer?.endpoint === undefined || handshakeAge === undefined
+        ? []
+        : [{ aid, device: device.name, endpoint: peer.endpoint }],
     );
-  }
-
-  async #suspects(): Promise<ReadonlySet<string>> {
-    const { tunnels } = this.#deps;
+    const members = membership.others().map(({ aid }) => aid);
+    this.#look = await ways.look([
+      ...[identity.aid, ...members].map((aid) => overlayAddress(mesh, aid)),
+      ...new Set(this.#open.map(({ endpoint }) => addressOf(endpoint))),
+    ]);
     const suspects = new Set<string>();
-    for (const { aid, device } of await tunnels.status()) {
-      if (device === undefined) continue;
-      const fault = this.faultOf(aid, device.name);
+    for (const { aid, device } of statuses) {
+      const fault = device && this.faultOf(aid, device.name);
       // A rule of somebody else's is not for this agent to change.
       if (fault !== undefined && !('table' in fault && fault.table !== undefined))
-        suspects.add(device.name);
+        suspects.add(device?.name ?? '');
     }
     return suspects;
   }

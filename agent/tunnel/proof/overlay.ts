@@ -11,14 +11,28 @@ export interface OverlayStream {
   close(): void;
 }
 
+/** Open until it is closed. */
+export interface OverlayDatagrams {
+  /** Loses what cannot be sent. @param to an overlay address */
+  send(to: string, message: Uint8Array): void;
+  close(): void;
+}
+
 export interface Overlay {
   /** Answers on the own overlay address; the address may appear on a device later than this call. */
   listen(
     address: string,
     handler: (stream: OverlayStream) => Promise<void>,
   ): Promise<AsyncDisposable>;
-  /** Sends one datagram, which WireGuard at the other end answers with a keepalive at least. @param to an overlay address */
-  nudge?(to: string): void;
+  /**
+   * Datagrams at the own overlay address; absent: there are none.
+   * @param received is told every one, attacker-controlled, with the overlay address that it came from
+   * @throws while no device carries the address
+   */
+  datagrams?(
+    address: string,
+    received: (message: Uint8Array, from: string) => void,
+  ): Promise<OverlayDatagrams>;
   /** Rejects with PROOF_UNREACHABLE. @param from the own overlay address */
   connect(from: string, to: string): Promise<OverlayStream>;
 }

@@ -1,10 +1,15 @@
-/** The overlay on TCP: frames as everywhere between agents, one port, bounded. */
-import { createSocket } from 'node:dgram';
+/** The overlay on TCP: frames as everywhere between agents, one port, bounded; datagrams at the same port of UDP. */
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
 import { encodeFrame, FrameDecoder } from '../../network/framing.ts';
 import { whoGivesWay } from '../../network/places.ts';
 import { ProofError } from './errors.ts';
-import { MAX_OVERLAY_MESSAGE, type Overlay, type OverlayStream } from './overlay.ts';
+import {
+  MAX_OVERLAY_MESSAGE,
+  type Overlay,
+  type OverlayDatagrams,
+  type OverlayStream,
+} from './overlay.ts';
+import { openDatagrams } from './udp-overlay.ts';
 
 interface Limits {
   /** That are answered at a time, and of these, of one address: a member asks once at a time. */
@@ -74,11 +79,11 @@ export class TcpOverlay implements Overlay {
     return true;
   }
 
-  nudge(to: string): void {
-    const socket = createSocket('udp6');
-    // No route, a full buffer: then nothing comes, which is what is found out.
-    socket.on('error', () => undefined);
-    socket.send(new Uint8Array(1), this.#port, to, () => socket.close());
+  datagrams(
+    address: string,
+    received: (message: Uint8Array, from: string) => void,
+  ): Promise<OverlayDatagrams> {
+    return openDatagrams(address, this.#port, received);
   }
 
   async connect(from: string, to: string): Promise<OverlayStream> {

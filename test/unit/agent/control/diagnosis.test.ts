@@ -19,6 +19,7 @@ const up = {
   connected: true,
   clockSkewMs: 20,
   change: null,
+  mtu: { bytes: 1420, reason: null },
   twoPlaces: null,
 } as unknown as PeerRow;
 
@@ -73,6 +74,11 @@ describe('what doctor finds', () => {
       'the governor is away',
       { mesh: { ...fine.mesh, governors: ['EB'] }, peers: [{ ...up, connected: false }] },
       'governor-away',
+    ],
+    [
+      'large packets were lost',
+      { peers: [{ ...up, mtu: { bytes: 1_216, reason: 'longer packets do not arrive' } }] },
+      'mtu-lowered',
     ],
     ['no proof after a minute', { peers: [{ ...up, proof: null }] }, 'not-proven'],
     ['clocks are apart', { peers: [{ ...up, clockSkewMs: -45_000 }] }, 'clock-skew'],
