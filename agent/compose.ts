@@ -8,11 +8,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Level } from 'level';
+import type { Aid } from '#kel/identifiers';
 import type { VerifySignature } from '#kel/state/key-signatures';
 import { createSignatureVerifier } from '#kel/verify/signature-verifier';
 import { NodeLogFiles } from '#src/audit/log-files';
@@ -20,7 +21,7 @@ import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import { onFileSync } from '#src/files/errors';
 import { ensureTrustedDirectory } from '#src/files/trust';
-import { createJournal } from '#src/journal';
+import { createJournal, type Journal } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
 import { Pkcs11KeyStore } from '#src/keystore/pkcs11/pkcs11-key-store';
 import {
@@ -46,7 +47,14 @@ import { readSecretFile } from './organisation/config/secrets.ts';
 import { expectWholeDatabase } from './organisation/database.ts';
 import { diskSpace } from './organisation/disk-space.ts';
 import type { LocalDrivers, RunningDrivers } from './organisation/drivers.ts';
+import { StateError } from './organisation/errors.ts';
 import type { AgentSettings } from './organisation/running/agent.ts';
+import { readFormat, STATE_FORMAT } from './organisation/state/format.ts';
+import { dropFormer, readFormer } from './organisation/state/former-state.ts';
+import { markOf } from './organisation/state/mark.ts';
+import { RESTORING } from './organisation/state/restore.ts';
+import { stateSteps } from './organisation/state/steps.ts';
+import { ensureFormat, type TakeOverDeps } from './organisation/state/take-over.ts';
 import { databaseError } from './organisation/system-error.ts';
 import { TcpOverlay } from './tunnel/proof/tcp-overlay.ts';
 import { parseWindow } from './tunnel/rotation/schedule.ts';
@@ -132,7 +140,8 @@ export async function composeLocal(
   write: (line: string) => void,
 ): Promise<LocalDrivers> {
   await using onFailure = new AsyncDisposableStack();
-  const db = await composeDatabase(config);
+  const journal = createJournal(systemClock, config.log.level, write);
+  const db = await composeDatabase(config, journal);
   onFailure.defer(() => db.close());
   const drivers: LocalDrivers = {
     clock: systemClock,
@@ -142,7 +151,8 @@ export async function composeLocal(
     keyStore: await keyStore(),
     disk: () => diskSpace(config.stateDir),
     logFiles: new NodeLogFiles(join(config.stateDir, 'audit')),
-    journal: createJournal(systemClock, config.log.level, write),
+    journal,
+    ...formerState(config),
   };
   onFailure.move();
   return drivers;
@@ -218,11 +228,40 @@ export function agentSettings(config: Config): AgentSettings {
   };
 }
 
+/** What a takeover of the state directory needs. @param journal hears how far it is */
+export function stateDeps(config: Config, journal?: Pick<Journal, 'info'>): TakeOverDeps {
+  const { stateDir } = config;
+  return {
+    stateDir,
+    steps: stateSteps,
+    disk: () => diskSpace(stateDir),
+    tell: (text) => journal?.info('state.progress', { text }),
+    clock: systemClock,
+    openDatabase: () => openDatabase(stateDir),
+    markOf: async (db) =>
+      markOf(db, {
+        verifySignature: await composeVerifier(),
+        clock: systemClock,
+        custodied: custodiedAid(config),
+      }),
+  };
+}
+
+function formerState({ stateDir }: Config): Pick<LocalDrivers, 'former'> {
+  const former = readFormer(stateDir);
+  if (former === undefined) return {};
+  const { head } = former.mark;
+  return { former: { head, drop: () => dropFormer({ stateDir, steps: stateSteps }) } };
+}
+
 /** Whether `kelmesh init` was run with this configuration. */
 export function hasState(config: Config): boolean {
-  const path = join(config.stateDir, 'store');
-  // What may not be looked at is no reason to say that nothing is there.
-  return onFileSync(path, () => statSync(path, { throwIfNoEntry: false })) !== undefined;
+  // A way back that was broken off has the database elsewhere for a moment.
+  return ['store', RESTORING].some((name) => {
+    const path = join(config.stateDir, name);
+    // What may not be looked at is no reason to say that nothing is there.
+    return onFileSync(path, () => statSync(path, { throwIfNoEntry: false })) !== undefined;
+  });
 }
 
 /** Whether the state directory has its key store; a token that is no file of ours always counts. */
@@ -240,10 +279,33 @@ function tokenDir(config: Config): string {
   return join(config.stateDir, 'softhsm');
 }
 
-/** The database of the state directory; made when there is none. Throws CONTROL_STATE_LOCKED, CONTROL_STATE_DAMAGED, FILE_… */
-export async function composeDatabase(config: Config): Promise<Database> {
-  ensureTrustedDirectory(config.stateDir);
-  const path = join(config.stateDir, 'store');
+/** The AID whose log is held here without a key of it. */
+function custodiedAid({ stateDir }: Config): Aid | undefined {
+  const path = join(stateDir, 'custodians');
+  return existsSync(path) ? (readFileSync(path, 'utf8').trim() as Aid) : undefined;
+}
+
+/**
+ * The database of the state directory, which is made when there is none, and taken over when an earlier version has left it.
+ * Throws CONTROL_STATE_LOCKED, CONTROL_STATE_DAMAGED, CONTROL_STATE_NEWER, FILE_…
+ */
+export async function composeDatabase(
+  config: Config,
+  journal?: Pick<Journal, 'info'>,
+): Promise<Database> {
+  const { stateDir } = config;
+  ensureTrustedDirectory(stateDir);
+  const taken = await ensureFormat(stateDeps(config, journal));
+  if (taken?.takenOver !== undefined)
+    journal?.info('state.taken-over', { from: taken.takenOver.from, format: taken.format });
+  const db = await openDatabase(stateDir);
+  if (readFormat(stateDir)?.format === STATE_FORMAT) return db;
+  await db.close();
+  throw new StateError('CONTROL_STATE_LOCKED', `another process exchanges what is in ${stateDir}`);
+}
+
+async function openDatabase(stateDir: string): Promise<Database> {
+  const path = join(stateDir, 'store');
   expectWholeDatabase(path);
   const db = new Level<string, Uint8Array>(path, { valueEncoding: 'view' });
   try {

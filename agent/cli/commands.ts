@@ -91,6 +91,9 @@ const loaders: readonly (readonly [name: string, load: () => Promise<Command>])[
     'rosenpass exchange-config',
     async () => (await import('./commands/rosenpass.ts')).rosenpassExchangeConfig,
   ],
+  ['state show', async () => (await import('./commands/state.ts')).stateShow],
+  ['state take-over', async () => (await import('./commands/state.ts')).stateTakeOver],
+  ['state restore', async () => (await import('./commands/state.ts')).stateRestore],
   ['config check', async () => (await import('./commands/config.ts')).configCheck],
 ];
 

@@ -13,7 +13,7 @@ export interface DiskSpace {
 const LOW_BYTES = 256 * 1024 * 1024;
 /** Of a small disk a part is low, but never less than the database needs to open. */
 const LOW_PART = 0.1;
-const LEAST_BYTES = 16 * 1024 * 1024;
+export const MIN_FREE_BYTES = 16 * 1024 * 1024;
 const LOW_FILES = 1_024;
 
 /** For users who are not root: what the file system keeps for root counts as used. */
@@ -34,7 +34,7 @@ export function diskWarning({
   totalBytes,
   freeFiles,
 }: DiskSpace): string | undefined {
-  const low = Math.max(LEAST_BYTES, Math.min(LOW_BYTES, totalBytes * LOW_PART));
+  const low = Math.max(MIN_FREE_BYTES, Math.min(LOW_BYTES, totalBytes * LOW_PART));
   if (freeBytes < low)
     return `the disk of ${path} is nearly full: ${mebibytes(freeBytes)} of ${mebibytes(totalBytes)} are free; when it is full nothing is recorded, so no key changes and no tunnel comes up`;
   if (freeFiles !== undefined && freeFiles < LOW_FILES)

@@ -1,5 +1,6 @@
 /** What of the world an agent touches: real in `compose.ts`, simulated in `test/support/`. */
 
+import type { EventReference } from '#kel/key-state/key-state';
 import type { LogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
 import type { CryptoSuite } from '#src/crypto/suite';
@@ -27,6 +28,14 @@ export interface LocalDrivers {
   readonly journal: Journal;
   /** Of the state directory; none where there is no disk. */
   readonly disk?: () => DiskSpace;
+  readonly former?: FormerCopy;
+}
+
+/** The state directory as an earlier version left it: a way back until the first own event, and of no use afterwards. */
+export interface FormerCopy {
+  /** End of the own log when it was copied. */
+  readonly head: EventReference | null;
+  drop(): Promise<void>;
 }
 
 /** What a running agent needs beyond that. */

@@ -158,6 +158,7 @@ async function open(
   const table = await StateTable.open(db, 'identity');
   const identity = await identify({ keyStore, kel, table, files: logFiles, clock, rng });
   await forgetLostSecrets(db, keyStore, table);
+  await endWayBack(drivers, kel, identity);
   const intake = new RecordIntake({ kel, records, clock, verifySignature, self: identity.aid });
   const issuer = await RecordIssuer.open({
     identity,
@@ -254,6 +255,25 @@ async function open(
     verifySignature,
     close: () => owned.disposeAsync(),
   };
+}
+
+/** With an own event the copy of what an earlier version left is a way nowhere, and holds keys that are retired or will be. */
+async function endWayBack(
+  { former, journal }: LocalDrivers,
+  kel: LevelKelStore,
+  { aid, state }: Identity,
+): Promise<void> {
+  if (former === undefined) return;
+  const drop = async () => {
+    await former.drop();
+    journal.info('state.way-back-ended', { aid });
+  };
+  if (state.said !== former.head?.said) return drop();
+  const stop = kel.subscribe((event) => {
+    if (event.aid !== aid) return;
+    stop();
+    drop().catch((error: unknown) => journal.failed('state.failed', error, {}, 'error'));
+  });
 }
 
 /** The audit log names every establishment event of the own log; one that a crash left out is added now. */

@@ -11,10 +11,12 @@ import {
   readdirSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { FORMAT_FILE, formatFile, readFormat, STATE_FORMAT } from './state/format.ts';
 
 const MEMORY = '/dev/shm';
 /** Of one file that is copied, in bytes: the log of the database is cut at 4 MiB, and no other file grows like it. */
@@ -22,7 +24,8 @@ const MAX_COPY = 64 * 1024 * 1024;
 /** Never changed once they are written: tables of the database, tiles of the audit log. */
 const IMMUTABLE = /\.ldb$|\.sst$/;
 /** Belongs to a process, or is written by nobody who reads. */
-const LEFT_OUT = /\.lock\.|^LOCK$|^LOG(\.old)?$|\.tmp$|^agent\.log$|^wireguard$|^ca$/;
+const LEFT_OUT =
+  /\.lock\.|^LOCK$|^LOG(\.old)?$|\.tmp$|^agent\.log$|^wireguard$|^ca$|^former$|^replaced$/;
 
 export interface StateCopy extends Disposable {
   readonly dir: string;
@@ -34,6 +37,9 @@ export async function copyState(stateDir: string): Promise<StateCopy> {
   const copy = { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }) };
   try {
     await copyInto(stateDir, dir, false);
+    // What goes in a moment needs no backup: an earlier version's is read as it is.
+    if (readFormat(dir)?.format !== STATE_FORMAT)
+      writeFileSync(join(dir, FORMAT_FILE), formatFile({ format: STATE_FORMAT }));
   } catch (error) {
     copy[Symbol.dispose]();
     throw error;

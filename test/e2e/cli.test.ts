@@ -24,7 +24,7 @@ const VERBS = [
   ...['id show', 'id rotate', 'id export', 'id verify', 'audit export', 'audit verify'],
   ...['mesh create', 'mesh invite', 'mesh join', 'mesh admit', 'mesh rename', 'mesh remove'],
   ...['mesh hand-over', 'mesh accept', 'mesh leave', 'mesh show'],
-  ...['ca init', 'ca issue'],
+  ...['ca init', 'ca issue', 'state show', 'state take-over', 'state restore'],
 ];
 
 describe('the command line', () => {

@@ -80,6 +80,11 @@ export class Identity {
     return table.get(LOCAL_KEYS) !== undefined || table.get(INTENT) !== undefined;
   }
 
+  /** The own AID, also of a log that has no event yet; undefined without keys of it. */
+  static aidOf(table: StateTable): Aid | undefined {
+    return readLocalKeys(table)?.aid ?? readPending(table)?.aid;
+  }
+
   /** Incepts a new AID: one key, its successor committed to by digest. Throws IDENTITY_EXISTS. */
   static async create(deps: IdentityDeps, options: InceptionOptions): Promise<Identity> {
     await expectNone(deps);

@@ -308,6 +308,7 @@ const others: ReadonlySet<string> = new Set([
     'node accept',
   ],
   ...['ca init', 'ca issue', 'ca export', 'ca trust', 'ca list', 'rotate ca'],
+  ...['state show', 'state take-over', 'state restore'],
 ]);
 
 function filled(json: Json, text: string): Json {
