@@ -3,7 +3,7 @@ import { MembershipError } from '../mesh/membership/errors.ts';
 import { type Invite, parseInvite } from '../mesh/membership/invite.ts';
 import { reachableAddresses } from '../mesh/membership/reachable.ts';
 import type { Organisation } from '../organisation/organisation.ts';
-import { type Argument, aidOr, flag, line, optional, text, whole } from './arguments.ts';
+import { type Argument, aidOr, flag, line, oneOf, optional, text, whole } from './arguments.ts';
 import { knocksJson, meshJson } from './status.ts';
 import { verbsOf } from './verb.ts';
 
@@ -13,6 +13,8 @@ const EPOCH_SECONDS = { least: 120, most: 86_400, usual: 3_600 };
 const inviteLine: Argument<string, Invite> = {
   take: (name, value) => parseInvite(line.take(name, value)),
 };
+
+const role = oneOf('server', 'relay', 'device');
 
 const newcomer = aidOr(
   (value) =>
@@ -56,6 +58,7 @@ export const meshVerbs = {
     args: {
       aid: newcomer,
       name: optional(text),
+      role: optional(role),
       region: optional(text),
       /** Also one that was removed before. */
       again: flag,
@@ -69,11 +72,12 @@ export const meshVerbs = {
           `the agent does not run, so nobody knows whether ${aid} asks to join`,
         );
     },
-    async run({ organisation, agent }, { aid, name, region, again, yes }) {
+    async run({ organisation, agent }, { aid, name, role: given, region, again, yes }) {
       const knock = agent?.sync.knocks.get(aid);
       if (knock === undefined && !yes)
         throw new MembershipError('MESH_NEVER_ASKED', `${aid} has not asked to join`);
       await organisation.governing.admit(aid, name ?? knock?.name ?? nameFrom(aid), {
+        role: given ?? 'server',
         region: region ?? '',
         again,
       });
@@ -84,6 +88,16 @@ export const meshVerbs = {
     args: { who: text, name: text },
     async run({ organisation }, { who, name }) {
       await organisation.governing.rename(who, name);
+      return meshResult(organisation);
+    },
+  }),
+  'mesh.assign': needsState({
+    args: { who: text, role: optional(role), region: optional(text), noRegion: flag },
+    async run({ organisation }, { who, role: given, region, noRegion }) {
+      await organisation.governing.assign(who, {
+        ...(given === undefined ? {} : { role: given }),
+        ...(noRegion ? { region: '' } : region === undefined ? {} : { region }),
+      });
       return meshResult(organisation);
     },
   }),

@@ -1,10 +1,14 @@
 /** The policy of the mesh: what it is, and what holds for a pair. */
+import type { Said } from '#kel/identifiers';
+import { sha256 } from '#src/crypto/hash';
+import { readRegularFile } from '#src/files/regular-file';
 import type { Charter } from '../mesh/membership/charter.ts';
 import { MembershipError } from '../mesh/membership/errors.ts';
 import { DEFAULT_RULES } from '../mesh/membership/policy/edge-policy.ts';
 import { termsOf } from '../mesh/membership/policy/mesh-policy.ts';
+import { MAX_POLICY_BYTES, readPolicy } from '../mesh/membership/policy/policy-file.ts';
 import type { Organisation } from '../organisation/organisation.ts';
-import { optional, text } from './arguments.ts';
+import { absolutePath, optional, text } from './arguments.ts';
 import { verbsOf } from './verb.ts';
 
 const { needsState } = verbsOf({ organisation: ['membership', 'governing'] });
@@ -26,7 +30,33 @@ export const policyVerbs = {
       return { ...policyJson(charter, organisation), pair };
     },
   }),
+  'mesh.policy.set': needsState({
+    args: {
+      file: absolutePath,
+      /** SHA-256 of the file as it was read, in hex. */
+      digest: text,
+      /** SAID of the charter with which it was compared. */
+      charter: text,
+    },
+    async run({ organisation }, { file, digest, charter: seen }) {
+      const reading = readPolicy(fileAs(file, digest));
+      if (reading.kind === 'faults') {
+        const [{ line, why } = { line: 1, why: '' }] = reading.faults;
+        throw new MembershipError('MESH_BAD_POLICY', `${file}:${line}: ${why}`);
+      }
+      const charter = await organisation.governing.setPolicy(reading, seen as Said);
+      return policyJson(charter, organisation);
+    },
+  }),
 };
+
+/** Throws MESH_POLICY_MOVED, FILE_NOT_REGULAR, FILE_TOO_LARGE. */
+function fileAs(file: string, digest: string): string {
+  const bytes = readRegularFile(file, MAX_POLICY_BYTES);
+  if (Buffer.from(sha256(bytes)).toString('hex') !== digest)
+    throw new MembershipError('MESH_POLICY_MOVED', `${file} is not as it was when it was read`);
+  return bytes.toString('utf8');
+}
 
 function charterOf({ membership }: Pick<Organisation, 'membership'>): Charter {
   const { charter } = membership;
@@ -42,6 +72,7 @@ function policyJson(charter: Charter, { membership }: Pick<Organisation, 'member
     mesh: charter.mesh,
     charter: charter.said,
     version: charter.version,
+    recordVersion: charter.recordVersion,
     isGovernor: charter.governors[0] === membership.standing.self,
     topology,
     rules,

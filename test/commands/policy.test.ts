@@ -99,4 +99,27 @@ describe('kelmesh mesh policy', () => {
     const nobody = await cliError('mesh', 'policy', 'show', '--pair', 'alba', 'bruma', ...common);
     assert.equal(nobody.code, 'MESH_NOT_A_MEMBER');
   });
+
+  it('set says what comes first while the mesh writes records of version 1, and changes nothing', async () => {
+    const before = (await cliJson('mesh', 'show', ...common)).mesh.version;
+    const { exit, code, hint } = await cliError(
+      ...['mesh', 'policy', 'set', fileOf('topology = "regions"\n'), ...common],
+    );
+    assert.deepEqual([exit, code], [1, 'MESH_RECORDS_OLD']);
+    assert.match(hint, /mesh upgrade/);
+    assert.equal((await cliJson('mesh', 'show', ...common)).mesh.version, before);
+  });
+
+  it('assign gives a member the role and the region that policy goes by', async () => {
+    const assign = (...args: readonly string[]) =>
+      cliJson('mesh', 'assign', 'alba', ...args, ...common);
+    const { mesh } = await assign('--role', 'relay', '--region', 'eu');
+    assert.deepEqual([mesh.members[0].role, mesh.members[0].region], ['relay', 'eu']);
+    const { mesh: later } = await assign('--no-region');
+    assert.deepEqual([later.members[0].role, later.members[0].region], ['relay', '']);
+    for (const args of [[], ['--role', 'king'], ['--region', 'eu', '--no-region']])
+      assert.equal((await cliError('mesh', 'assign', 'alba', ...args, ...common)).exit, 2);
+    const nobody = await cliError('mesh', 'assign', 'bruma', '--role', 'relay', ...common);
+    assert.equal(nobody.code, 'MESH_NOT_A_MEMBER');
+  });
 });

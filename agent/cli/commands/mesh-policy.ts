@@ -1,7 +1,15 @@
+import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
 import type { EdgeRule } from '#kel/record/edge-rule';
 import type { ResultOf } from '../../control/verb-table.ts';
 
+import { MembershipError } from '../../mesh/membership/errors.ts';
 import { policyFaultsOf } from '../../mesh/membership/policy/mesh-policy.ts';
+import {
+  comparePolicies,
+  type PairRow,
+  type PolicyComparison,
+} from '../../mesh/membership/policy/policy-comparison.ts';
 import {
   formatPolicy,
   formatRule,
@@ -10,6 +18,7 @@ import {
 } from '../../mesh/membership/policy/policy-file.ts';
 import { ask, askWhereRunning } from '../ask.ts';
 import { type Command, optionText } from '../command.ts';
+import { confirm, yesOption } from '../confirm.ts';
 import { exitCodes, note, print, printJson, table, UsageError } from '../io.ts';
 import { readFile } from '../read-file.ts';
 
@@ -74,6 +83,91 @@ export const meshPolicyCheck: Command = {
     return valid ? exitCodes.ok : exitCodes.failed;
   },
 };
+
+export const meshPolicySet: Command = {
+  name: 'mesh policy set',
+  usage: 'FILE',
+  summary: 'another policy for the mesh: a new version of the charter',
+  details: `At the governor. What would be another is printed before it is signed: rule by rule, and the pairs for which something else would
+hold. A policy that contradicts itself or the charter is refused with the lines.`,
+  minPositionals: 1,
+  options: { yes: yesOption },
+  async run(invocation) {
+    const file = resolve(invocation.positionals[0] ?? '');
+    const bytes = readFile(file, MAX_FILE_BYTES);
+    const inForce = await ask(invocation, 'mesh.policy.show', {});
+    if (!inForce.isGovernor)
+      throw new MembershipError('MESH_NOT_GOVERNOR', 'this organisation does not govern the mesh');
+    if (inForce.recordVersion < 2)
+      throw new MembershipError(
+        'MESH_RECORDS_OLD',
+        `the mesh writes records of version ${inForce.recordVersion}`,
+      );
+    const faults = faultsOf(Buffer.from(bytes).toString('utf8'), inForce);
+    const reading = readPolicy(Buffer.from(bytes).toString('utf8'));
+    if (faults.length > 0 || reading.kind === 'faults')
+      throw new MembershipError(
+        'MESH_BAD_POLICY',
+        faults.map(({ line, why }) => `${file}:${line}: ${why}`).join('; '),
+      );
+    const comparison = comparePolicies(inForce, { ...inForce, ...reading }, inForce.members);
+    if (!invocation.json) print(invocation.io, comparisonLines(comparison));
+    const isOther = comparison.topology !== null || comparison.rules.length > 0;
+    const answer = isOther && (await confirm(invocation, 'set this policy?'));
+    const set = answer
+      ? await ask(invocation, 'mesh.policy.set', {
+          file,
+          digest: createHash('sha256').update(bytes).digest('hex'),
+          charter: inForce.charter,
+        })
+      : undefined;
+    if (invocation.json)
+      printJson(invocation.io, {
+        schema: 'kelmesh.policy-set/1',
+        file,
+        set: set !== undefined,
+        comparison,
+        charter: (set ?? inForce).charter,
+        version: (set ?? inForce).version,
+      });
+    else if (set !== undefined) note(invocation.io, `in force with charter version ${set.version}`);
+    return exitCodes.ok;
+  },
+};
+
+function comparisonLines({ topology, rules, pairs }: PolicyComparison): readonly string[] {
+  if (topology === null && rules.length === 0) return ['the same policy is in force already'];
+  const sign = { added: '+', removed: '-' } as const;
+  return [
+    ...(topology === null
+      ? []
+      : [`- topology = "${topology.before}"`, `+ topology = "${topology.after}"`, '']),
+    ...rules.flatMap(({ kind, rule, text }) => [
+      `${sign[kind]} rule ${rule + 1}`,
+      ...text
+        .split('\n')
+        .slice(1, -1)
+        .map((line) => `${sign[kind]}   ${line}`),
+      '',
+    ]),
+    ...(pairs.length === 0 ? ['for no pair something else would hold'] : pairs.flatMap(pairRow)),
+  ];
+}
+
+function pairRow({ some, others, pairs, before, after }: PairRow): readonly string[] {
+  const names = (list: readonly string[]) => list.join(', ');
+  return [
+    `${names(some)} with ${names(others)} (${pairs} ${pairs === 1 ? 'pair' : 'pairs'})`,
+    `  now: ${summaryWords(before)}`,
+    `  then: ${summaryWords(after)}`,
+  ];
+}
+
+function summaryWords({ peer, required, level }: PairRow['before']): string {
+  if (!peer || level === null) return 'no tunnel';
+  const { least, most } = level;
+  return `level ${least === most ? least : `${least}, ${most} where both ends can`}; required ${required.join(', ')}`;
+}
 
 /** In the order of the lines. @param inForce undefined: names are not compared */
 function faultsOf(text: string, inForce: PolicyJson | undefined): readonly PolicyFault[] {

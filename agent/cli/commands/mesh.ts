@@ -141,6 +141,11 @@ export const meshAdmit: Command = {
   details: 'Without --name it gets the name that it proposes.',
   options: {
     name: { type: 'string', value: 'NAME', does: 'its name in the charter' },
+    role: {
+      type: 'string',
+      value: 'ROLE',
+      does: 'its role in the charter: server, relay or device; default server',
+    },
     region: { type: 'string', value: 'REGION', does: 'its region in the charter' },
     again: { type: 'boolean', does: 'also one that was removed before' },
     yes: { type: 'boolean', short: 'y', does: 'also one that has not asked to join' },
@@ -149,6 +154,7 @@ export const meshAdmit: Command = {
     const args = {
       aid: invocation.positionals[0] ?? '',
       name: optionText(invocation, 'name'),
+      role: roleOption(invocation),
       region: optionText(invocation, 'region'),
       again: invocation.options['again'] === true,
       yes: invocation.options['yes'] === true,
@@ -186,6 +192,37 @@ export const meshRename: Command = {
     return show(invocation, await ask(invocation, 'mesh.rename', { who, name }));
   },
 };
+
+export const meshAssign: Command = {
+  name: 'mesh assign',
+  usage: 'AID|NAME',
+  summary: 'give a member another role or region: a new version of the charter',
+  details: 'Policy goes by them: `kelmesh mesh policy show` has the rules and the topology.',
+  minPositionals: 1,
+  options: {
+    role: { type: 'string', value: 'ROLE', does: 'server, relay or device' },
+    region: { type: 'string', value: 'REGION', does: 'its region' },
+    'no-region': { type: 'boolean', does: 'it is in no region' },
+  },
+  async run(invocation) {
+    const role = roleOption(invocation);
+    const region = optionText(invocation, 'region');
+    const noRegion = invocation.options['no-region'] === true;
+    if ([role, region, noRegion || undefined].every((given) => given === undefined))
+      throw new UsageError('mesh assign takes --role, --region or --no-region');
+    if (region !== undefined && noRegion)
+      throw new UsageError('mesh assign takes --region or --no-region, not both');
+    const [who = ''] = invocation.positionals;
+    return show(invocation, await ask(invocation, 'mesh.assign', { who, role, region, noRegion }));
+  },
+};
+
+function roleOption(invocation: Invocation): 'server' | 'relay' | 'device' | undefined {
+  const given = optionText(invocation, 'role');
+  if (given === undefined || given === 'server' || given === 'relay' || given === 'device')
+    return given;
+  throw new UsageError('--role takes server, relay or device');
+}
 
 export const meshHandOver: Command = {
   name: 'mesh hand-over',

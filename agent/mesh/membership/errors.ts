@@ -25,6 +25,11 @@ export const membershipErrors = {
   MESH_UPGRADED: 'Nothing to do: every member writes its records in the newer version',
   MESH_NOT_READY:
     'Update the agents that are named, or bring them up and connect them, and look again with `kelmesh mesh upgrade --check`; `--without NAME` leaves one behind, which then has no tunnels until it is updated',
+  MESH_RECORDS_OLD:
+    'The charter of this mesh is of version 1 of records, which has no room for a policy: `kelmesh mesh upgrade` first, at the governor',
+  MESH_BAD_POLICY:
+    'Correct the lines that are named; `kelmesh mesh policy check FILE` reads the file without changing anything',
+  MESH_POLICY_MOVED: 'Look at the difference again: run the command once more',
   MESH_LEAVE_UNSURE:
     'The charter names this organisation until its governor removes it; `--yes` leaves all the same',
 } as const satisfies ErrorTable;

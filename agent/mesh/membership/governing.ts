@@ -3,8 +3,9 @@
  * admits, renames, removes and hands over. Each of these is a new version of the charter, sealed in the own log.
  */
 import type { Aid, Said } from '#kel/identifiers';
+import type { Selector } from '#kel/record/edge-rule';
 import type { CharterExtensions } from '#kel/record/extension';
-import type { CharterFields } from '#kel/record/record';
+import type { CharterFields, NodeRole } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import { type Clock, formatDateTime } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';
@@ -14,6 +15,7 @@ import type { Charter, Member } from './charter.ts';
 import { MembershipError } from './errors.ts';
 import { formatInvite, type Invite } from './invite.ts';
 import type { Membership } from './membership.ts';
+import { type MeshPolicy, policyFaultsOf } from './policy/mesh-policy.ts';
 import type { Standing } from './standing.ts';
 
 /** Of a member in the charter: 1 to 63 characters. */
@@ -106,7 +108,11 @@ export class Governing {
   admit(
     aid: Aid,
     name: string,
-    { region = '', again = false }: { readonly region?: string; readonly again?: boolean } = {},
+    {
+      role = 'server',
+      region = '',
+      again = false,
+    }: { readonly role?: NodeRole; readonly region?: string; readonly again?: boolean } = {},
   ): Promise<Charter> {
     return this.#queue.run(async () => {
       checkName(name);
@@ -129,7 +135,7 @@ export class Governing {
           `${aid} was removed on ${removal.from}: ${removal.why || 'no reason given'}`,
         );
       return this.#nextVersion(charter, {
-        members: [...charter.members.values(), { aid, name, role: 'server', region }],
+        members: [...charter.members.values(), { aid, name, role, region }],
       });
     });
   }
@@ -144,7 +150,59 @@ export class Governing {
       const members = [...charter.members.values()].map((member) =>
         member.aid === aid ? { ...member, name } : member,
       );
+      const former = charter.members.get(aid)?.name ?? '';
+      const extensions = renamedIn(charter.extensions, former, name);
+      return this.#nextVersion(charter, {
+        members,
+        ...(extensions === undefined ? {} : { extensions }),
+      });
+    });
+  }
+
+  /** Of a member, what policy goes by. Throws MESH_NOT_GOVERNOR, MESH_NOT_A_MEMBER. */
+  assign(
+    who: string,
+    what: { readonly role?: NodeRole; readonly region?: string },
+  ): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const charter = this.#governed();
+      const { aid } = this.find(who);
+      const members = [...charter.members.values()].map((member) =>
+        member.aid === aid ? { ...member, ...what } : member,
+      );
       return this.#nextVersion(charter, { members });
+    });
+  }
+
+  /**
+   * Another policy for the mesh. @param seen the charter that it was compared with
+   * Throws MESH_NOT_GOVERNOR, MESH_RECORDS_OLD, MESH_POLICY_MOVED, MESH_BAD_POLICY.
+   */
+  setPolicy(policy: Pick<MeshPolicy, 'topology' | 'rules'>, seen: Said): Promise<Charter> {
+    return this.#queue.run(async () => {
+      const charter = this.#governed();
+      if (charter.recordVersion < 2)
+        throw new MembershipError(
+          'MESH_RECORDS_OLD',
+          `the mesh writes records of version ${charter.recordVersion}`,
+        );
+      if (charter.said !== seen)
+        throw new MembershipError(
+          'MESH_POLICY_MOVED',
+          `the policy was compared with charter ${seen}, in force is ${charter.said}`,
+        );
+      const { topology: top, rules: pol } = policy;
+      const members = [...charter.members.values()];
+      const [fault] = policyFaultsOf(
+        { ...charter.policy, ...policy },
+        { members, brokers: charter.policy.brokers },
+      );
+      if (fault !== undefined)
+        throw new MembershipError(
+          'MESH_BAD_POLICY',
+          `${fault.rule === null ? 'topology' : `rule ${fault.rule + 1}, ${fault.key}`}: ${fault.why}`,
+        );
+      return this.#nextVersion(charter, { extensions: { ...charter.extensions, pol, top } });
     });
   }
 
@@ -315,6 +373,32 @@ export class Governing {
       throw new MembershipError('MESH_NONE', 'the charter is not in force');
     return charter;
   }
+}
+
+/** Rules and topology speak of a member by its name; undefined where they do not speak of this one. */
+function renamedIn(
+  extensions: CharterExtensions,
+  former: string,
+  name: string,
+): CharterExtensions | undefined {
+  const { pol = [], top } = extensions;
+  const isHub = top === `hub:${former}`;
+  const isNamed = pol.some(({ between }) => between.includes(`name:${former}`));
+  if (!isHub && !isNamed) return undefined;
+  const renamed = (selector: Selector): Selector =>
+    selector === `name:${former}` ? `name:${name}` : selector;
+  return {
+    ...extensions,
+    ...(isHub ? { top: `hub:${name}` } : {}),
+    ...(isNamed
+      ? {
+          pol: pol.map(({ between: [a, b], ...rule }) => ({
+            between: [renamed(a), renamed(b)],
+            ...rule,
+          })),
+        }
+      : {}),
+  };
 }
 
 function checkName(name: string): void {

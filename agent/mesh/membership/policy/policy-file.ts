@@ -32,7 +32,8 @@ import { formatIpPrefix, parseIpPrefix } from '#src/net/ip-prefix';
 import { INDISPENSABLE } from './contribution.ts';
 import type { MeshPolicy } from './mesh-policy.ts';
 
-const MAX_FILE_BYTES = 256 * 1024;
+/** Of a policy file. */
+export const MAX_POLICY_BYTES = 256 * 1024;
 
 /** What is wrong in a policy file, and where. */
 export interface PolicyFault {
@@ -55,8 +56,8 @@ export type LineOf = (rule: number | null, key?: string) => number;
 
 /** @param text attacker-controlled: somebody may have sent the file */
 export function readPolicy(text: string): PolicyReading {
-  if (utf8(text).length > MAX_FILE_BYTES)
-    return fault(1, `the file is longer than ${MAX_FILE_BYTES} bytes`);
+  if (utf8(text).length > MAX_POLICY_BYTES)
+    return fault(1, `the file is longer than ${MAX_POLICY_BYTES} bytes`);
   let document: Record<string, unknown>;
   try {
     document = parse(text);

@@ -32,6 +32,8 @@ const good: Readonly<Record<string, Record<string, Json>>> = {
   'mesh.create': { name: 'demo', epochSeconds: 3_600 },
   'mesh.admit': { aid: AID, yes: true },
   'mesh.rename': { who: 'a', name: 'b' },
+  'mesh.assign': { who: 'a' },
+  'mesh.policy.set': { file: '/tmp/x', digest: 'a', charter: AID },
   'mesh.remove': { who: 'a' },
   'id.backup': { file: '/tmp/x' },
   'id.import': { file: '/tmp/x' },
