@@ -12,6 +12,8 @@ export const networkErrors = {
     'Choose an address that this machine has and a port it may bind: `network.listen`',
   NETWORK_MESSAGE_TOO_LARGE:
     'Split the message; if a peer sent it, check that both ends run the same version',
+  NETWORK_OLD_PROTOCOL:
+    'Update the agent of the peer: the mesh has moved to records of version 2, and there is no way back',
   NETWORK_PORT_IN_USE: 'Stop the other program on this port, or set another port: `network.listen`',
   NETWORK_PROTOCOL_UNSUPPORTED: 'Upgrade the peer to a version that speaks the protocol',
   NETWORK_STREAM_CLOSED:

@@ -6,7 +6,15 @@ import { mistaken, ticks } from '#src/ticks';
 import { duplicateHandler, NetworkError } from './errors.ts';
 import type { Libp2pConnection, Libp2pNode, Libp2pStream } from './libp2p-node.ts';
 import { Libp2pMessageStream } from './libp2p-stream.ts';
-import type { MessageStream, NetworkDrop, PeerKey, ProtocolId, ProtocolLimits } from './network.ts';
+import {
+  listOf,
+  type MessageStream,
+  type NetworkDrop,
+  type PeerKey,
+  type ProtocolId,
+  type ProtocolLimits,
+  type Protocols,
+} from './network.ts';
 
 /** Milliseconds in which the peer agrees on the protocol of a new stream. */
 const NEGOTIATION_MS = 10_000;
@@ -18,7 +26,7 @@ const STRANGER_STREAMS = { burst: 64, perSecond: 2 };
 /** Bytes that a stranger may send, on all its streams together. */
 const STRANGER_BYTES = { burst: 1 << 20, perSecond: 64 << 10 };
 
-export type StreamHandler = (stream: MessageStream) => Promise<void>;
+export type StreamHandler = (stream: MessageStream, protocol: ProtocolId) => Promise<void>;
 
 export class Libp2pStreams {
   readonly #clock: Clock;
@@ -56,34 +64,31 @@ export class Libp2pStreams {
   async open(
     connection: Libp2pConnection,
     peer: PeerKey,
-    protocol: ProtocolId,
+    protocols: Protocols,
     limits: ProtocolLimits,
   ): Promise<MessageStream> {
     const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(NEGOTIATION_MS)]);
     try {
       const options = { signal, maxOutboundStreams: MAX_OUTBOUND };
-      return this.#wrap(await connection.newStream(protocol, options), peer, limits);
+      return this.#wrap(await connection.newStream([...listOf(protocols)], options), peer, limits);
     } catch (cause) {
-      throw openError(peer, protocol, cause);
+      throw openError(peer, listOf(protocols)[0], cause);
     }
   }
 
-  handle(
-    node: Libp2pNode,
-    protocol: ProtocolId,
-    limits: ProtocolLimits,
-    handler: StreamHandler,
-  ): void {
-    if (this.#protocols.has(protocol)) throw duplicateHandler(protocol);
-    this.#protocols.add(protocol);
+  handle(node: Libp2pNode, named: Protocols, limits: ProtocolLimits, handler: StreamHandler): void {
+    const protocols = listOf(named);
+    const taken = protocols.find((protocol) => this.#protocols.has(protocol));
+    if (taken !== undefined) throw duplicateHandler(taken);
+    for (const protocol of protocols) this.#protocols.add(protocol);
     const serve = (stream: Libp2pStream, connection: Libp2pConnection): void => {
       const peer = connection.remotePeer.toString() as PeerKey;
-      this.#accept(stream, peer, protocol, limits, handler);
+      this.#accept(stream, peer, protocols[0], limits, handler);
     };
     // One more than may be: the one too many is counted here, over all connections of the peer, and told.
     const options = { maxInboundStreams: limits.maxStreams + 1, maxOutboundStreams: MAX_OUTBOUND };
     // Registered at once; what is awaited is a note in the peer store, of no use when it fails.
-    node.handle(protocol, serve, options).catch(() => undefined);
+    node.handle([...protocols], serve, options).catch(() => undefined);
   }
 
   /** Resets the streams of `peer`. */
@@ -118,7 +123,7 @@ export class Libp2pStreams {
     this.#inbound.set(slot, count + 1);
     const wrapped = this.#wrap(stream, peer, limits);
     void wrapped.finished.then(() => this.#release(slot));
-    serve(wrapped, handler);
+    serve(wrapped, (accepted) => handler(accepted, stream.protocol as ProtocolId));
   }
 
   #release(slot: string): void {
@@ -161,7 +166,10 @@ export class Libp2pStreams {
   }
 }
 
-function serve(stream: Libp2pMessageStream, handler: StreamHandler): void {
+function serve(
+  stream: Libp2pMessageStream,
+  handler: (stream: MessageStream) => Promise<void>,
+): void {
   // In a microtask of its own, so that a handler that throws is as good as one that rejects.
   void Promise.resolve()
     .then(() => handler(stream))

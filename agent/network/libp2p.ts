@@ -23,8 +23,8 @@ import type {
   NetworkListener,
   PeerAddress,
   PeerKey,
-  ProtocolId,
   ProtocolLimits,
+  Protocols,
 } from './network.ts';
 import { addressText, peerKeyOf, peerOf } from './peer-key.ts';
 import { Redialler } from './redial.ts';
@@ -238,16 +238,23 @@ class Libp2pNetwork implements Network {
     await this.#hangUp(peer, 'disconnected');
   }
 
-  async open(peer: PeerKey, protocol: ProtocolId, limits: ProtocolLimits): Promise<MessageStream> {
+  async open(peer: PeerKey, protocols: Protocols, limits: ProtocolLimits): Promise<MessageStream> {
     this.#assertOpen();
     const [connection] = this.#connections(peer);
     if (!connection) throw new NetworkError('NETWORK_UNREACHABLE', `not connected to ${peer}`);
-    return this.#parts.streams.open(connection, peer, protocol, limits);
+    return this.#parts.streams.open(connection, peer, protocols, limits);
   }
 
-  handle(protocol: ProtocolId, limits: ProtocolLimits, handler: StreamHandler): void {
+  async protocolsOf(peer: PeerKey): Promise<readonly string[]> {
+    const { node, library } = this.#parts;
+    // Whom it does not know it has heard nothing of.
+    const known = await node.peerStore.get(library.toPeerId(peer)).catch(() => undefined);
+    return known?.protocols ?? [];
+  }
+
+  handle(protocols: Protocols, limits: ProtocolLimits, handler: StreamHandler): void {
     this.#assertOpen();
-    this.#parts.streams.handle(this.#parts.node, protocol, limits, handler);
+    this.#parts.streams.handle(this.#parts.node, protocols, limits, handler);
   }
 
   async publish(topic: string, message: Uint8Array): Promise<void> {

@@ -13,6 +13,15 @@ export type PeerAddress = Brand<string, 'PeerAddress'>;
 /** `/kelmesh/1/sync`. */
 export type ProtocolId = Brand<string, 'ProtocolId'>;
 
+/** One protocol, or versions of one in the order of preference. */
+export type Protocols = ProtocolId | ProtocolList;
+
+export type ProtocolList = readonly [ProtocolId, ...ProtocolId[]];
+
+export function listOf(protocols: Protocols): ProtocolList {
+  return typeof protocols === 'string' ? [protocols] : protocols;
+}
+
 /** An ordered, reliable, bidirectional stream of whole messages, each at most the protocol's `maxMessage` bytes. */
 export interface MessageStream {
   readonly peer: PeerKey;
@@ -84,19 +93,21 @@ export interface Network {
   /** Resets the streams and ends the connections; the own side does not dial the peer again until told. */
   disconnect(peer: PeerKey): Promise<void>;
   /**
-   * A stream on an existing connection. Rejects with NETWORK_UNREACHABLE when there is none,
+   * A stream on an existing connection, of the first of `protocols` that the peer serves. Rejects with NETWORK_UNREACHABLE when there is none,
    * NETWORK_PROTOCOL_UNSUPPORTED, NETWORK_TIMEOUT. A peer that has `maxStreams` open resets it afterwards.
    */
-  open(peer: PeerKey, protocol: ProtocolId, limits: ProtocolLimits): Promise<MessageStream>;
+  open(peer: PeerKey, protocols: Protocols, limits: ProtocolLimits): Promise<MessageStream>;
   /**
-   * Serves `protocol`; the stream lives as long as the promise of `handler`: closed when it resolves,
+   * Serves `protocols`, several as one where streams are counted; the stream lives as long as the promise of `handler`: closed when it resolves,
    * reset when it rejects. Throws NETWORK_DUPLICATE_HANDLER.
    */
   handle(
-    protocol: ProtocolId,
+    protocols: Protocols,
     limits: ProtocolLimits,
-    handler: (stream: MessageStream) => Promise<void>,
+    handler: (stream: MessageStream, protocol: ProtocolId) => Promise<void>,
   ): void;
+  /** What a peer has said that it serves; none where it has not said yet. */
+  protocolsOf(peer: PeerKey): Promise<readonly string[]>;
   /**
    * Hands `message` to whoever subscribes and is near; never to the own handler. Best effort: with no
    * subscriber in reach it is gone. Rejects with NETWORK_MESSAGE_TOO_LARGE above {@link MAX_GOSSIP_MESSAGE}.

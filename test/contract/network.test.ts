@@ -511,6 +511,49 @@ for (const driver of [libp2pDriver(), simulatedDriver()]) {
         });
       });
 
+      test('the first of several names that the other end serves is taken, and told to its handler', async () => {
+        const [a, b] = await pair();
+        const names = ['/kelmesh/3/test', '/kelmesh/2/test', '/kelmesh/1/test'] as ProtocolId[];
+        const [third, second, first] = names as [ProtocolId, ProtocolId, ProtocolId];
+        b.handle([first, second], LIMITS, async (stream, chosen) => {
+          await stream.send(Buffer.from(chosen));
+        });
+        const chosen = async (...offered: [ProtocolId, ...ProtocolId[]]) =>
+          Buffer.from(
+            (await (await a.open(b.self, offered, LIMITS)).receive()) ?? new Uint8Array(0),
+          ).toString();
+        assert.equal(await chosen(third, second, first), second);
+        assert.equal(await chosen(first, second), first);
+        await assert.rejects(a.open(b.self, [third], LIMITS), {
+          code: 'NETWORK_PROTOCOL_UNSUPPORTED',
+        });
+      });
+
+      test('several names that are served as one share the bound on streams', async () => {
+        const [a, b] = await pair();
+        const [second, first] = ['/kelmesh/2/test', '/kelmesh/1/test'] as [ProtocolId, ProtocolId];
+        const drops = dropsOf(b);
+        b.handle([first, second], LIMITS, async (stream) => {
+          await stream.send(Uint8Array.of(1));
+          await stream.receive();
+        });
+        const greeted = async (name: ProtocolId) => {
+          const stream = await a.open(b.self, name, LIMITS);
+          return (await stream.receive().catch(() => undefined)) !== undefined;
+        };
+        assert.deepEqual([await greeted(first), await greeted(second)], [true, true]);
+        assert.equal(await greeted(second), false);
+        assert.deepEqual(drops, [`stream ${a.self}`]);
+      });
+
+      test('what a peer serves becomes known, and nothing of one that is none', async () => {
+        const [a, b] = await pair();
+        b.handle(PROTOCOL, LIMITS, async () => undefined);
+        await a.open(b.self, PROTOCOL, LIMITS);
+        assert.ok((await a.protocolsOf(b.self)).includes(PROTOCOL));
+        assert.deepEqual(await a.protocolsOf(STRANGER as PeerKey), []);
+      });
+
       test('one handler per protocol', async () => {
         const a = await create();
         a.handle(PROTOCOL, LIMITS, async () => undefined);

@@ -17,7 +17,7 @@ import type { Draft } from '../../identity/records/record-issuer.ts';
 import { WitnessService } from '../../identity/witness/witness-service.ts';
 import { PeerClocks } from '../../mesh/sync/peer-clocks.ts';
 import { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
-import type { Network } from '../../network/network.ts';
+import { VersionedNetwork } from '../../network/versioned-network.ts';
 import type { TunnelSettings } from '../../tunnel/pairs/tunnels.ts';
 import { Emergency } from '../../tunnel/rotation/emergency.ts';
 import type { PairRequest } from '../../tunnel/rotation/pair-requests.ts';
@@ -47,7 +47,7 @@ export interface AgentSettings {
 interface AgentParts extends TunnelParts, ExchangeParts {
   readonly operator: Operator;
   readonly organisation: Organisation;
-  readonly network: Network;
+  readonly network: VersionedNetwork;
   readonly directory: PeerDirectory;
   readonly time: SteadyTime;
   readonly driverDescription: string;
@@ -165,7 +165,11 @@ export class Agent {
     const { db } = organisation.drivers;
     using kek = await identity.storageKey('peer-key');
     using seed = peerSeed(kek);
-    const network = await drivers.network(seed);
+    const { membership } = organisation;
+    const network = new VersionedNetwork(
+      await drivers.network(seed),
+      () => membership.recordVersion,
+    );
     await using onFailure = new AsyncDisposableStack();
     onFailure.defer(() => network.close());
     const stop = new AbortController();

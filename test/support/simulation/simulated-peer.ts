@@ -4,6 +4,7 @@ import { GossipGuard } from '#agent/network/gossip-guard';
 import {
   type Favour,
   type GossipVerdict,
+  listOf,
   MAX_GOSSIP_MESSAGE,
   type MessageStream,
   type Network,
@@ -13,6 +14,7 @@ import {
   type PeerKey,
   type ProtocolId,
   type ProtocolLimits,
+  type Protocols,
   parsePeerAddress,
 } from '#agent/network/network';
 import { peerOf } from '#agent/network/peer-key';
@@ -33,8 +35,10 @@ export interface SimulatedPeerOptions {
 }
 
 interface Protocol {
+  /** Where its streams are counted: the first name of those that are served as one. */
+  readonly slot: ProtocolId;
   readonly limits: ProtocolLimits;
-  readonly handler: (stream: MessageStream) => Promise<void>;
+  readonly handler: (stream: MessageStream, protocol: ProtocolId) => Promise<void>;
 }
 
 interface Gossip {
@@ -127,15 +131,16 @@ export class SimulatedPeer implements Network {
     this.#drop(peer, 'disconnected');
   }
 
-  async open(peer: PeerKey, protocol: ProtocolId, limits: ProtocolLimits): Promise<MessageStream> {
+  async open(peer: PeerKey, protocols: Protocols, limits: ProtocolLimits): Promise<MessageStream> {
     this.#assertUp();
     const connection = this.#connections.get(peer);
     if (!connection) throw unreachable(`not connected to ${peer}`);
     await this.#travel(connection, peer);
-    const served = connection.other.#protocols.get(protocol);
-    if (!served) {
+    const protocol = listOf(protocols).find((name) => connection.other.#protocols.has(name));
+    const served = protocol && connection.other.#protocols.get(protocol);
+    if (!protocol || !served) {
       await this.#travel(connection, peer);
-      const what = `${protocol} with ${peer}`;
+      const what = `${protocols} with ${peer}`;
       throw new NetworkError('NETWORK_PROTOCOL_UNSUPPORTED', `${what}: not offered`);
     }
     const [own, theirs] = SimulatedStream.pair(
@@ -154,13 +159,21 @@ export class SimulatedPeer implements Network {
   }
 
   handle(
-    protocol: ProtocolId,
+    protocols: Protocols,
     limits: ProtocolLimits,
-    handler: (stream: MessageStream) => Promise<void>,
+    handler: (stream: MessageStream, protocol: ProtocolId) => Promise<void>,
   ): void {
     this.#assertUp();
-    if (this.#protocols.has(protocol)) throw duplicateHandler(protocol);
-    this.#protocols.set(protocol, { limits, handler });
+    const [slot, ...more] = listOf(protocols);
+    for (const protocol of [slot, ...more]) {
+      if (this.#protocols.has(protocol)) throw duplicateHandler(protocol);
+      this.#protocols.set(protocol, { slot, limits, handler });
+    }
+  }
+
+  async protocolsOf(peer: PeerKey): Promise<readonly string[]> {
+    const connection = this.#connections.get(peer);
+    return connection ? [...connection.other.#protocols.keys()] : [];
   }
 
   async publish(topic: string, message: Uint8Array): Promise<void> {
@@ -289,9 +302,10 @@ export class SimulatedPeer implements Network {
     }
   }
 
-  #accept(stream: SimulatedStream, protocol: ProtocolId, { limits, handler }: Protocol): void {
+  #accept(stream: SimulatedStream, protocol: ProtocolId, served: Protocol): void {
+    const { limits, handler } = served;
     const connection = this.#connections.get(stream.peer);
-    const slot = `${protocol} ${stream.peer}`;
+    const slot = `${served.slot} ${stream.peer}`;
     const count = this.#inbound.get(slot) ?? 0;
     if (!connection || count >= limits.maxStreams) {
       this.#dropped('stream', stream.peer);
@@ -304,7 +318,7 @@ export class SimulatedPeer implements Network {
       this.#inbound.set(slot, (this.#inbound.get(slot) ?? 1) - 1);
     });
     void Promise.resolve()
-      .then(() => handler(stream))
+      .then(() => handler(stream, protocol))
       .then(
         () => stream.finish(),
         (error: unknown) => stream.abort(error instanceof Error ? error : new Error(String(error))),
