@@ -52,6 +52,7 @@ const loaders: readonly (readonly [name: string, load: () => Promise<Command>])[
   ['mesh hand-over', async () => (await import('./commands/mesh.ts')).meshHandOver],
   ['mesh accept', async () => (await import('./commands/mesh.ts')).meshAccept],
   ['mesh leave', async () => (await import('./commands/mesh.ts')).meshLeave],
+  ['mesh upgrade', async () => (await import('./commands/mesh-upgrade.ts')).meshUpgrade],
   ['mesh show', async () => (await import('./commands/mesh.ts')).meshShow],
   ['mesh policy show', async () => (await import('./commands/mesh-policy.ts')).meshPolicyShow],
   ['mesh policy set', async () => (await import('./commands/mesh-policy.ts')).meshPolicySet],

@@ -161,6 +161,10 @@ const tunnelChecks: { readonly [C in ReasonCode]: CheckKind } = {
     severity: 'error',
     cure: '`kelmesh id evidence list`; then `kelmesh id evidence resolve`.',
   },
+  'old-version': {
+    severity: 'error',
+    cure: 'Its operator updates the agent there: the mesh has moved to records of version 2, and there is no way back.',
+  },
   'policy-closed': {
     severity: 'info',
     cure: 'It is meant so: `kelmesh mesh policy show --pair A B`; the governor can change it.',

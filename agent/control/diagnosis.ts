@@ -99,9 +99,11 @@ function ofTunnels(peers: readonly PeerRow[]): readonly Check[] {
       OF_THIS_MACHINE.has(code) || rows.length === 1 ? reason : `${rows.length} members: ${reason}`;
     checks.push(checkOf(code, text, OF_THIS_MACHINE.has(code) ? [] : rows));
   }
-  const waiting = peers.filter(({ change }) => change !== null);
-  for (const { change, ...peer } of waiting.slice(0, 1))
-    checks.push(checkOf('change-blocked', change?.reason ?? '', [peer, ...waiting.slice(1)]));
+  for (const code of ['change-blocked', 'old-version'] as const) {
+    const waiting = peers.filter(({ change }) => change?.reasonCode === code);
+    const [first] = waiting;
+    if (first !== undefined) checks.push(checkOf(code, first.change?.reason ?? '', waiting));
+  }
   return checks;
 }
 

@@ -8,6 +8,7 @@ import type { KeyStore } from '#src/keystore/key-store';
 import { epochStart } from '../mesh/membership/epoch.ts';
 import { overlayAddress } from '../mesh/membership/overlay-address.ts';
 import { levelOf } from '../mesh/membership/policy/contribution.ts';
+import type { PeerKey } from '../network/network.ts';
 import { diskWarning } from '../organisation/disk-space.ts';
 import type { Organisation } from '../organisation/organisation.ts';
 import type { RunningParts } from '../organisation/running/agent.ts';
@@ -15,6 +16,7 @@ import type { TunnelStatus } from '../tunnel/pairs/tunnels.ts';
 import type { PathLimit } from '../tunnel/path/path-mtu.ts';
 import { forkReason, suspensionsJson } from './evidence-verbs.ts';
 import {
+  type ChangeReason,
   changeReason,
   type ReasonCode,
   type TunnelLook,
@@ -120,6 +122,8 @@ export function meshJson(organisation: Pick<Organisation, 'membership' | 'identi
         : { from: membership.ownRevocation.from, reason: membership.ownRevocation.why },
     epochSeconds: charter?.epochs.lengthSeconds ?? null,
     minimumLevel: charter?.minimumLevel ?? null,
+    recordVersion: membership.recordVersion,
+    setBack: setBackJson(membership),
     members: [...(charter?.members.values() ?? [])].map(({ aid, name, role, region }) => ({
       aid,
       name,
@@ -128,6 +132,14 @@ export function meshJson(organisation: Pick<Organisation, 'membership' | 'identi
       overlay: [overlayAddress(mesh, aid)],
     })),
   };
+}
+
+/** A charter that is refused because it would take the mesh back to an earlier version of records; null: there is none. */
+function setBackJson({ standing }: Pick<Organisation['membership'], 'standing'>) {
+  const { setBack } = standing;
+  if (setBack === undefined) return null;
+  const { d: charter, n: version, i: by } = setBack;
+  return { charter, version, by };
 }
 
 /** Who asks to join; at a member that does not govern, whether the governor knows. */
@@ -198,7 +210,7 @@ export interface PeerRow {
   /** Bytes of the longest packet to it, and what limits it below the device; null: not known yet. */
   readonly mtu: { readonly bytes: number; readonly reason: string | null } | null;
   /** Why newer keys of a tunnel that is up wait; null: none do. */
-  readonly change: { readonly reasonCode: ReasonCode; readonly reason: string } | null;
+  readonly change: ChangeReason | null;
   /** Why the preshared key keeps its epoch; null when it does not. */
   readonly postponed: string | null;
   /** Addresses of two agents that speak for it; null: there is one, as far as is known. */
@@ -221,7 +233,6 @@ export async function peersJson(
     const state = kel.state(status.aid);
     const look = lookOf(organisation, agent, status, isOnline);
     const { state: word, reason, reasonCode } = tunnelReason(look);
-    const waits = changeReason(look);
     const { view, agreed } = status;
     const epoch = epochs.get(status.aid);
     const proof =
@@ -260,7 +271,7 @@ export async function peersJson(
       connected: agent.directory.peerOf(status.aid) !== undefined,
       clockSkewMs: agent.sync.skewOf(status.aid) ?? null,
       mtu: mtuJson(agent.paths.limitOf(status.aid), status.peer?.endpoint),
-      change: waits === undefined ? null : { reasonCode: 'change-blocked', reason: waits },
+      change: changeReason(look) ?? null,
       postponed: agent.rotations.postponement(status.aid),
       twoPlaces: agent.sync.placesOf(status.aid) ?? null,
     };
@@ -356,6 +367,7 @@ function lookOf(
       ports: { own: coming.ownPort, peer: coming.peer },
     },
     isLeftBehind: agent.tunnels.leftBehind(aid) !== undefined,
+    isOutdated: isOutdated(records.latest('end', aid)?.record.p, agent),
     isApart: agent.agreements.apartSince(aid) !== undefined,
     failure,
     peerRefusal: failure?.refusal,
@@ -364,6 +376,11 @@ function lookOf(
     // Two agents of one machine need none.
     hasAddress: isOnline || /^(127\.|\[::1\])/.test(peer?.endpoint ?? ''),
   };
+}
+
+/** The peer that it was last connected as, whether or not it is bound now: what it speaks is refused before it can prove who it is. */
+function isOutdated(peer: string | undefined, { network }: Pick<RunningParts, 'network'>): boolean {
+  return peer !== undefined && network.isOutdated(peer as PeerKey);
 }
 
 /** Whether anything could leave this machine: an address of no loopback and of no tunnel. */

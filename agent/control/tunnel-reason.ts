@@ -30,6 +30,7 @@ export const reasonCodes = [
   'epochs-apart',
   'change-blocked',
   'left-behind',
+  'old-version',
   'suspended',
   'policy-closed',
   'policy-lacking',
@@ -74,6 +75,8 @@ export interface TunnelLook {
     | undefined;
   readonly isLeftBehind: boolean;
   readonly isApart: boolean;
+  /** It speaks a version of the protocols alone that this end does not speak any more. */
+  readonly isOutdated: boolean;
   /** The last step with this peer that failed, since when none has succeeded. */
   readonly failure: Pick<StepFailure, 'code' | 'message'> | undefined;
   /** What the other end said when it refused. */
@@ -99,14 +102,30 @@ export function tunnelReason(look: TunnelLook): TunnelReason {
   // Without an address nothing leaves the machine, whatever was heard a moment ago.
   if (lives && look.hasAddress && path === undefined) return UP;
   const ofThis = ofMachine(look) ?? (active && path && ofPath(path));
+  if (ofThis === undefined && look.isOutdated) return because('down', 'old-version', OLD_VERSION);
   return ofThis ?? (active === undefined ? ofComing(look) : ofActive(look, active));
 }
 
+/** Of a tunnel that is up. */
+export interface ChangeReason {
+  readonly reasonCode: 'change-blocked' | 'old-version';
+  readonly reason: string;
+}
+
+const OLD_VERSION =
+  'its agent speaks version 1 of the protocols alone, and the mesh has moved to version 2: it has to be updated';
+
 /** Why newer keys of a tunnel wait, although packets go under the former ones; undefined: none do, or not for long enough. */
-export function changeReason({ active, coming }: TunnelLook): string | undefined {
-  if (active === undefined || coming?.isAgreed !== true) return undefined;
+export function changeReason({ active, coming, isOutdated }: TunnelLook): ChangeReason | undefined {
+  if (active === undefined) return undefined;
+  if (isOutdated)
+    return { reasonCode: 'old-version', reason: `no newer keys come: ${OLD_VERSION}` };
+  if (coming?.isAgreed !== true) return undefined;
   if (coming.stagedMs === undefined || coming.stagedMs < HANDSHAKE_MS) return undefined;
-  return `newer keys wait: no handshake comes ${between(coming.ports)}`;
+  return {
+    reasonCode: 'change-blocked',
+    reason: `newer keys wait: no handshake comes ${between(coming.ports)}`,
+  };
 }
 
 /** What keeps packets out of the tunnel at this end, whatever the other end does. */

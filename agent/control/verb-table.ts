@@ -15,6 +15,7 @@ import { nodeVerbs } from './node-verbs.ts';
 import { policyVerbs } from './policy-verbs.ts';
 import { queryVerbs } from './query-verbs.ts';
 import { rotationVerbs } from './rotation-verbs.ts';
+import { upgradeVerbs } from './upgrade-verbs.ts';
 import type { Call, Verb } from './verb.ts';
 import { watchVerbs } from './watch-verbs.ts';
 import { witnessVerbs } from './witness-verbs.ts';
@@ -28,6 +29,7 @@ const verbs = {
   ...watchVerbs,
   ...meshVerbs,
   ...policyVerbs,
+  ...upgradeVerbs,
   ...rotationVerbs,
   ...witnessVerbs,
   ...nodeVerbs,

@@ -45,11 +45,20 @@ function describe(mesh: NonNullable<MeshJson>): readonly string[] {
           ? 'not received yet'
           : `version ${mesh.version}, PSK epochs of ${mesh.epochSeconds} s`,
       ],
+      ['records', `version ${mesh.recordVersion}`],
       ['governed by', mesh.governors.join(', ')],
       ...(mesh.successor === null
         ? []
         : [['next governor', `${mesh.successor}, when it has run \`kelmesh mesh accept\``]]),
       ['this organisation', standing],
+      ...(mesh.setBack === null
+        ? []
+        : [
+            [
+              'refused',
+              `charter version ${mesh.setBack.version}, ${mesh.setBack.charter}, by ${mesh.setBack.by}: it would take the mesh back to an earlier version of records`,
+            ],
+          ]),
     ]),
     ...(mesh.members.length === 0
       ? []

@@ -24,7 +24,7 @@ export const membershipErrors = {
     'The governor names the successor first, with `kelmesh mesh hand-over`; wait until this organisation has that charter',
   MESH_UPGRADED: 'Nothing to do: every member writes its records in the newer version',
   MESH_NOT_READY:
-    'Update the agents that are named, or bring them up and connect them, and look again with `kelmesh mesh upgrade --check`; `--without NAME` leaves one behind, which then has no tunnels until it is updated',
+    'Update the agents that are named, or bring them up and connect them, and look again with `kelmesh mesh upgrade --check`; `--without NAME` leaves one behind, whose tunnels get no newer keys until it is updated',
   MESH_RECORDS_OLD:
     'The charter of this mesh is of version 1 of records, which has no room for a policy: `kelmesh mesh upgrade` first, at the governor',
   MESH_BAD_POLICY:

@@ -27,6 +27,7 @@ import type { KeyStore } from '#src/keystore/key-store';
 import type { Rng } from '#src/rng';
 import { seededKeyStore } from '../doubles/seeded-key-store.ts';
 import { SeededRng } from '../doubles/seeded-rng.ts';
+import { firstAlone } from './first-alone.ts';
 import { SimulatedClock } from './simulated-clock.ts';
 import { Power, poweredKeyStore, SimulatedDisk } from './simulated-files.ts';
 import { SimulatedWorld } from './simulated-network.ts';
@@ -239,6 +240,8 @@ export class SimulatedAgent {
       events: [],
     },
   };
+  /** From the next start on it knows no protocol of version 2. */
+  speaksFirstAlone = false;
   readonly #federation: SimulatedFederation;
   /** By how much its clock is ahead of the world's. */
   #skewMs: number;
@@ -313,7 +316,10 @@ export class SimulatedAgent {
     const work = Agent.start(
       this.#organisation,
       {
-        network: async () => world.network(this.name),
+        network: async () => {
+          const network = world.network(this.name);
+          return this.speaksFirstAlone ? firstAlone(network) : network;
+        },
         tunnels: tunnels.driver(this.name, clock, power),
         overlay: overlay.driver(this.name, power),
       },

@@ -70,6 +70,13 @@ const answers: Readonly<Record<string, Json>> = {
   'mesh.accept': meshAnswer(),
   'mesh.leave': meshAnswer(),
   'mesh.remove': meshAnswer(),
+  'mesh.upgrade': {
+    recordVersion: 2,
+    ready: true,
+    isGovernor: true,
+    upgraded: true,
+    members: [{ aid: T, name: T, state: T, reason: T }],
+  },
   'mesh.invite': { line: T },
   'id.show': {
     aid: T,
@@ -270,6 +277,7 @@ const asked: Readonly<Record<string, readonly string[]>> = {
   'mesh accept': [],
   'mesh leave': ['--yes'],
   'mesh remove': ['x'],
+  'mesh upgrade': [],
   'mesh show': [],
   'mesh policy show': [],
   'mesh assign': ['x', '--region', 'y'],

@@ -21,6 +21,7 @@ const fine: TunnelLook = {
   active: undefined,
   coming: undefined,
   isLeftBehind: false,
+  isOutdated: false,
   isApart: false,
   failure: undefined,
   peerRefusal: undefined,
@@ -156,6 +157,17 @@ describe('the reason why a tunnel is not up', () => {
       { isLeftBehind: true, coming: coming(false), isConnected: false },
       'left-behind',
     ],
+    [
+      'its program is too old for the mesh',
+      { isOutdated: true, isLeftBehind: true, coming: coming(false), isConnected: false },
+      'old-version',
+      /version 1/,
+    ],
+    [
+      'its program is too old, and the tunnel of before lives',
+      { isOutdated: true, active: alive },
+      null,
+    ],
     ['a rule has no such tunnel', { edge: closed(2, 'rule') }, 'policy-closed', /rule 3/],
     [
       'nor has the topology, whatever was up a moment ago',
@@ -182,7 +194,12 @@ describe('the reason why a tunnel is not up', () => {
   it('is told of newer keys that wait for a port while packets go on under the former ones', () => {
     const waits = { ...fine, active: alive, coming: coming(true, 20_000) };
     assert.equal(tunnelReason(waits).state, 'up');
-    assert.match(changeReason(waits) ?? '', /newer keys wait.*51820.*198\.51\.100\.7:51821/);
+    const reason = changeReason(waits);
+    assert.equal(reason?.reasonCode, 'change-blocked');
+    assert.match(reason.reason, /newer keys wait.*51820.*198\.51\.100\.7:51821/);
+    const old = changeReason({ ...fine, active: alive, isOutdated: true });
+    assert.equal(old?.reasonCode, 'old-version');
+    assert.match(old.reason, /no newer keys come.*updated/);
     for (const look of [
       { ...waits, coming: coming(true, 2_000) },
       { ...waits, coming: coming(false, 20_000) },
