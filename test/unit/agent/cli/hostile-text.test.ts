@@ -239,6 +239,8 @@ function meshAnswer(): { readonly [key: string]: Json } {
     mesh: {
       ...{ mesh: T, name: T, version: 1, governors: [T], isMember: true, epochSeconds: 60 },
       revoked: { from: T, reason: T },
+      recordVersion: 2,
+      setBack: { charter: T, version: 1, by: T },
       members: [{ aid: T, name: T, role: T, region: T, overlay: [T] }],
     },
     knocks: [{ aid: T, at: T, name: T }],
@@ -320,6 +322,9 @@ const others: ReadonlySet<string> = new Set([
   ],
   ...['ca init', 'ca issue', 'ca export', 'ca trust', 'ca list', 'rotate ca'],
   ...['state show', 'state take-over', 'state restore'],
+  ...['rosenpass gen-keys', 'rosenpass exchange-config'],
+  // Asks an agent only where there is a state, and there is none here.
+  'doctor',
 ]);
 
 function filled(json: Json, text: string): Json {
