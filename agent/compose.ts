@@ -224,6 +224,9 @@ export function agentSettings(config: Config): AgentSettings {
       windows: rotation.windows.map(parseWindow).filter((window) => window !== undefined),
     },
     endpointHosts: tunnel.endpoints,
+    ...(tunnel.prefixes.length === 0
+      ? {}
+      : { gateway: { rank: tunnel.gatewayRank, pre: [...new Set(tunnel.prefixes)].sort() } }),
     name: config.name,
   };
 }

@@ -201,6 +201,8 @@ export interface PeerRow {
   /** SAID of the record that both ends have signed. */
   readonly proof: Said | null;
   readonly interface: string | null;
+  /** Prefixes behind it that are routed to it. */
+  readonly prefixes: readonly string[];
   readonly endpoint: string | null;
   readonly lastHandshake: string | null;
   readonly rxBytes: number;
@@ -261,6 +263,7 @@ export async function peersJson(
       generation: status.view?.generation ?? 0,
       proof: proof?.d ?? null,
       interface: status.device?.name ?? null,
+      prefixes: status.subnets,
       endpoint: status.peer?.endpoint ?? null,
       lastHandshake:
         (status.peer?.lastHandshake ?? 0) === 0
@@ -328,6 +331,7 @@ function suspendedJson({
         generation: 0,
         proof: null,
         interface: null,
+        prefixes: [],
         endpoint: null,
         lastHandshake: null,
         rxBytes: 0,

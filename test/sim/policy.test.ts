@@ -68,6 +68,11 @@ async function peersOnDevices(
   );
 }
 
+/** Prefixes that the devices of an agent take from any peer. */
+function allowedAt(federation: SimulatedFederation, { name }: SimulatedAgent): readonly string[] {
+  return federation.tunnels.devicesOf(name).flatMap(({ owners }) => [...owners.keys()]);
+}
+
 const ALL = ['m00 m01', 'm00 m02', 'm00 m03', 'm01 m02', 'm01 m03', 'm02 m03'];
 
 describe('Policy in a simulated federation', function () {
@@ -141,6 +146,45 @@ describe('Policy in a simulated federation', function () {
       federation.perform(other.organisation.governing.setPolicy(policyOf(''), said)),
       { code: 'MESH_NOT_GOVERNOR' },
     );
+    federation.abandon();
+  });
+
+  it('routes a prefix behind a member where the policy lets it and the member itself names it, and nowhere else', async () => {
+    const federation = await founded('subnets', 3);
+    const [m00, m01, m02] = federation.agents as [SimulatedAgent, SimulatedAgent, SimulatedAgent];
+    const restart = async (agent: SimulatedAgent, rank: number, ...pre: readonly string[]) => {
+      agent.settings = { ...agent.settings, gateway: { rank, pre } };
+      agent.crash();
+      await agent.start();
+    };
+    await restart(m01, 2, '10.1.0.0/16', '192.168.0.0/16');
+    await restart(m02, 1, '10.1.0.0/16', '10.2.0.0/16');
+    await settled(federation, ['m00 m01', 'm00 m02', 'm01 m02']);
+    const routed = async (own: SimulatedAgent, other: SimulatedAgent) =>
+      (await own.running.tunnels.status()).find(({ aid }) => aid === other.aid)?.subnets;
+    const come = async (own: SimulatedAgent, other: SimulatedAgent, expected: readonly string[]) =>
+      federation.until(
+        async () => (await routed(own, other))?.join() === expected.join(),
+        900_000,
+        async () => `expected ${expected.join()}, is ${(await routed(own, other))?.join()}`,
+      );
+    assert.deepEqual(await routed(m00, m02), [], 'the policy lets none');
+    const prefixes = 'prefixes = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"]';
+    await setPolicy(federation, '[[edge]]', 'between = ["*", "*"]', prefixes);
+    await come(m00, m02, ['10.1.0.0/16', '10.2.0.0/16']);
+    await come(m00, m01, []);
+    await come(m01, m02, ['10.2.0.0/16']);
+    await come(m02, m01, []);
+    await federation.until(
+      () => allowedAt(federation, m00).includes('10.2.0.0/16'),
+      60_000,
+      () => allowedAt(federation, m00).join(),
+    );
+    assert.ok(!allowedAt(federation, m00).some((prefix) => /^(192|10\.3)/.test(prefix)));
+    // The one with the lower rank names it no more: the other has it.
+    await restart(m02, 1, '10.2.0.0/16');
+    await come(m00, m01, ['10.1.0.0/16']);
+    await come(m00, m02, ['10.2.0.0/16']);
     federation.abandon();
   });
 });

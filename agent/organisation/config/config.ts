@@ -46,6 +46,8 @@ export interface Config {
     readonly endpoints: readonly string[];
     readonly mtu: number;
     readonly keepaliveSeconds: number;
+    readonly prefixes: readonly string[];
+    readonly gatewayRank: number;
     readonly drainSeconds: number;
     readonly proofPort: number;
   };
@@ -127,6 +129,8 @@ export function parseConfig(text: string, file: string): Config {
       endpoints: get('tunnel.endpoints'),
       mtu: get('tunnel.mtu'),
       keepaliveSeconds: get('tunnel.keepalive'),
+      prefixes: get('tunnel.prefixes'),
+      gatewayRank: get('tunnel.gateway-rank'),
       drainSeconds: get('tunnel.drain'),
       proofPort: get('tunnel.proof-port'),
     },

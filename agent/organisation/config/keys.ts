@@ -1,5 +1,6 @@
 /** Every key of the configuration file: what it takes, its default, what it does. The one place that `config check --help` and the parser read. */
 import { isIP } from 'node:net';
+import { formatIpPrefix, parseIpPrefix } from '#src/net/ip-prefix';
 import { parseWindow, rotationEvents } from '../../tunnel/rotation/schedule.ts';
 
 export type KeyKind =
@@ -26,6 +27,12 @@ export interface ConfigKey {
 // A value never looks like a protocol name: there is one way to match, and no backtracking.
 const multiaddr = /^(\/[a-z0-9-]+(\/(?![a-z0-9-]+(\/|$))[^/\s]+)?)+$/;
 const ipAddress = { test: (text: string) => isIP(text) !== 0 && !text.includes('%') };
+const ipPrefix = {
+  test: (text: string) => {
+    const parsed = parseIpPrefix(text);
+    return parsed !== undefined && formatIpPrefix(parsed) === text;
+  },
+};
 /** A name ends in a label with a letter: no misspelt address passes for one. */
 const DNS_NAME =
   /^(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
@@ -157,6 +164,16 @@ export const configKeys = {
     kind: { type: 'integer', min: 1, max: 3_600, unit: 'seconds' },
     fallback: 25,
     does: 'persistent keepalive of the end that starts the handshakes',
+  },
+  'tunnel.prefixes': {
+    kind: { type: 'list', pattern: ipPrefix, what: 'IP prefixes, zero bits behind them', max: 64 },
+    fallback: [],
+    does: 'prefixes behind this node that other members may reach through it, where the policy of the mesh lets them',
+  },
+  'tunnel.gateway-rank': {
+    kind: { type: 'integer', min: 0, max: 255, unit: 'rank' },
+    fallback: 100,
+    does: 'of several nodes that name one prefix the lowest rank has it',
   },
   'tunnel.drain': {
     kind: { type: 'integer', min: 1, max: 3_600, unit: 'seconds' },

@@ -4,6 +4,7 @@
  */
 import type { Aid } from '#kel/identifiers';
 import type { KeyState } from '#kel/key-state/key-state';
+import type { GatewayFields } from '#kel/record/extension';
 import type { TunRecord } from '#kel/record/record';
 import { watchSteps } from '#src/clock-steps';
 import { sha256 } from '#src/crypto/hash';
@@ -40,6 +41,8 @@ export interface AgentSettings {
   readonly rotation: RotationPolicy;
   /** Addresses under which UDP reaches this node; empty: those of the network. */
   readonly endpointHosts: readonly string[];
+  /** Prefixes behind this node that others may reach through it; undefined: there are none. */
+  readonly gateway?: GatewayFields;
   /** What this organisation would like to be called where it asks to join; undefined: it proposes nothing. */
   readonly name?: string;
 }
@@ -51,6 +54,7 @@ interface AgentParts extends TunnelParts, ExchangeParts {
   readonly directory: PeerDirectory;
   readonly time: SteadyTime;
   readonly driverDescription: string;
+  readonly gateway: GatewayFields | undefined;
   readonly stop: AbortController;
   readonly progress: StateTable;
   readonly scheduleTable: StateTable;
@@ -195,6 +199,7 @@ export class Agent {
         ...exchangeParts,
         operator,
         driverDescription: drivers.tunnels.description,
+        gateway: settings.gateway,
         stop,
         progress: await StateTable.open(db, 'progress'),
         scheduleTable: await StateTable.open(db, 'schedule'),

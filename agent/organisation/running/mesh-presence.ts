@@ -1,7 +1,7 @@
 /** Being a member: own tunnel keys sealed, device up, endpoints published, proofs answered. */
 
 import { isDeepStrictEqual } from 'node:util';
-import type { NodeExtensions } from '#kel/record/extension';
+import type { GatewayFields, NodeExtensions } from '#kel/record/extension';
 import { capabilities } from '../../mesh/membership/capabilities.ts';
 import { overlayAddress } from '../../mesh/membership/overlay-address.ts';
 import type { OwnEndpoints } from '../../mesh/sync/own-endpoints.ts';
@@ -16,6 +16,8 @@ export interface MeshPresenceDeps {
   readonly tunnels: Tunnels;
   readonly endpoints: OwnEndpoints;
   readonly proofs: TunnelProofs;
+  /** What this node says of prefixes behind it. */
+  readonly gateway: GatewayFields | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -61,13 +63,16 @@ export class MeshPresence {
 
   async #announceNode(): Promise<void> {
     const { records, identity, issuer, membership } = this.#deps.organisation;
+    const { gateway } = this.#deps;
     const { mesh, charter } = membership;
     const member = charter?.members.get(identity.aid);
     if (mesh === undefined || member === undefined) return;
     const address = overlayAddress(mesh, identity.aid);
     const last = records.latest('nod', identity.aid)?.record;
     const x: NodeExtensions | undefined =
-      membership.recordVersion === 1 ? undefined : { cap: capabilities };
+      membership.recordVersion === 1
+        ? undefined
+        : { cap: capabilities, ...(gateway === undefined ? {} : { gw: gateway }) };
     if (
       last?.role === member.role &&
       last.region === member.region &&

@@ -86,7 +86,7 @@ export class Reactions {
         if (record.i === identity.aid) {
           background.run(recordGossip.publish(record));
           if (!UNHURRIED.has(record.t)) sync.push();
-        } else if (record.t === 'tun' || record.t === 'end') {
+        } else if (record.t === 'tun' || record.t === 'end' || record.t === 'nod') {
           if (record.t === 'end') dialler.reset(record.i);
           tunnels.poke(record.i);
         }

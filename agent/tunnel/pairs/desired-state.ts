@@ -37,6 +37,8 @@ export interface PairState {
   readonly route: Cidr;
   /** Bytes of the longest packet on it. @default what the device takes */
   readonly routeMtu?: number | undefined;
+  /** Prefixes behind it that are routed to it; absent: none. */
+  readonly subnets?: readonly Cidr[];
   /** The view that carries the traffic of this end. */
   readonly active: DesiredView | undefined;
   /** The view that is to follow, and has to shake hands first. */
@@ -71,7 +73,7 @@ export function desiredDevices(
   settings: DeviceSettings,
 ): readonly DesiredDevice[] {
   const routes = (isHere: (slot: number) => boolean) =>
-    pairs.filter(({ active }) => active && isHere(active.slot)).map(({ route }) => route);
+    pairs.filter(({ active }) => active && isHere(active.slot)).flatMap(prefixesOf);
   return devices.map((device) => ({
     name: device.name,
     privateKey: device.privateKey,
@@ -85,17 +87,22 @@ export function desiredDevices(
   }));
 }
 
+function prefixesOf({ route, subnets = [] }: PairState): readonly Cidr[] {
+  return [route, ...subnets];
+}
+
 /** Only where there are some, and less than the device takes. */
 function routeMtusAt(
   slot: number,
   pairs: readonly PairState[],
   deviceMtu: number,
 ): Pick<DesiredDevice, 'routeMtus'> {
-  const mtus = pairs.flatMap(({ active, route, routeMtu }) =>
-    active?.slot === slot && routeMtu !== undefined && routeMtu < deviceMtu
-      ? [[route, routeMtu] as const]
-      : [],
-  );
+  const mtus = pairs.flatMap((pair) => {
+    const { active, routeMtu } = pair;
+    return active?.slot === slot && routeMtu !== undefined && routeMtu < deviceMtu
+      ? prefixesOf(pair).map((prefix) => [prefix, routeMtu] as const)
+      : [];
+  });
   return mtus.length === 0 ? {} : { routeMtus: new Map(mtus) };
 }
 
@@ -152,7 +159,7 @@ function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer |
     publicKey: peerKey,
     presharedKey,
     ...(endpoint === undefined ? {} : { endpoint }),
-    allowedIps: [pair.route],
+    allowedIps: prefixesOf(pair),
     keepalive: endpoint === undefined || draining.includes(view) ? 0 : lively,
   };
 }

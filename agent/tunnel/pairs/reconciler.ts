@@ -10,6 +10,7 @@ import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
 import type {
+  Cidr,
   DesiredDevice,
   DeviceDrops,
   PeerState,
@@ -18,7 +19,7 @@ import type {
 } from '#src/wireguard/tunnel-driver';
 import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
-import { overlayAddress, overlayRoute } from '../../mesh/membership/overlay-address.ts';
+import { meshPrefix, overlayAddress, overlayRoute } from '../../mesh/membership/overlay-address.ts';
 import {
   type Contested,
   contestedKeys,
@@ -37,6 +38,7 @@ import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import { Pair } from './pair.ts';
 import type { HeldKeys, PairKeys } from './pair-keys.ts';
 import { isIn, slotToGiveUp } from './room.ts';
+import { type SubnetClaim, subnetsOf } from './subnets.ts';
 import { type PlacedView, sameView, type TunnelView } from './view.ts';
 import type { Views } from './views.ts';
 
@@ -339,7 +341,11 @@ export class Reconciler {
   async #desired(devices: readonly OwnDevice[], keys: HeldKeys): Promise<readonly DesiredDevice[]> {
     const { membership, identity } = this.#deps;
     const { mesh } = membership;
-    const states = [...this.#pairs.values()].map((pair) => this.#stateOf(pair, keys));
+    const subnets = this.subnets();
+    const states = [...this.#pairs.values()].map((pair) => ({
+      ...this.#stateOf(pair, keys),
+      subnets: subnets.get(pair.aid) ?? [],
+    }));
     const addresses = mesh === undefined ? [] : [`${overlayAddress(mesh, identity.aid)}/128`];
     const turn = turnAt(this.#deps.clock.monotonic());
     const desired = desiredDevices(devices, states, { ...this.#settings, addresses, turn });
@@ -350,6 +356,23 @@ export class Reconciler {
         slot,
       );
     return desired;
+  }
+
+  /** Prefixes behind other members that are routed to them. */
+  subnets(): ReadonlyMap<Aid, readonly Cidr[]> {
+    const { edges, views, membership } = this.#deps;
+    const { mesh } = membership;
+    const claims = [...this.#pairs.values()].flatMap(({ aid, active }): readonly SubnetClaim[] => {
+      const gateway = views.gatewayOf(aid);
+      const edge = edges.of(aid);
+      if (gateway === undefined || edge.kind !== 'open') return [];
+      const endpoints = views.endpointsOf(aid);
+      return [
+        { aid, gateway, permitted: edge.terms.prefixes, endpoints, isUp: active !== undefined },
+      ];
+    });
+    if (mesh === undefined || claims.length === 0) return new Map();
+    return subnetsOf(claims, { overlay: meshPrefix(mesh), own: views.ownSubnets() });
   }
 
   #stateOf(pair: Pair, keys: HeldKeys): PairState {

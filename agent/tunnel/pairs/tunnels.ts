@@ -98,6 +98,8 @@ export interface TunnelStatus {
   readonly agreed: Agreed | undefined;
   readonly peer: PeerState | undefined;
   readonly device: Device | undefined;
+  /** Prefixes behind it that are routed to it. */
+  readonly subnets: readonly string[];
   /** Milliseconds since the last handshake, whatever the clock was set to meanwhile; undefined: there was none. */
   readonly handshakeAge: number | undefined;
   /** How long nothing has come although it was asked; undefined: it is alive, or not known yet. */
@@ -367,6 +369,7 @@ export class Tunnels {
 
   async status(): Promise<readonly TunnelStatus[]> {
     const { driver, membership, edges, pairKeys, clock } = this.#deps;
+    const subnets = this.#reconciler.subnets();
     const peers = new Map<number, Awaited<ReturnType<TunnelDriver['peers']>>>();
     for (const { slot, name } of this.#devices.all()) peers.set(slot, await driver.peers(name));
     return membership.others().map(({ aid }) => {
@@ -381,6 +384,7 @@ export class Tunnels {
         agreed: view && pairKeys.agreed(aid, view),
         peer,
         device: view && this.#devices.at(view.slot),
+        subnets: view === undefined ? [] : (subnets.get(aid) ?? []),
         handshakeAge: life && handshakeAge(life, clock.monotonic(), clock.now()),
         silentMs: life && silentMs(life, clock.monotonic()),
         coming: this.#coming(aid),

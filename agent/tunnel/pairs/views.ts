@@ -1,5 +1,6 @@
 /** What logs and records say of the keys of a pair, and where the other end is. */
 import type { Aid, Said } from '#kel/identifiers';
+import type { GatewayFields } from '#kel/record/extension';
 import type { RecordStore } from '#kel/record/record-store';
 import type { KelStore } from '#kel/store/kel-store';
 import { type Clock, formatDateTime } from '#src/clock';
@@ -85,6 +86,21 @@ export class Views {
       }
     }
     return undefined;
+  }
+
+  /** Under which addresses it says that UDP reaches it, for any of its keys. */
+  endpointsOf(aid: Aid): readonly string[] {
+    return (this.#deps.records.latest('end', aid)?.record.ue ?? []).flatMap(({ a }) => a);
+  }
+
+  /** What it says of prefixes behind it; undefined: there are none. */
+  gatewayOf(aid: Aid): GatewayFields | undefined {
+    return this.#deps.records.latest('nod', aid)?.record.x?.gw;
+  }
+
+  /** Prefixes behind this node, as it says itself. */
+  ownSubnets(): readonly string[] {
+    return this.gatewayOf(this.#deps.identity.aid)?.pre ?? [];
   }
 
   /** What a change from `former` to `view` is. */

@@ -230,7 +230,8 @@ export class SimulatedFederation {
 export class SimulatedAgent {
   readonly name: string;
   /** As its configuration says, from the next start on. */
-  settings: Pick<AgentSettings, 'rotation'> & Pick<AgentSettings['tunnel'], 'changeMs'> = {
+  settings: Pick<AgentSettings, 'rotation' | 'gateway'> &
+    Pick<AgentSettings['tunnel'], 'changeMs'> = {
     changeMs: 900_000,
     rotation: {
       askedBy: 'governor',
@@ -333,6 +334,7 @@ export class SimulatedAgent {
           changeMs: this.settings.changeMs,
         },
         rotation: this.settings.rotation,
+        ...(this.settings.gateway === undefined ? {} : { gateway: this.settings.gateway }),
         endpointHosts: [],
         name: this.name,
       },

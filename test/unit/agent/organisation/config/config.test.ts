@@ -55,6 +55,8 @@ port = 1
 endpoints = ["192.0.2.1", "2001:db8::1"]
 mtu = 1280
 keepalive = 5
+prefixes = ["10.1.0.0/16"]
+gateway-rank = 7
 drain = 1
 proof-port = 65535
 `);
@@ -77,6 +79,8 @@ proof-port = 65535
       endpoints: ['192.0.2.1', '2001:db8::1'],
       mtu: 1280,
       keepaliveSeconds: 5,
+      prefixes: ['10.1.0.0/16'],
+      gatewayRank: 7,
       drainSeconds: 1,
       proofPort: 65_535,
     });
@@ -163,6 +167,8 @@ proof-port = 65535
     ],
     'tunnel.mtu': ['1279', '9001'],
     'tunnel.keepalive': ['0', '3601'],
+    'tunnel.prefixes': ['"10.0.0.0/8"', '["10.0.0.1/8"]', '["10.0.0.0"]', '["10.0.0.0/08"]', '[1]'],
+    'tunnel.gateway-rank': ['-1', '256'],
     'tunnel.drain': ['0', '3601'],
     'tunnel.proof-port': ['0', '65536'],
     'rotation.tunnel': ['-1', '8761', '1.5', '"1"'],
