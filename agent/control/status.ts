@@ -51,6 +51,7 @@ export const statusParts = {
     'knocking',
     'witnesses',
     'agreements',
+    'epochKeys',
     'tunnels',
     'proofs',
     'paths',
@@ -228,7 +229,7 @@ export async function peersJson(
   const epochs = new Map<Aid, number>();
   for (const { aid, view, agreed } of statuses)
     if (view !== undefined && agreed !== undefined)
-      epochs.set(aid, await agent.agreements.epochOf(aid, view));
+      epochs.set(aid, await agent.epochKeys.epochOf(aid, view));
   const isOnline = hasAddress(organisation, agent);
   const inStanding = statuses.map((status): PeerRow => {
     const member = membership.charter?.members.get(status.aid);
@@ -372,7 +373,7 @@ function lookOf(
     },
     isLeftBehind: agent.tunnels.leftBehind(aid) !== undefined,
     isOutdated: isOutdated(records.latest('end', aid)?.record.p, agent),
-    isApart: agent.agreements.apartSince(aid) !== undefined,
+    isApart: agent.epochKeys.apartSince(aid) !== undefined,
     failure,
     peerRefusal: failure?.refusal,
     ownDevice: agent.tunnels.deviceFailure,
@@ -477,6 +478,6 @@ export async function statusJson(organisation: StatusOrganisation, agent: Status
       sessions: agent.sync.sessions,
     },
     nextRotation: agent.schedule.next(),
-    nextEpoch: new Date(agent.agreements.nextEpochAt()).toISOString(),
+    nextEpoch: new Date(agent.epochKeys.nextEpochAt()).toISOString(),
   };
 }

@@ -281,7 +281,7 @@ describe('A clock that is set in a simulated federation', function () {
         agent.stepClock(-byMs);
         federation.heal();
         await federation.clock.advance(60_000);
-        const epochs = others.map(({ aid }) => agent.running.agreements.apartSince(aid));
+        const epochs = others.map(({ aid }) => agent.running.epochKeys.apartSince(aid));
         assert.deepEqual(epochs, [undefined, undefined]);
         await settled(federation);
         assert.ok(agent.running.agreements.runs >= 2, 'both pairs agreed afresh');

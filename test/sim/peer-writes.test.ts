@@ -71,6 +71,7 @@ describe('what a member can make another write', function () {
           record: async () => undefined,
         } as unknown as typeof keeper,
         pairKeys: running.agreements,
+        epochKeys: running.epochKeys,
         overlay: federation.overlay.driver(lower.name, new Power()),
         tunnels: running.tunnels,
         verifySignature,

@@ -359,12 +359,13 @@ class World {
           const psk = new Secret(new Uint8Array(32).fill(5));
           return { of: () => psk, [Symbol.dispose]: () => psk[Symbol.dispose]() };
         },
-        epoch: () => 0,
-        nextEpochAt: () => clock.now() + 3_600_000,
-        untilNextEpoch: () => 3_600_000,
-        show: async () => undefined,
         retire: async () => undefined,
         onAgreed: () => undefined,
+      },
+      epochKeys: {
+        epoch: () => 0,
+        untilNextEpoch: () => 3_600_000,
+        show: async () => undefined,
       },
       driver: { ...driver, peers: (name: InterfaceName) => this.#counted(driver, name) },
       network: {

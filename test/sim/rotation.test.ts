@@ -392,7 +392,7 @@ describe('preshared keys in a federation', function () {
       const view = a.running.tunnels.activeView(b.aid);
       assert.ok(view);
       const before = {
-        epoch: await a.running.agreements.epochOf(b.aid, view),
+        epoch: await a.running.epochKeys.epochOf(b.aid, view),
         th: thOf(a, b.aid),
         psk: federation.tunnels.presharedKey(a.name, b.name),
       };
@@ -411,7 +411,7 @@ describe('preshared keys in a federation', function () {
       await a.start();
       assert.deepEqual(
         {
-          epoch: await a.running.agreements.epochOf(b.aid, view),
+          epoch: await a.running.epochKeys.epochOf(b.aid, view),
           th: thOf(a, b.aid),
           psk: federation.tunnels.presharedKey(a.name, b.name),
         },
@@ -430,7 +430,7 @@ describe('preshared keys in a federation', function () {
     try {
       const view = a.running.tunnels.activeView(b.aid);
       assert.ok(view);
-      const epoch = await a.running.agreements.epochOf(b.aid, view);
+      const epoch = await a.running.epochKeys.epochOf(b.aid, view);
       for (let i = 0; i < 60; i++) {
         await federation.clock.advance(10_000);
         assert.equal(federation.tunnels.passage(a.name, b.name), 'passes');
@@ -439,7 +439,7 @@ describe('preshared keys in a federation', function () {
           federation.tunnels.presharedKey(b.name, a.name),
         );
       }
-      assert.equal(await a.running.agreements.epochOf(b.aid, view), epoch);
+      assert.equal(await a.running.epochKeys.epochOf(b.aid, view), epoch);
       for (const [agent, other] of [
         [a, b],
         [b, a],

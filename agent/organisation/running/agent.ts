@@ -82,6 +82,7 @@ export interface RunningParts
     | 'queries'
     | 'witnesses'
     | 'agreements'
+    | 'epochKeys'
     | 'tunnels'
     | 'proofs'
     | 'paths'

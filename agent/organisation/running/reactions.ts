@@ -13,6 +13,7 @@ import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import type { RecordGossip } from '../../mesh/sync/record-gossip.ts';
 import type { Sync } from '../../mesh/sync/sync.ts';
 import type { Network } from '../../network/network.ts';
+import type { EpochKeys } from '../../tunnel/pairs/epoch-keys.ts';
 import type { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import type { PairReceipt, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import type { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
@@ -42,6 +43,7 @@ export interface ReactionsDeps {
   readonly dialler: Dialler;
   readonly evidence: EvidenceExchange;
   readonly agreements: PairAgreements;
+  readonly epochKeys: EpochKeys;
   readonly tunnels: Tunnels;
   readonly proofs: TunnelProofs;
   readonly ownKeyRotations: OwnKeyRotations;
@@ -68,6 +70,7 @@ export class Reactions {
       sync,
       recordGossip,
       agreements,
+      epochKeys,
       tunnels,
       proofs,
       dialler,
@@ -103,7 +106,7 @@ export class Reactions {
     // One end asks: ends at different epochs notice it with the first session after.
     sync.onExchanged((aid) => {
       const view = identity.aid < aid ? tunnels.activeView(aid) : undefined;
-      if (view !== undefined) background.run(agreements.show(aid, view));
+      if (view !== undefined) background.run(epochKeys.show(aid, view));
     });
     agreements.onStale((peer) => sync.request(peer));
     // What is proven names the agreement: a fresh one is proven anew, after the next handshake.

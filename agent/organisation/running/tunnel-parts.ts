@@ -14,7 +14,9 @@ import type { Network } from '../../network/network.ts';
 import type { AgreementDeps } from '../../tunnel/agreement/agreement.ts';
 import { AgreementStore } from '../../tunnel/agreement/agreement-store.ts';
 import { mixableSources } from '../../tunnel/agreement/policy.ts';
+import { agreementPair } from '../../tunnel/pairs/agreement-pair.ts';
 import { Edges } from '../../tunnel/pairs/edges.ts';
+import { EpochKeys } from '../../tunnel/pairs/epoch-keys.ts';
 import { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
 import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
@@ -27,6 +29,9 @@ import { PairRequests } from '../../tunnel/rotation/pair-requests.ts';
 import { Rotations } from '../../tunnel/rotation/rotations.ts';
 import type { RunningDrivers } from '../drivers.ts';
 import type { Organisation } from '../organisation.ts';
+
+/** While no charter says another. */
+const USUAL_EPOCH_SECONDS = 3_600;
 
 export interface TunnelPartsDeps {
   readonly organisation: Organisation;
@@ -43,6 +48,7 @@ export interface TunnelPartsDeps {
 export interface TunnelParts {
   readonly ownKeys: OwnTunnelKeys;
   readonly agreements: PairAgreements;
+  readonly epochKeys: EpochKeys;
   readonly tunnels: Tunnels;
   readonly requests: PairRequests;
   readonly rotations: Rotations;
@@ -72,6 +78,19 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   const edges = new Edges({ membership, mixable: () => mixableSources });
   const requests = new PairRequests({ network, directory, clock });
   const skewOf = (aid: Aid) => deps.clocks.skewOf(aid, deps.time.now());
+  const epochKeys = new EpochKeys({
+    self: identity.aid,
+    store,
+    pairOf: (aid, view) => agreementPair({ membership, identity, records }, aid, view),
+    epochSeconds: () => membership.charter?.epochs.lengthSeconds ?? USUAL_EPOCH_SECONDS,
+    clock,
+    time: deps.time,
+    journal,
+    skewOf,
+    tellEpoch: (aid, view, epoch, th) => {
+      requests.ask(aid, { kind: 'epoch', ...view, th, epoch }).catch(() => undefined);
+    },
+  });
   const agreements = await PairAgreements.open({
     identity,
     membership,
@@ -96,9 +115,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     skewOf,
     askRenewal: async (aid, view, th) =>
       requests.ask(aid, { kind: 'renew', ...view, th, epoch: 0 }),
-    tellEpoch: (aid, view, epoch, th) => {
-      requests.ask(aid, { kind: 'epoch', ...view, th, epoch }).catch(() => undefined);
-    },
+    epochKeys,
   });
   const echoes = new Echoes({ overlay, membership, identity, clock, rng });
   const routeMtus = new RouteMtus();
@@ -110,6 +127,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       edges,
       ownKeys,
       pairKeys: agreements,
+      epochKeys,
       driver: drivers.tunnels,
       network,
       directory,
@@ -126,8 +144,9 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   const rotations = new Rotations({
     membership,
     records,
-    tunnels: tunnels,
-    agreements: agreements,
+    tunnels,
+    agreements,
+    epochKeys,
     directory,
     requests,
     skewOf,
@@ -152,6 +171,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     records,
     keeper,
     pairKeys: agreements,
+    epochKeys,
     overlay: drivers.overlay,
     tunnels,
     verifySignature,
@@ -171,7 +191,17 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     clock,
     journal,
   });
-  return { ownKeys, agreements, tunnels, requests, rotations, acknowledgements, proofs, paths };
+  return {
+    ownKeys,
+    agreements,
+    epochKeys,
+    tunnels,
+    requests,
+    rotations,
+    acknowledgements,
+    proofs,
+    paths,
+  };
 }
 
 /** An agreement names key and signature by index alone: the algorithm is that of the key. */

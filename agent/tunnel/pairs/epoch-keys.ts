@@ -115,14 +115,28 @@ export class EpochKeys {
     return held.epoch;
   }
 
+  /** Tells the other end where this one is, so that both notice when they are apart: then they agree afresh. */
+  async show(aid: Aid, view: TunnelView): Promise<void> {
+    const th = this.#inForce.get(viewKey(this.#deps.self, aid, view));
+    if (th !== undefined) this.#deps.tellEpoch(aid, view, await this.epochOf(aid, view), th);
+  }
+
+  /** Length of an epoch. */
+  get epochSeconds(): number {
+    return this.#deps.epochSeconds();
+  }
+
+  /** Number of the current epoch. */
   epoch(): number {
     return epochAt(this.#deps.time.now(), this.#deps.epochSeconds());
   }
 
+  /** Milliseconds since the Unix epoch at which the next epoch begins. */
   nextEpochAt(): number {
     return epochStart(this.epoch() + 1, this.#deps.epochSeconds());
   }
 
+  /** Milliseconds from now to {@link nextEpochAt}, whatever the clock shows. */
   untilNextEpoch(): number {
     return this.nextEpochAt() - this.#deps.time.now();
   }

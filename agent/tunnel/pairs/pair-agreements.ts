@@ -40,9 +40,10 @@ import {
   runInitiator,
   runResponder,
 } from '../agreement/runner.ts';
-import { type AgreementPair, pairOf, roleOf } from '../agreement/terms.ts';
+import { roleOf } from '../agreement/terms.ts';
+import { agreementPair } from './agreement-pair.ts';
 import type { Edges } from './edges.ts';
-import { EpochKeys } from './epoch-keys.ts';
+import type { EpochKeys } from './epoch-keys.ts';
 import { ageMs, isDue, type TimeNow } from './freshness.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { Agreed, HeldKeys, PairKeys } from './pair-keys.ts';
@@ -90,8 +91,8 @@ export interface PairAgreementsDeps {
   readonly skewOf: (aid: Aid) => number | undefined;
   /** The other end has to begin: asks it for an agreement after `th`. */
   readonly askRenewal: (aid: Aid, view: TunnelView, th: Uint8Array) => Promise<void>;
-  /** Tells the other end the epoch of the agreement `th` that this one has moved to, where clocks differ. */
-  readonly tellEpoch: (aid: Aid, view: TunnelView, epoch: number, th: Uint8Array) => void;
+  /** Of the agreements that are made here. */
+  readonly epochKeys: EpochKeys;
 }
 
 /**
@@ -133,7 +134,6 @@ export class PairAgreements implements PairKeys {
   readonly #renewals = new Map<string, Renewal>();
   readonly #runsOf: Allowance<Aid>;
   readonly #broughtBy: Allowance<Aid>;
-  readonly #epochs: EpochKeys;
   /** Since when, or since it was last asked, the end that has to begin has not; monotonic. */
   readonly #lacking = new Map<Aid, number>();
   #runs = 0;
@@ -142,12 +142,6 @@ export class PairAgreements implements PairKeys {
     this.#deps = deps;
     this.#runsOf = new Allowance(deps.clock, RUNS);
     this.#broughtBy = new Allowance(deps.clock, ASKED_AGREEMENTS);
-    this.#epochs = new EpochKeys({
-      ...deps,
-      self: deps.identity.aid,
-      pairOf: (aid, view) => this.#pair(aid, view),
-      epochSeconds: () => this.#epochSeconds(),
-    });
   }
 
   static async open(deps: PairAgreementsDeps): Promise<PairAgreements> {
@@ -157,7 +151,7 @@ export class PairAgreements implements PairKeys {
       const name = key.slice('agreed.'.length);
       const agreed = agreedOf(remembered, since);
       agreements.#agreed.set(name, agreed);
-      agreements.#epochs.remember(name, agreed.th);
+      deps.epochKeys.remember(name, agreed.th);
     }
     for await (const [key, renewal] of deps.table.entries<Renewal>('renew.'))
       agreements.#renewals.set(key.slice('renew.'.length), renewal);
@@ -256,41 +250,14 @@ export class PairAgreements implements PairKeys {
     return this.renew(aid, view, pauseMs);
   }
 
-  /** See {@link EpochKeys.isPostponed}. */
-  isPostponed(aid: Aid): boolean {
-    return this.#epochs.isPostponed(aid);
-  }
-
-  /** See {@link EpochKeys.apartSince}. */
-  apartSince(aid: Aid): number | undefined {
-    return this.#epochs.apartSince(aid);
-  }
-
-  /** See {@link EpochKeys.epochOf}. */
-  epochOf(aid: Aid, view: TunnelView): Promise<number> {
-    return this.#epochs.epochOf(aid, view);
-  }
-
   /** A view whose key lacks what the policy requires has none: it stays down until one is agreed that does not. */
   take(views: readonly (readonly [Aid, TunnelView])[]): Promise<HeldKeys> {
-    return this.#epochs.take(views.filter(([aid, view]) => !this.#isBelow(aid, view)));
+    return this.#deps.epochKeys.take(views.filter(([aid, view]) => !this.#isBelow(aid, view)));
   }
 
   #isBelow(aid: Aid, view: TunnelView): boolean {
     const agreed = this.agreed(aid, view);
     return agreed !== undefined && !this.#deps.edges.suffices(aid, agreed.sources);
-  }
-
-  epoch(): number {
-    return this.#epochs.epoch();
-  }
-
-  nextEpochAt(): number {
-    return this.#epochs.nextEpochAt();
-  }
-
-  untilNextEpoch(): number {
-    return this.#epochs.untilNextEpoch();
   }
 
   /**
@@ -299,14 +266,8 @@ export class PairAgreements implements PairKeys {
    */
   async compare(aid: Aid, view: TunnelView, th: Uint8Array, epoch: number): Promise<void> {
     // What it says may be untrue, and each agreement is a leaf.
-    if ((await this.#epochs.compare(aid, view, th, epoch)) === 'apart')
+    if ((await this.#deps.epochKeys.compare(aid, view, th, epoch)) === 'apart')
       await this.renewFor(aid, view, AFRESH_PAUSE_MS);
-  }
-
-  /** Tells the other end where this one is, so that both notice when they are apart. */
-  async show(aid: Aid, view: TunnelView): Promise<void> {
-    const th = this.agreed(aid, view)?.th;
-    if (th !== undefined) this.#deps.tellEpoch(aid, view, await this.epochOf(aid, view), th);
   }
 
   async retire(aid: Aid, keep: readonly TunnelView[]): Promise<void> {
@@ -315,11 +276,11 @@ export class PairAgreements implements PairKeys {
     for (const [key, { peer }] of this.#agreed) {
       if (peer !== aid || kept.has(key)) continue;
       this.#agreed.delete(key);
-      this.#epochs.retire(key);
+      this.#deps.epochKeys.retire(key);
       this.#renewals.delete(key);
       const [lower, higher] = key.split('.') as [TunnelView['own'], TunnelView['own']];
       const view = identity.aid < aid ? { own: lower, peer: higher } : { own: higher, peer: lower };
-      await store.remove(pairKey(this.#pair(aid, view)));
+      await store.remove(pairKey(agreementPair(this.#deps, aid, view)));
       await table.put({ [`agreed.${key}`]: undefined, [`renew.${key}`]: undefined });
     }
   }
@@ -331,7 +292,10 @@ export class PairAgreements implements PairKeys {
     if (peer === undefined || terms === undefined) return undefined;
     const edge = this.#deps.edges.of(aid);
     if (edge.kind !== 'open') return undefined;
-    const policy = { ...this.#policy(edge.terms), baseEpoch: this.#epochs.baseEpoch(aid) };
+    const policy = {
+      ...this.#policy(edge.terms),
+      baseEpoch: this.#deps.epochKeys.baseEpoch(aid),
+    };
     using initiator = new Initiator(agreement, terms, policy);
     const stream = await network.open(peer, agreementProtocol, agreementLimits);
     const outcome = await runInitiator(stream, initiator, clock);
@@ -407,7 +371,7 @@ export class PairAgreements implements PairKeys {
     });
     this.#agreed.set(key, agreedOf(remembered, since));
     this.#lacking.delete(aid);
-    this.#epochs.renewed(aid, key, agreement.th);
+    this.#deps.epochKeys.renewed(aid, key, agreement.th);
     for (const name of done) this.#renewals.delete(name);
     this.#runs += 1;
     journal.info('psk.agreed', { aid, epoch: agreement.baseEpoch, th: th.slice(0, 16) });
@@ -416,17 +380,6 @@ export class PairAgreements implements PairKeys {
 
   #now(): TimeNow {
     return { monotonic: this.#deps.clock.monotonic(), steady: this.#deps.time.now() };
-  }
-
-  #pair(aid: Aid, view: TunnelView): AgreementPair {
-    const { membership, identity, records } = this.#deps;
-    const end = (who: Aid, said: TunnelView['own']) => {
-      const record = records.get(said)?.record;
-      const establishment =
-        record?.t === 'tun' ? { sn: record.es.s, said: record.es.d } : { sn: 0, said };
-      return { aid: who, establishment, tunnelRecord: said };
-    };
-    return pairOf(membership.mesh ?? '', end(identity.aid, view.own), end(aid, view.peer));
   }
 
   /** Undefined while one of the two is not on the keys that its log now has. */
@@ -466,12 +419,8 @@ export class PairAgreements implements PairKeys {
   #policy({ offered }: PairPolicyTerms): PairPolicy {
     return {
       contributions: permittedContributions(offered),
-      epochSeconds: this.#epochSeconds(),
+      epochSeconds: this.#deps.epochKeys.epochSeconds,
     };
-  }
-
-  #epochSeconds(): number {
-    return this.#deps.membership.charter?.epochs.lengthSeconds ?? 3_600;
   }
 
   #failed(aid: Aid | undefined, error: unknown): void {

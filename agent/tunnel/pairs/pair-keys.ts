@@ -29,17 +29,9 @@ export interface PairKeys {
   agreed(aid: Aid, view: TunnelView): Agreed | undefined;
   /**
    * Brings the keys of these views to the current epoch, in one durable write, and hands them out. Views without an agreement are
-   * passed over. Throws AGREEMENT_NONE when the chain of an agreement is gone.
+   * passed over, and those whose agreement is below the policy. Throws AGREEMENT_NONE when the chain of an agreement is gone.
    */
   take(views: readonly (readonly [Aid, TunnelView])[]): Promise<HeldKeys>;
-  /** Tells the other end at which epoch this one is: ends that are apart agree afresh. */
-  show(aid: Aid, view: TunnelView): Promise<void>;
-  /** Number of the current epoch. */
-  epoch(): number;
-  /** Milliseconds since the Unix epoch at which the next epoch begins. */
-  nextEpochAt(): number;
-  /** Milliseconds from now to {@link nextEpochAt}, whatever the clock shows. */
-  untilNextEpoch(): number;
   /** Drops the keys of every view of the pair except `keep`. */
   retire(aid: Aid, keep: readonly TunnelView[]): Promise<void>;
   onAgreed(listener: (aid: Aid, view: TunnelView) => void): void;

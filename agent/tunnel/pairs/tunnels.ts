@@ -19,6 +19,7 @@ import type { Network } from '../../network/network.ts';
 import { Changes, type ChangesSettings, type ReceiptStep, type StepFailure } from './changes.ts';
 import { type Device, type DeviceSlots, Devices } from './devices.ts';
 import type { Edge, Edges } from './edges.ts';
+import type { EpochKeys } from './epoch-keys.ts';
 import { TunnelError } from './errors.ts';
 import { Handshakes } from './handshakes.ts';
 import {
@@ -47,6 +48,7 @@ export interface TunnelsDeps {
   readonly edges: Edges;
   readonly ownKeys: OwnTunnelKeys;
   readonly pairKeys: PairKeys;
+  readonly epochKeys: Pick<EpochKeys, 'show' | 'epoch' | 'untilNextEpoch'>;
   readonly driver: TunnelDriver;
   readonly network: Network;
   readonly directory: PeerDirectory;
@@ -453,14 +455,14 @@ export class Tunnels {
    * @param moved slots whose port is another one than before: the other ends look for them in vain
    */
   async #wakeColdPairs(moved: ReadonlySet<number> = new Set()): Promise<void> {
-    const { clock, identity, pairKeys, directory } = this.#deps;
+    const { clock, identity, epochKeys, directory } = this.#deps;
     let isChanged = false;
     for (const { aid, view, peer } of await this.status()) {
       if (view === undefined) continue;
       const handshake = peer?.lastHandshake ?? 0;
       const age = handshake === 0 ? Number.POSITIVE_INFINITY : clock.now() - handshake;
       // Perhaps the two ends are at different epochs: then no handshake comes.
-      if (age >= REKEY_MS && directory.peerOf(aid) !== undefined) await pairKeys.show(aid, view);
+      if (age >= REKEY_MS && directory.peerOf(aid) !== undefined) await epochKeys.show(aid, view);
       if (view.initiates) continue;
       const isCold = age >= REJECT_AFTER_MS + (identity.aid < aid ? 0 : COLD_STAGGER_MS);
       if (isCold || moved.has(view.slot))
@@ -482,14 +484,14 @@ export class Tunnels {
 
   /** At every epoch boundary the preshared keys of all pairs are written; WireGuard's next handshake takes them. */
   async #epochLoop(signal: AbortSignal): Promise<void> {
-    const { pairKeys } = this.#deps;
+    const { epochKeys } = this.#deps;
     let written = -1;
     // At first a few times without a boundary: pairs rest until their other end was heard.
     let looks = -1;
-    const pauseMs = () => Math.max(50, Math.min(pairKeys.untilNextEpoch(), EPOCH_LOOK_MS));
+    const pauseMs = () => Math.max(50, Math.min(epochKeys.untilNextEpoch(), EPOCH_LOOK_MS));
     await this.#ticks(signal, pauseMs, async () => {
       looks += 1;
-      const epoch = pairKeys.epoch();
+      const epoch = epochKeys.epoch();
       if (epoch === written && looks > FIRST_LOOKS) return;
       written = epoch;
       await this.writePresharedKeys().catch((error: unknown) => this.#failed(error));

@@ -14,6 +14,7 @@ import type { AuditKeeper } from '../../evidence/log/audit-keeper.ts';
 import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import { levelOf } from '../../mesh/membership/policy/contribution.ts';
+import type { EpochKeys } from '../pairs/epoch-keys.ts';
 import type { Agreed, PairKeys } from '../pairs/pair-keys.ts';
 import type { Tunnels } from '../pairs/tunnels.ts';
 import { ProofError } from './errors.ts';
@@ -28,7 +29,8 @@ export interface TunnelStatementDeps {
   readonly kel: KelStore;
   readonly records: Pick<RecordStore, 'get'>;
   readonly keeper: AuditKeeper;
-  readonly pairKeys: PairKeys;
+  readonly pairKeys: Pick<PairKeys, 'agreed'>;
+  readonly epochKeys: Pick<EpochKeys, 'epoch'>;
   readonly tunnels: Pick<Tunnels, 'activeView' | 'status'>;
   readonly verifySignature: VerifySignature;
   readonly rng: Rng;
@@ -98,7 +100,7 @@ export class TunnelStatement {
 
   /** What both ends sign. @param a the offer of the lower AID */
   fields(aid: Aid, a: Offer, b: Offer): TunnelProofFields {
-    const { membership, pairKeys } = this.#deps;
+    const { membership, epochKeys } = this.#deps;
     const { charter } = membership;
     const { view, agreed } = this.inUse(aid);
     if (charter === undefined || view === undefined || agreed === undefined)
@@ -108,7 +110,7 @@ export class TunnelStatement {
       b: b.end,
       m: charter.mesh,
       ch: charter.said,
-      ep: pairKeys.epoch(),
+      ep: epochKeys.epoch(),
       th: agreed.th,
       lv: levelOf(agreed.sources),
       g: view.generation,

@@ -8,9 +8,9 @@ import type { Clock } from '#src/clock';
 import type { Member } from '../../mesh/membership/charter.ts';
 import type { Standing } from '../../mesh/membership/standing.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
+import type { EpochKeys } from '../pairs/epoch-keys.ts';
 import { MAX_SKEW_MS } from '../pairs/epoch-keys.ts';
 import type { ChangeStep } from '../pairs/pair.ts';
-import type { PairAgreements } from '../pairs/pair-agreements.ts';
 import type { PairProgress, Tunnels } from '../pairs/tunnels.ts';
 import type { TunnelView } from '../pairs/view.ts';
 
@@ -67,7 +67,8 @@ export interface ReportSources {
       }[]
     >;
   };
-  readonly agreements: Pick<PairAgreements, 'isPostponed' | 'epoch' | 'epochOf'> & {
+  readonly epochKeys: Pick<EpochKeys, 'isPostponed' | 'epoch' | 'epochOf'>;
+  readonly agreements: {
     /** Wanted and not made yet. */
     readonly renewals: readonly { readonly peer: Aid; readonly since: number }[];
     /** `at`: milliseconds since the Unix epoch. */
@@ -115,7 +116,7 @@ const steps: Readonly<Record<RotationKind, RotationPlan['steps']>> = {
 
 /** @param named the members that were named; all others where nobody was */
 export function rotationPlan(
-  { membership, tunnels, directory, skewOf, agreements }: ReportSources,
+  { membership, tunnels, directory, skewOf, epochKeys }: ReportSources,
   kind: RotationKind,
   named: readonly Member[],
 ): RotationPlan {
@@ -131,7 +132,7 @@ export function rotationPlan(
       aid,
       when: directory.peerOf(aid) === undefined ? 'when it is connected' : 'now',
       clockSkewMs: skewOf(aid) ?? null,
-      epochsPostponed: agreements.isPostponed(aid),
+      epochsPostponed: epochKeys.isPostponed(aid),
       leftBehind: movesKeys && tunnels.wouldBeLeftBehind(aid),
     })),
   };
@@ -152,10 +153,10 @@ export async function rotationRows(sources: ReportSources): Promise<readonly Rot
 
 /** Why the preshared key of the pair keeps its epoch, in words; null when it does not. */
 export function postponement(
-  { agreements, skewOf }: Pick<ReportSources, 'agreements' | 'skewOf'>,
+  { epochKeys, skewOf }: Pick<ReportSources, 'epochKeys' | 'skewOf'>,
   aid: Aid,
 ): string | null {
-  if (!agreements.isPostponed(aid)) return null;
+  if (!epochKeys.isPostponed(aid)) return null;
   const seconds = Math.round((skewOf(aid) ?? 0) / 1_000);
   return `its clock differs by ${seconds} s, more than ${MAX_SKEW_MS / 1_000} s: the preshared key keeps its epoch until the clocks are set`;
 }
@@ -223,14 +224,14 @@ async function pskRows(
   { aid, active }: PairProgress,
   lastHandshake: number,
 ): Promise<readonly RotationRow[]> {
-  const { agreements, directory, clock } = sources;
+  const { agreements, epochKeys, directory, clock } = sources;
   const base = { kind: 'psk', pair: nameOf(sources, aid), aid } as const;
   const renewal = agreements.renewals.find(({ peer }) => peer === aid);
   if (renewal !== undefined)
     return [
       {
         ...base,
-        epoch: agreements.epoch(),
+        epoch: epochKeys.epoch(),
         step: 'prepare',
         detail: 'agreeing',
         since: iso(renewal.since),
@@ -244,7 +245,7 @@ async function pskRows(
   return [
     {
       ...base,
-      epoch: await agreements.epochOf(aid, active),
+      epoch: await epochKeys.epochOf(aid, active),
       step: 'activate',
       detail: 'agreed',
       since: iso(agreed.at),

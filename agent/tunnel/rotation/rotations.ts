@@ -10,6 +10,7 @@ import { failureOf, type Journal } from '#src/journal';
 import type { Member } from '../../mesh/membership/charter.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
+import type { EpochKeys } from '../pairs/epoch-keys.ts';
 import { NO_AGREEMENT, type PairAgreements } from '../pairs/pair-agreements.ts';
 import type { Tunnels } from '../pairs/tunnels.ts';
 import { sameView, type TunnelView } from '../pairs/view.ts';
@@ -45,6 +46,7 @@ export interface RotationsDeps {
   readonly records: RecordStore;
   readonly tunnels: Tunnels;
   readonly agreements: PairAgreements;
+  readonly epochKeys: EpochKeys;
   readonly directory: PeerDirectory;
   readonly requests: PairRequests;
   readonly skewOf: (aid: Aid) => number | undefined;
@@ -125,7 +127,7 @@ export class Rotations {
   }
 
   async #pskOf({ aid, name }: Member, prove: boolean): Promise<PskResult> {
-    const { tunnels, agreements, journal } = this.#deps;
+    const { tunnels, agreements, epochKeys, journal } = this.#deps;
     const view = tunnels.activeView(aid) as TunnelView & { readonly initiates: boolean };
     const before = agreements.agreed(aid, view)?.th;
     const base = { pair: name, aid, agreed: false, epoch: null, agreement: null, proven: false };
@@ -138,7 +140,7 @@ export class Rotations {
       const result = {
         ...base,
         agreed: true,
-        epoch: await agreements.epochOf(aid, view),
+        epoch: await epochKeys.epochOf(aid, view),
         agreement: Buffer.from(agreed.th).toString('hex').slice(0, 16),
         reason: null,
       };

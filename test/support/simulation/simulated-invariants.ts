@@ -176,7 +176,7 @@ function pairDifferences(
   b: SimulatedAgent,
 ): readonly string[] {
   const found: string[] = [];
-  const epochs = [a.running.agreements.epoch(), b.running.agreements.epoch()];
+  const epochs = [a.running.epochKeys.epoch(), b.running.epochKeys.epoch()];
   if (epochs[0] !== epochs[1]) found.push(`${a.name}–${b.name}: epochs ${epochs.join(' and ')}`);
   const keys = [tunnels.presharedKey(a.name, b.name), tunnels.presharedKey(b.name, a.name)];
   if (keys[0] === undefined || keys[0] !== keys[1])

@@ -6,7 +6,9 @@ import type { MessageStream } from '#agent/network/network';
 import { AgreementStore } from '#agent/tunnel/agreement/agreement-store';
 import { Initiator } from '#agent/tunnel/agreement/machine';
 import { runInitiator } from '#agent/tunnel/agreement/runner';
+import { pairOf } from '#agent/tunnel/agreement/terms';
 import type { Edge } from '#agent/tunnel/pairs/edges';
+import { EpochKeys } from '#agent/tunnel/pairs/epoch-keys';
 import { PairAgreements, type PairAgreementsDeps } from '#agent/tunnel/pairs/pair-agreements';
 import type { TunnelView } from '#agent/tunnel/pairs/view';
 import type { Said } from '#kel/identifiers';
@@ -47,6 +49,19 @@ async function askedFor(newest: TunnelView | undefined, edge: Edge = OPEN) {
   const store = await AgreementStore.open(db, new Secret(rng.bytes(32)), rng);
   let serve: ((stream: MessageStream) => Promise<void>) | undefined;
   const [ours, theirs] = joinedStreams();
+  const time = { now: () => now };
+  const journal = { info: () => undefined, warn: () => undefined, failed: () => undefined };
+  const epochKeys = new EpochKeys({
+    self: b.local.aid,
+    store,
+    pairOf: () => pairOf(mesh, a.local, b.local),
+    epochSeconds: () => policy.epochSeconds,
+    clock: new SimulatedClock(),
+    time,
+    journal: journal as never,
+    skewOf: () => 0,
+    tellEpoch: () => undefined,
+  });
   const agreements = await PairAgreements.open({
     identity: { aid: b.local.aid, state: b.local, sign: b.local.sign },
     membership: {
@@ -74,11 +89,12 @@ async function askedFor(newest: TunnelView | undefined, edge: Edge = OPEN) {
     },
     directory: { aidOf: () => a.local.aid },
     clock: new SimulatedClock(),
-    time: { now: () => now },
+    time,
     table: await StateTable.open(db, 'agreed'),
-    journal: { info: () => undefined, warn: () => undefined, failed: () => undefined },
+    journal,
     agreement: depsOf('b'),
     recorded: async () => undefined,
+    epochKeys,
     skewOf: () => 0,
     stale: () => undefined,
   } as unknown as PairAgreementsDeps);

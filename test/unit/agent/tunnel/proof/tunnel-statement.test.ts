@@ -1,6 +1,7 @@
 /** What an end says of a tunnel, and every field in which it does not believe the other end. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { INDISPENSABLE } from '#agent/mesh/membership/policy/contribution';
 import type { Offer } from '#agent/tunnel/proof/messages';
 import { TunnelStatement, type TunnelStatementDeps } from '#agent/tunnel/proof/tunnel-statement';
 import type { Aid, Said } from '#kel/identifiers';
@@ -58,7 +59,8 @@ function endOf(party: Party, other: Aid, keys: { own: Said; peer: Said }): End {
   };
   let reads = 0;
   const view = { ...keys, generation: 3 };
-  const agreed = () => (world.hasAgreed ? { th: digest(2), at: world.agreedAt } : undefined);
+  const agreed = () =>
+    world.hasAgreed ? { th: digest(2), at: world.agreedAt, sources: INDISPENSABLE } : undefined;
   const deps = {
     identity: party.identity,
     kel: party.kel,
@@ -74,8 +76,8 @@ function endOf(party: Party, other: Aid, keys: { own: Said; peer: Said }): End {
     keeper: { checkpoint: async () => ({ origin: 'log', size: 12, root: digest(1) }) },
     pairKeys: {
       agreed,
-      epoch: () => world.epoch,
     },
+    epochKeys: { epoch: () => world.epoch },
     tunnels: {
       activeView: () => (world.hasView ? view : undefined),
       status: async () => {

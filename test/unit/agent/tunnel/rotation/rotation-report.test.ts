@@ -65,9 +65,11 @@ function sources(world: Partial<World> = {}): ReportSources {
       wouldBeLeftBehind: (aid) => aid === AWAY,
     },
     agreements: {
-      isPostponed: () => world.isPostponed === true,
       renewals,
       agreed: () => (agreedAt === undefined ? undefined : { at: agreedAt }),
+    },
+    epochKeys: {
+      isPostponed: () => world.isPostponed === true,
       epoch: () => 7,
       epochOf: async () => 8,
     },
