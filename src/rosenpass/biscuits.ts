@@ -44,6 +44,11 @@ export class BiscuitKeys implements Disposable {
     this.#keys = [this.#fresh(), this.#fresh()];
   }
 
+  /** Of the biscuit that was sealed last; 0 for none. */
+  get lastNumber(): bigint {
+    return this.#last;
+  }
+
   /** When {@link expire} has something to do; undefined for never. */
   get expiresAt(): number | undefined {
     const times = this.#keys.flatMap(({ since }) => (since === undefined ? [] : [since]));

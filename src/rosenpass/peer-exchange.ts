@@ -131,8 +131,8 @@ export class PeerExchange implements Disposable {
   #learned: RosenpassAddress | undefined;
   #waiting: Hello | Conf | undefined;
   #session: Session | undefined;
-  /** When this end became the initiator of a session last. */
-  #initiatedAt = Number.NEGATIVE_INFINITY;
+  /** The session that this end became the initiator of last; the other end may take it in another order than this one. */
+  #initiated: { readonly at: number; acknowledgedAt?: bigint } | undefined;
   /** Number of the biscuit that was accepted last. */
   #usedBiscuit = 0n;
   /** No handshake of the own begins before. */
@@ -195,7 +195,7 @@ export class PeerExchange implements Disposable {
       startedAt: now,
       ...this.#firstWait(now),
     };
-    this.#initiatedAt = now;
+    this.#initiated = { at: now };
     this.#learned = from;
     return [
       ...this.#enter({ role: 'initiator', since: now }, chainingKey),
@@ -209,6 +209,9 @@ export class PeerExchange implements Disposable {
     if (open(conf.dataKey, auth, counter) === undefined) return 'not-authentic';
     this.#learned = from;
     this.#abandon();
+    // What is answered from now on came after it at the other end too.
+    if (this.#initiated !== undefined)
+      this.#initiated.acknowledgedAt = this.#context.biscuits.lastNumber;
     return [];
   }
 
@@ -220,7 +223,8 @@ export class PeerExchange implements Disposable {
   ): Outcome {
     if (proven.biscuitNumber < this.#usedBiscuit) return 'replay';
     if (proven.biscuitNumber === this.#usedBiscuit) return this.#acceptAgain(from, now);
-    const isCollision = now - this.#initiatedAt < timers.COLLISION_MS;
+    const isCollision = this.#isCollision(proven.biscuitNumber, now);
+    this.#initiated = undefined;
     this.#usedBiscuit = proven.biscuitNumber;
     this.#learned = from;
     this.#abandon();
@@ -339,6 +343,13 @@ export class PeerExchange implements Disposable {
     const waiting = this.#waiting;
     if (waiting?.phase !== 'hello' || !this.#isLower()) return false;
     return now - waiting.startedAt < timers.CROSSING_MS;
+  }
+
+  /** Whether the other end may have taken the session that this end began after the one that it began itself. */
+  #isCollision(biscuitNumber: bigint, now: number): boolean {
+    const { at = Number.NEGATIVE_INFINITY, acknowledgedAt } = this.#initiated ?? {};
+    if (now - at >= timers.COLLISION_MS) return false;
+    return acknowledgedAt === undefined || biscuitNumber <= acknowledgedAt;
   }
 
   #isLower(): boolean {

@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { confine } from '#src/confinement';
 import { onFileSync } from '#src/files/errors';
 import { readRegularFile } from '#src/files/regular-file';
 import { hashDomains } from '#src/rosenpass/hash-domains';
@@ -34,7 +33,6 @@ A key that is there stays, unless --force is given.`,
     force: { type: 'boolean', short: 'f', does: 'replace the keys that are there' },
   },
   async run(invocation) {
-    confine();
     const places = keyPlaces(invocation);
     const isForced = invocation.options['force'] === true;
     if (!isForced) expectFree(places);
@@ -70,7 +68,6 @@ Verbose) and [[peers]] with public_key, endpoint, pre_shared_key, key_out, devic
 key), extra_params, protocol_version (V02 or V03), osk_organization and osk_label. exchange_command is read and not run.
 Paths are relative to the working directory.`,
   async run(invocation) {
-    confine();
     const { io } = invocation;
     const config = readExchange(invocation.positionals[0] ?? '');
     for (const warning of warningsOf(config)) note(io, `kelmesh: warning: ${warning}`);

@@ -54,7 +54,7 @@ export class RunningExchange implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.hasEnded) return;
-    const end = once(this.#process, 'exit');
+    const end = once(this.#process, 'close');
     this.#process.kill('SIGTERM');
     await end;
   }
