@@ -40,6 +40,7 @@ import {
   noteShapes,
   pemShapes,
   receiptsOf,
+  recordShapes,
   type Shape,
   streamShapes,
   tomlShapes,
@@ -150,7 +151,12 @@ export const doors: readonly Door[] = [
   { name: 'id verify', max: UNBOUNDED, shapes: logShapes, run: verifyLog },
   { name: 'a query', max: 64 * 1024, shapes: eventShapes, run: parseQuery },
   { name: 'a reply', max: UNBOUNDED, shapes: eventShapes, run: parseReply },
-  { name: 'a record', max: UNBOUNDED, shapes: eventShapes, run: parseRecord },
+  {
+    name: 'a record',
+    max: UNBOUNDED,
+    shapes: { ...eventShapes, ...recordShapes },
+    run: parseRecord,
+  },
   {
     name: 'audit verify',
     max: UNBOUNDED,

@@ -5,7 +5,8 @@ import { encodeCounter } from '#kel/cesr/counter';
 import { encodeIndexedSignature } from '#kel/cesr/indexer';
 import { encodeMatter } from '#kel/cesr/matter';
 import { encodeWithSaid } from '#kel/cesr/said';
-import type { BodyKind } from '#kel/cesr/version';
+import { type BodyKind, formatVersion } from '#kel/cesr/version';
+import { encodeRecordBody } from '#kel/record/cbor';
 import { concatBytes, utf8 } from '#src/bytes';
 import { blake3 } from '#src/crypto/hash';
 
@@ -35,6 +36,62 @@ function cborList(
 
 /** `Uint8Array` of nested lists, as deep as the size allows. */
 const nested: Shape = (size) => new Uint8Array(size).fill(0x81);
+
+/** A charter of version 2 whose fields are good up to its extensions; those are of about `size` bytes. */
+function charterWith(x: ReadonlyMap<string, unknown>): Uint8Array {
+  const aid = keyText('E', 1);
+  const body = new Map<string, unknown>([
+    ['v', formatVersion({ protocol: 'KMSH', major: 2, kind: 'CBOR', size: 0 })],
+    ['t', 'chr'],
+    ['d', aid],
+    ['u', encodeMatter('0A', digestOf(2).subarray(0, 16))],
+    ['i', aid],
+    ['dt', '2026-01-01T00:00:00.000000+00:00'],
+    ['m', ''],
+    ['p', ''],
+    ['n', 0],
+    ['name', 'mesh'],
+    ['gov', [aid]],
+    ['mem', []],
+    ['edge', new Map([['min', 'A']])],
+    [
+      'ep',
+      new Map([
+        ['len', 3600],
+        ['base', 0],
+      ]),
+    ],
+    ['x', x],
+    ['cr', []],
+  ]);
+  const { length: size } = encodeRecordBody(body);
+  body.set('v', formatVersion({ protocol: 'KMSH', major: 2, kind: 'CBOR', size }));
+  return encodeRecordBody(body);
+}
+
+/** Shapes of records of version 2. */
+export const recordShapes: Readonly<Record<string, Shape>> = {
+  'an unknown extension of small values': (size) =>
+    charterWith(new Map([['later', new Array(size).fill(0)]])),
+  'an unknown extension of maps': (size) =>
+    charterWith(new Map([['later', new Array(Math.floor(size / 3)).fill(new Map([['a', true]]))]])),
+  'rules of edge policy': (size) => {
+    const names = Array.from({ length: 64 }, (_, n) => `broker:${String(n).padStart(50, 'a')}`);
+    const rule = new Map<string, unknown>([
+      ['between', ['*', '*']],
+      ['peer', true],
+      ['required', names],
+      ['offered', names],
+      ['refused', names],
+      ['start', 'eager'],
+      ['prefixes', []],
+      ['obfuscation', []],
+      ['relay', 'offered'],
+    ]);
+    const each = encodeRecordBody(rule).length;
+    return charterWith(new Map([['pol', new Array(Math.ceil(size / each)).fill(rule)]]));
+  },
+};
 
 /** Shapes of the CBOR that frames of all protocols and bundles are made of. */
 export const cborShapes: Readonly<Record<string, Shape>> = {

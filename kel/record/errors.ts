@@ -33,3 +33,11 @@ export class RecordError extends MeshError<keyof typeof recordErrors> {
     super(code, message, recordErrors, details);
   }
 }
+
+/** Nothing is wrong with the record: it says what only a later version of this program understands. */
+export function isOfLaterVersion(error: unknown): boolean {
+  return (
+    error instanceof RecordError &&
+    (error.code === 'RECORD_UNKNOWN_TYPE' || error.code === 'RECORD_UNKNOWN_EXTENSION')
+  );
+}

@@ -2,6 +2,7 @@
 
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
+import { isOfLaterVersion } from '#kel/record/errors';
 import { parseRecord } from '#kel/record/parse';
 import type {
   AnyRecord,
@@ -63,7 +64,8 @@ export class RecordEvidence {
       this.#chains.clear();
       return record;
     } catch (error) {
-      problems.add('BUNDLE_RECORD', section, `${where}: ${(error as Error).message}`);
+      const code = isOfLaterVersion(error) ? 'BUNDLE_RECORD_UNKNOWN' : 'BUNDLE_RECORD';
+      problems.add(code, section, `${where}: ${(error as Error).message}`);
       return undefined;
     }
   }

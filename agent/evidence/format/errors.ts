@@ -56,6 +56,8 @@ export const bundleGaps = {
   BUNDLE_PROOF_MISSING: 'Ask the exporter for the missing proof',
   BUNDLE_NOT_OPENED: 'Ask the exporter to open the leaf, or accept that it was erased',
   BUNDLE_RECORD_MISSING: 'Ask the exporter for the record that the proof refers to',
+  BUNDLE_RECORD_UNKNOWN:
+    'Verify the bundle with a newer version of this program: a record says what this one does not understand',
   BUNDLE_NO_TUNNEL: 'Ask for the dossiers of both ends of a tunnel: this bundle shows none',
   BUNDLE_LIMIT:
     'Split the bundle or ask for a smaller one: it holds more refused messages than are listed, so it cannot be called clean',

@@ -4,6 +4,7 @@
  */
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
+import { isOfLaterVersion } from '#kel/record/errors';
 import { parseRecord } from '#kel/record/parse';
 import type { AnyRecord, RecordOf, RecordType, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
@@ -28,9 +29,6 @@ const RATES: { readonly [T in RecordType]?: AllowanceOptions } = {
   end: { burst: 64, perSecond: 1 / 5 },
   ack: { burst: 4_096, perSecond: 1 },
 };
-
-/** What a later version may issue. */
-const UNKNOWN: ReadonlySet<string> = new Set(['RECORD_UNKNOWN_TYPE', 'RECORD_UNKNOWN_EXTENSION']);
 
 /** How far ahead of the own clock a record may be dated before it is put off: a far future would win for ever. */
 const FUTURE_MS = 5 * 60_000;
@@ -131,7 +129,7 @@ export class RecordIntake {
       return outcome === 'stored' ? { kind: 'stored', record: verified } : { kind: 'known' };
     } catch (error) {
       const code = codeOf(error);
-      return { kind: UNKNOWN.has(code) ? 'unknown' : 'refused', code };
+      return { kind: isOfLaterVersion(error) ? 'unknown' : 'refused', code };
     }
   }
 }

@@ -6,7 +6,7 @@
  * One message is a CBOR list: `[record with its signatures, log of the issuer from the sealing event on, or empty]`.
  */
 import type { Aid, Said } from '#kel/identifiers';
-import { RecordError } from '#kel/record/errors';
+import { isOfLaterVersion } from '#kel/record/errors';
 import { parseRecord } from '#kel/record/parse';
 import type { AnyRecord, RecordType, Verified } from '#kel/record/record';
 import { decodeCbor, encodeCbor } from '#src/cbor';
@@ -136,7 +136,6 @@ function read(bytes: Uint8Array): Parts | 'unknown' | undefined {
     const { t, i } = parseRecord(record).record;
     return GOSSIPED.has(t) ? { record, log, type: t, issuer: i } : undefined;
   } catch (error) {
-    const isLater = error instanceof RecordError && error.code.startsWith('RECORD_UNKNOWN_');
-    return isLater && error.code !== 'RECORD_UNKNOWN_ESTABLISHMENT' ? 'unknown' : undefined;
+    return isOfLaterVersion(error) ? 'unknown' : undefined;
   }
 }

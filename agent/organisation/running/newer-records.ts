@@ -45,12 +45,8 @@ export class NewerRecords {
   get #isBehind(): boolean {
     const { self, membership, records } = this.#deps;
     const newest = records.list('tun', self).at(-1)?.record;
-    return (
-      membership.isIn &&
-      membership.recordVersion > 1 &&
-      newest !== undefined &&
-      newest.x === undefined
-    );
+    if (!membership.isIn || newest === undefined) return false;
+    return (newest.x !== undefined) !== membership.recordVersion > 1;
   }
 
   async #follow(): Promise<void> {

@@ -54,9 +54,10 @@ export class OwnTunnelKeys {
     const { identity, records, clock } = this.#deps;
     const { establishment } = identity.state;
     const last = records.list('tun', identity.aid).at(-1)?.record;
-    const isGrown = last?.x !== undefined || this.#deps.recordVersion() === 1;
+    // Of another mesh there may be newer ones, which the members of this one do not all read.
+    const isOfMesh = (last?.x !== undefined) === this.#deps.recordVersion() > 1;
     const holds = last !== undefined && formatDateTime(clock.now() + RENEW_MS) < last.na;
-    if (last?.es.d === establishment.said && holds && isGrown)
+    if (last?.es.d === establishment.said && holds && isOfMesh)
       return this.#use(await this.load(last.d));
     return this.#use(await this.#issue(establishment, last === undefined ? 0 : last.e + 1));
   }

@@ -37,7 +37,7 @@ import { keyDigest } from '#kel/event/key-digest';
 import { parseKeyEvent } from '#kel/event/parse';
 import { digestSeal, eventSeal, rootSeal, type Seal } from '#kel/event/seal';
 import type { Aid, Said } from '#kel/identifiers';
-import { buildRecord, encodeSignedRecord } from '#kel/record/build';
+import { buildRecord, encodeSignedRecord, type Grown } from '#kel/record/build';
 import type { CharterFields, RecordFields, RecordType, TunnelEndFields } from '#kel/record/record';
 import { MemoryLog } from '#kel/verify/memory-log';
 import { checkpointOfNote } from '#src/audit/checkpoint';
@@ -52,7 +52,10 @@ import {
 import { utf8 } from '#src/bytes';
 import { formatDateTime } from '#src/clock';
 import { blake3, sha256 } from '#src/crypto/hash';
+import { signXEdDsa } from '#src/crypto/xeddsa';
+import { Secret } from '#src/secret';
 import type { Database } from '#src/store/durable-table';
+import { wireguardPublicKey } from '#src/wireguard/static-key';
 import { SeededRng } from '../doubles/seeded-rng.ts';
 import { MemoryLogFiles } from './audit-log.ts';
 import { ed25519, Organisation, sign, verifySignature } from './key-log.ts';
@@ -124,9 +127,14 @@ export class Member {
     return sign(bytes, this.kel.keys(this.generation));
   }
 
-  signRecord<T extends RecordType>(type: T, fields: RecordFields[T]): SignedRecord {
+  signRecord<T extends RecordType>(
+    type: T,
+    fields: RecordFields[T],
+    grown: Grown<T> = {},
+  ): SignedRecord {
     const { rng, clock } = this.world;
-    const input = { aid: this.aid, salt: rng.bytes(16), dt: formatDateTime(clock.now()), fields };
+    const dt = formatDateTime(clock.now());
+    const input = { aid: this.aid, salt: rng.bytes(16), dt, fields, ...grown };
     const { bytes, said } = buildRecord(type, input);
     const { sn, said: event } = this.establishment;
     const group = { aid: this.aid, sn, said: event, signatures: this.sign(bytes) };
@@ -134,8 +142,8 @@ export class Member {
   }
 
   /** Signed, sealed in the log, kept for the export. */
-  seal<T extends RecordType>(type: T, fields: RecordFields[T]): SignedRecord {
-    const record = this.signRecord(type, fields);
+  seal<T extends RecordType>(type: T, fields: RecordFields[T], grown: Grown<T> = {}): SignedRecord {
+    const record = this.signRecord(type, fields, grown);
     this.records.push(record.message);
     this.anchorSeals([digestSeal(record.said)]);
     return record;
@@ -147,15 +155,20 @@ export class Member {
 
   async newTunnelKey(): Promise<SignedRecord> {
     const { sn, said } = this.establishment;
-    const now = this.world.clock.now();
-    this.tun = this.seal('tun', {
+    const { rng, clock } = this.world;
+    const now = clock.now();
+    using key = new Secret(rng.bytes(32));
+    const fields = {
       e: this.generation,
       es: { s: sn, d: said },
-      wg: this.world.rng.bytes(32),
-      kem: { 'ml-kem-1024': this.world.rng.bytes(1568) },
+      wg: wireguardPublicKey(key),
+      kem: { 'ml-kem-1024': rng.bytes(1568) },
       nb: formatDateTime(now),
       na: formatDateTime(now + 86_400_000),
-    });
+    };
+    const prover = { wg: (text: Uint8Array) => signXEdDsa(key, text, rng.bytes(64)) };
+    const grown = { extensions: { x: {}, cr: [] }, prover };
+    this.tun = this.seal('tun', fields, this.world.recordVersion === 1 ? {} : grown);
     await this.record('tunnel-key', { record: this.tun.said, digest: sha256(this.tun.message) });
     return this.tun;
   }
@@ -244,6 +257,8 @@ export class World {
   readonly members: Member[] = [];
   charter!: SignedRecord & { readonly version: number };
   mesh!: Said;
+  /** Of the records that are made from now on. */
+  recordVersion: 1 | 2 = 1;
 
   constructor(seed: string) {
     this.rng = new SeededRng(seed);
@@ -265,7 +280,7 @@ export class World {
     if (governor === undefined) throw new Error('no member yet');
     const isFirst = this.charter === undefined;
     const version = isFirst ? 0 : this.charter.version + 1;
-    const record = governor.seal('chr', {
+    const fields: CharterFields = {
       m: isFirst ? '' : this.mesh,
       p: isFirst ? '' : this.charter.said,
       n: version,
@@ -275,7 +290,9 @@ export class World {
       edge: { min: 'A' },
       ep: { len: MAX_EPOCH_SECONDS, base: 0 },
       ...change,
-    });
+    };
+    const grown = { extensions: { x: { rv: 2 as const }, cr: ['rv'] } };
+    const record = governor.seal('chr', fields, this.recordVersion === 1 ? {} : grown);
     if (isFirst) this.mesh = record.said;
     this.charter = { ...record, version };
     for (const member of knownTo) await member.knowCharter(record, version);

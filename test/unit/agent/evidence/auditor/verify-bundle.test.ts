@@ -5,6 +5,8 @@ import { mergeBundles } from '#agent/evidence/format/bundle';
 import { buildInteraction } from '#kel/event/interaction';
 import { digestSeal } from '#kel/event/seal';
 import type { Said } from '#kel/identifiers';
+import { parseRecord } from '#kel/record/parse';
+import type { TunRecord } from '#kel/record/record';
 import { signNote } from '#src/audit/note';
 import { formatDateTime } from '#src/clock';
 import {
@@ -16,6 +18,7 @@ import {
   World,
 } from '../../../../support/kit/evidence-federation.ts';
 import { sign } from '../../../../support/kit/key-log.ts';
+import { criticalRecord } from '../../../../support/kit/later-record.ts';
 
 async function pair(seed: string) {
   const world = new World(seed);
@@ -88,6 +91,65 @@ describe('audit of honest logs', () => {
     assert.equal(report.tunnels[0]?.logged[other], false);
     assert.deepEqual(report.tunnels[0]?.missing, [`dossier-${other}`]);
     assert.equal(report.organisations.length, 1);
+  });
+
+  it('is clean for a mesh that moved to records of version 2 between its tunnels, end by end', async () => {
+    const { world, alpha, beta } = await pair('moved');
+    await world.tunnel(alpha, beta);
+    world.recordVersion = 2;
+    await world.adopt([alpha, beta]);
+    await world.tunnel(alpha, beta);
+    await alpha.rotate();
+    await world.tunnel(alpha, beta);
+    await beta.rotate();
+    await world.tunnel(alpha, beta);
+    const report = await audit(alpha, beta);
+    assert.deepEqual(outcome(report), ['clean']);
+    assert.equal(report.tunnels.length, 4);
+  });
+
+  it('is incomplete with a record of a later version, and says so', async () => {
+    const { alpha, exported } = await withTunnel('later');
+    const { bytes } = criticalRecord(alpha.aid);
+    const report = await exported((sources) => ({
+      ...sources,
+      records: [...sources.records, bytes],
+    }));
+    assert.ok(report.problems.some(({ code }) => code === 'BUNDLE_RECORD_UNKNOWN'));
+    assert.equal(report.verdict, 'incomplete');
+  });
+
+  it('fails for tunnel keys of version 2 that nobody has shown to hold', async () => {
+    const { world, alpha, beta } = await pair('not possessed');
+    world.recordVersion = 2;
+    await world.adopt([alpha, beta]);
+    await alpha.rotate();
+    const {
+      i: _,
+      d: _d,
+      v: _v,
+      t: _t,
+      u: _u,
+      dt: _dt,
+      x: _x,
+      cr: _cr,
+      ...fields
+    } = parseRecord(alpha.tun.message).record as TunRecord;
+    alpha.seal('tun', fields, { extensions: { x: { pop: new Uint8Array(64) }, cr: [] } });
+    const report = await audit(alpha, beta);
+    assert.deepEqual(outcome(report).slice(0, 2), ['failed', 'BUNDLE_RECORD']);
+  });
+
+  it('fails for a charter that takes the mesh back to an earlier version of records', async () => {
+    const { world, alpha, beta } = await pair('set back');
+    world.recordVersion = 2;
+    await world.adopt([alpha, beta]);
+    await world.tunnel(alpha, beta);
+    world.recordVersion = 1;
+    await world.adopt([alpha, beta], {}, []);
+    const [verdict, ...codes] = outcome(await audit(alpha, beta));
+    assert.equal(verdict, 'failed');
+    assert.ok(codes.includes('BUNDLE_CHARTER'), codes.join());
   });
 
   it('is clean for several tunnels of one pair with a rotation between them', async () => {
