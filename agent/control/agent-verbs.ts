@@ -1,11 +1,14 @@
 /** The agent itself: whether it is there, what it does, and its end. */
 import { MembershipError } from '../mesh/membership/errors.ts';
 import { flag, optional, text } from './arguments.ts';
-import { diagnose } from './diagnosis.ts';
+import { diagnose, toWatch } from './diagnosis.ts';
 import { peersJson, statusJson, statusParts } from './status.ts';
 import { verbsOf } from './verb.ts';
 
-const { needsAgent } = verbsOf(statusParts);
+const { needsAgent } = verbsOf({
+  organisation: statusParts.organisation,
+  agent: [...statusParts.agent, 'looks', 'signal'],
+});
 
 export const agentVerbs = {
   ping: needsAgent({ args: {}, reads: true, run: async () => 'pong' }),
@@ -25,14 +28,19 @@ export const agentVerbs = {
   doctor: needsAgent({
     args: { peer: optional(text) },
     reads: true,
-    async run({ organisation, agent }, { peer }) {
+    async run({ organisation, agent, progress }, { peer }) {
       const members = organisation.membership.charter?.members.values() ?? [];
       if (peer !== undefined && ![...members].some(({ aid, name }) => [aid, name].includes(peer)))
         throw new MembershipError('MESH_NOT_A_MEMBER', `${peer.slice(0, 64)} is no member`);
-      const status = await statusJson(organisation, agent);
+      const { clock } = organisation.drivers;
+      const first = await statusJson(organisation, agent);
+      const aids = toWatch(first, peer);
+      if (aids.length > 0) progress('watching the tunnels that are down, some seconds');
+      const signatures = aids.length > 0 ? await agent.looks.watch(aids, agent.signal) : new Map();
+      const status = aids.length > 0 ? await statusJson(organisation, agent) : first;
       return {
         schema: 'kelmesh.doctor/1',
-        checks: diagnose(status, organisation.drivers.clock.now(), peer),
+        checks: diagnose(status, { now: clock.now(), only: peer, signatures }),
       };
     },
   }),

@@ -1,4 +1,5 @@
 /** The checks of `doctor`: a closed list of codes, each with how bad it is and what to do. `docs/doctor.md` has the same table. */
+import type { Signature } from '../tunnel/path/signature.ts';
 import type { ReasonCode } from './tunnel-reason.ts';
 
 export type Severity = 'ok' | 'info' | 'warning' | 'error';
@@ -144,6 +145,10 @@ const tunnelChecks: { readonly [C in ReasonCode]: CheckKind } = {
     cure: 'UDP between the two ports named, in both directions; `tunnel.endpoints`. `kelmesh doctor --peer NAME` asks the other end too.',
   },
   silent: { severity: 'error', cure: 'The other machine, and the way to it.' },
+  unanswered: {
+    severity: 'error',
+    cure: 'UDP 7411 (`tunnel.proof-port`) on the overlay is filtered at one end, or allowed IPs were changed there. `kelmesh doctor --peer NAME` asks the other end too.',
+  },
   'session-ended': {
     severity: 'error',
     cure: 'The other machine, the way to it, and the firewalls for the two ports named.',
@@ -175,11 +180,48 @@ const tunnelChecks: { readonly [C in ReasonCode]: CheckKind } = {
   },
 };
 
-export type CheckCode = keyof typeof ownChecks | ReasonCode;
+/** Of tunnels that are not up, where both ends were looked at. */
+const signatureChecks: { readonly [C in Signature]: CheckKind } = {
+  'no-endpoint': {
+    severity: 'error',
+    cure: 'No end knows where the other is: `tunnel.endpoints`, or `--endpoint` at `init`, of one of the two.',
+  },
+  'key-unknown-there': {
+    severity: 'error',
+    cure: 'It has not heard of the newest keys of this end: whether the two agents are connected, and its journal for `record.refused`.',
+  },
+  'key-outdated-here': {
+    severity: 'error',
+    cure: 'This end has not heard of its newest keys: whether the two agents are connected, and the journal for `record.refused`.',
+  },
+  'psk-mismatch': {
+    severity: 'error',
+    cure: '`kelmesh rotate psk --peer NAME` agrees afresh; if it comes again, the clocks of both.',
+  },
+  'reply-blocked': {
+    severity: 'error',
+    cure: 'Datagrams reach it, and its answers do not come here: UDP from its port to the own one, firewalls and NAT of both.',
+  },
+  'own-reply-blocked': {
+    severity: 'error',
+    cure: 'Its datagrams come here, and the answers do not reach it: UDP from the own port to its port, firewalls and NAT of both.',
+  },
+  'udp-blocked': {
+    severity: 'error',
+    cure: 'No datagram reaches it: UDP to its port, `tunnel.endpoints` there, firewalls and NAT of both.',
+  },
+  'allowed-ips-wrong': {
+    severity: 'error',
+    cure: 'Its device takes packets and drops them: something beside its agent changes allowed IPs there (`wg show`), or filters the overlay.',
+  },
+};
+
+export type CheckCode = keyof typeof ownChecks | ReasonCode | Signature;
 
 export const checkKinds: { readonly [C in CheckCode]: CheckKind } = {
   ...ownChecks,
   ...tunnelChecks,
+  ...signatureChecks,
 };
 
 /** Names of this many members; of more it is said how many. */

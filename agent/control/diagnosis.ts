@@ -2,24 +2,57 @@
  * What `doctor` finds in a status: each root cause once, with its cure, and the members that it concerns. Pure: the same status gives
  * the same checks.
  */
+import type { Aid } from '#kel/identifiers';
+import type { Signature } from '../tunnel/path/signature.ts';
 import { type Check, checkOf } from './checks.ts';
 import type { PeerRow, StatusJson } from './status.ts';
 import type { ReasonCode } from './tunnel-reason.ts';
 
 /** Why tunnels are down that has one cause at this machine, whatever is said of each. */
-const OF_THIS_MACHINE: ReadonlySet<ReasonCode> = new Set([
+const OF_THIS_MACHINE: ReadonlySet<ReasonCode | Signature> = new Set([
   'no-address',
   'own-device-failed',
   'link-down',
   'address-missing',
 ]);
+/** Why tunnels are down that only both ends together can tell. */
+const BETWEEN_ENDS: ReadonlySet<ReasonCode> = new Set([
+  'no-handshake',
+  'silent',
+  'unanswered',
+  'session-ended',
+  'epochs-apart',
+  'setting-up',
+]);
+/** Tunnels that are watched at a time. */
+const MAX_WATCHED = 16;
 /** Seconds may pass between the handshake and the proof. */
 const PROOF_MS = 60_000;
 /** Clocks that differ by this much make agreements and records wait. */
 const SKEW_MS = 30_000;
 
-/** @param now milliseconds since the Unix epoch  @param only the AID or the name of the one member that is asked about */
-export function diagnose(status: StatusJson, now: number, only?: string): readonly Check[] {
+export interface Question {
+  /** Milliseconds since the Unix epoch. */
+  readonly now: number;
+  /** The AID or the name of the one member that is asked about. */
+  readonly only?: string | undefined;
+  /** What was told from a look at both ends. */
+  readonly signatures?: ReadonlyMap<Aid, Signature>;
+}
+
+/** Those that a look at both ends may tell more of. @param only as in {@link Question} */
+export function toWatch(status: StatusJson, only?: string): readonly Aid[] {
+  return status.peers
+    .filter(({ aid, name }) => only === undefined || aid === only || name === only)
+    .filter(({ reasonCode }) => reasonCode !== null && BETWEEN_ENDS.has(reasonCode))
+    .slice(0, MAX_WATCHED)
+    .map(({ aid }) => aid);
+}
+
+export function diagnose(
+  status: StatusJson,
+  { now, only, signatures = new Map() }: Question,
+): readonly Check[] {
   const peers = status.peers.filter(
     ({ aid, name }) => only === undefined || aid === only || name === only,
   );
@@ -27,7 +60,7 @@ export function diagnose(status: StatusJson, now: number, only?: string): readon
     ...ofMachine(status),
     ...ofIdentity(status),
     ...ofMesh(status),
-    ...ofTunnels(peers),
+    ...ofTunnels(peers, signatures),
     ...ofMembers(peers, now),
   ];
 }
@@ -83,11 +116,15 @@ function ofMesh({ mesh, admission, aid, peers }: StatusJson): readonly Check[] {
 }
 
 /** What is wrong at this machine is said once; what is wrong with members, once for each cause. */
-function ofTunnels(peers: readonly PeerRow[]): readonly Check[] {
-  const byCode = new Map<ReasonCode, PeerRow[]>();
-  for (const peer of peers)
-    if (peer.reasonCode !== null)
-      byCode.set(peer.reasonCode, [...(byCode.get(peer.reasonCode) ?? []), peer]);
+function ofTunnels(
+  peers: readonly PeerRow[],
+  found: ReadonlyMap<Aid, Signature>,
+): readonly Check[] {
+  const byCode = new Map<ReasonCode | Signature, PeerRow[]>();
+  for (const peer of peers) {
+    const code = peer.reasonCode && (found.get(peer.aid) ?? peer.reasonCode);
+    if (code !== null) byCode.set(code, [...(byCode.get(code) ?? []), peer]);
+  }
   const checks: Check[] = [];
   const up = peers.filter(({ state }) => state === 'up').length;
   if (peers.length > 0 && up === peers.length)

@@ -365,6 +365,7 @@ function lookOf(
       ports: { own: device?.port, peer: peer?.endpoint },
       handshakeAge: status.handshakeAge,
       silentMs: status.silentMs,
+      isUnanswered: status.isUnanswered,
     },
     coming: coming && {
       isAgreed: coming.isAgreed,

@@ -26,6 +26,7 @@ export const reasonCodes = [
   'not-routed',
   'no-handshake',
   'silent',
+  'unanswered',
   'session-ended',
   'epochs-apart',
   'change-blocked',
@@ -67,6 +68,8 @@ export interface TunnelLook {
         readonly handshakeAge: number | undefined;
         /** How long nothing has come although it was asked; undefined: it is alive, or not known yet. */
         readonly silentMs: number | undefined;
+        /** An end that answers echoes answers none, though its WireGuard is heard. */
+        readonly isUnanswered: boolean;
       }
     | undefined;
   /** The first view of a pair, or the one after the active one. */
@@ -98,7 +101,8 @@ export function tunnelReason(look: TunnelLook): TunnelReason {
   const lives =
     active?.handshakeAge !== undefined &&
     active.handshakeAge < REJECT_AFTER_MS &&
-    active.silentMs === undefined;
+    active.silentMs === undefined &&
+    !active.isUnanswered;
   // Without an address nothing leaves the machine, whatever was heard a moment ago.
   if (lives && look.hasAddress && path === undefined) return UP;
   const ofThis = ofMachine(look) ?? (active && path && ofPath(path));
@@ -179,7 +183,7 @@ function ofMachine({ ownDevice, hasAddress }: TunnelLook): TunnelReason | undefi
 
 function ofActive(
   { isApart, isConnected }: TunnelLook,
-  { ports, handshakeAge, silentMs }: NonNullable<TunnelLook['active']>,
+  { ports, handshakeAge, silentMs, isUnanswered }: NonNullable<TunnelLook['active']>,
 ): TunnelReason {
   const alone = isConnected ? '' : ', and it is not connected';
   if (isApart)
@@ -194,6 +198,12 @@ function ofActive(
       'down',
       'silent',
       `nothing has come for ${seconds(silentMs)} s, though it was asked, ${between(ports)}${alone}`,
+    );
+  if (isUnanswered && handshakeAge < REJECT_AFTER_MS)
+    return because(
+      'down',
+      'unanswered',
+      `its WireGuard is heard, ${between(ports)}, and no packet through the tunnel is answered`,
     );
   return because(
     'down',

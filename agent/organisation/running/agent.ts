@@ -86,6 +86,7 @@ export interface RunningParts
     | 'tunnels'
     | 'proofs'
     | 'paths'
+    | 'looks'
     | 'ownKeys'
     | 'rotations'
   > {
@@ -255,6 +256,7 @@ export class Agent {
     parts.acknowledgements.start(signal);
     parts.proofs.start(signal);
     parts.paths.start(signal);
+    parts.looks.start();
     this.#serve();
     this.#confirmation.start();
     if (membership.isIn)

@@ -22,6 +22,7 @@ import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import { Views } from '../../tunnel/pairs/views.ts';
 import { Echoes } from '../../tunnel/path/echoes.ts';
+import { PairLooks } from '../../tunnel/path/pair-looks.ts';
 import { PathKeeper } from '../../tunnel/path/path-keeper.ts';
 import { RouteMtus } from '../../tunnel/path/path-mtus.ts';
 import { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
@@ -55,6 +56,7 @@ export interface TunnelParts {
   readonly acknowledgements: Acknowledgements;
   readonly proofs: TunnelProofs;
   readonly paths: PathKeeper;
+  readonly looks: PairLooks;
 }
 
 export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelParts> {
@@ -181,6 +183,17 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     journal,
   });
   const { ways } = drivers;
+  const looks = new PairLooks({
+    network,
+    directory,
+    clock,
+    membership,
+    views,
+    tunnels,
+    agreements,
+    epochKeys,
+    echoes,
+  });
   const paths = new PathKeeper({
     ways,
     tunnels,
@@ -201,6 +214,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     acknowledgements,
     proofs,
     paths,
+    looks,
   };
 }
 

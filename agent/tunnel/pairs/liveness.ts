@@ -9,6 +9,9 @@ export const QUIET_MS = 14_000;
 /** KEEPALIVE_TIMEOUT of WireGuard, 10 s, and the way there and back. */
 export const ANSWER_MS = 13_000;
 
+/** Bytes that come between two looks without a packet: two keepalives of 32, a handshake of 148 or 92. */
+const OWN_BYTES = 2 * 32 + 148 + 92;
+
 /** What a device has shown of a peer so far. */
 export interface Life {
   readonly rxBytes: bigint;
@@ -44,7 +47,7 @@ export function lived(
     lookedAt: now,
     cameAt: hasCome ? now : before.cameAt,
     askedAt: hasCome ? undefined : before.askedAt,
-    isUnanswered: hasCome ? false : before.isUnanswered,
+    isUnanswered: before?.isUnanswered === true && !(hasCome && isMore(before.rxBytes, rxBytes)),
     handshakeAfter: hasShaken ? before.lookedAt : before?.handshakeAfter,
   };
 }
@@ -58,9 +61,14 @@ export function asked(life: Life, now: number): Life {
   return { ...life, askedAt: now };
 }
 
-/** The echoes were not answered: that nothing has come since is enough. */
-export function unanswered(life: Life): Life {
-  return { ...life, isUnanswered: true };
+/** More than the keepalives with which WireGuard itself answers, and its handshakes. */
+function isMore(before: bigint, now: bigint): boolean {
+  return now < before || now - before > BigInt(OWN_BYTES);
+}
+
+/** @param isReached whether an echo was answered, or nobody can say */
+export function echoed(life: Life, isReached: boolean): Life {
+  return { ...life, isUnanswered: !isReached };
 }
 
 /** How long nothing has come, although it was asked; undefined while something may still come. */

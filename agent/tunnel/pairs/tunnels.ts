@@ -22,15 +22,7 @@ import type { Edge, Edges } from './edges.ts';
 import type { EpochKeys } from './epoch-keys.ts';
 import { TunnelError } from './errors.ts';
 import { Handshakes } from './handshakes.ts';
-import {
-  asked,
-  handshakeAge,
-  isQuiet,
-  type Life,
-  lived,
-  silentMs,
-  unanswered,
-} from './liveness.ts';
+import { asked, echoed, handshakeAge, isQuiet, type Life, lived, silentMs } from './liveness.ts';
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { ActiveView, DrainingView, LeftBehind, Pair, PairChange } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
@@ -106,6 +98,8 @@ export interface TunnelStatus {
   readonly handshakeAge: number | undefined;
   /** How long nothing has come although it was asked; undefined: it is alive, or not known yet. */
   readonly silentMs: number | undefined;
+  /** An end that answers echoes answers none, though its WireGuard is heard. */
+  readonly isUnanswered: boolean;
   /** The view that is to follow, or to be the first. */
   readonly coming: ComingView | undefined;
   readonly failure: StepFailure | undefined;
@@ -389,10 +383,20 @@ export class Tunnels {
         subnets: view === undefined ? [] : (subnets.get(aid) ?? []),
         handshakeAge: life && handshakeAge(life, clock.monotonic(), clock.now()),
         silentMs: life && silentMs(life, clock.monotonic()),
+        isUnanswered: life?.isUnanswered === true,
         coming: this.#coming(aid),
         failure: this.#changes.failureOf(aid),
       };
     });
+  }
+
+  /** The view of `aid` that carries packets, or is to be the first, and what its device shows; undefined: none stands on one. */
+  async standing(
+    aid: Aid,
+  ): Promise<{ readonly view: TunnelView; readonly peer: PeerState | undefined } | undefined> {
+    const pair = this.#reconciler.pairs.get(aid);
+    const view = pair?.active ?? pair?.staged;
+    return view && { view, peer: await this.#reconciler.peerState(view) };
   }
 
   /** The own device that could not be made or changed when that was tried last. */
@@ -437,12 +441,13 @@ export class Tunnels {
             this.#lives.delete(aid);
             continue;
           }
-          if (!isQuiet(life, clock.monotonic())) continue;
-          this.#lives.set(aid, { view, life: asked(life, clock.monotonic()) });
+          if (!isQuiet(life, clock.monotonic()) && !life.isUnanswered) continue;
+          if (!life.isUnanswered)
+            this.#lives.set(aid, { view, life: asked(life, clock.monotonic()) });
           void reaches(aid).then((isReached) => {
             const now = this.#lives.get(aid);
-            if (!isReached && now?.view.generation === view.generation)
-              this.#lives.set(aid, { view, life: unanswered(now.life) });
+            if (now?.view.generation === view.generation)
+              this.#lives.set(aid, { view, life: echoed(now.life, isReached) });
           });
         }
       },

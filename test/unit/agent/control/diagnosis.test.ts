@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { type CheckCode, checkKinds } from '#agent/control/checks';
-import { diagnose } from '#agent/control/diagnosis';
+import { diagnose, toWatch } from '#agent/control/diagnosis';
 import type { PeerRow, StatusJson } from '#agent/control/status';
 import { reasonCodes } from '#agent/control/tunnel-reason';
+import { signatures } from '#agent/tunnel/path/signature';
+import type { Aid } from '#kel/identifiers';
 
 const NOW = Date.parse('2026-05-01T12:00:00Z');
 
@@ -42,7 +44,7 @@ const fine = {
 } as unknown as StatusJson;
 
 const codes = (status: object, only?: string): readonly string[] =>
-  diagnose({ ...fine, ...status } as StatusJson, NOW, only).map(({ code }) => code);
+  diagnose({ ...fine, ...status } as StatusJson, { now: NOW, only }).map(({ code }) => code);
 
 describe('what doctor finds', () => {
   const rows: readonly [string, object, CheckCode][] = [
@@ -94,7 +96,7 @@ describe('what doctor finds', () => {
   ];
   for (const [what, status, code] of rows)
     it(`${code}: ${what}`, () => {
-      const found = diagnose({ ...fine, ...status } as StatusJson, NOW);
+      const found = diagnose({ ...fine, ...status } as StatusJson, { now: NOW });
       const check = found.find((one) => one.code === code);
       assert.ok(check, found.map((one) => one.code).join());
       assert.equal(check.severity, checkKinds[code].severity);
@@ -116,13 +118,13 @@ describe('what doctor finds', () => {
     const peers = Array.from({ length: 20 }, (_, n) =>
       down('silent', { aid: `E${n}`, name: `m${n}` }),
     );
-    const [check] = diagnose({ ...fine, peers } as unknown as StatusJson, NOW).filter(
+    const [check] = diagnose({ ...fine, peers } as unknown as StatusJson, { now: NOW }).filter(
       ({ code }) => code === 'silent',
     );
     assert.equal(check?.peers.length, 17);
     assert.equal(check?.peers.at(-1), 'and 4 more');
     const own = peers.map((peer) => ({ ...peer, reasonCode: 'own-device-failed' }));
-    const checks = diagnose({ ...fine, peers: own } as unknown as StatusJson, NOW);
+    const checks = diagnose({ ...fine, peers: own } as unknown as StatusJson, { now: NOW });
     assert.deepEqual(
       checks
         .filter(({ severity }) => severity === 'error')
@@ -138,6 +140,29 @@ describe('what doctor finds', () => {
       assert.deepEqual(codes({ peers: [up, other] }, only), ['driver', 'silent']);
   });
 
+  it('is what a look at both ends tells, in place of what one end sees', () => {
+    const peers = [down('no-handshake'), down('silent', { aid: 'EC', name: 'gamma' }), up];
+    const status = { ...fine, peers } as unknown as StatusJson;
+    assert.deepEqual(toWatch(status), ['EB', 'EC']);
+    assert.deepEqual(toWatch(status, 'gamma'), ['EC']);
+    const signed = new Map(signatures.map((signature, n) => [`E${n}` as Aid, signature]));
+    const rowsDown = signatures.map((_, n) =>
+      down('no-handshake', { aid: `E${n}`, name: `m${n}` }),
+    );
+    const found = diagnose({ ...fine, peers: rowsDown } as unknown as StatusJson, {
+      now: NOW,
+      signatures: signed,
+    });
+    assert.deepEqual(
+      found.filter(({ severity }) => severity === 'error').map(({ code }) => code),
+      signatures,
+    );
+    assert.deepEqual(
+      toWatch({ ...fine, peers: [down('routed-elsewhere')] } as unknown as StatusJson),
+      [],
+    );
+  });
+
   it('has the codes and severities of the page for operators', () => {
     const page = readFileSync(new URL('../../../../docs/doctor.md', import.meta.url), 'utf8');
     const documented = [...page.matchAll(/^\| `([a-z-]+)` \| (ok|info|warning|error) \|/gm)];
@@ -147,7 +172,7 @@ describe('what doctor finds', () => {
       documented.map(([, code, severity]) => `${code} ${severity}`).sort(),
       own.map(([code, { severity }]) => `${code} ${severity}`).sort(),
     );
-    const words = page.split('Of a tunnel that is not up')[1] ?? '';
+    const words = /Of a tunnel that is not up.*?\n\n/s.exec(page)?.[0] ?? '';
     const [infos = '', warnings = ''] = words.split(/are `info`;/);
     for (const code of reasonCodes) {
       const { severity } = checkKinds[code];

@@ -12,7 +12,7 @@ import { policyOf } from '#agent/mesh/membership/policy/edge-policy';
 
 const END = { name: 'a', role: 'server', region: '' } as const;
 const ports = { own: 51_820, peer: '198.51.100.7:51821' };
-const alive = { ports, handshakeAge: 20_000, silentMs: undefined };
+const alive = { ports, handshakeAge: 20_000, silentMs: undefined, isUnanswered: false };
 const fine: TunnelLook = {
   edge: { kind: 'none' },
   hasLog: true,
@@ -90,6 +90,12 @@ describe('the reason why a tunnel is not up', () => {
       { active: { ...alive, silentMs: 30_000 }, isConnected: false },
       'silent',
       /30 s.*51820.*198\.51\.100\.7:51821.*not connected/,
+    ],
+    [
+      'WireGuard answers, and nothing behind it',
+      { active: { ...alive, isUnanswered: true } },
+      'unanswered',
+      /51820.*no packet/,
     ],
     [
       'and after it',
