@@ -189,6 +189,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
         announce: config.network.announce as readonly PeerAddress[],
         bootstrap: config.network.bootstrap as readonly PeerAddress[],
         mdns: config.network.mdns,
+        ...relayRole(config),
         clock: systemClock,
       }),
     tunnels: await chooseTunnelDriver({
@@ -203,6 +204,14 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
     fetchLog,
     resolveHost,
   };
+}
+
+/** Who says under which address it is reached may serve those that cannot be. */
+function relayRole({ network, tunnel }: Config): { readonly relay?: 'serve' | 'use' } {
+  if (network.relay === 'off') return {};
+  if (network.relay !== 'auto') return { relay: network.relay };
+  const isReached = tunnel.endpoints.length > 0 || network.announce.length > 0;
+  return { relay: isReached ? 'serve' : 'use' };
 }
 
 export function agentSettings(config: Config): AgentSettings {

@@ -168,6 +168,14 @@ function admissionJson(agent: Pick<RunningParts, 'knocking'>) {
   };
 }
 
+/** A connection to another agent: `by` names the member that passes it on. */
+interface ControlPath {
+  readonly path: 'direct' | 'relayed';
+  readonly by: string | null;
+  /** As this end sees it. */
+  readonly address: string | null;
+}
+
 /** Another member, and the tunnel to it. */
 export interface PeerRow {
   readonly aid: Aid;
@@ -209,6 +217,8 @@ export interface PeerRow {
   readonly rxBytes: number;
   readonly txBytes: number;
   readonly connected: boolean;
+  /** How the control connection goes; null: there is none. */
+  readonly control: ControlPath | null;
   readonly clockSkewMs: number | null;
   /** Bytes of the longest packet to it, and what limits it below the device; null: not known yet. */
   readonly mtu: { readonly bytes: number; readonly reason: string | null } | null;
@@ -273,6 +283,7 @@ export async function peersJson(
       rxBytes: Number(status.peer?.rxBytes ?? 0n),
       txBytes: Number(status.peer?.txBytes ?? 0n),
       connected: agent.directory.peerOf(status.aid) !== undefined,
+      control: controlPath(agent, organisation, status.aid),
       clockSkewMs: agent.sync.skewOf(status.aid) ?? null,
       mtu: mtuJson(agent.paths.limitOf(status.aid), status.peer?.endpoint),
       change: changeReason(look) ?? null,
@@ -300,6 +311,21 @@ function mtuJson(limit: PathLimit | undefined, endpoint: string | undefined) {
   if (underlay !== undefined)
     return { bytes, reason: `the way to ${endpoint ?? 'it'} takes ${underlay} bytes` };
   return { bytes, reason: isMeasured ? `longer packets do not arrive` : null };
+}
+
+function controlPath(
+  { directory, network }: Pick<StatusAgent, 'directory' | 'network'>,
+  { membership }: Pick<Organisation, 'membership'>,
+  aid: Aid,
+): ControlPath | null {
+  const peer = directory.peerOf(aid);
+  if (peer === undefined) return null;
+  const [address = null] = network.addressesOf(peer);
+  const relay = network.relayOf(peer);
+  if (relay === undefined) return { path: 'direct', by: null, address };
+  const by = directory.aidOf(relay);
+  const name = by && membership.charter?.members.get(by)?.name;
+  return { path: 'relayed', by: name || by || relay, address };
 }
 
 /** Members that get no tunnel because their log has forked. */
@@ -338,6 +364,7 @@ function suspendedJson({
         rxBytes: 0,
         txBytes: 0,
         connected: false,
+        control: null,
         clockSkewMs: null,
         mtu: null,
         change: null,

@@ -39,7 +39,7 @@ export interface Newcomer {
 
 export interface Guest {
   readonly peer: PeerKey;
-  /** IP address; undefined when it is not known. */
+  /** IP address, or the relay through which it comes; undefined when it is not known. */
   readonly host: string | undefined;
   readonly isInbound: boolean;
   /** Of two, the greater came later. */

@@ -1,6 +1,6 @@
 /** Whose connections stay once their handshake is done: asks the door after each new one, and ends those that are too many. */
 import type { Door, Guest } from './door.ts';
-import { hostOf } from './host-of.ts';
+import { sourceIn } from './host-of.ts';
 import type { Libp2pConnection, Libp2pNode } from './libp2p-node.ts';
 import type { PeerKey } from './network.ts';
 import { addressText } from './peer-key.ts';
@@ -25,7 +25,7 @@ export function watchGuests(node: Libp2pNode, door: Door): void {
 function guestOf(connection: Libp2pConnection, since: number): Guest {
   return {
     peer: connection.remotePeer.toString() as PeerKey,
-    host: hostOf(addressText(connection.remoteAddr)),
+    host: sourceIn(addressText(connection.remoteAddr)),
     isInbound: connection.direction === 'inbound',
     since,
   };

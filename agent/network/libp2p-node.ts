@@ -1,4 +1,5 @@
 /** The libp2p node: which parts it has and what each may use. Loading this file loads libp2p (about 150 modules). */
+import { circuitRelayServer } from '@libp2p/circuit-relay-v2';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { gossipsub, StrictSign, TopicValidatorResult } from '@libp2p/gossipsub';
 import { identify } from '@libp2p/identify';
@@ -10,9 +11,12 @@ import { yamux } from '@libp2p/yamux';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import type { Secret } from '#src/secret';
+import { type CircuitPolicy, RELAY_BOUNDS } from './circuit-policy.ts';
 import type { Newcomer } from './door.ts';
 import { NetworkError } from './errors.ts';
-import { hostOf } from './host-of.ts';
+import { sourceIn } from './host-of.ts';
+import { relayedWays, relayKeeper } from './libp2p-relay.ts';
+import { DialWays } from './libp2p-ways.ts';
 import type { GossipVerdict, PeerAddress, PeerKey } from './network.ts';
 import { addressText } from './peer-key.ts';
 
@@ -39,6 +43,10 @@ export interface NodeInit {
   /** Whether an inbound connection gets a place before its handshake. @returns frees the place; undefined: refused */
   enters(newcomer: Newcomer): (() => void) | undefined;
   admits(peer: PeerKey): boolean;
+  /** What is passed on for others; undefined: nothing is. */
+  readonly relaying?: Pick<CircuitPolicy, 'mayReserve' | 'mayPass'> | undefined;
+  /** Whether others may come here through `relay`; @default nobody */
+  mayComeThrough?(relay: PeerKey): boolean;
   discovered(peer: PeerKey, addresses: readonly PeerAddress[]): void;
   gossipScore(peer: PeerKey): number;
   readonly graylist: number;
@@ -46,16 +54,18 @@ export interface NodeInit {
 
 /** The node, not started yet: its listeners come first. */
 export async function createNode(init: NodeInit) {
-  const denied = (peer: { toString(): string }) => !init.admits(peer.toString() as PeerKey);
+  const denied = (peer: { toString(): string }) => !init.admits(keyOf(peer));
   // libp2p keeps its own copy of the key for as long as the node runs: what it holds cannot be wiped.
   const privateKey = await generateKeyPairFromSeed('Ed25519', init.privateKey.expose());
   const places = new WeakMap<object, () => void>();
+  const { relaying } = init;
+  const relayed = relayedWays();
   return createLibp2p({
     start: false,
     privateKey,
     nodeInfo: { name: 'kelmesh', version: '1', userAgent: 'kelmesh' },
     addresses: { listen: [...init.listen], appendAnnounce: [...init.announce] },
-    transports: [tcp({ maxConnections: init.maxSockets })],
+    transports: [tcp({ maxConnections: init.maxSockets }), relayed.transport],
     connectionEncrypters: [noise()],
     streamMuxers: [
       yamux({
@@ -80,7 +90,7 @@ export async function createNode(init: NodeInit) {
     connectionGater: {
       denyDialPeer: denied,
       denyInboundConnection: (connection) => {
-        const host = hostOf(addressText(connection.remoteAddr)) ?? '';
+        const host = sourceIn(addressText(connection.remoteAddr)) ?? '';
         const leave = init.enters({ host, abort: (reason) => connection.abort(reason) });
         if (leave === undefined) return true;
         places.set(connection, leave);
@@ -93,14 +103,40 @@ export async function createNode(init: NodeInit) {
       },
       denyInboundEncryptedConnection: denied,
       denyOutboundEncryptedConnection: denied,
+      denyInboundRelayReservation: (peer) => relaying?.mayReserve(keyOf(peer)) !== true,
+      denyOutboundRelayedConnection: (source, destination) =>
+        relaying?.mayPass(keyOf(source), keyOf(destination)) !== true,
+      denyInboundRelayedConnection: (relay) => init.mayComeThrough?.(keyOf(relay)) !== true,
     },
     peerDiscovery: init.mdns ? [discovery(init)] : [],
     services: {
       identify: identify(),
+      ways: (components: ConstructorParameters<typeof DialWays>[0]) => new DialWays(components),
+      relays: () => relayKeeper(relayed),
+      ...(relaying === undefined ? {} : { relay: relayServer() }),
       listeners: (components: ListenerComponents) => new Listeners(components),
       gossip: gossip(init),
     },
   });
+}
+
+/** What its clients are told to be the bounds makes libp2p call the connection limited: all that is spoken here says that it may run on one. */
+function relayServer(): ReturnType<typeof circuitRelayServer> {
+  return circuitRelayServer({
+    hopTimeout: RELAY_BOUNDS.sayMs,
+    maxInboundHopStreams: RELAY_BOUNDS.circuits,
+    maxOutboundStopStreams: RELAY_BOUNDS.circuits,
+    reservations: {
+      maxReservations: RELAY_BOUNDS.reservations,
+      reservationTtl: RELAY_BOUNDS.reservationMs,
+      defaultDataLimit: RELAY_BOUNDS.circuitBytes,
+      defaultDurationLimit: RELAY_BOUNDS.circuitMs,
+    },
+  });
+}
+
+function keyOf(peer: { toString(): string }): PeerKey {
+  return peer.toString() as PeerKey;
 }
 
 function discovery(init: NodeInit): ReturnType<typeof mdns> {
@@ -122,6 +158,7 @@ function gossip(init: NodeInit): ReturnType<typeof gossipsub> {
     allowPublishToZeroTopicPeers: true,
     emitSelf: false,
     doPX: false,
+    runOnLimitedConnection: true,
     // Long enough for the three heartbeats in which a message is offered again, short enough to bound the cache.
     seenTTL: 30_000,
     maxTopicBytesPerPeer: 128 * 1024,
@@ -171,7 +208,7 @@ export async function pingConnection(
   connection: Libp2pConnection,
   signal: AbortSignal,
 ): Promise<void> {
-  const stream = await connection.newStream(PING, { signal });
+  const stream = await connection.newStream(PING, { signal, runOnLimitedConnection: true });
   stream.abort(new Error('it answers'));
 }
 

@@ -69,7 +69,7 @@ export class Libp2pStreams {
   ): Promise<MessageStream> {
     const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(NEGOTIATION_MS)]);
     try {
-      const options = { signal, maxOutboundStreams: MAX_OUTBOUND };
+      const options = { signal, maxOutboundStreams: MAX_OUTBOUND, runOnLimitedConnection: true };
       return this.#wrap(await connection.newStream([...listOf(protocols)], options), peer, limits);
     } catch (cause) {
       throw openError(peer, listOf(protocols)[0], cause);
@@ -86,7 +86,11 @@ export class Libp2pStreams {
       this.#accept(stream, peer, protocols[0], limits, handler);
     };
     // One more than may be: the one too many is counted here, over all connections of the peer, and told.
-    const options = { maxInboundStreams: limits.maxStreams + 1, maxOutboundStreams: MAX_OUTBOUND };
+    const options = {
+      maxInboundStreams: limits.maxStreams + 1,
+      maxOutboundStreams: MAX_OUTBOUND,
+      runOnLimitedConnection: true,
+    };
     // Registered at once; what is awaited is a note in the peer store, of no use when it fails.
     node.handle([...protocols], serve, options).catch(() => undefined);
   }

@@ -6,12 +6,16 @@
 import type { Clock } from '#src/clock';
 import { watchSteps } from '#src/clock-steps';
 import type { Secret } from '#src/secret';
+import { CircuitPolicy } from './circuit-policy.ts';
 import { Door, type DoorLimits } from './door.ts';
 import { NetworkError } from './errors.ts';
 import { GossipGuard, GRAYLIST } from './gossip-guard.ts';
+import { relayIn } from './host-of.ts';
+import { Connector, messageOf } from './libp2p-connect.ts';
 import { Libp2pGossip } from './libp2p-gossip.ts';
 import { watchGuests } from './libp2p-guests.ts';
 import type { Libp2pConnection, Libp2pNode } from './libp2p-node.ts';
+import { relayHost, strangerCircuits } from './libp2p-relay-host.ts';
 import { Libp2pStreams, type StreamHandler } from './libp2p-streams.ts';
 import { Liveness, type LivenessLimits } from './liveness.ts';
 import type {
@@ -28,6 +32,7 @@ import type {
 } from './network.ts';
 import { addressText, peerKeyOf, peerOf } from './peer-key.ts';
 import { Redialler } from './redial.ts';
+import { RelayPlaces } from './relay-places.ts';
 
 interface NetworkLimits extends DoorLimits {
   /** Milliseconds without a byte after which a stream is reset; @default 120 000 */
@@ -56,6 +61,8 @@ export interface Libp2pNetworkOptions {
   readonly bootstrap: readonly PeerAddress[];
   /** Finds peers of the LAN and dials those that the gate admits. */
   readonly mdns: boolean;
+  /** `serve`: passes on connections of members; `use`: is reached through members that do; @default neither */
+  readonly relay?: 'serve' | 'use';
   readonly limits?: Partial<NetworkLimits>;
   readonly clock: Clock;
 }
@@ -73,6 +80,15 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
   const network: { current?: Libp2pNetwork } = {};
   const dropped = (what: NetworkDrop, peer: PeerKey) => network.current?.dropped(what, peer);
   const door = new Door(options.clock, limits);
+  const favours = (peer: PeerKey) => door.favours(peer);
+  const relaying =
+    options.relay !== 'serve'
+      ? undefined
+      : new CircuitPolicy({
+          clock: options.clock,
+          favours,
+          strangerCircuits: () => network.current?.strangerCircuits() ?? 0,
+        });
   const node = await library.createNode({
     privateKey: options.privateKey,
     maxSockets: 4 * (limits.maxConnections + limits.maxPendingInbound),
@@ -81,6 +97,8 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     announce: options.announce ?? [],
     mdns: options.mdns,
     admits: (peer) => network.current?.admits(peer) ?? false,
+    relaying,
+    mayComeThrough: favours,
     discovered: (peer, addresses) => network.current?.discovered(peer, addresses),
     gossipScore: (peer) => guard.score(peer),
     graylist: GRAYLIST,
@@ -91,6 +109,8 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     door,
     library,
     clock: options.clock,
+    relaying,
+    usesRelays: options.relay === 'use',
     liveness: limits.liveness,
     streams: new Libp2pStreams(
       options.clock,
@@ -110,6 +130,8 @@ interface Parts {
   readonly door: Door;
   readonly library: typeof import('./libp2p-node.ts');
   readonly clock: Clock;
+  readonly relaying: CircuitPolicy | undefined;
+  readonly usesRelays: boolean;
   readonly liveness: LivenessLimits;
   readonly streams: Libp2pStreams;
   readonly gossip: Libp2pGossip;
@@ -122,6 +144,9 @@ class Libp2pNetwork implements Network {
   readonly self: PeerKey;
   readonly #parts: Parts;
   readonly #redialler: Redialler;
+  readonly #connector: Connector;
+  readonly #places: RelayPlaces;
+  readonly #liveness: Liveness<Libp2pConnection>;
   readonly #listeners: NetworkListener[] = [];
   #gate: (peer: PeerKey) => boolean = () => true;
   #closing: Promise<void> | undefined;
@@ -130,14 +155,42 @@ class Libp2pNetwork implements Network {
   constructor(parts: Parts) {
     this.self = parts.self;
     this.#parts = parts;
+    const { node, library, clock, door, liveness } = parts;
+    const admits = (peer: PeerKey) => this.admits(peer);
+    const relays = relayHost({
+      node,
+      library,
+      clock,
+      favours: (peer) => door.favours(peer),
+      changed: () => this.#addressesChanged(),
+    });
+    this.#connector = new Connector({
+      node,
+      readable: library.readableMultiaddrs,
+      peerId: library.toPeerId,
+      clock,
+      admits,
+      servers: relays.servers,
+    });
+    this.#places = new RelayPlaces(relays);
+    this.#liveness = new Liveness(
+      {
+        clock,
+        connections: () => node.getConnections().filter(({ status }) => status === 'open'),
+        ping: library.pingConnection,
+        dead: (connection) => connection.abort(new Error('the other end does not answer any more')),
+      },
+      liveness,
+    );
     this.#redialler = new Redialler({
       clock: parts.clock,
-      dial: (peer, addresses, signal) => this.#connect(peer, addresses, signal),
+      dial: (peer, addresses, signal) => this.#connector.connect(peer, addresses, signal),
       isConnected: (peer) => this.#connections(peer).length > 0,
-      admits: (peer) => this.admits(peer),
+      admits,
       dropped: (what, peer) => this.dropped(what, peer),
     });
     watchGuests(parts.node, parts.door);
+    this.#watchConnections();
     parts.node.addEventListener('peer:connect', ({ detail }) => {
       const peer = detail.toString() as PeerKey;
       // Who came by itself comes again by itself: nobody makes this end dial addresses of its choice.
@@ -165,17 +218,49 @@ class Libp2pNetwork implements Network {
   }
 
   #watch(): void {
-    const { node, library, clock, liveness } = this.#parts;
+    const { node, library, clock, usesRelays } = this.#parts;
     const { signal } = this.#closed;
-    void watchSteps(clock, signal, () => library.forgetMoments(node.services.gossip));
-    const host = {
-      clock,
-      connections: () => node.getConnections().filter(({ status }) => status === 'open'),
-      ping: library.pingConnection,
-      dead: (connection: Libp2pConnection) =>
-        connection.abort(new Error('the other end does not answer any more')),
-    };
-    void new Liveness(host, liveness).run(signal);
+    void watchSteps(clock, signal, (ms) => {
+      library.forgetMoments(node.services.gossip);
+      // The machine was asleep, or its clock was set: what was connected may not be any more.
+      if (ms > 0) this.underlayChanged();
+    });
+    void this.#liveness.run(signal);
+    if (usesRelays) void this.#places.run(signal);
+  }
+
+  #watchConnections(): void {
+    const { node, usesRelays } = this.#parts;
+    const { signal } = this.#closed;
+    node.addEventListener('connection:open', ({ detail }) => {
+      const peer = detail.remotePeer.toString() as PeerKey;
+      queueMicrotask(() => {
+        const others = this.#connections(peer).filter((one) => one !== detail);
+        // Whoever comes again may have lost what it had.
+        this.#liveness.hurry(others, signal);
+        this.#connector.retireRelayed(peer, signal).catch(() => undefined);
+      });
+    });
+    if (!usesRelays) return;
+    // By then it is known what the other end offers.
+    node.addEventListener('peer:identify', () => void this.#places.poke());
+  }
+
+  underlayChanged(): void {
+    if (this.#closing) return;
+    const { node } = this.#parts;
+    this.#liveness.hurry(node.getConnections(), this.#closed.signal);
+    this.#redialler.hurry();
+    this.#addressesChanged();
+  }
+
+  #addressesChanged(): void {
+    for (const listener of this.#listeners) listener.addressesChanged?.();
+  }
+
+  strangerCircuits(): number {
+    const { node, door } = this.#parts;
+    return strangerCircuits(node, (peer) => door.favours(peer));
   }
 
   admits(peer: PeerKey): boolean {
@@ -199,7 +284,8 @@ class Libp2pNetwork implements Network {
   }
 
   get turnedAway(): number {
-    return this.#parts.door.turnedAway;
+    const { door, relaying } = this.#parts;
+    return door.turnedAway + (relaying?.refused ?? 0);
   }
 
   setFavour(favour: Favour): void {
@@ -210,7 +296,8 @@ class Libp2pNetwork implements Network {
     if (this.#closing) return [];
     // Again each time: an interface may have come up since.
     this.#parts.node.services.listeners.confirm();
-    return this.#parts.node.getMultiaddrs().map(addressText);
+    const own = this.#parts.node.getMultiaddrs().map(addressText);
+    return [...own, ...this.#places.addresses()];
   }
 
   peers(): readonly PeerKey[] {
@@ -222,6 +309,11 @@ class Libp2pNetwork implements Network {
     return this.#connections(peer).map(({ remoteAddr }) => addressText(remoteAddr));
   }
 
+  relayOf(peer: PeerKey): PeerKey | undefined {
+    const [best] = this.addressesOf(peer);
+    return best && relayIn(best);
+  }
+
   async dial(addresses: readonly PeerAddress[], signal?: AbortSignal): Promise<PeerKey> {
     this.#assertOpen();
     const peers = new Set(addresses.map(peerOf));
@@ -229,7 +321,8 @@ class Libp2pNetwork implements Network {
       const got = addresses.join(', ') || 'none';
       throw new NetworkError('NETWORK_BAD_ADDRESS', `expected addresses of one peer, got ${got}`);
     }
-    return this.#connect(undefined, addresses, signal);
+    const until = signal ? AbortSignal.any([signal, this.#closed.signal]) : this.#closed.signal;
+    return this.#connector.connect(undefined, addresses, until);
   }
 
   async disconnect(peer: PeerKey): Promise<void> {
@@ -303,30 +396,7 @@ class Libp2pNetwork implements Network {
   }
 
   #connections(peer: PeerKey): readonly Libp2pConnection[] {
-    if (this.#closing) return [];
-    return this.#parts.node
-      .getConnections()
-      .filter(({ remotePeer, status }) => status === 'open' && remotePeer.toString() === peer);
-  }
-
-  async #connect(
-    peer: PeerKey | undefined,
-    addresses: readonly PeerAddress[],
-    signal?: AbortSignal,
-  ): Promise<PeerKey> {
-    const { node, library } = this.#parts;
-    const target =
-      peer && addresses.length === 0
-        ? library.toPeerId(peer)
-        : library.readableMultiaddrs(addresses);
-    try {
-      const connection = await node.dial(target, signal ? { signal } : {});
-      return connection.remotePeer.toString() as PeerKey;
-    } catch (cause) {
-      signal?.throwIfAborted();
-      const what = addresses.join(', ') || peer;
-      throw new NetworkError('NETWORK_UNREACHABLE', `${what}: ${messageOf(cause)}`, { cause });
-    }
+    return this.#closing ? [] : this.#connector.connections(peer);
   }
 
   async #hangUp(peer: PeerKey, why: string): Promise<void> {
@@ -344,9 +414,4 @@ function listenError(listen: readonly PeerAddress[], cause: unknown): NetworkErr
   return inUse
     ? new NetworkError('NETWORK_PORT_IN_USE', `${what}: the port is taken`, { cause })
     : new NetworkError('NETWORK_LISTEN_FAILED', what, { cause });
-}
-
-function messageOf(cause: unknown): string {
-  if (cause instanceof AggregateError) return cause.errors.map(messageOf).join('; ');
-  return cause instanceof Error ? cause.message : String(cause);
 }

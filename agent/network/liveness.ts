@@ -13,6 +13,8 @@ const LOOK_MS = 10_000;
 const ANSWER_MS = 5_000;
 /** Pings in a row that nobody answers before a connection is given up. */
 const MAX_UNANSWERED = 3;
+/** The same where there is a reason to think that it is dead. */
+const HURRIED = { answerMs: 1_500, unanswered: 2 };
 
 export interface LivenessLimits {
   readonly lookMs: number;
@@ -33,6 +35,7 @@ export class Liveness<Connection extends object> {
   readonly #host: LivenessHost<Connection>;
   readonly #limits: LivenessLimits;
   readonly #asked = new WeakSet<Connection>();
+  readonly #hurried = new WeakSet<Connection>();
 
   constructor(
     host: LivenessHost<Connection>,
@@ -50,25 +53,46 @@ export class Liveness<Connection extends object> {
     });
   }
 
+  /** Looks at these now, and waits less long: the way to them may have changed. */
+  hurry(connections: readonly Connection[], signal: AbortSignal): void {
+    const { answerMs, unanswered } = HURRIED;
+    for (const connection of connections) {
+      if (this.#hurried.has(connection)) continue;
+      this.#hurried.add(connection);
+      void this.#expectAnswer(connection, signal, answerMs, unanswered).finally(() =>
+        this.#hurried.delete(connection),
+      );
+    }
+  }
+
   async #look(connection: Connection, signal: AbortSignal): Promise<void> {
     if (this.#asked.has(connection)) return;
     this.#asked.add(connection);
-    for (let asked = 0; asked < MAX_UNANSWERED; asked++) {
-      if (await this.#answers(connection, signal)) {
-        this.#asked.delete(connection);
-        return;
-      }
-      if (signal.aborted) return;
-    }
-    this.#host.dead(connection);
+    if (await this.#expectAnswer(connection, signal, this.#limits.answerMs, MAX_UNANSWERED))
+      this.#asked.delete(connection);
   }
 
-  async #answers(connection: Connection, signal: AbortSignal): Promise<boolean> {
+  /** @returns whether it answers; one that does not is given up */
+  async #expectAnswer(
+    connection: Connection,
+    signal: AbortSignal,
+    answerMs: number,
+    unanswered: number,
+  ): Promise<boolean> {
+    for (let asked = 0; asked < unanswered; asked++) {
+      if (await this.#answers(connection, signal, answerMs)) return true;
+      if (signal.aborted) return false;
+    }
+    this.#host.dead(connection);
+    return false;
+  }
+
+  async #answers(connection: Connection, signal: AbortSignal, answerMs: number): Promise<boolean> {
     const { clock, ping } = this.#host;
     const late = new AbortController();
     const done = new AbortController();
     const timer = AbortSignal.any([signal, done.signal]);
-    clock.sleep(this.#limits.answerMs, timer).then(
+    clock.sleep(answerMs, timer).then(
       () => late.abort(),
       () => undefined,
     );

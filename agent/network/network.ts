@@ -57,6 +57,8 @@ export type NetworkDrop = 'gossip' | 'stream' | 'redial';
 export interface NetworkListener {
   connected(peer: PeerKey): void;
   disconnected(peer: PeerKey): void;
+  /** What {@link Network.addresses} gives may be something else now. */
+  addressesChanged?(): void;
   /** Called for each drop: count, do not log each. */
   dropped?(what: NetworkDrop, peer: PeerKey): void;
 }
@@ -82,10 +84,15 @@ export interface Network {
   /** Own dialable addresses, each with `/p2p/` suffix. */
   addresses(): readonly PeerAddress[];
   peers(): readonly PeerKey[];
-  /** Addresses as the connection to `peer` shows them, for a connected peer; empty otherwise. */
+  /** Addresses as the connections to `peer` show them, the one in use first; empty for one that is not connected. */
   addressesOf(peer: PeerKey): readonly PeerAddress[];
+  /** Who passes the connection to `peer` on; undefined: nobody, it is direct, or there is none. */
+  relayOf(peer: PeerKey): PeerKey | undefined;
+  /** Addresses or routes of this machine have changed: connections are looked at, and what was lost is dialled, without a pause. */
+  underlayChanged(): void;
   /**
-   * Connects to one of `addresses` of one peer; a peer that is connected already is left as it is.
+   * Connects to one of `addresses` of one peer; a peer that is connected directly is left as it is, one that is connected through a
+   * relay gets a direct connection beside it where one of the addresses leads there.
    * The other end's gate may still close the connection after this resolves: `disconnected` tells.
    * Rejects with NETWORK_UNREACHABLE, NETWORK_BAD_ADDRESS, or the reason of `signal`.
    */

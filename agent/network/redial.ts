@@ -103,6 +103,17 @@ export class Redialler {
     else this.#remove(target);
   }
 
+  /** What has failed may succeed now: no pause any more. */
+  hurry(): void {
+    for (const target of this.#targets) {
+      target.waitMs = FIRST_WAIT_MS;
+      target.attempts = 0;
+      if (target.loop === undefined) continue;
+      this.#stop(target);
+      this.#start(target, 0);
+    }
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     for (const target of this.#targets) this.#stop(target);

@@ -98,6 +98,14 @@ export class VersionedNetwork implements Network {
     return this.#network.addressesOf(peer);
   }
 
+  relayOf(peer: PeerKey): PeerKey | undefined {
+    return this.#network.relayOf(peer);
+  }
+
+  underlayChanged(): void {
+    this.#network.underlayChanged();
+  }
+
   dial(addresses: readonly PeerAddress[], signal?: AbortSignal): Promise<PeerKey> {
     return this.#network.dial(addresses, signal);
   }

@@ -26,10 +26,17 @@ export function peerTable(peers: readonly PeerRow[]): readonly string[] {
     peer.endpoint ?? '-',
     `${peer.rxBytes}/${peer.txBytes}`,
     peer.proof === null ? 'not proven' : 'proven',
-    peer.reason ?? peer.change?.reason ?? '',
+    [peer.reason ?? peer.change?.reason, controlNote(peer)]
+      .filter((note) => note != null)
+      .join('; '),
   ]);
   return table([
     ['name', 'overlay', 'state', 'level', 'epoch', 'sn', 'endpoint', 'rx/tx', 'proof', ''],
     ...rows,
   ]);
+}
+
+/** What is usual is not said. */
+function controlNote({ control }: PeerRow): string | null {
+  return control?.path === 'relayed' ? `control relayed by ${control.by}` : null;
 }

@@ -1,6 +1,6 @@
 /**
  * Keeps connections to the members: dials those that are not bound, at the addresses of their `end` records
- * and of the invite, each with a growing pause.
+ * and of the invite, each with a growing pause; and those that are bound through a relay, at the addresses that lead there directly.
  */
 import type { Aid } from '#kel/identifiers';
 import type { RecordStore } from '#kel/record/record-store';
@@ -8,6 +8,7 @@ import type { Clock } from '#src/clock';
 import type { Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
 import { ticks } from '#src/ticks';
+import { isRelayed } from '../../network/host-of.ts';
 import { type Network, type PeerAddress, parsePeerAddress } from '../../network/network.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { PeerDirectory } from './peer-directory.ts';
@@ -15,6 +16,8 @@ import type { PeerDirectory } from './peer-directory.ts';
 const ROUND_MS = 1_000;
 const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
+/** Between attempts to do without a relay: what stands in the way of that seldom changes by itself. */
+const MAX_DIRECT_PAUSE_MS = 10 * 60_000;
 
 export interface DiallerDeps {
   readonly network: Network;
@@ -38,6 +41,8 @@ interface Attempt {
   pauseMs: number;
   next: number;
   dialling: boolean;
+  /** It is connected through a relay. */
+  isRelayed: boolean;
 }
 
 export class Dialler {
@@ -63,9 +68,15 @@ export class Dialler {
     this.#attempts.delete(aid);
   }
 
+  /** What could not be reached may be reached now: no pause any more. */
+  resetAll(): void {
+    this.#attempts.clear();
+  }
+
   /** Undefined: it was not dialled lately, or is connected. */
   failedDial(aid: Aid): FailedDial | undefined {
-    return this.#attempts.get(aid)?.failed;
+    const attempt = this.#attempts.get(aid);
+    return attempt?.isRelayed === true ? undefined : attempt?.failed;
   }
 
   /** One member whose address swallows packets does not hold up the others: a dial under way is not waited for. */
@@ -75,21 +86,25 @@ export class Dialler {
     const wanted = new Set(this.#wanted());
     for (const aid of this.#attempts.keys()) if (!wanted.has(aid)) this.#attempts.delete(aid);
     for (const aid of wanted) {
-      if (directory.peerOf(aid) !== undefined) {
+      const peer = directory.peerOf(aid);
+      const isThroughRelay = peer !== undefined && network.relayOf(peer) !== undefined;
+      if (peer !== undefined && !isThroughRelay) {
         this.#attempts.delete(aid);
         continue;
       }
-      const attempt = this.#attempts.get(aid) ?? {
-        pauseMs: FIRST_PAUSE_MS,
-        next: now,
-        dialling: false,
-      };
+      const former = this.#attempts.get(aid);
+      const attempt: Attempt =
+        former?.isRelayed === isThroughRelay
+          ? former
+          : { pauseMs: FIRST_PAUSE_MS, next: now, dialling: false, isRelayed: isThroughRelay };
       this.#attempts.set(aid, attempt);
-      const addresses = this.#addressesOf(aid);
+      const all = this.#addressesOf(aid);
+      const addresses = isThroughRelay ? all.filter((address) => !isRelayed(address)) : all;
       if (attempt.dialling || attempt.next > now || addresses.length === 0) continue;
       const [jitter = 0] = rng.bytes(1);
       attempt.next = now + attempt.pauseMs * (1 + jitter / 512);
-      attempt.pauseMs = Math.min(attempt.pauseMs * 2, MAX_PAUSE_MS);
+      const maxPauseMs = isThroughRelay ? MAX_DIRECT_PAUSE_MS : MAX_PAUSE_MS;
+      attempt.pauseMs = Math.min(attempt.pauseMs * 2, maxPauseMs);
       attempt.dialling = true;
       network.dial(addresses, signal).then(
         () => {

@@ -37,6 +37,7 @@ export interface Config {
     readonly announce: readonly string[];
     readonly bootstrap: readonly string[];
     readonly mdns: boolean;
+    readonly relay: 'auto' | 'serve' | 'use' | 'off';
   };
   readonly tunnel: {
     readonly driver: 'auto' | 'kernel' | 'userspace';
@@ -120,6 +121,7 @@ export function parseConfig(text: string, file: string): Config {
       announce: get('network.announce'),
       bootstrap: get('network.bootstrap'),
       mdns: get('network.mdns'),
+      relay: get('network.relay'),
     },
     tunnel: {
       driver: get('tunnel.driver'),

@@ -127,6 +127,11 @@ export const configKeys = {
     fallback: true,
     does: 'find agents on the local network',
   },
+  'network.relay': {
+    kind: { type: 'choice', of: ['auto', 'serve', 'use', 'off'] },
+    fallback: 'auto',
+    does: 'serve: pass on control connections between members that cannot reach each other; use: be reached through members that do; auto: serve where `tunnel.endpoints` or `network.announce` says how this node is reached, else use',
+  },
   'tunnel.driver': {
     kind: { type: 'choice', of: ['auto', 'kernel', 'userspace'] },
     fallback: 'auto',

@@ -9,6 +9,7 @@ import type { Charter } from '../../mesh/membership/charter.ts';
 import { summarizeCharter } from '../../mesh/membership/charter-summary.ts';
 import type { Dialler } from '../../mesh/sync/dialler.ts';
 import type { Gossip } from '../../mesh/sync/gossip.ts';
+import type { OwnEndpoints } from '../../mesh/sync/own-endpoints.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import type { RecordGossip } from '../../mesh/sync/record-gossip.ts';
 import type { Sync } from '../../mesh/sync/sync.ts';
@@ -41,6 +42,7 @@ export interface ReactionsDeps {
   readonly gossip: Gossip;
   readonly recordGossip: RecordGossip;
   readonly dialler: Dialler;
+  readonly endpoints: Pick<OwnEndpoints, 'current'>;
   readonly evidence: EvidenceExchange;
   readonly agreements: PairAgreements;
   readonly epochKeys: EpochKeys;
@@ -101,6 +103,14 @@ export class Reactions {
       tunnels.poke(aid);
       const peer = directory.peerOf(aid);
       if (peer !== undefined) evidence.push(peer);
+    });
+    this.#deps.network.listen({
+      connected: () => undefined,
+      disconnected: () => undefined,
+      addressesChanged: () => {
+        dialler.resetAll();
+        background.run(this.#deps.endpoints.current());
+      },
     });
     sync.onRefused((_by, _code, peer) => evidence.refusedBy(peer));
     // One end asks: ends at different epochs notice it with the first session after.

@@ -110,6 +110,14 @@ export class SimulatedPeer implements Network {
     return connection ? [connection.other.#host.address] : [];
   }
 
+  relayOf(): undefined {
+    return undefined;
+  }
+
+  underlayChanged(): void {
+    // The world cuts connections itself, and tells.
+  }
+
   async dial(addresses: readonly PeerAddress[], signal?: AbortSignal): Promise<PeerKey> {
     this.#assertUp();
     const peers = new Set(addresses.map(peerOf));

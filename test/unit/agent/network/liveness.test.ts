@@ -32,7 +32,7 @@ function world(...ends: End['answers'][]) {
     },
   });
   void liveness.run(stop.signal);
-  return { clock, connections, stop };
+  return { clock, connections, stop, liveness };
 }
 
 describe('liveness of connections', () => {
@@ -50,6 +50,26 @@ describe('liveness of connections', () => {
       [false, false, false, false, true],
     );
     assert.equal(connections[4]?.pings, 3);
+  });
+
+  it('hurries where the way may have changed: seconds later the dead ones are known', async () => {
+    const { clock, connections, liveness, stop } = world(
+      ['silent'],
+      ['silent', 'answers'],
+      ['answers'],
+    );
+    liveness.hurry(connections, stop.signal);
+    // Asked for twice, looked at once.
+    liveness.hurry(connections, stop.signal);
+    await clock.advance(4_000);
+    assert.deepEqual(
+      connections.map(({ dead, pings }) => ({ dead, pings })),
+      [
+        { dead: true, pings: 2 },
+        { dead: false, pings: 2 },
+        { dead: false, pings: 1 },
+      ],
+    );
   });
 
   it('asks one connection once at a time, and stops with its signal', async () => {

@@ -65,6 +65,23 @@ describe('re-dialling', () => {
     assert.equal(dials.length, 12 + 1440);
   });
 
+  it('dials without a pause when the way may have changed, and goes on from the first pause', async () => {
+    subject.keep([named]);
+    await clock.advance(40_000);
+    dials = [];
+    subject.hurry();
+    await clock.advance(4_000);
+    assert.deepEqual(seconds(), [40, 41, 43]);
+    answers = true;
+    subject.hurry();
+    await clock.advance(1_000);
+    dials = [];
+    subject.hurry();
+    await clock.advance(100_000);
+    // It is connected.
+    assert.deepEqual(seconds(), []);
+  });
+
   it('takes several addresses of one bootstrap peer as alternatives', async () => {
     subject.keep([named, alternative]);
     await clock.advance(0);

@@ -20,7 +20,13 @@ const self = 'self' as Aid;
 /** @param prepare before the first round, which is at once */
 function world(
   prepare: (it: {
-    state: { members: readonly string[]; hanging: Set<string>; invited: string };
+    state: {
+      members: readonly string[];
+      hanging: Set<string>;
+      invited: string;
+      relayed: Set<string>;
+      circuits: readonly string[];
+    };
     known: Set<string>;
     directory: PeerDirectory;
   }) => void = () => undefined,
@@ -34,6 +40,8 @@ function world(
     members: ['bob', 'gov'] as readonly string[],
     hanging: new Set<string>(),
     invited: addressOf('invite') as string,
+    relayed: new Set<string>(),
+    circuits: [] as readonly string[],
   };
   const network = {
     dial: (addresses: readonly PeerAddress[]) => {
@@ -42,6 +50,7 @@ function world(
       if ([...state.hanging].some((aid) => to.includes(aid))) return new Promise(() => undefined);
       return Promise.reject(new Error('unreachable'));
     },
+    relayOf: (peer: string) => (state.relayed.has(peer) ? 'relay' : undefined),
   } as unknown as Network;
   const membership = {
     others: () => state.members.map((aid) => ({ aid })),
@@ -53,7 +62,9 @@ function world(
   } as unknown as Membership;
   const records = {
     latest: (_type: string, aid: string) =>
-      known.has(aid) ? { record: { la: [addressOf(aid), 'not an address'] } } : undefined,
+      known.has(aid)
+        ? { record: { la: [addressOf(aid), 'not an address', ...state.circuits] } }
+        : undefined,
   } as unknown as RecordStore;
   const dialler = new Dialler({
     network,
@@ -73,10 +84,32 @@ function world(
     stop.abort();
     await running;
   };
-  return { clock, dials, directory, known, dialler, to, end };
+  return { clock, dials, directory, known, state, dialler, to, end };
 }
 
 describe('dialler', () => {
+  it('looks for a direct way to a member that is connected through a relay, ever more seldom', async () => {
+    const { clock, to, end, directory, dialler } = world(({ state, directory }) => {
+      state.relayed.add('peer of bob');
+      state.circuits = ['/ip4/192.0.2.1/tcp/1/p2p/relay/p2p-circuit/p2p/bob'];
+      directory.bind('peer of bob' as PeerKey, 'bob' as Aid);
+    });
+    await clock.advance(7_200_000);
+    const dials = to('bob');
+    assert.deepEqual([...new Set(dials.map((dial) => dial.to))], [addressOf('bob')]);
+    const pauses = dials.slice(1).map(({ at }, i) => at - (dials[i]?.at ?? 0));
+    assert.ok(Math.max(...pauses) > 600_000 && Math.max(...pauses) < 1_000_000, `${pauses}`);
+    // That it has no direct way is no failure to reach it.
+    assert.equal(dialler.failedDial('bob' as Aid), undefined);
+    dialler.resetAll();
+    await clock.advance(1_000);
+    assert.equal(to('bob').length, dials.length + 1);
+    directory.unbind('peer of bob' as PeerKey);
+    await clock.advance(2_000);
+    assert.ok(to('bob').at(-1)?.to.includes('/p2p-circuit/'));
+    await end();
+  });
+
   it('tries again with growing pauses up to about a minute and a half', async () => {
     const { clock, to, end } = world();
     await clock.advance(600_000);
