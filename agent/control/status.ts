@@ -397,7 +397,7 @@ function lookOf(
     coming: coming && {
       isAgreed: coming.isAgreed,
       stagedMs: coming.stagedMs,
-      ports: { own: coming.ownPort, peer: coming.peer },
+      ports: { own: coming.ownPort, peer: coming.endpoint },
     },
     isLeftBehind: agent.tunnels.leftBehind(aid) !== undefined,
     isOutdated: isOutdated(records.latest('end', aid)?.record.p, agent),

@@ -14,6 +14,7 @@ import { ByteReader } from '#src/byte-reader';
 import { concatBytes, equalBytes, uint32be, utf8 } from '#src/bytes';
 import { SEAL_OVERHEAD } from '#src/crypto/aead';
 import { sha256 } from '#src/crypto/hash';
+import { costProblem, type PassphraseCost } from '#src/crypto/passphrase';
 import { Secret } from '#src/secret';
 import { KeyStoreError } from './errors.ts';
 import { KEY_ID_LENGTH, keyIdBytes, keyIdOf } from './key-id.ts';
@@ -24,16 +25,6 @@ import {
   type SoftwareKeyKind,
   SoftwareKeys,
 } from './software-keys.ts';
-
-/** Cost of Argon2id (RFC 9106). */
-export interface PassphraseCost {
-  /** KiB: 8 per lane at least, 2 GiB at most. */
-  readonly memory: number;
-  /** 1 to 64. */
-  readonly passes: number;
-  /** 1 to 16. */
-  readonly lanes: number;
-}
 
 export interface SealedFile {
   readonly cost: PassphraseCost;
@@ -58,20 +49,7 @@ const MIN_FILE_LENGTH = HEADER_LENGTH + SEAL_OVERHEAD + 4 + CHECKSUM_LENGTH;
 /** Length of the largest file, in bytes. */
 export const MAX_FILE_LENGTH = MIN_FILE_LENGTH + MAX_KEYS * ENTRY_LENGTH;
 
-const MAX_MEMORY = 2 * 1024 * 1024;
-const MAX_PASSES = 64;
-const MAX_LANES = 16;
-
 const kindCodes: Readonly<Record<SoftwareKeyKind, number>> = { ed25519: 1, p256: 2, root: 3 };
-
-/** The reason why a cost is out of bounds, or undefined. */
-export function costProblem({ memory, passes, lanes }: PassphraseCost): string | undefined {
-  if (!between(lanes, 1, MAX_LANES)) return `lanes: expected 1 to ${MAX_LANES}, got ${lanes}`;
-  if (!between(passes, 1, MAX_PASSES)) return `passes: expected 1 to ${MAX_PASSES}, got ${passes}`;
-  if (!between(memory, 8 * lanes, MAX_MEMORY))
-    return `memory: expected ${8 * lanes} to ${MAX_MEMORY} KiB, got ${memory}`;
-  return undefined;
-}
 
 /** @param salt 16 bytes */
 export function encodeHeader(cost: PassphraseCost, salt: Uint8Array): Uint8Array {
@@ -156,10 +134,6 @@ function parseKey(entry: Uint8Array): SoftwareKey {
   if (kind === 'p256' && !isP256Scalar(secret))
     throw corrupt(`content: key ${id} is not a P-256 scalar`);
   return { id, kind, secret: new Secret(secret) };
-}
-
-function between(value: number, least: number, most: number): boolean {
-  return Number.isInteger(value) && value >= least && value <= most;
 }
 
 function corrupt(reason: string): KeyStoreError {

@@ -4,6 +4,7 @@
  */
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { defaultPassphraseCost, type PassphraseCost } from '#src/crypto/passphrase';
 import type { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import { expectTrustedPlace } from '../files/trust.ts';
@@ -13,8 +14,6 @@ import type { KeyId, KeyStore, KeyStoreDescription } from './key-store.ts';
 import { KeyProcess } from './process/key-process.ts';
 import type { KeyStoreRequest, Results } from './process/protocol.ts';
 import { RemoteKeys } from './process/remote-keys.ts';
-import { defaultPassphraseCost } from './sealed-file.ts';
-import type { PassphraseCost } from './sealed-file-format.ts';
 
 const program = fileURLToPath(new URL('./sealed-file-child.ts', import.meta.url));
 

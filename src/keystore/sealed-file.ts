@@ -5,13 +5,17 @@
  * for the next write. So do the private keys: a reader of the process's memory has them all, which is what
  * a token protects from and this driver does not.
  */
-import { argon2 } from 'node:crypto';
 import { access, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { promisify } from 'node:util';
 import { open, seal } from '#src/crypto/aead';
+import {
+  costProblem,
+  defaultPassphraseCost,
+  keyOfPassphrase,
+  type PassphraseCost,
+} from '#src/crypto/passphrase';
 import type { Rng } from '#src/rng';
-import { Secret } from '#src/secret';
+import type { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import {
   type AtomicFileSteps,
@@ -32,25 +36,16 @@ import type {
   SigningKey,
 } from './key-store.ts';
 import {
-  costProblem,
   encodeHeader,
   encodeKeys,
   encodeSealedFile,
   MAX_FILE_LENGTH,
   MAX_KEYS,
-  type PassphraseCost,
   parseKeys,
   parseSealedFile,
   SALT_LENGTH,
 } from './sealed-file-format.ts';
 import { generateSoftwareKey, type SoftwareKeyKind, SoftwareKeys } from './software-keys.ts';
-
-/** RFC 9106 section 4, second recommended option: 64 MiB, about 0.2 s on one server core. */
-export const defaultPassphraseCost: PassphraseCost = { memory: 65_536, passes: 3, lanes: 4 };
-
-const KEY_LENGTH = 32;
-
-const deriveKey = promisify(argon2);
 
 interface OpenFile {
   readonly path: string;
@@ -92,7 +87,7 @@ export class SealedFileKeyStore implements KeyStore {
     try {
       if (await exists(path)) throw new KeyStoreError('KEYSTORE_EXISTS', `${path} exists already`);
       const salt = rng.bytes(SALT_LENGTH);
-      const key = await keyOf(passphrase, salt, cost);
+      const key = await keyOfPassphrase(passphrase, salt, cost);
       const store = new SealedFileKeyStore(
         { path, lock, header: encodeHeader(cost, salt), key, rng, steps },
         new SoftwareKeys(),
@@ -117,7 +112,7 @@ export class SealedFileKeyStore implements KeyStore {
     const lock = await acquireLock(path);
     try {
       const { cost, salt, header, sealed } = parseSealedFile(await readBounded(path));
-      const key = await keyOf(passphrase, salt, cost);
+      const key = await keyOfPassphrase(passphrase, salt, cost);
       const file = { path, lock, header, key, rng, steps };
       // Left by a crash before the rename: sealed as the file is, but nobody reads it again.
       await rm(`${path}.tmp`, { force: true });
@@ -268,19 +263,6 @@ function unsealKeys({ path, key, header }: OpenFile, sealed: Uint8Array): Softwa
   } finally {
     content.fill(0);
   }
-}
-
-async function keyOf(passphrase: Secret, salt: Uint8Array, cost: PassphraseCost): Promise<Secret> {
-  return Secret.take(
-    await deriveKey('argon2id', {
-      message: passphrase.expose(),
-      nonce: salt,
-      memory: cost.memory,
-      passes: cost.passes,
-      parallelism: cost.lanes,
-      tagLength: KEY_LENGTH,
-    }),
-  );
 }
 
 async function acquireLock(path: string): Promise<FileLock> {

@@ -22,7 +22,7 @@ import { ByteReader } from '#src/byte-reader';
 import { concatBytes, equalBytes, uint32be, uint64be, utf8 } from '#src/bytes';
 import { SEAL_OVERHEAD } from '#src/crypto/aead';
 import { sha256 } from '#src/crypto/hash';
-import { costProblem, type PassphraseCost } from '#src/keystore/sealed-file-format';
+import { costProblem, type PassphraseCost } from '#src/crypto/passphrase';
 import type { CertificateAlgorithm } from '#src/mtls/key-algorithm';
 import { CaError } from './errors.ts';
 

@@ -6,9 +6,8 @@
  */
 import { utf8 } from '#src/bytes';
 import type { Clock } from '#src/clock';
+import { defaultPassphraseCost, type PassphraseCost } from '#src/crypto/passphrase';
 import type { AtomicFileSteps } from '#src/files/atomic-file';
-import { defaultPassphraseCost } from '#src/keystore/sealed-file';
-import type { PassphraseCost } from '#src/keystore/sealed-file-format';
 import type { CaCertificate } from '#src/mtls/ca-certificate';
 import { createCaCertificate } from '#src/mtls/certificate';
 import { parseDnsName } from '#src/mtls/dns-name';

@@ -7,20 +7,14 @@
  * So keys, certificates, what issues and what was retired are bound to each other, and cannot come apart.
  */
 
-import { argon2 } from 'node:crypto';
-import { promisify } from 'node:util';
 import { ByteReader } from '#src/byte-reader';
 import { concatBytes } from '#src/bytes';
 import { open, seal } from '#src/crypto/aead';
-import { costProblem } from '#src/keystore/sealed-file-format';
+import { costProblem, keyOfPassphrase } from '#src/crypto/passphrase';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import { type CaFile, encodeCaFile, encodeCaHeader, SALT_LENGTH } from './ca-file.ts';
 import { CaError } from './errors.ts';
-
-const KEY_LENGTH = 32;
-
-const deriveKey = promisify(argon2);
 
 type Cost = Pick<CaFile, 'cost' | 'salt'>;
 
@@ -34,16 +28,7 @@ export function newCost(cost: CaFile['cost'], rng: Rng): Cost {
 /** Argon2id: slow on purpose. @returns 32 bytes  @throws CA_BAD_INPUT for an empty passphrase */
 export async function passphraseKey(passphrase: Secret, { cost, salt }: Cost): Promise<Secret> {
   if (passphrase.length === 0) throw new CaError('CA_BAD_INPUT', 'passphrase: it is empty');
-  return Secret.take(
-    await deriveKey('argon2id', {
-      message: passphrase.expose(),
-      nonce: salt,
-      memory: cost.memory,
-      passes: cost.passes,
-      parallelism: cost.lanes,
-      tagLength: KEY_LENGTH,
-    }),
-  );
+  return keyOfPassphrase(passphrase, salt, cost);
 }
 
 /** @param keys PKCS#8, DER, one for each generation  @param key from {@link passphraseKey} with the cost and salt of `file` */

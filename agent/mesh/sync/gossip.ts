@@ -7,6 +7,7 @@
 import type { Aid, Said } from '#kel/identifiers';
 import type { MessageOutcome } from '#kel/store/kel-store';
 import type { GossipVerdict, Network, PeerKey } from '../../network/network.ts';
+import { GossipTopic } from './gossip-topic.ts';
 
 /** Bytes of one gossiped message: an event with its signatures and receipts. */
 export const MAX_EVENT = 32 * 1024;
@@ -48,21 +49,19 @@ export class Gossip {
     stranger: 0,
   };
   readonly #deps: GossipDeps;
-  #topic: string | undefined;
+  readonly #topic: GossipTopic;
 
   constructor(deps: GossipDeps) {
     this.#deps = deps;
+    this.#topic = new GossipTopic(deps.network, (message, from) => this.receive(message, from));
   }
 
   join(mesh: Said): void {
-    const topic = eventTopic(mesh);
-    if (this.#topic === topic) return;
-    this.#topic = topic;
-    this.#deps.network.subscribe(topic, (message, from) => this.receive(message, from));
+    this.#topic.join(eventTopic(mesh));
   }
 
-  async publish(message: Uint8Array): Promise<void> {
-    if (this.#topic !== undefined) await this.#deps.network.publish(this.#topic, message);
+  publish(message: Uint8Array): Promise<void> {
+    return this.#topic.publish(message);
   }
 
   /** @param message attacker-controlled */

@@ -17,6 +17,7 @@ import {
   type Network,
   type PeerKey,
 } from '../../network/network.ts';
+import { GossipTopic } from './gossip-topic.ts';
 
 const GOSSIPED: ReadonlySet<RecordType> = new Set<RecordType>(['rvk', 'ack']);
 
@@ -61,28 +62,26 @@ export class RecordGossip {
     unknown: 0,
   };
   readonly #deps: RecordGossipDeps;
-  #topic: string | undefined;
+  readonly #topic: GossipTopic;
 
   constructor(deps: RecordGossipDeps) {
     this.#deps = deps;
+    this.#topic = new GossipTopic(deps.network, (message, from) => this.receive(message, from));
   }
 
   join(mesh: Said): void {
-    const topic = recordTopic(mesh);
-    if (this.#topic === topic) return;
-    this.#topic = topic;
-    this.#deps.network.subscribe(topic, (message, from) => this.receive(message, from));
+    this.#topic.join(recordTopic(mesh));
   }
 
   /** Nothing is published of a record that is left to sync: of another type, or too large. */
   async publish({ i, d, t }: Verified<AnyRecord>): Promise<void> {
-    const { network, messageOf, sealingLog } = this.#deps;
+    const { messageOf, sealingLog } = this.#deps;
     const record = messageOf(d);
-    if (this.#topic === undefined || record === undefined || !GOSSIPED.has(t)) return;
+    if (!this.#topic.isJoined || record === undefined || !GOSSIPED.has(t)) return;
     const log = await sealingLog(i, d, MAX_LOG);
     const message = encodeCbor([record, log]);
     if (log.length <= MAX_LOG && message.length <= MAX_GOSSIP_MESSAGE)
-      await network.publish(this.#topic, message);
+      await this.#topic.publish(message);
   }
 
   /** @param bytes attacker-controlled */

@@ -111,7 +111,7 @@ export interface ComingView {
   readonly stagedMs: number | undefined;
   readonly ownPort: number | undefined;
   /** Address and UDP port of the other end; undefined: not known. */
-  readonly peer: string | undefined;
+  readonly endpoint: string | undefined;
 }
 
 export interface TunnelListener {
@@ -413,7 +413,7 @@ export class Tunnels {
       isAgreed: pairKeys.agreed(aid, change) !== undefined,
       stagedMs: staged && Math.max(0, clock.now() - change.since),
       ownPort: staged && this.#devices.at(staged.slot)?.port,
-      peer: staged && staged.port !== 0 ? this.#views.endpointOf(aid, staged) : undefined,
+      endpoint: staged && staged.port !== 0 ? this.#views.endpointOf(aid, staged) : undefined,
     };
   }
 

@@ -7,11 +7,11 @@
  */
 
 import { HKDF_MAX_LENGTH } from '#src/crypto/hash';
+import type { PassphraseCost } from '#src/crypto/passphrase';
 import type { SigningAlgorithm } from '#src/keystore/key-store';
 import { type KeyStoreErrorCode, keyStoreErrors } from '../errors.ts';
 import { KEY_ID_LENGTH } from '../key-id.ts';
 import { MAX_LABEL_LENGTH, MAX_MESSAGE_LENGTH } from '../limits.ts';
-import type { PassphraseCost } from '../sealed-file-format.ts';
 
 export type KeyStoreRequest =
   /** One secret: the PIN. */

@@ -2,8 +2,8 @@
 import { initCa } from '#agent/inner/ca/ca';
 import { type CaRotationOptions, rotateCa } from '#agent/inner/ca/rotation';
 import { utf8 } from '#src/bytes';
+import type { PassphraseCost } from '#src/crypto/passphrase';
 import { type AtomicFileSteps, atomicFileSteps } from '#src/files/atomic-file';
-import type { PassphraseCost } from '#src/keystore/sealed-file-format';
 import { Secret } from '#src/secret';
 import { SeededRng } from '../doubles/seeded-rng.ts';
 import { SimulatedClock } from '../simulation/simulated-clock.ts';

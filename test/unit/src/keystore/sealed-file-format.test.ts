@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
+import { costProblem } from '#src/crypto/passphrase';
 import type { KeyId } from '#src/keystore/key-store';
 import {
-  costProblem,
   encodeHeader,
   encodeKeys,
   encodeSealedFile,
