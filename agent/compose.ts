@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,7 @@ import { NodeLogFiles } from '#src/audit/log-files';
 import type { Clock } from '#src/clock';
 import { loadCryptoSuite } from '#src/crypto/suites';
 import { onFileSync } from '#src/files/errors';
+import { readRegularFile } from '#src/files/regular-file';
 import { ensureTrustedDirectory } from '#src/files/trust';
 import { createJournal, type Journal } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
@@ -291,10 +292,15 @@ function tokenDir(config: Config): string {
   return join(config.stateDir, 'softhsm');
 }
 
+/** With a line break. */
+const MAX_AID_BYTES = 128;
+
 /** The AID whose log is held here without a key of it. */
 function custodiedAid({ stateDir }: Config): Aid | undefined {
   const path = join(stateDir, 'custodians');
-  return existsSync(path) ? (readFileSync(path, 'utf8').trim() as Aid) : undefined;
+  return existsSync(path)
+    ? (readRegularFile(path, MAX_AID_BYTES).toString('utf8').trim() as Aid)
+    : undefined;
 }
 
 /**

@@ -3,13 +3,12 @@
  * itself, where there is always a place for it and second names cost no room. It goes with the first own event: from then on it
  * leads nowhere, and it holds keys that a rotation retires.
  */
+import { createHash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { equalBytes } from '#src/bytes';
-import { sha256 } from '#src/crypto/hash';
 import { FileError, onFile } from '#src/files/errors';
-import { readRegularFile } from '#src/files/regular-file';
+import { readRegularFile, regularFileChunks } from '#src/files/regular-file';
 import { decodeJson, encodeJson } from '#src/store/json-value';
 import { type DiskSpace, MIN_FREE_BYTES } from '../disk-space.ts';
 import { StateError } from '../errors.ts';
@@ -81,7 +80,7 @@ export async function makeFormer(
       const [from, to] = [join(stateDir, path), join(leftover, path)];
       if (isImmutable && canLink) await steps.link(from, to);
       else await steps.copy(from, to);
-      files.push({ path, bytes, digest: isImmutable ? null : await digestOf(to) });
+      files.push({ path, bytes, digest: isImmutable ? null : digestOf(to) });
       if (files.length % TELL_EVERY === 0)
         tell(`${files.length} of ${content.files.length} files are in the backup`);
     }
@@ -167,7 +166,7 @@ export async function expectWhole(stateDir: string, { files }: FormerState): Pro
     const size = statSync(full, { throwIfNoEntry: false })?.size;
     if (size !== bytes)
       throw damaged(full, size === undefined ? 'it is missing' : `${size} bytes, not ${bytes}`);
-    if (digest !== null && (await digestOf(full)) !== digest)
+    if (digest !== null && digestOf(full) !== digest)
       throw damaged(full, 'it is not what was copied');
   }
 }
@@ -182,7 +181,7 @@ export async function changedSince(
   for (const { path, bytes } of now) {
     const held = former.get(path);
     if (held === undefined || held.bytes !== bytes) return path;
-    if (held.digest !== null && (await digestOf(join(stateDir, path))) !== held.digest) return path;
+    if (held.digest !== null && digestOf(join(stateDir, path)) !== held.digest) return path;
   }
   return files.find(({ path }) => isEvidence(path) && !now.some((each) => each.path === path))
     ?.path;
@@ -199,8 +198,10 @@ export async function dropFormer({
 
 const isEvidence = (path: string) => path.startsWith('audit/') && path !== 'audit/own-event';
 
-async function digestOf(path: string): Promise<string> {
-  return Buffer.from(sha256(await readFile(path))).toString('hex');
+function digestOf(path: string): string {
+  const hash = createHash('sha256');
+  for (const chunk of regularFileChunks(path, Number.MAX_SAFE_INTEGER)) hash.update(chunk);
+  return hash.digest('hex');
 }
 
 async function linksIn(

@@ -173,6 +173,8 @@ describe('files that the program writes', () => {
         'new (wx+), and its name is gone before there is anything in it',
       'agent/inner/ca/issue.ts': 'renames the link `current`, which has no content',
       'agent/organisation/state-copy.ts': 'copies into a new directory in memory, mode 0700',
+      'agent/organisation/state/steps.ts':
+        'within a state directory, into a folder that is made for it, mode 0700',
       'demo/organisation.ts': 'in a temporary directory of the demonstration, mode 0700',
       'demo/traffic-steps.ts': 'in a temporary directory of the demonstration, mode 0700',
     };
