@@ -34,6 +34,7 @@ import {
   SealedFileProcess,
   type SealedFileProcessOptions,
 } from '#src/keystore/sealed-file-process';
+import { readUnderlay } from '#src/net/underlay';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import type { Database } from '#src/store/durable-table';
@@ -202,6 +203,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
     }),
     overlay: new TcpOverlay(proofPort),
     ways: new SystemWays(),
+    underlay: readUnderlay,
     fetchLog,
     resolveHost,
   };

@@ -14,7 +14,7 @@ const ANSWER_MS = 5_000;
 /** Pings in a row that nobody answers before a connection is given up. */
 const MAX_UNANSWERED = 3;
 /** The same where there is a reason to think that it is dead. */
-const HURRIED = { answerMs: 1_500, unanswered: 2 };
+const HURRIED = { answerMs: 2_000, unanswered: 3 };
 
 export interface LivenessLimits {
   readonly lookMs: number;

@@ -6,6 +6,7 @@ import type { Clock } from '#src/clock';
 import type { CryptoSuite } from '#src/crypto/suite';
 import type { Journal } from '#src/journal';
 import type { KeyStore } from '#src/keystore/key-store';
+import type { ReadUnderlay } from '#src/net/underlay';
 import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import type { Database } from '#src/store/durable-table';
@@ -46,6 +47,8 @@ export interface RunningDrivers {
   readonly overlay: Overlay;
   /** Where the system sends packets; absent: nobody can say. */
   readonly ways?: Ways;
+  /** What the connections of this machine depend on; absent: it never changes. */
+  readonly underlay?: ReadUnderlay;
   /** Of names in `tunnel.endpoints`. */
   readonly resolveHost?: ResolveHost;
   /** Foreign logs over HTTP. */

@@ -79,6 +79,21 @@ describe('the control channel behind address translation', function () {
         return ['setting-up', 'no-handshake'].includes(reasonCode) || state === 'up';
       });
   });
+
+  it('is back when a machine has moved, because the system has told that it did', async () => {
+    const before = alba().read('/var/lib/kelmesh/agent.log').split('underlay.changed').length;
+    await internet.move('alba', 'mixer');
+    await eventually('the agent has seen that it is somewhere else', async () => {
+      const told = alba().read('/var/lib/kelmesh/agent.log').split('underlay.changed').length;
+      return told > before;
+    });
+    // On one LAN now: the relay stands in until the two have found each other there.
+    for (const other of ['harbour', 'brim'])
+      await eventually(`alba is directly connected with ${other}`, async () => {
+        const { control } = await rowOf(alba(), other);
+        return control?.path === 'direct';
+      });
+  });
 });
 
 async function rowOf(machine: Machine, name: string): Promise<Json> {

@@ -35,6 +35,7 @@ import { OwnKeyRotations } from './own-key-rotations.ts';
 import { Reactions } from './reactions.ts';
 import { RotationSequence } from './rotation-sequence.ts';
 import { openTunnelParts, type TunnelParts } from './tunnel-parts.ts';
+import { UnderlayWatch } from './underlay-watch.ts';
 
 export interface AgentSettings {
   readonly tunnel: TunnelSettings;
@@ -210,6 +211,17 @@ export class Agent {
     );
     onFailure.defer(() => stop.abort());
     await agent.#start();
+    const { underlay, ways } = drivers;
+    const { prefix } = settings.tunnel;
+    if (underlay !== undefined)
+      void new UnderlayWatch({
+        ways,
+        read: underlay,
+        isOwn: (device) => device.startsWith(prefix) && /^\d$/.test(device.slice(prefix.length)),
+        clock,
+        journal: organisation.drivers.journal,
+        changed: () => network.underlayChanged(),
+      }).run(stop.signal);
     onFailure.move();
     return { agent, parts: agent.#running() };
   }

@@ -61,11 +61,11 @@ describe('liveness of connections', () => {
     liveness.hurry(connections, stop.signal);
     // Asked for twice, looked at once.
     liveness.hurry(connections, stop.signal);
-    await clock.advance(4_000);
+    await clock.advance(7_000);
     assert.deepEqual(
       connections.map(({ dead, pings }) => ({ dead, pings })),
       [
-        { dead: true, pings: 2 },
+        { dead: true, pings: 3 },
         { dead: false, pings: 2 },
         { dead: false, pings: 1 },
       ],
