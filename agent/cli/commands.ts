@@ -68,6 +68,7 @@ const loaders: readonly (readonly [name: string, load: () => Promise<Command>])[
   ['revoke organisation', async () => (await import('./commands/revoke.ts')).revokeOrganisation],
   ['revoke status', async () => (await import('./commands/revoke.ts')).revokeStatus],
   ['peer list', async () => (await import('./commands/peer.ts')).peerList],
+  ['tunnel test', async () => (await import('./commands/tunnel.ts')).tunnelTest],
   ['watch add', async () => (await import('./commands/watch.ts')).watchAdd],
   ['watch list', async () => (await import('./commands/watch.ts')).watchList],
   ['watch remove', async () => (await import('./commands/watch.ts')).watchRemove],

@@ -15,6 +15,7 @@ import { nodeVerbs } from './node-verbs.ts';
 import { policyVerbs } from './policy-verbs.ts';
 import { queryVerbs } from './query-verbs.ts';
 import { rotationVerbs } from './rotation-verbs.ts';
+import { tunnelVerbs } from './tunnel-verbs.ts';
 import { upgradeVerbs } from './upgrade-verbs.ts';
 import type { Call, Verb } from './verb.ts';
 import { watchVerbs } from './watch-verbs.ts';
@@ -31,6 +32,7 @@ const verbs = {
   ...policyVerbs,
   ...upgradeVerbs,
   ...rotationVerbs,
+  ...tunnelVerbs,
   ...witnessVerbs,
   ...nodeVerbs,
   ...custodyVerbs,

@@ -69,6 +69,22 @@ describe('the path of a tunnel that is up', function () {
       await says(null);
     });
 
+  it('is measured: loss, latency, longest packet, throughput', async () => {
+    await says(null);
+    const { name } = await peer();
+    const leaves = async () => (await a.json('status')).auditLeaves;
+    const before = await leaves();
+    const told = await a.json('tunnel', 'test', name);
+    assert.equal(told.schema, 'kelmesh.tunnel-test/1');
+    assert.ok(told.received > 0 && told.received <= told.sent);
+    assert.ok(told.rttMs.min > 0 && told.rttMs.min <= told.rttMs.max);
+    assert.deepEqual(told.mtu, { bytes: 1_420, arrives: true });
+    assert.ok(told.throughputMbit === null || told.throughputMbit > 0);
+    assert.equal(await leaves(), before, 'echoes leave no trace');
+    const wrong = await a.kelmesh('tunnel', 'test', 'nobody');
+    assert.match(wrong.stderr, /MESH_NOT_A_MEMBER/);
+  });
+
   it('gets back its MTU when somebody changes it', async () => {
     const mtu = async () =>
       JSON.parse((await a.run('ip', '-j', 'link', 'show', device)).stdout)[0].mtu;

@@ -88,6 +88,7 @@ export interface RunningParts
     | 'proofs'
     | 'paths'
     | 'looks'
+    | 'edgeTest'
     | 'ownKeys'
     | 'rotations'
   > {

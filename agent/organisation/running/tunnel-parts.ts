@@ -22,6 +22,7 @@ import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import { Views } from '../../tunnel/pairs/views.ts';
 import { Echoes } from '../../tunnel/path/echoes.ts';
+import { EdgeTest } from '../../tunnel/path/edge-test.ts';
 import { PairLooks } from '../../tunnel/path/pair-looks.ts';
 import { PathKeeper } from '../../tunnel/path/path-keeper.ts';
 import { RouteMtus } from '../../tunnel/path/path-mtus.ts';
@@ -57,6 +58,7 @@ export interface TunnelParts {
   readonly proofs: TunnelProofs;
   readonly paths: PathKeeper;
   readonly looks: PairLooks;
+  readonly edgeTest: EdgeTest;
 }
 
 export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelParts> {
@@ -215,6 +217,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     proofs,
     paths,
     looks,
+    edgeTest: new EdgeTest({ echoes, clock }),
   };
 }
 

@@ -45,6 +45,7 @@ const good: Readonly<Record<string, Record<string, Json>>> = {
   'watch.remove': { aid: AID },
   'rotate.plan': { kind: 'id' },
   'rotate.ca': { peer: 'a' },
+  'tunnel.test': { peer: 'a' },
   'revoke.node': { who: 'a', reason: 'lost' },
   'revoke.epoch': { who: 'a', reason: 'lost' },
   'revoke.organisation': { who: 'a', reason: 'lost' },
