@@ -37,12 +37,15 @@ export const meshVerbs = {
     },
   }),
   'mesh.invite': needsAgent({
-    args: {},
-    async run({ organisation, agent }) {
+    args: { first: optional(flag) },
+    async run({ organisation, agent }, { first }) {
       const { membership, governing, identity } = organisation;
       return {
         schema: 'kelmesh.invite/1',
-        line: governing.invite(reachableAddresses(agent.network.addresses(), membership.mesh)),
+        line: governing.invite(
+          reachableAddresses(agent.network.addresses(), membership.mesh),
+          first,
+        ),
         governs: membership.governor === identity.aid,
       };
     },

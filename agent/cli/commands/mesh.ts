@@ -109,8 +109,21 @@ export const meshCreate: Command = {
 export const meshInvite: Command = {
   name: 'mesh invite',
   summary: 'one line that another organisation joins with; it holds no secret',
+  options: {
+    'for-release': {
+      type: 'string',
+      value: 'RELEASE',
+      does: 'a line that release 0.1 reads: without a check, and with the governor alone',
+    },
+  },
   async run(invocation) {
-    const result = await ask(invocation, 'mesh.invite', {});
+    const release = optionText(invocation, 'for-release');
+    if (release !== undefined && release !== '0.1')
+      throw new UsageError(
+        `--for-release takes 0.1: later ones read the line as it is, got ${release}`,
+      );
+    const first = release !== undefined;
+    const result = await ask(invocation, 'mesh.invite', { first });
     if (invocation.json) printJson(invocation.io, result);
     else {
       print(invocation.io, result.line);

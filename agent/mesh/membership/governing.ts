@@ -13,7 +13,7 @@ import type { Draft } from '../../identity/records/record-issuer.ts';
 import { type PeerAddress, parsePeerAddress } from '../../network/network.ts';
 import type { Charter, Member } from './charter.ts';
 import { MembershipError } from './errors.ts';
-import { formatInvite, type Invite } from './invite.ts';
+import { formatFirstInvite, formatInvite, type Invite } from './invite.ts';
 import type { Membership } from './membership.ts';
 import { type MeshPolicy, policyFaultsOf } from './policy/mesh-policy.ts';
 import type { Standing } from './standing.ts';
@@ -84,19 +84,23 @@ export class Governing {
     });
   }
 
-  /** Throws MESH_NONE, MESH_NOT_A_MEMBER. @param addresses under which this organisation is reached */
-  invite(addresses: readonly PeerAddress[]): string {
+  /**
+   * Throws MESH_NONE, MESH_NOT_A_MEMBER. @param addresses under which this organisation is reached
+   * @param isFirst a line that release 0.1 reads: with the governor alone
+   */
+  invite(addresses: readonly PeerAddress[], isFirst = false): string {
     const { mesh, governor, self, isIn } = this.#standing;
     if (mesh === undefined || governor === undefined)
       throw new MembershipError('MESH_NONE', 'there is no mesh to invite to');
-    if (governor === self) return formatInvite({ mesh, governor, addresses });
+    const format = isFirst ? formatFirstInvite : formatInvite;
+    if (governor === self) return format({ mesh, governor, addresses });
     if (!isIn)
       throw new MembershipError('MESH_NOT_A_MEMBER', 'this organisation is no member itself', {
         hint: 'A member invites: wait until the governor has admitted this organisation, or ask the governor for a line',
       });
     const { records } = this.#deps;
     const recorded = records.latest('end', governor)?.record.la.map(parsePeerAddress) ?? [];
-    return formatInvite({
+    return format({
       mesh,
       governor,
       addresses: recorded.filter((address) => address !== undefined),

@@ -5,6 +5,9 @@
  * has made it: a second door, at which the knock is passed on. CHECK is a digest of what follows it, so that a line that
  * was cut short or mistyped is refused. The line holds no secret: who pastes it is still a stranger until the governor
  * admits the AID, and the AIDs in the line are what the other ends have to prove.
+ *
+ * Release 0.1 makes and reads `kelmesh:1:MESH:GOVERNOR@ADDRESS,ADDRESS`, which has no check. It is read for the sake of such a governor, with
+ * the peer at the end of each address, so that a line that was cut short is refused too; and made where it is asked for.
  */
 import { type Aid, parseAid, parseSaid, type Said } from '#kel/identifiers';
 import { utf8 } from '#src/bytes';
@@ -35,18 +38,37 @@ const MAX_ADDRESSES = 16;
 const CHECK_BYTES = 6;
 const SCHEME = 'kelmesh:';
 const VERSION = '2';
+/** Of release 0.1. */
+const FIRST_VERSION = '1';
+/** As agents of it have them, whole: a key of Ed25519. */
+const PEER = /\/p2p\/12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/;
+
+/** As {@link formatInvite}, for release 0.1. Throws MESH_BAD_INVITE. */
+export function formatFirstInvite({
+  mesh,
+  governor,
+  addresses,
+}: Pick<Invite, 'mesh' | 'governor' | 'addresses'>): string {
+  const reached = addresses.filter((address) => PEER.test(address));
+  const door = formatDoor({ aid: governor, addresses: reached }, MAX_LENGTH);
+  if (door.endsWith('@')) throw noAddress();
+  return `${SCHEME}${FIRST_VERSION}:${mesh}:${door}`;
+}
 
 /** A line that {@link parseInvite} reads: addresses that do not fit are left out. Throws MESH_BAD_INVITE when none is left. */
 export function formatInvite({ mesh, governor, addresses, through }: Invite): string {
   const room = MAX_LENGTH / (through === undefined ? 1 : 2);
   const doors = [formatDoor({ aid: governor, addresses }, room)];
   if (through !== undefined && through.addresses.length > 0) doors.push(formatDoor(through, room));
-  if (doors.every((door) => door.endsWith('@')))
-    throw new MembershipError('MESH_BAD_INVITE', 'there is no address to put into the line', {
-      hint: 'Set `listen` or `announce` in the section [network] to an address that others reach',
-    });
+  if (doors.every((door) => door.endsWith('@'))) throw noAddress();
   const content = `${mesh}:${doors.join('+')}`;
   return `${SCHEME}${VERSION}:${checkOf(content)}:${content}`;
+}
+
+function noAddress(): MembershipError {
+  return bad('there is no address to put into the line', {
+    hint: 'Set `listen` or `announce` in the section [network] to an address that others reach',
+  });
 }
 
 function formatDoor({ aid, addresses }: Contact, room: number): string {
@@ -73,10 +95,7 @@ export function parseInvite(line: string): Invite {
     );
   const [, version = '', check = '', content = ''] =
     /^kelmesh:([^:]*):?([^:]*):?(.*)$/s.exec(text) ?? [];
-  if (version === '1')
-    throw bad('the line has version 1, which has no check: nobody can tell whether it is whole', {
-      hint: 'Ask for a new line: `kelmesh mesh invite` at a member that runs this version',
-    });
+  if (version === FIRST_VERSION) return parseFirst(text);
   if (version !== VERSION)
     throw bad(
       check === '' && content === ''
@@ -90,6 +109,16 @@ export function parseInvite(line: string): Invite {
         : `the line was cut short or mistyped: its check is ${check.slice(0, 16)}, what follows gives ${checkOf(content)}`,
     );
   return parseContent(content);
+}
+
+/** Of release 0.1: no check, no second door. */
+function parseFirst(text: string): Invite {
+  const invite = parseContent(text.slice(`${SCHEME}${FIRST_VERSION}:`.length));
+  if (invite.through !== undefined || invite.addresses.some((address) => !PEER.test(address)))
+    throw bad(
+      'the line has version 1, and was cut short or mistyped: an address ends without its peer',
+    );
+  return invite;
 }
 
 function parseContent(content: string): Invite {

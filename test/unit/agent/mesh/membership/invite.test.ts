@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { formatInvite, parseInvite } from '#agent/mesh/membership/invite';
+import { formatFirstInvite, formatInvite, parseInvite } from '#agent/mesh/membership/invite';
 import type { PeerAddress } from '#agent/network/network';
 import type { Aid, Said } from '#kel/identifiers';
 import { utf8 } from '#src/bytes';
@@ -84,7 +84,22 @@ describe('invite', () => {
       }
     assert.match(refused(line.slice(0, -1)), /cut short or mistyped/);
     assert.match(refused(line.slice(0, 15)), /cut short/);
-    assert.match(refused(`kelmesh:1:${mesh}:${governor}@${address}`), /has no check/);
+  });
+
+  it('of release 0.1 is read and made, with the peer at each end: so one that was cut short is refused', () => {
+    const peer = '/p2p/12D3KooWN2HeQGFhG245ZLKYSioYnSiQ3koMPgYnuVnur8nzDTPu';
+    const reached = [`${address}${peer}`, `${other}${peer}`] as PeerAddress[];
+    const invite = { mesh, governor, addresses: reached };
+    const first = `kelmesh:1:${mesh}:${governor}@${reached.join(',')}`;
+    assert.equal(formatFirstInvite({ ...invite, addresses: [address, ...reached] }), first);
+    assert.deepEqual(parseInvite(first), invite);
+    const whole = first.lastIndexOf(',');
+    for (let end = 0; end < first.length; end++) if (end !== whole) refused(first.slice(0, end));
+    refused(`${first}+${member}@${reached[0]}`);
+    refused(first.replace(':1:', ':2:'));
+    assert.throws(() => formatFirstInvite({ mesh, governor, addresses: [address] }), {
+      code: 'MESH_BAD_INVITE',
+    });
   });
 
   const bad: Readonly<Record<string, string>> = {
