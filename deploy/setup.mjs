@@ -1,5 +1,5 @@
 // Installs what is missing on this machine, then runs one of the project's programs on the project's Node.
-//   node deploy/setup.mjs demo|test|test:unit|test:slow|test:rosenpass|bench|install -- ARGUMENTS
+//   node deploy/setup.mjs demo|test|test:unit|test:slow|test:rosenpass|test:releases|bench|install -- ARGUMENTS
 // Plain JavaScript without dependencies: it runs before anything is installed, on Node 18 or later.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
@@ -19,6 +19,9 @@ const programs = {
   'test:unit': (args) => test(args, 'test/unit'),
   'test:slow': (args) => test(args, 'test', { KELMESH_SLOW: '1' }),
   'test:rosenpass': testRosenpass,
+  // Beside release 0.1, with what costs minutes.
+  'test:releases': (args) =>
+    test([...args, 'test/e2e/both-releases.test.ts'], 'test', { KELMESH_SLOW: '1' }),
   bench: runBenchmarks,
   install: async () => 0,
 };

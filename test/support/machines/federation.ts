@@ -42,6 +42,7 @@ export class Machine {
   readonly printed: string[] = [];
   readonly #spaces: Namespaces;
   readonly #holder: ChildProcess;
+  #program = KELMESH;
 
   constructor(name: string, spaces: Namespaces, holder: ChildProcess) {
     const space = spaces.get(name);
@@ -52,9 +53,14 @@ export class Machine {
     this.#holder = holder;
   }
 
+  /** From now on `kelmesh` is this program, that of the clone without one. */
+  installs(program = KELMESH): void {
+    this.#program = program;
+  }
+
   /** Runs `kelmesh`; never rejects. */
   async kelmesh(...args: readonly string[]): Promise<Outcome> {
-    const outcome = await this.run(process.execPath, KELMESH, ...args);
+    const outcome = await this.run(process.execPath, this.#program, ...args);
     this.printed.push(outcome.stdout, outcome.stderr);
     return outcome;
   }
@@ -74,7 +80,7 @@ export class Machine {
 
   /** Runs a command line of the manual, which must succeed. */
   async shell(line: string): Promise<Outcome> {
-    const command = line.replace(/^npx kelmesh /, `${process.execPath} ${KELMESH} `);
+    const command = line.replace(/^npx kelmesh /, `${process.execPath} ${this.#program} `);
     const outcome = await this.run('sh', '-c', command);
     this.printed.push(outcome.stdout, outcome.stderr);
     if (outcome.code !== 0) throw new Error(`${this.name}: ${line}: ${outcome.stderr}`);

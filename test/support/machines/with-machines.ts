@@ -12,9 +12,15 @@ type SetUp = (machines: Machines) => Promise<void>;
 /**
  * To be called in a suite, which it skips where there can be no machines.
  * @param setUp what the tests find done: the configurations, the agents, the tunnels
+ * @param unavailable why the suite cannot run here, beside what machines need
  */
-export function withMachines(names: readonly string[], setUp: SetUp, timeoutMs = SET_UP_MS): void {
-  const machines = new MachinesInUse(names, setUp);
+export function withMachines(
+  names: readonly string[],
+  setUp: SetUp,
+  timeoutMs = SET_UP_MS,
+  unavailable: () => string | undefined = () => undefined,
+): void {
+  const machines = new MachinesInUse(names, setUp, unavailable);
   before(function () {
     this.timeout(timeoutMs);
     return machines.make(this);
@@ -36,15 +42,21 @@ export function withFreshMachines(names: readonly string[], setUp: SetUp): void 
 class MachinesInUse {
   readonly #names: readonly string[];
   readonly #setUp: SetUp;
+  readonly #unavailable: () => string | undefined;
   #machines: Machines | undefined;
 
-  constructor(names: readonly string[], setUp: SetUp) {
+  constructor(
+    names: readonly string[],
+    setUp: SetUp,
+    unavailable: () => string | undefined = () => undefined,
+  ) {
     this.#names = names;
     this.#setUp = setUp;
+    this.#unavailable = unavailable;
   }
 
   async make(context: Context): Promise<void> {
-    const reason = machinesUnavailable();
+    const reason = machinesUnavailable() ?? this.#unavailable();
     if (reason !== undefined) skip(context, reason);
     this.#machines = await createMachines(this.#names);
     await this.#setUp(this.#machines);
