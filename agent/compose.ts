@@ -38,13 +38,14 @@ import { readUnderlay } from '#src/net/underlay';
 import type { Rng } from '#src/rng';
 import { Secret } from '#src/secret';
 import type { Database } from '#src/store/durable-table';
-import { chooseTunnelDriver } from '#src/wireguard/detect';
+import { chooseTunnelDriver, findOwnProgram } from '#src/wireguard/detect';
+import { RelayProgram } from '#src/wireguard/relay-program';
 import { SystemWays } from '#src/wireguard/system-ways';
 import { fetchLog } from './mesh/watch/http-log-source.ts';
 import type { ResolveHost } from './network/host-names.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
 import type { Network, PeerAddress } from './network/network.ts';
-import type { Config } from './organisation/config/config.ts';
+import { type Config, RELAY_PORTS } from './organisation/config/config.ts';
 import { readSecretFile } from './organisation/config/secrets.ts';
 import { expectWholeDatabase } from './organisation/database.ts';
 import { diskSpace } from './organisation/disk-space.ts';
@@ -204,6 +205,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
     overlay: new TcpOverlay(proofPort),
     ways: new SystemWays(),
     underlay: readUnderlay,
+    ...relayOf(config, await findOwnProgram(toolsDir)),
     fetchLog,
     resolveHost,
   };
@@ -215,6 +217,13 @@ function relayRole({ network, tunnel }: Config): { readonly relay?: 'serve' | 'u
   if (network.relay !== 'auto') return { relay: network.relay };
   const isReached = tunnel.endpoints.length > 0 || network.announce.length > 0;
   return { relay: isReached ? 'serve' : 'use' };
+}
+
+/** One relay for the devices of this state directory, in ports of its own. */
+function relayOf({ stateDir, relay }: Config, path: string | undefined): { relay?: RelayProgram } {
+  if (path === undefined) return {};
+  const ports = [relay.port, relay.port + RELAY_PORTS - 1] as const;
+  return { relay: new RelayProgram({ path, stateDir: join(stateDir, 'wireguard'), ports }) };
 }
 
 export function agentSettings(config: Config): AgentSettings {
@@ -239,6 +248,14 @@ export function agentSettings(config: Config): AgentSettings {
     ...(tunnel.prefixes.length === 0
       ? {}
       : { gateway: { rank: tunnel.gatewayRank, pre: [...new Set(tunnel.prefixes)].sort() } }),
+    ...(config.relay.lends
+      ? {
+          lending: {
+            dailyBytes: config.relay.dailyGigabytes * 1e9,
+            bytesPerSecond: (config.relay.megabitsPerSecond * 1e6) / 8,
+          },
+        }
+      : {}),
     name: config.name,
   };
 }

@@ -263,8 +263,11 @@ export async function peersJson(
       said: state?.said ?? null,
       level: view === undefined || agreed === undefined ? null : levelOf(agreed.sources),
       psk: pskJson(agreed, epoch, membership.charter?.epochs.lengthSeconds),
-      path: word === 'up' ? 'direct' : null,
-      relay: null,
+      path: word !== 'up' ? null : status.relay === undefined ? 'direct' : 'relayed',
+      relay:
+        word !== 'up' || status.relay === undefined
+          ? null
+          : (membership.charter?.members.get(status.relay)?.name ?? status.relay),
       epoch: epoch ?? null,
       agreement:
         status.agreed === undefined

@@ -10,6 +10,7 @@ import type { ReadUnderlay } from '#src/net/underlay';
 import type { Rng } from '#src/rng';
 import type { Secret } from '#src/secret';
 import type { Database } from '#src/store/durable-table';
+import type { Relay } from '#src/wireguard/relay-program';
 import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
 import type { Ways } from '#src/wireguard/ways';
 import type { FetchLog } from '../mesh/watch/log-source.ts';
@@ -49,6 +50,8 @@ export interface RunningDrivers {
   readonly ways?: Ways;
   /** What the connections of this machine depend on; absent: it never changes. */
   readonly underlay?: ReadUnderlay;
+  /** The relay of ciphertext that this machine can lend; absent: it has no program for it. */
+  readonly relay?: Relay;
   /** Of names in `tunnel.endpoints`. */
   readonly resolveHost?: ResolveHost;
   /** Foreign logs over HTTP. */

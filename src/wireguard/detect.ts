@@ -42,24 +42,37 @@ export async function chooseTunnelDriver(choice: TunnelDriverChoice): Promise<Tu
   return createUserspaceDriver({ ...choice, program, version });
 }
 
+/** The project's own program, also where the kernel carries the tunnels: it relays. @returns undefined where there is none */
+export async function findOwnProgram(toolsDir: string): Promise<string | undefined> {
+  const [name] = USERSPACE_PROGRAMS;
+  return findAmong([name], toolsDir);
+}
+
 /** What the set-up built is newer than a distribution's wireguard-go, and more than twice as fast. */
 async function findProgram(toolsDir: string): Promise<string> {
-  const directories = [join(toolsDir, 'bin'), ...searchPath().split(':')];
-  for (const name of USERSPACE_PROGRAMS)
-    for (const directory of directories) {
-      const path = join(directory, name);
-      if (
-        await access(path, constants.X_OK).then(
-          () => true,
-          () => false,
-        )
-      )
-        return path;
-    }
+  const found = await findAmong(USERSPACE_PROGRAMS, toolsDir);
+  if (found !== undefined) return found;
   throw new WireGuardError(
     'WIREGUARD_NO_PROGRAM',
-    `expected ${USERSPACE_PROGRAMS.join(' or ')} in ${directories.join(', ')}, got none`,
+    `expected ${USERSPACE_PROGRAMS.join(' or ')} in ${placesOf(toolsDir).join(', ')}, got none`,
   );
+}
+
+async function findAmong(names: readonly string[], toolsDir: string): Promise<string | undefined> {
+  for (const name of names)
+    for (const directory of placesOf(toolsDir)) {
+      const path = join(directory, name);
+      const isThere = await access(path, constants.X_OK).then(
+        () => true,
+        () => false,
+      );
+      if (isThere) return path;
+    }
+  return undefined;
+}
+
+function placesOf(toolsDir: string): readonly string[] {
+  return [join(toolsDir, 'bin'), ...searchPath().split(':')];
 }
 
 /** The first line is `wireguard-go v0.0.20250522`, or `kelmesh-dataplane` with the version of the library that it is made of. */

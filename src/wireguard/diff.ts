@@ -130,12 +130,14 @@ function diffPeer(
     const base = { publicKey, kind: 'add', presharedKey, keepalive, desiredAllowedIps } as const;
     return { ...base, ...place, replaceAllowedIps: false, allowedIps: add };
   }
-  const wanted = new Set(peer.allowedIps);
+  const allowed = new Set(peer.allowedIps);
   // A prefix that another peer takes in this same change leaves by itself.
-  const replaceAllowedIps = actual.allowedIps.some((ip) => !wanted.has(ip) && !moved.has(ip));
+  const replaceAllowedIps = actual.allowedIps.some((ip) => !allowed.has(ip) && !moved.has(ip));
+  const keeps = (wanted: UdpEndpoint) =>
+    peer.insists === true ? actual.endpoint === wanted : keepsEndpoint(wanted, actual, memory, now);
   const fields = {
     ...(presharedKey.equals(actual.presharedKey) ? {} : { presharedKey }),
-    ...(endpoint === undefined || keepsEndpoint(endpoint, actual, memory, now) ? {} : { endpoint }),
+    ...(endpoint === undefined || keeps(endpoint) ? {} : { endpoint }),
     ...(keepalive === actual.keepalive ? {} : { keepalive }),
   };
   const allowedIps = replaceAllowedIps ? peer.allowedIps : add;

@@ -22,6 +22,8 @@ export interface DesiredPeer {
   readonly presharedKey: Secret;
   /** Absent: wait for the other end to come (WireGuard roaming sets it). An endpoint learnt by roaming is never overwritten with the same desired one. */
   readonly endpoint?: UdpEndpoint;
+  /** The endpoint is written over one learnt by roaming too: for as long as packets are under way from where the peer was before. @default false */
+  readonly insists?: boolean;
   readonly allowedIps: readonly Cidr[];
   /** Seconds, 0 = off. */
   readonly keepalive: number;

@@ -8,6 +8,7 @@ import { parse, TomlError } from 'smol-toml';
 import { MeshError } from '#src/errors';
 import { readRegularFile } from '#src/files/regular-file';
 import { expectTrusted } from '#src/files/trust';
+import { MAX_DEVICES } from '../../tunnel/pairs/devices.ts';
 import type { AskedBy } from '../../tunnel/rotation/emergency.ts';
 import type { RotationTrigger } from '../../tunnel/rotation/schedule.ts';
 import { ConfigError } from './errors.ts';
@@ -52,6 +53,13 @@ export interface Config {
     readonly drainSeconds: number;
     readonly proofPort: number;
   };
+  readonly relay: {
+    readonly lends: boolean;
+    /** First of 128. */
+    readonly port: number;
+    readonly dailyGigabytes: number;
+    readonly megabitsPerSecond: number;
+  };
   readonly rotation: {
     readonly tunnelHours: number;
     readonly idHours: number;
@@ -62,6 +70,9 @@ export interface Config {
     readonly events: readonly RotationTrigger[];
   };
 }
+
+/** Two for each session of the relay. */
+export const RELAY_PORTS = 128;
 
 type Values = Readonly<Record<string, unknown>>;
 
@@ -136,6 +147,12 @@ export function parseConfig(text: string, file: string): Config {
       drainSeconds: get('tunnel.drain'),
       proofPort: get('tunnel.proof-port'),
     },
+    relay: {
+      lends: get('relay.lends'),
+      port: get<number | undefined>('relay.port') ?? relayPort(get('tunnel.port')),
+      dailyGigabytes: get('relay.daily'),
+      megabitsPerSecond: get('relay.rate'),
+    },
     rotation: {
       tunnelHours: get('rotation.tunnel'),
       idHours: get('rotation.id'),
@@ -146,6 +163,12 @@ export function parseConfig(text: string, file: string): Config {
       events: get('rotation.on') as readonly RotationTrigger[],
     },
   });
+}
+
+/** Behind the ports of the interfaces, or before them where there is no room. */
+function relayPort(tunnelPort: number): number {
+  const after = tunnelPort + MAX_DEVICES;
+  return after + RELAY_PORTS <= 65_536 ? after : tunnelPort - RELAY_PORTS;
 }
 
 function deepFreeze<T extends object>(value: T): T {

@@ -190,6 +190,25 @@ export const configKeys = {
     fallback: 7_411,
     does: 'port on the overlay address for tunnel proofs; the same in the whole mesh',
   },
+  'relay.lends': {
+    kind: { type: 'boolean' },
+    fallback: true,
+    does: 'with a public address in `tunnel.endpoints`: relay ciphertext between members that find no other way',
+  },
+  'relay.port': {
+    kind: { type: 'integer', min: 1, max: 65_408, unit: 'UDP port' },
+    does: 'first of 128 UDP ports of the relay; default: those after the ports of the interfaces',
+  },
+  'relay.daily': {
+    kind: { type: 'integer', min: 1, max: 1_000_000, unit: 'GB' },
+    fallback: 20,
+    does: 'what is relayed for one member a day at most, both directions together',
+  },
+  'relay.rate': {
+    kind: { type: 'integer', min: 1, max: 100_000, unit: 'Mbit/s' },
+    fallback: 200,
+    does: 'how fast one pair is relayed at most, both directions together',
+  },
   'rotation.tunnel': {
     kind: { type: 'integer', min: 0, max: 8_760, unit: 'hours' },
     fallback: 0,

@@ -18,8 +18,10 @@ import type { Draft } from '../../identity/records/record-issuer.ts';
 import { WitnessService } from '../../identity/witness/witness-service.ts';
 import { PeerClocks } from '../../mesh/sync/peer-clocks.ts';
 import { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
+import { HostNames } from '../../network/host-names.ts';
 import { VersionedNetwork } from '../../network/versioned-network.ts';
 import type { TunnelSettings } from '../../tunnel/pairs/tunnels.ts';
+import type { LendingSettings } from '../../tunnel/relay/lending.ts';
 import { Emergency } from '../../tunnel/rotation/emergency.ts';
 import type { PairRequest } from '../../tunnel/rotation/pair-requests.ts';
 import { type RotationPolicy, Schedule } from '../../tunnel/rotation/schedule.ts';
@@ -44,6 +46,8 @@ export interface AgentSettings {
   readonly endpointHosts: readonly string[];
   /** Prefixes behind this node that others may reach through it; undefined: there are none. */
   readonly gateway?: GatewayFields;
+  /** What members are relayed by this node; undefined: nothing. */
+  readonly lending?: LendingSettings;
   /** What this organisation would like to be called where it asks to join; undefined: it proposes nothing. */
   readonly name?: string;
 }
@@ -186,12 +190,22 @@ export class Agent {
     const { clock } = organisation.drivers;
     const clocks = new PeerClocks(clock);
     const time = new SteadyTime(clock, () => clocks.recent());
-    const ground = { organisation, drivers, network, directory, clocks, time };
-    const tunnelParts = await openTunnelParts({ ...ground, settings: settings.tunnel });
+    const hostNames = new HostNames(settings.endpointHosts, {
+      clock,
+      journal: organisation.drivers.journal,
+      resolve:
+        drivers.resolveHost ??
+        (() => Promise.reject(new Error('there is nobody to ask for names'))),
+    });
+    const ground = { organisation, drivers, network, directory, clocks, time, hostNames };
+    const tunnelParts = await openTunnelParts({
+      ...ground,
+      settings: settings.tunnel,
+      lending: settings.lending,
+    });
     const exchangeParts = await openExchangeParts({
       ...ground,
       tunnels: tunnelParts.tunnels,
-      endpointHosts: settings.endpointHosts,
       name: settings.name,
       signal: stop.signal,
       operator,
@@ -229,11 +243,14 @@ export class Agent {
 
   /** Stops serving and anchors the audit log. Tunnels stay up unless `removeTunnels`. */
   async stop({ removeTunnels }: { readonly removeTunnels: boolean }): Promise<void> {
-    const { organisation, network, proofs, tunnels, stop } = this.#parts;
+    const { organisation, network, proofs, tunnels, stop, relay } = this.#parts;
     const { keeper, drivers } = organisation;
     stop.abort();
     await proofs.stop();
-    if (removeTunnels) await tunnels.removeAll();
+    if (removeTunnels) {
+      await tunnels.removeAll();
+      await relay?.stop();
+    }
     // While the witnesses can still be asked.
     await keeper
       .anchor()
@@ -266,6 +283,8 @@ export class Agent {
     parts.agreements.start();
     parts.requests.start((from, request) => parts.rotations.answer(from, request));
     this.#emergency.start();
+    parts.reach.start(signal);
+    parts.lending?.start(signal);
     parts.acknowledgements.start(signal);
     parts.proofs.start(signal);
     parts.paths.start(signal);

@@ -19,7 +19,7 @@ import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import { RecordGossip } from '../../mesh/sync/record-gossip.ts';
 import { Sync } from '../../mesh/sync/sync.ts';
 import { Watcher } from '../../mesh/watch/watcher.ts';
-import { HostNames } from '../../network/host-names.ts';
+import type { HostNames } from '../../network/host-names.ts';
 import type { Network, PeerKey } from '../../network/network.ts';
 import type { Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import type { RunningDrivers } from '../drivers.ts';
@@ -36,8 +36,8 @@ export interface ExchangePartsDeps {
   readonly clocks: PeerClocks;
   /** The time that is told to others, and compared with theirs. */
   readonly time: SteadyTime;
-  /** Addresses and names under which UDP reaches this node; empty: the addresses of the network. */
-  readonly endpointHosts: readonly string[];
+  /** Addresses under which UDP reaches this node; none: the addresses of the network. */
+  readonly hostNames: HostNames;
   /** What this organisation would like to be called where it asks to join. */
   readonly name: string | undefined;
   readonly signal: AbortSignal;
@@ -70,7 +70,7 @@ export async function openExchangeParts({
   tunnels,
   clocks,
   time,
-  endpointHosts,
+  hostNames,
   name,
   signal,
   operator,
@@ -87,12 +87,6 @@ export async function openExchangeParts({
     journal,
     self: identity.aid,
     signal: signal,
-  });
-  const hostNames = new HostNames(endpointHosts, {
-    clock,
-    journal,
-    resolve:
-      drivers.resolveHost ?? (() => Promise.reject(new Error('there is nobody to ask for names'))),
   });
   const endpoints = new OwnEndpoints({
     identity,

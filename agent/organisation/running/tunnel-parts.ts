@@ -5,11 +5,16 @@ import {
   type VerifySignature,
   verifyKeySignatures,
 } from '#kel/state/key-signatures';
+import { scopeOf } from '#src/net/address-scope';
 import type { SteadyTime } from '#src/steady-time';
 import { StateTable } from '#src/store/state-table';
+import type { Relay } from '#src/wireguard/relay-program';
+import { reachableAddresses } from '../../mesh/membership/reachable.ts';
 import { Acknowledgements } from '../../mesh/revocation/acknowledgements.ts';
 import type { PeerClocks } from '../../mesh/sync/peer-clocks.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
+import type { HostNames } from '../../network/host-names.ts';
+import { hostOf } from '../../network/host-of.ts';
 import type { Network } from '../../network/network.ts';
 import type { AgreementDeps } from '../../tunnel/agreement/agreement.ts';
 import { AgreementStore } from '../../tunnel/agreement/agreement-store.ts';
@@ -27,6 +32,12 @@ import { PairLooks } from '../../tunnel/path/pair-looks.ts';
 import { PathKeeper } from '../../tunnel/path/path-keeper.ts';
 import { RouteMtus } from '../../tunnel/path/path-mtus.ts';
 import { TunnelProofs } from '../../tunnel/proof/tunnel-proofs.ts';
+import { ReachError } from '../../tunnel/reach/errors.ts';
+import { directHosts } from '../../tunnel/reach/observation.ts';
+import { Reach } from '../../tunnel/reach/reach.ts';
+import { say } from '../../tunnel/reach/session.ts';
+import { borrowRelay } from '../../tunnel/relay/borrowing.ts';
+import { Lending, type LendingSettings } from '../../tunnel/relay/lending.ts';
 import { PairRequests } from '../../tunnel/rotation/pair-requests.ts';
 import { Rotations } from '../../tunnel/rotation/rotations.ts';
 import type { RunningDrivers } from '../drivers.ts';
@@ -41,6 +52,10 @@ export interface TunnelPartsDeps {
   readonly network: Network;
   readonly directory: PeerDirectory;
   readonly settings: TunnelSettings;
+  /** Under which UDP reaches this node, as the operator says. */
+  readonly hostNames: HostNames;
+  /** Undefined: this node lends no relay. */
+  readonly lending: LendingSettings | undefined;
   /** Of members, as they were heard. */
   readonly clocks: PeerClocks;
   /** The time that epochs follow. */
@@ -59,6 +74,10 @@ export interface TunnelParts {
   readonly paths: PathKeeper;
   readonly looks: PairLooks;
   readonly edgeTest: EdgeTest;
+  readonly reach: Reach;
+  /** Of this node; undefined where it lends none. */
+  readonly lending: Lending | undefined;
+  readonly relay: Relay | undefined;
 }
 
 export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelParts> {
@@ -123,7 +142,36 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   });
   const echoes = new Echoes({ overlay, membership, identity, clock, rng });
   const routeMtus = new RouteMtus();
-  const tunnels = new Tunnels(
+  const lending =
+    deps.lending === undefined || drivers.relay === undefined
+      ? undefined
+      : await openLending(deps, drivers.relay, deps.lending);
+  const reach: Reach = new Reach({
+    self: identity.aid,
+    network,
+    directory,
+    driver: drivers.tunnels,
+    clock,
+    rng,
+    journal,
+    isMember: (aid) => membership.standing.other(aid) !== undefined,
+    hosts: async () => ({
+      own: ownHosts(network, membership.mesh),
+      configured: await deps.hostNames.addresses(),
+    }),
+    devices: () => [...tunnels.devices.values()],
+    tunnelsWith: (aid) => tunnels.ways.tunnelsWith(aid),
+    placeOf: (aid, keys) => tunnels.ways.placeOf(aid, keys),
+    lifeOf: (aid, keys) => tunnels.ways.lifeOf(aid, keys),
+    apply: (aid, keys, begins) => tunnels.ways.apply(aid, keys, begins),
+    faint: () => tunnels.ways.faint(),
+    borrow: (aid) => borrowRelay({ network, directory, clock, journal }, aid),
+    answerLend: async (conversation, from, to) => {
+      if (lending === undefined) throw new ReachError('REACH_REFUSED', 'this node lends no relay');
+      await say(conversation, await lending.lend(from, to));
+    },
+  });
+  const tunnels: Tunnels = new Tunnels(
     {
       identity,
       membership,
@@ -142,6 +190,8 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
       isRevoked,
       routeMtu: (aid) => routeMtus.of(aid)?.bytes,
       ...(overlay.datagrams === undefined ? {} : { reaches: (aid: Aid) => echoes.reaches(aid) }),
+      wayOf: (aid, view) => reach.wayOf(aid, view),
+      seekWay: (aid, view) => reach.want(aid, view),
     },
     deps.settings,
   );
@@ -206,6 +256,7 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     clock,
     journal,
   });
+  const { relay } = drivers;
   return {
     ownKeys,
     agreements,
@@ -218,7 +269,45 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
     paths,
     looks,
     edgeTest: new EdgeTest({ echoes, clock }),
+    reach,
+    lending,
+    relay,
   };
+}
+
+async function openLending(
+  { organisation, network, directory, hostNames }: TunnelPartsDeps,
+  relay: Relay,
+  settings: LendingSettings,
+): Promise<Lending> {
+  const { identity, membership } = organisation;
+  const { clock, journal, db } = organisation.drivers;
+  const lending = new Lending(
+    {
+      relay,
+      clock,
+      journal,
+      table: await StateTable.open(db, 'lent'),
+      self: identity.aid,
+      isMember: (aid) => membership.standing.other(aid) !== undefined,
+      hosts: async () => (await hostNames.addresses()).filter((host) => scopeOf(host) === 'public'),
+      hostOf: (aid) => {
+        const peer = directory.peerOf(aid);
+        return peer === undefined ? undefined : directHosts(network, peer)[0];
+      },
+    },
+    settings,
+  );
+  membership.subscribe(() => {
+    lending.expel().catch((error: unknown) => journal.failed('relay.failed', error));
+  });
+  return lending;
+}
+
+/** Addresses of this machine that are none of a relayed connection, and none inside the mesh. */
+function ownHosts(network: Network, mesh: Said | undefined): readonly string[] {
+  const hosts = reachableAddresses(network.addresses(), mesh).map(hostOf);
+  return [...new Set(hosts.filter((host) => host !== undefined))];
 }
 
 /** An agreement names key and signature by index alone: the algorithm is that of the key. */

@@ -46,6 +46,8 @@ export interface ChangesDeps {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly journal: Journal;
+  /** A view stands on devices at both ends: a way between them is looked for, where the address of the record is none. */
+  readonly seekWay?: (aid: Aid, view: PlacedView) => void;
   /** A view became active, and its handshake was seen. */
   readonly established: (pair: Pair, view: ActiveView) => void;
   readonly reached: (pair: Pair, step: ReceiptStep, view: PlacedView, other: TunnelView) => void;
@@ -310,6 +312,7 @@ export class Changes {
   async #flipWhenWarm(pair: Pair, view: TunnelView | undefined): Promise<void> {
     const { clock, handshakes, reconciler } = this.#deps;
     const end = clock.monotonic() + HANDSHAKE_MS;
+    if (pair.staged !== undefined) this.#deps.seekWay?.(pair.aid, pair.staged);
     using wait = handshakes.wait(pair.staged && reconciler.placeOf(pair.staged));
     for (let isNews = true; pair.staged !== undefined; ) {
       const isLast = clock.monotonic() >= end;

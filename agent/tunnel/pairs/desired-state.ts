@@ -25,6 +25,10 @@ export interface DesiredView {
   readonly presharedKey: Secret;
   /** Set at the end that starts the handshakes of this view; the other learns it by roaming. */
   readonly endpoint: UdpEndpoint | undefined;
+  /** Seconds, in place of those of the settings; @default those */
+  readonly keepalive?: number;
+  /** The endpoint is written over one that was learnt by roaming. @default false */
+  readonly insists?: boolean;
   /** What the record that names the key proves. @default 'unproven' */
   readonly possession?: Possession;
   /** Of one that drains: it was staged and never active, so nobody has been seen to shake hands on it. @default false */
@@ -153,12 +157,13 @@ function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer |
   const { active, draining } = pair;
   const view = viewAt(slot, pair);
   if (view === undefined) return undefined;
-  const { peerKey, presharedKey, endpoint } = view;
-  const lively = view === active ? keepalive : keepalive || STAGED_KEEPALIVE;
+  const { peerKey, presharedKey, endpoint, insists = false } = view;
+  const usual = view.keepalive ?? keepalive;
+  const lively = view === active ? usual : usual || STAGED_KEEPALIVE;
   return {
     publicKey: peerKey,
     presharedKey,
-    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(endpoint === undefined ? {} : { endpoint, ...(insists ? { insists } : {}) }),
     allowedIps: prefixesOf(pair),
     keepalive: endpoint === undefined || draining.includes(view) ? 0 : lively,
   };

@@ -20,6 +20,7 @@ import type {
 import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import { meshPrefix, overlayAddress, overlayRoute } from '../../mesh/membership/overlay-address.ts';
+import type { DeviceWay } from '../reach/device-ways.ts';
 import {
   type Contested,
   contestedKeys,
@@ -55,6 +56,8 @@ export interface ReconcilerDeps {
   readonly rng: Rng;
   readonly table: StateTable;
   readonly journal: Journal;
+  /** What was found for a view in place of the address that the record names. */
+  readonly wayOf?: (aid: Aid, view: TunnelView) => DeviceWay | undefined;
   /** Whether the `tun` record was revoked: no device has its key any more. */
   readonly isRevoked: (tunnelKey: Said) => boolean;
   /** Bytes of the longest packet to `aid`; absent or undefined: what the device takes. */
@@ -115,6 +118,24 @@ export class Reconciler {
     return this.#queue.run(async () => {
       if (!this.#deps.membership.isIn) return;
       await this.#apply((await this.#ownDevices()).filter((device) => device.slot === slot));
+    });
+  }
+
+  /**
+   * As {@link reconcileSlot}, and the peer of the view begins a handshake at once: it leaves the device for a moment, with whatever
+   * session it had there, since WireGuard itself begins none within 5 s of the last (REKEY_TIMEOUT).
+   */
+  beginAnew(view: PlacedView): Promise<void> {
+    return this.#queue.run(async () => {
+      const key = this.#deps.views.keyOf(view.peer);
+      const [device] = (await this.#ownDevices()).filter(({ slot }) => slot === view.slot);
+      if (!this.#deps.membership.isIn || device === undefined) return;
+      using keys = await this.#keys();
+      const [desired] = await this.#desired([device], keys);
+      if (desired === undefined) return;
+      const peers = desired.peers.filter(({ publicKey }) => publicKey !== key);
+      this.#note(desired, await this.#deps.driver.apply({ ...desired, peers }));
+      this.#note(desired, await this.#deps.driver.apply(desired));
     });
   }
 
@@ -396,15 +417,16 @@ export class Reconciler {
     if (view === undefined || peerKey === undefined) return undefined;
     const agreed = keys.of(pair.aid, view);
     const begins = view.initiates || sameView(this.#begun.get(pair.aid), view);
+    const way = this.#deps.wayOf?.(pair.aid, view);
+    const named = begins && view.port !== 0 ? views.endpointOf(pair.aid, view) : undefined;
     return {
       slot: view.slot,
       peerKey,
       possession: views.possessionOf(view.peer),
       presharedKey: agreed ?? pair.unagreedKey,
-      endpoint:
-        begins && agreed !== undefined && view.port !== 0
-          ? views.endpointOf(pair.aid, view)
-          : undefined,
+      endpoint: agreed === undefined ? undefined : (way?.endpoint ?? named),
+      ...(way?.keepalive === undefined ? {} : { keepalive: way.keepalive }),
+      insists: way?.insists ?? false,
     };
   }
 

@@ -16,6 +16,7 @@ import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
 import type { Network } from '../../network/network.ts';
+import type { DeviceWay } from '../reach/device-ways.ts';
 import { Changes, type ChangesSettings, type ReceiptStep, type StepFailure } from './changes.ts';
 import { type Device, type DeviceSlots, Devices } from './devices.ts';
 import type { Edge, Edges } from './edges.ts';
@@ -26,6 +27,7 @@ import { asked, echoed, handshakeAge, isQuiet, type Life, lived, silentMs } from
 import type { OwnTunnelKeys } from './own-tunnel-keys.ts';
 import type { ActiveView, DrainingView, LeftBehind, Pair, PairChange } from './pair.ts';
 import type { Agreed, PairKeys } from './pair-keys.ts';
+import { PairWays } from './pair-ways.ts';
 import { Reconciler, type ReconcilerSettings } from './reconciler.ts';
 import { isSettling, wouldBeLeftBehind } from './room.ts';
 import type { PlacedView, TunnelView } from './view.ts';
@@ -57,6 +59,10 @@ export interface TunnelsDeps {
    * @returns whether it was answered, or nobody can say
    */
   readonly reaches?: (aid: Aid) => Promise<boolean>;
+  /** What was found for a view in place of the address that the record names. */
+  readonly wayOf?: (aid: Aid, view: TunnelView) => DeviceWay | undefined;
+  /** A view stands on devices at both ends and waits for its handshake. */
+  readonly seekWay?: (aid: Aid, view: TunnelView) => void;
 }
 
 /** One pair as `rotate status` shows it. */
@@ -103,6 +109,8 @@ export interface TunnelStatus {
   /** The view that is to follow, or to be the first. */
   readonly coming: ComingView | undefined;
   readonly failure: StepFailure | undefined;
+  /** The member over which its packets go; undefined: they go directly, or not at all. */
+  readonly relay: Aid | undefined;
 }
 
 export interface ComingView {
@@ -146,6 +154,8 @@ export class Tunnels {
   readonly #reconciler: Reconciler;
   readonly #handshakes: Handshakes;
   readonly #changes: Changes;
+  /** For whoever looks for ways between devices. */
+  readonly ways: PairWays;
   readonly #listeners = new Set<TunnelListener>();
   /** Of the active views. */
   readonly #lives = new Map<Aid, { readonly view: ActiveView; readonly life: Life }>();
@@ -171,6 +181,16 @@ export class Tunnels {
     this.#views = views;
     this.#reconciler = reconciler;
     this.#handshakes = new Handshakes(deps);
+    this.ways = new PairWays({
+      reconciler,
+      devices,
+      clock: deps.clock,
+      relayOf: (aid, view) => deps.wayOf?.(aid, view)?.relay,
+      isSilent: (aid) => {
+        const life = this.#lives.get(aid)?.life;
+        return life !== undefined && silentMs(life, deps.clock.monotonic()) !== undefined;
+      },
+    });
     this.#changes = new Changes(
       {
         ...deps,
@@ -386,6 +406,7 @@ export class Tunnels {
         isUnanswered: life?.isUnanswered === true,
         coming: this.#coming(aid),
         failure: this.#changes.failureOf(aid),
+        relay: view && this.#relayOf(aid, view, peer),
       };
     });
   }
@@ -402,6 +423,12 @@ export class Tunnels {
   /** The own device that could not be made or changed when that was tried last. */
   get deviceFailure(): Error | undefined {
     return this.#reconciler.deviceFailure;
+  }
+
+  /** A device that has roamed away from the relay's endpoint has found a way of its own. */
+  #relayOf(aid: Aid, view: ActiveView, peer: PeerState | undefined): Aid | undefined {
+    const way = this.#deps.wayOf?.(aid, view);
+    return way !== undefined && way.endpoint === peer?.endpoint ? way.relay : undefined;
   }
 
   #coming(aid: Aid): ComingView | undefined {

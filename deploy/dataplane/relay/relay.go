@@ -331,7 +331,8 @@ func kindOf(packet []byte) uint32 {
 	case kind == initiationType && len(packet) == initiationSize,
 		kind == responseType && len(packet) == responseSize,
 		kind == cookieType && len(packet) == cookieSize,
-		kind == transportType && len(packet)%16 == 0:
+		// Padded to 16 bytes, but not beyond the sender's MTU: a full-size packet has any length.
+		kind == transportType:
 		return kind
 	}
 	return 0

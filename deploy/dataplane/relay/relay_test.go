@@ -153,12 +153,21 @@ func TestForwardsNothingThatIsNotWireGuard(t *testing.T) {
 	r, left, right := pair(t, terms())
 	shake(r, left, right)
 	for _, odd := range [][]byte{
-		packet(transportType, 31, 0), packet(transportType, 40, 0), packet(initiationType, 147, 0),
+		packet(transportType, 31, 0), packet(initiationType, 147, 0),
 		packet(responseType, 93, 0), packet(cookieType, 65, 0), packet(5, 64, 0), packet(0x0104, 64, 0), {}, {4},
 	} {
 		left.send(odd)
 	}
 	right.expectNothing()
+}
+
+func TestForwardsPacketsOfTheFullSizeOfAnyMTU(t *testing.T) {
+	r, left, right := pair(t, terms())
+	shake(r, left, right)
+	for _, size := range []int{1280 + 32, 1420 + 32, 1421 + 32} {
+		left.send(packet(transportType, size, 7))
+		right.expect(packet(transportType, size, 7))
+	}
 }
 
 func TestStopsAtTheQuotaAndAtTheRate(t *testing.T) {

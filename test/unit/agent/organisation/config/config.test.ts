@@ -84,6 +84,8 @@ proof-port = 65535
       drainSeconds: 1,
       proofPort: 65_535,
     });
+    assert.equal(config.relay.port, 5);
+    assert.equal(withName('[tunnel]\nport = 65500').relay.port, 65_372);
   });
 
   it('is frozen, defaults and all', () => {
@@ -171,6 +173,10 @@ proof-port = 65535
     'tunnel.prefixes': ['"10.0.0.0/8"', '["10.0.0.1/8"]', '["10.0.0.0"]', '["10.0.0.0/08"]', '[1]'],
     'tunnel.gateway-rank': ['-1', '256'],
     'tunnel.drain': ['0', '3601'],
+    'relay.lends': ['"true"', '1'],
+    'relay.port': ['0', '65409'],
+    'relay.daily': ['0', '1000001'],
+    'relay.rate': ['0', '100001'],
     'tunnel.proof-port': ['0', '65536'],
     'rotation.tunnel': ['-1', '8761', '1.5', '"1"'],
     'rotation.id': ['-1', '87601'],

@@ -1,0 +1,143 @@
+/**
+ * A tunnel whose ciphertext goes through the relay of the data-plane program, as a ratio to the same tunnel on its direct way: three
+ * namespaces on one bridge, the relay in the third; alternating rounds of one TCP stream (`--rounds`, default 3; `--seconds`, default
+ * 3). All of it is one machine: the
+ * relay takes processor time that its own machine would have. Needs root, /dev/net/tun, iperf3 and the program in `.tools/bin`.
+ */
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs, promisify } from 'node:util';
+import { Secret } from '#src/secret';
+import { chooseTunnelDriver } from '#src/wireguard/detect';
+import { wireguardPrivateKey, wireguardPublicKeyHex } from '#src/wireguard/static-key';
+import type { DesiredDevice, TunnelDriver } from '#src/wireguard/tunnel-driver';
+import { exchangeUapi } from '#src/wireguard/uapi-socket';
+import { parseCidr, parseInterfaceName, parseUdpEndpoint } from '#src/wireguard/values';
+import { median } from './support/stats.ts';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '3' },
+  },
+});
+const rounds = Number(values.rounds);
+const seconds = Number(values.seconds);
+const toolsDir = new URL('../.tools', import.meta.url).pathname;
+const program = join(toolsDir, 'bin', 'kelmesh-dataplane');
+const execute = promisify(execFile);
+const tag = `kr${process.pid}`;
+const spaces = [`${tag}a`, `${tag}b`, `${tag}r`] as const;
+const dir = await mkdtemp(join(tmpdir(), 'kelmesh-relay-'));
+const ip = (...args: string[]) => execute('ip', args);
+
+try {
+  await layOut();
+  const drivers: TunnelDriver[] = [];
+  for (const space of spaces.slice(0, 2))
+    drivers.push(
+      await chooseTunnelDriver({
+        preference: 'userspace',
+        program,
+        stateDir: join(dir, space),
+        toolsDir,
+        namespace: space,
+      }),
+    );
+  const ports = await openRelay();
+  const ways = {
+    direct: ['10.9.9.2:51820', '10.9.9.1:51820'],
+    relayed: [`10.9.9.3:${ports[0]}`, `10.9.9.3:${ports[1]}`],
+  } as const;
+  const results = { direct: [] as number[], relayed: [] as number[] };
+  for (let round = 0; round < rounds; round++)
+    for (const way of round % 2 === 0
+      ? (['direct', 'relayed'] as const)
+      : (['relayed', 'direct'] as const)) {
+      for (const [i, driver] of drivers.entries()) await driver.remove(deviceOf(i, '').name);
+      for (const [i, driver] of drivers.entries())
+        await driver.apply(deviceOf(i, ways[way][i] ?? ''));
+      results[way].push(await throughput());
+    }
+  for (const [i, driver] of drivers.entries()) await driver.remove(deviceOf(i, '').name);
+  const direct = median(results.direct);
+  const relayed = median(results.relayed);
+  console.log(`${rounds} alternating rounds of ${seconds} s, one TCP stream, MTU 1420; medians`);
+  console.log(`direct    ${direct.toFixed(0)} Mbit/s`);
+  console.log(`relayed   ${relayed.toFixed(0)} Mbit/s, in the process of the relay`);
+  console.log(`relayed to direct: ${(relayed / direct).toFixed(2)}`);
+} finally {
+  for (const space of spaces) {
+    const { stdout } = await ip('netns', 'pids', space).catch(() => ({ stdout: '' }));
+    for (const pid of stdout.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGTERM');
+  }
+  await sleep(200);
+  for (const space of spaces) await ip('netns', 'del', space).catch(() => undefined);
+  await rm(dir, { recursive: true, force: true });
+}
+
+/** One segment, whose bridge stands in the relay's namespace. */
+async function layOut(): Promise<void> {
+  for (const space of spaces) await ip('netns', 'add', space);
+  const [a, b, relay] = spaces;
+  await ip('-n', relay, 'link', 'add', 'br0', 'type', 'bridge');
+  for (const [i, space] of [a, b].entries()) {
+    const ends = ['name', `v${i}`, 'type', 'veth', 'peer', 'name', 'v0', 'netns', space];
+    await ip('-n', relay, 'link', 'add', ...ends);
+    await ip('-n', relay, 'link', 'set', `v${i}`, 'master', 'br0', 'up');
+    await ip('-n', space, 'addr', 'add', `10.9.9.${i + 1}/24`, 'dev', 'v0');
+    for (const link of ['lo', 'v0']) await ip('-n', space, 'link', 'set', link, 'up');
+  }
+  await ip('-n', relay, 'addr', 'add', '10.9.9.3/24', 'dev', 'br0');
+  for (const link of ['lo', 'br0']) await ip('-n', relay, 'link', 'set', link, 'up');
+}
+
+async function openRelay(): Promise<readonly number[]> {
+  const socket = join(dir, 'relay.sock');
+  spawn('ip', ['netns', 'exec', spaces[2], program, 'relay', socket], { stdio: 'ignore' });
+  await sleep(500);
+  const terms = 'quota_bytes=1000000000000\nrate_bytes=10000000000\nidle_seconds=600\n\n';
+  const request = Buffer.from(`open=bench\nend=10.9.9.1\nend=10.9.9.2\n${terms}`);
+  const answer = await exchangeUapi(socket, request, (reply) => Buffer.from(reply).toString());
+  return [...answer.matchAll(/^port=(\d+)$/gm)].map(([, port]) => Number(port));
+}
+
+/** Mbit/s that the receiver has counted. */
+async function throughput(): Promise<number> {
+  const [from, to] = spaces;
+  const server = spawn('ip', ['netns', 'exec', to, 'iperf3', '-s', '-1', '-B', 'fd99::2'], {
+    stdio: 'ignore',
+  });
+  await sleep(1_000);
+  const { stdout } = await execute('ip', [
+    ...['netns', 'exec', from, 'iperf3', '-c', 'fd99::2', '-t', String(seconds), '-J'],
+  ]);
+  server.kill();
+  return JSON.parse(stdout).end.sum_received.bits_per_second / 1e6;
+}
+
+function deviceOf(i: number, endpoint: string): DesiredDevice {
+  const key = (n: number) => wireguardPrivateKey(new Secret(new Uint8Array(32).fill(n + 1)));
+  const other = 1 - i;
+  return {
+    name: parseInterfaceName(spaces[i] ?? ''),
+    privateKey: key(i),
+    listenPort: 51_820,
+    mtu: 1420,
+    addresses: [`fd99::${i + 1}/128`],
+    routes: [parseCidr(`fd99::${other + 1}/128`)],
+    peers: [
+      {
+        publicKey: wireguardPublicKeyHex(key(other)),
+        presharedKey: new Secret(new Uint8Array(32).fill(9)),
+        ...(endpoint === '' ? {} : { endpoint: parseUdpEndpoint(endpoint) }),
+        allowedIps: [parseCidr(`fd99::${other + 1}/128`)],
+        // Both begin at once, as both ends of a way do.
+        keepalive: 25,
+      },
+    ],
+  };
+}
