@@ -1,5 +1,5 @@
 // The other programs that speak Rosenpass, for `npm run test:rosenpass` alone: the Rust one from its registry, with the lock file that it
-// brings, and the Go one with the digests in `test/interop/rosenpass/go.sum`. Nothing else runs them, and nothing of theirs is installed.
+// brings, its library as `npm run bench -- rosenpass` drives it, and the Go one with the digests in `test/interop/rosenpass/go.sum`. Nothing else runs them, and nothing of theirs is installed.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { asOwner, makeFolder } from './owner.mjs';
@@ -19,6 +19,13 @@ export async function ensureRosenpassPrograms() {
   await ensure('rosenpass', findProgram('cargo'), rustNeeds, (cargo) =>
     run('building rosenpass, which takes minutes', cargo, [
       ...['install', 'rosenpass', '--version', rustVersion, '--locked', '--root', folder],
+      ...['--target-dir', join(folder, 'target')],
+    ]),
+  );
+  const bench = join(root, 'bench/rosenpass');
+  await ensure('rosenpass-bench', findProgram('cargo'), rustNeeds, (cargo) =>
+    run('building the bench of the Rust library', cargo, [
+      ...['install', '--path', bench, '--locked', '--root', folder],
       ...['--target-dir', join(folder, 'target')],
     ]),
   );
