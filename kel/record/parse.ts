@@ -5,9 +5,16 @@ import { KelError } from '#kel/errors';
 import { parseSignatureGroups, type SignatureGroup } from './attachment.ts';
 import { RECORD_PROTOCOL } from './build.ts';
 import { decodeRecordBody } from './cbor.ts';
-import { RecordError, type recordErrors } from './errors.ts';
+import { isOfLaterVersion, RecordError, type recordErrors } from './errors.ts';
 import type { AnyRecord } from './record.ts';
-import { isRecordType, MAX_CHARTER_BYTES, maxRecordBytes, recordSchemas } from './schemas.ts';
+import type { WireMap } from './schema.ts';
+import {
+  isRecordType,
+  MAX_CHARTER_BYTES,
+  maxRecordBytes,
+  type RecordVersion,
+  recordSchemas,
+} from './schemas.ts';
 
 /** A record message that is well formed and has the digest it claims; nobody has vouched for it yet. */
 export interface ParsedRecord<T extends AnyRecord = AnyRecord> {
@@ -24,21 +31,38 @@ export interface ParsedRecord<T extends AnyRecord = AnyRecord> {
  * @throws RECORD_TOO_LARGE, RECORD_MALFORMED, RECORD_UNKNOWN_TYPE, RECORD_BAD_FIELD, RECORD_UNKNOWN_EXTENSION, RECORD_WRONG_SAID, RECORD_BAD_ATTACHMENT
  */
 export function parseRecord(message: Uint8Array): ParsedRecord {
-  expectAtMost(MAX_CHARTER_BYTES, message);
+  expectAtMost(MAX_CHARTER_BYTES, message.length);
   const { major, size } = versionOf(message);
   const bytes = new Uint8Array(message.subarray(0, size));
   const fields = rethrown('RECORD_MALFORMED', () => decodeRecordBody(bytes));
-  const type = fields.get('t');
-  if (!isRecordType(type)) {
-    throw new RecordError(
-      'RECORD_UNKNOWN_TYPE',
-      `record type: expected nod, tun, end, chr, log, rvk, ack or tup, got ${String(type).slice(0, 16)}`,
-    );
-  }
-  expectAtMost(maxRecordBytes(type), message);
-  const record: AnyRecord = recordSchemas[major][type].parse(fields, '');
+  const record = recordOf(major, fields, bytes, message.length);
   rethrown('RECORD_WRONG_SAID', () => verifySaid(bytes, fields as SaidFields));
   return { record, bytes, signers: signersOf(record, message.subarray(bytes.length)) };
+}
+
+function recordOf(
+  version: RecordVersion,
+  fields: WireMap,
+  bytes: Uint8Array,
+  length: number,
+): AnyRecord {
+  try {
+    const type = fields.get('t');
+    if (!isRecordType(type)) {
+      throw new RecordError(
+        'RECORD_UNKNOWN_TYPE',
+        `record type: expected nod, tun, end, chr, log, rvk, ack or tup, got ${String(type).slice(0, 16)}`,
+      );
+    }
+    expectAtMost(maxRecordBytes(type), length);
+    return recordSchemas[version][type].parse(fields, '');
+  } catch (error) {
+    if (!isOfLaterVersion(error)) throw error;
+    // Whoever wants to know it again gets the digest of these bytes, and not what they claim to be.
+    const said = rethrown('RECORD_WRONG_SAID', () => verifySaid(bytes, fields as SaidFields));
+    const { code, message, fields: named } = error as RecordError;
+    throw new RecordError(code, message, { fields: { ...named, said } });
+  }
 }
 
 /** `verifySaid` looks at field `d` alone, and the schema has made sure that this one is text. */
@@ -74,11 +98,11 @@ function signersOf(record: AnyRecord, attachment: Uint8Array): ParsedRecord['sig
   return [first, ...others];
 }
 
-function expectAtMost(max: number, message: Uint8Array): void {
-  if (message.length > max) {
+function expectAtMost(max: number, length: number): void {
+  if (length > max) {
     throw new RecordError(
       'RECORD_TOO_LARGE',
-      `record: expected at most ${max} bytes, got ${message.length}`,
+      `record: expected at most ${max} bytes, got ${length}`,
     );
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
-import { isOfLaterVersion } from '#kel/record/errors';
+import { isOfLaterVersion, type RecordError } from '#kel/record/errors';
 import { parseRecord } from '#kel/record/parse';
 import type { AnyRecord, RecordOf, RecordType, Verified } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
@@ -30,6 +30,9 @@ const RATES: { readonly [T in RecordType]?: AllowanceOptions } = {
   ack: { burst: 4_096, perSecond: 1 },
 };
 
+/** Records of a later version whose SAIDs are remembered. */
+const MAX_PASSED_OVER = 4_096;
+
 /** How far ahead of the own clock a record may be dated before it is put off: a far future would win for ever. */
 const FUTURE_MS = 5 * 60_000;
 
@@ -38,7 +41,7 @@ export type IntakeVerdict =
   | { readonly kind: 'known' }
   | { readonly kind: 'refused'; readonly code: string }
   /** Of a later version: nothing is wrong with it, and nothing here may act on it. */
-  | { readonly kind: 'unknown'; readonly code: string };
+  | { readonly kind: 'unknown'; readonly code: string; readonly said: Said };
 
 export type RecordListener = (record: Verified<AnyRecord>) => void;
 
@@ -52,6 +55,8 @@ export class RecordIntake {
   readonly #listeners = new Set<RecordListener>();
   #refused = 0;
   #unknown = 0;
+  /** Their SAIDs, oldest first. */
+  readonly #passedOver = new Set<Said>();
 
   constructor(deps: {
     kel: KelStore;
@@ -81,6 +86,11 @@ export class RecordIntake {
     return this.#unknown;
   }
 
+  /** The last of them, so that nobody has to bring them with every session: they are asked for again by a newer program. */
+  get passedOver(): readonly Said[] {
+    return [...this.#passedOver];
+  }
+
   subscribe(listener: RecordListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -93,7 +103,7 @@ export class RecordIntake {
   ): Promise<IntakeVerdict> {
     const verdict = await this.#examine(message, mayIssue);
     if (verdict.kind === 'refused') this.#refused += 1;
-    if (verdict.kind === 'unknown') this.#unknown += 1;
+    if (verdict.kind === 'unknown') this.#passOver(verdict.said);
     if (verdict.kind === 'stored') for (const listener of this.#listeners) listener(verdict.record);
     return verdict;
   }
@@ -101,6 +111,15 @@ export class RecordIntake {
   /** The event that seals `said`, for records that were stored. */
   async sealedIn(issuer: Aid, said: Said): Promise<EventReference | undefined> {
     return (await this.#kel.sealOf(issuer, said))?.event;
+  }
+
+  #passOver(said: Said): void {
+    this.#unknown += 1;
+    this.#passedOver.add(said);
+    for (const oldest of this.#passedOver) {
+      if (this.#passedOver.size <= MAX_PASSED_OVER) break;
+      this.#passedOver.delete(oldest);
+    }
   }
 
   async #examine(
@@ -129,7 +148,9 @@ export class RecordIntake {
       return outcome === 'stored' ? { kind: 'stored', record: verified } : { kind: 'known' };
     } catch (error) {
       const code = codeOf(error);
-      return { kind: isOfLaterVersion(error) ? 'unknown' : 'refused', code };
+      return isOfLaterVersion(error)
+        ? { kind: 'unknown', code, said: (error as RecordError).fields['said'] as Said }
+        : { kind: 'refused', code };
     }
   }
 }

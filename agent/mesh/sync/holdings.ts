@@ -166,7 +166,7 @@ export class Holdings implements SyncContext {
   }
 
   records(to: Aid): readonly Said[] {
-    const { records, membership } = this.#deps;
+    const { records, membership, intake } = this.#deps;
     if (!membership.maySync(to)) return [];
     const saids: Said[] = [];
     for (const type of OFFERED) {
@@ -174,7 +174,7 @@ export class Holdings implements SyncContext {
         if (type === 'chr' || type === 'rvk' || membership.maySync(record.i)) saids.push(record.d);
       }
     }
-    return saids;
+    return [...saids, ...intake.passedOver];
   }
 
   log(aid: Aid, from: number): Promise<Uint8Array> {

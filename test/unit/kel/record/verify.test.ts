@@ -7,7 +7,8 @@ import { parseRecord } from '#kel/record/parse';
 import type { RecordType, TunnelProofFields } from '#kel/record/record';
 import { isSealed, verifyRecord } from '#kel/record/verify';
 import { Organisation, sign, testKey } from '../../../support/kit/key-log.ts';
-import { dt, salt, samples } from '../../../support/kit/record-samples.ts';
+import { criticalRecord, newTypeRecord } from '../../../support/kit/later-record.ts';
+import { dt, lowAid, salt, samples } from '../../../support/kit/record-samples.ts';
 import { recordOf, verification, verified } from '../../../support/kit/signed-record.ts';
 import { openStore } from '../../../support/kit/store-kit.ts';
 
@@ -167,7 +168,16 @@ describe('record messages', () => {
     const message = Buffer.from(recordOf('end', organisation('one')));
     const type = Buffer.from(message);
     type.write('xyz', message.indexOf('end'), 'latin1');
-    assert.throws(() => parseRecord(type), { code: 'RECORD_UNKNOWN_TYPE' });
+    assert.throws(() => parseRecord(type), { code: 'RECORD_WRONG_SAID' });
+    for (const [{ bytes, said }, code] of [
+      [newTypeRecord(lowAid), 'RECORD_UNKNOWN_TYPE'],
+      [criticalRecord(lowAid), 'RECORD_UNKNOWN_EXTENSION'],
+    ] as const)
+      assert.throws(
+        () => parseRecord(bytes),
+        (error: { code?: string; fields?: { said?: string } }) =>
+          error.code === code && error.fields?.said === said,
+      );
     const protocol = Buffer.from(message);
     protocol.write('KERI', message.indexOf('KMSH'), 'latin1');
     assert.throws(() => parseRecord(protocol), { code: 'RECORD_MALFORMED' });

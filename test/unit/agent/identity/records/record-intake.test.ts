@@ -63,6 +63,17 @@ describe('record intake', () => {
     }
     assert.deepEqual(codes, ['RECORD_UNKNOWN_EXTENSION', 'RECORD_UNKNOWN_TYPE']);
     assert.deepEqual([bob.intake.unknown, bob.intake.refused], [2, 0]);
+    assert.deepEqual(bob.intake.passedOver, [criticalRecord(aid).said, newTypeRecord(aid).said]);
+    // Nobody keeps a record away from here by a false one that claims its digest.
+    const [wanted, other] = [criticalRecord(aid), newTypeRecord(aid)];
+    const claimed = Buffer.from(other.bytes);
+    claimed.write(wanted.said, claimed.indexOf(other.said), 'latin1');
+    const signed = encodeSignedRecord(claimed, [await alice.identity.signerGroup(claimed)]);
+    assert.deepEqual(await bob.intake.take(signed, all), {
+      kind: 'refused',
+      code: 'RECORD_WRONG_SAID',
+    });
+    assert.equal(bob.intake.passedOver.length, 2);
   });
 
   it('takes tunnel keys of version 2 with a proof of possession, and no others', async () => {
