@@ -155,7 +155,7 @@ export async function composeLocal(
     disk: () => diskSpace(config.stateDir),
     logFiles: new NodeLogFiles(join(config.stateDir, 'audit')),
     journal,
-    ...formerState(config),
+    ...formerState(config, journal),
   };
   onFailure.move();
   return drivers;
@@ -279,11 +279,19 @@ export function stateDeps(config: Config, journal?: Pick<Journal, 'info'>): Take
   };
 }
 
-function formerState({ stateDir }: Config): Pick<LocalDrivers, 'former'> {
-  const former = readFormer(stateDir);
-  if (former === undefined) return {};
-  const { head } = former.mark;
-  return { former: { head, drop: () => dropFormer({ stateDir, steps: stateSteps }) } };
+/** A backup that is damaged is said and keeps nobody from starting; with the next own event it goes too. */
+function formerState(
+  { stateDir }: Config,
+  journal: Pick<Journal, 'failed'>,
+): Pick<LocalDrivers, 'former'> {
+  const drop = () => dropFormer({ stateDir, steps: stateSteps });
+  try {
+    const former = readFormer(stateDir);
+    return former === undefined ? {} : { former: { head: former.mark.head, drop } };
+  } catch (error) {
+    journal.failed('state.failed', error);
+    return { former: { head: undefined, drop } };
+  }
 }
 
 /** Whether `kelmesh init` was run with this configuration. */

@@ -35,8 +35,8 @@ export interface LocalDrivers {
 
 /** The state directory as an earlier version left it: a way back until the first own event, and of no use afterwards. */
 export interface FormerCopy {
-  /** End of the own log when it was copied. */
-  readonly head: EventReference | null;
+  /** End of the own log when it was copied; null before its first event, undefined where the copy does not say. */
+  readonly head: EventReference | null | undefined;
   drop(): Promise<void>;
 }
 

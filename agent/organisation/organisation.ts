@@ -268,7 +268,7 @@ async function endWayBack(
     await former.drop();
     journal.info('state.way-back-ended', { aid });
   };
-  if (state.said !== former.head?.said) return drop();
+  if (former.head !== undefined && state.said !== former.head?.said) return drop();
   const stop = kel.subscribe((event) => {
     if (event.aid !== aid) return;
     stop();
