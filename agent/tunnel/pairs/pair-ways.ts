@@ -12,10 +12,21 @@ import { type PlacedView, sameView, type TunnelView } from './view.ts';
 /** A session is renewed after 120 s: one that is older has not been renewed (WireGuard whitepaper 6.1). */
 const RENEWED_MS = 150_000;
 
+/** What is to be known of a pair with an active view. */
+interface ActiveLook {
+  readonly aid: Aid;
+  readonly view: PlacedView | undefined;
+  /** Milliseconds; undefined: there was none. */
+  readonly handshakeAge: number | undefined;
+  /** How long nothing has come although it was asked; undefined: it is alive. */
+  readonly silentMs: number | undefined;
+}
+
 export interface PairWaysDeps {
   readonly reconciler: Reconciler;
   readonly devices: Devices;
   readonly clock: Clock;
+  readonly status: () => Promise<readonly ActiveLook[]>;
   /** Who relays the view; undefined: nobody. */
   readonly relayOf: (aid: Aid, view: TunnelView) => Aid | undefined;
   /** Whether nothing comes on the active view although it was asked. */
@@ -46,11 +57,13 @@ export class PairWays {
 
   /** Active views without a session, or on which nothing comes although it was asked. */
   async faint(): Promise<readonly { readonly aid: Aid; readonly keys: KeyPairing }[]> {
-    const faint: { aid: Aid; keys: KeyPairing }[] = [];
-    for (const { aid, active } of this.#deps.reconciler.pairs.values())
-      if (active !== undefined && !(await this.lifeOf(aid, active)).isAlive)
-        faint.push({ aid, keys: active });
-    return faint;
+    // All of them at once: a device is read as a whole.
+    const { status } = this.#deps;
+    return (await status()).flatMap(({ aid, view, handshakeAge = RENEWED_MS, silentMs }) =>
+      view !== undefined && (handshakeAge >= RENEWED_MS || silentMs !== undefined)
+        ? [{ aid, keys: view }]
+        : [],
+    );
   }
 
   /** Under which endpoints the own devices see the tunnels of `aid`. */

@@ -185,6 +185,7 @@ export class Tunnels {
       reconciler,
       devices,
       clock: deps.clock,
+      status: () => this.status(),
       relayOf: (aid, view) => deps.wayOf?.(aid, view)?.relay,
       isSilent: (aid) => {
         const life = this.#lives.get(aid)?.life;

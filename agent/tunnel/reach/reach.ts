@@ -34,7 +34,10 @@ const STAGGER_MS = 3_000;
 const RETRY_MS = 1_000;
 /** As long as a change of keys waits for its handshake. */
 const SEEK_MS = 16_000;
-const LOOK_MS = 5_000;
+const LOOK_MS = 10_000;
+/** A pair that found no way looks again after this, and after twice as long each time. */
+const REST_MS = 20_000;
+const MAX_REST_MS = 600_000;
 /** How often a pair that is relayed looks for a way of its own. */
 const UPGRADE_MS = 30_000;
 
@@ -44,6 +47,8 @@ export class Reach {
   readonly #searching = new Set<Aid>();
   readonly #wanted = new Set<Aid>();
   readonly #upgrades = new Map<Aid, number>();
+  /** Of those that found no way: how often in a row, and until when they rest. */
+  readonly #rests = new Map<Aid, { readonly failures: number; readonly until: number }>();
   #signal: AbortSignal = AbortSignal.abort();
 
   constructor(deps: ReachDeps) {
@@ -72,6 +77,7 @@ export class Reach {
     if (this.#signal.aborted || this.#wanted.has(aid)) return;
     this.#wanted.add(aid);
     void this.#seek(aid, keys)
+      .then((isFound) => this.#rest(aid, isFound))
       .catch((error: unknown) => {
         if (!this.#signal.aborted) this.#deps.journal.failed('reach.failed', error, { aid });
       })
@@ -79,9 +85,12 @@ export class Reach {
   }
 
   async #look(): Promise<void> {
-    const { clock, placeOf, self } = this.#deps;
+    const { clock, placeOf, self, directory } = this.#deps;
     this.#ways.keep((aid, keys) => placeOf(aid, keys) !== undefined);
-    for (const { aid, keys } of await this.#deps.faint()) this.want(aid, keys);
+    for (const { aid, keys } of await this.#deps.faint()) {
+      const until = this.#rests.get(aid)?.until ?? 0;
+      if (directory.peerOf(aid) !== undefined && clock.monotonic() >= until) this.want(aid, keys);
+    }
     for (const { aid, keys } of this.#ways.relayed()) {
       const due = this.#upgrades.get(aid) ?? clock.monotonic() + UPGRADE_MS;
       this.#upgrades.set(aid, due);
@@ -91,20 +100,32 @@ export class Reach {
     }
   }
 
-  async #seek(aid: Aid, keys: KeyPairing): Promise<void> {
+  #rest(aid: Aid, isFound: boolean): void {
+    if (isFound) {
+      this.#rests.delete(aid);
+      return;
+    }
+    const failures = (this.#rests.get(aid)?.failures ?? 0) + 1;
+    const ms = Math.min(REST_MS * 2 ** (failures - 1), MAX_REST_MS);
+    this.#rests.set(aid, { failures, until: this.#deps.clock.monotonic() + ms });
+  }
+
+  /** @returns whether there is a way */
+  async #seek(aid: Aid, keys: KeyPairing): Promise<boolean> {
     const { clock, self, lifeOf, placeOf, journal } = this.#deps;
     const end = clock.monotonic() + SEEK_MS;
     await clock.sleep(GRACE_MS, this.#signal);
     for (let pause = self < aid ? 0 : STAGGER_MS; clock.monotonic() < end; pause = RETRY_MS) {
       if (pause > 0) await clock.sleep(pause, this.#signal);
-      if (placeOf(aid, keys) === undefined || (await lifeOf(aid, keys)).isAlive) return;
+      if (placeOf(aid, keys) === undefined || (await lifeOf(aid, keys)).isAlive) return true;
       try {
-        if (await this.#open(aid, keys)) return;
+        if (await this.#open(aid, keys)) return true;
       } catch (error) {
         this.#signal.throwIfAborted();
         journal.failed('reach.failed', error, { aid }, 'debug');
       }
     }
+    return false;
   }
 
   /** @returns whether there is a way now */

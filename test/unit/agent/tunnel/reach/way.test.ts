@@ -11,59 +11,27 @@ import {
 } from '#agent/tunnel/reach/way';
 import type { UdpEndpoint } from '#src/wireguard/tunnel-driver';
 import { parseUdpEndpoint } from '#src/wireguard/values';
+import { SimulatedSite, type Translation } from '../../../../support/simulation/simulated-site.ts';
 
-type Translation = 'none' | 'keeps-ports' | 'same-for-all' | 'per-destination';
-
-/** A device, and what stands before it. */
-class Site {
-  readonly inner: UdpEndpoint;
-  readonly #outerHost: string;
-  readonly #kind: Translation;
-  readonly #mappings = new Map<string, UdpEndpoint>();
-  /** To whom something was sent, by mapping: that comes back in, and nothing else (RFC 4787, the strictest filter). */
-  readonly #open = new Set<string>();
-  #nextPort: number;
-
-  constructor(kind: Translation, inner: string, outerHost: string) {
-    this.#kind = kind;
-    this.inner = parseUdpEndpoint(inner);
-    this.#outerHost = outerHost;
-    this.#nextPort = 40_000;
-  }
-
-  send(to: UdpEndpoint): UdpEndpoint {
-    if (this.#kind === 'none') return this.inner;
-    const key = this.#kind === 'per-destination' ? to : 'all';
-    const port =
-      this.#kind === 'keeps-ports' ? this.inner.split(':').at(-1) : String(this.#nextPort++);
-    const mapping = this.#mappings.get(key) ?? parseUdpEndpoint(`${this.#outerHost}:${port}`);
-    this.#mappings.set(key, mapping);
-    this.#open.add(`${mapping} ${to}`);
-    return mapping;
-  }
-
-  takes(at: UdpEndpoint, from: UdpEndpoint): boolean {
-    return this.#kind === 'none' ? at === this.inner : this.#open.has(`${at} ${from}`);
-  }
-
-  candidates(observer: UdpEndpoint): readonly Candidate[] {
-    const [host = ''] = this.inner.split(':');
-    const port = Number(this.inner.split(':').at(-1));
-    return candidatesOf({ port, own: [host], configured: [], observed: [this.send(observer)] });
-  }
-}
+const candidatesAt = (site: SimulatedSite, observer: UdpEndpoint): readonly Candidate[] =>
+  candidatesOf({
+    port: site.port,
+    own: [site.innerHost],
+    configured: [],
+    observed: [site.send(observer)],
+  });
 
 const OBSERVER = parseUdpEndpoint('45.77.0.1:51820');
 
 /** Some rounds of probes between two sites. @param lan whether the inner address of the one leads to the other */
-function probe(a: Site, b: Site, lan: boolean) {
-  const candidates = [a.candidates(OBSERVER), b.candidates(OBSERVER)] as const;
+function probe(a: SimulatedSite, b: SimulatedSite, lan: boolean) {
+  const candidates = [candidatesAt(a, OBSERVER), candidatesAt(b, OBSERVER)] as const;
   const seen: [Sighting[], Sighting[]] = [[], []];
   const sites = [a, b] as const;
   for (let round = 0; round < 3; round++)
     for (const [n, site] of sites.entries()) {
       const other = 1 - n;
-      const target = sites[other] as Site;
+      const target = sites[other] as SimulatedSite;
       for (const [index, { kind, endpoint }] of (
         candidates[other] as readonly Candidate[]
       ).entries()) {
@@ -89,7 +57,7 @@ function note(seen: Sighting[], sighting: Sighting): void {
 }
 
 /** Both ends decide the same, whoever of them is the lower one. */
-function agreed(a: Site, b: Site, lan = false): FoundWay | undefined {
+function agreed(a: SimulatedSite, b: SimulatedSite, lan = false): FoundWay | undefined {
   const [atA, atB] = probe(a, b, lan);
   for (const isLower of [true, false]) {
     const one = chooseWay(atA, atB, isLower);
@@ -100,8 +68,8 @@ function agreed(a: Site, b: Site, lan = false): FoundWay | undefined {
 }
 
 const behind = (kind: Translation, n: number) =>
-  new Site(kind, `192.168.${n}.2:51820`, `45.77.0.10${n}`);
-const open = () => new Site('none', '45.77.0.9:51820', '');
+  new SimulatedSite(kind, `192.168.${n}.2:51820`, `45.77.0.10${n}`);
+const open = () => new SimulatedSite('none', '45.77.0.9:51820', '');
 
 const table: readonly [Translation, Translation, boolean][] = [
   ['none', 'none', true],
@@ -120,7 +88,7 @@ describe('a way between two devices', () => {
   for (const [a, b, isFound] of table)
     it(`is ${isFound ? 'found' : 'not there'} between ${a} and ${b}`, () => {
       const one = a === 'none' ? open() : behind(a, 1);
-      const other = b === 'none' ? new Site('none', '45.77.0.8:51820', '') : behind(b, 2);
+      const other = b === 'none' ? new SimulatedSite('none', '45.77.0.8:51820', '') : behind(b, 2);
       const way = agreed(one, other);
       assert.equal(way !== undefined, isFound);
       if (way === undefined) return;
