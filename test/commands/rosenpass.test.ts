@@ -126,6 +126,19 @@ describe('kelmesh rosenpass', () => {
       );
     });
 
+    it('says when a key is not in WireGuard, and puts it into its file all the same', async function () {
+      this.timeout(2 * WAIT_MS);
+      const peer = Buffer.alloc(32, 1).toString('base64');
+      put('1.toml', toml(1, '127.0.0.1:0', 'device = "kmnone0"', `peer = "${peer}"`));
+      await using responder = new Started('1.toml', dir);
+      put('0.toml', toml(0, '127.0.0.1:0', `endpoint = "127.0.0.1:${await responder.port()}"`));
+      await using initiator = new Started('0.toml', dir);
+      await initiator.firstLine();
+      assert.match(await responder.firstLine(), / exchanged$/);
+      await responder.saying(/ROSENPASS_OUTPUT_FAILED/);
+      assert.equal(readFileSync(path('1.key'), 'utf8'), readFileSync(path('0.key'), 'utf8'));
+    });
+
     it('says what is wrong before it begins', async function () {
       this.timeout(WAIT_MS);
       put('short.pk', 'short');
@@ -188,6 +201,10 @@ class Started implements AsyncDisposable {
   async firstLine(): Promise<string> {
     await this.#until(() => this.#lines.length > 0);
     return this.#lines[0] ?? '';
+  }
+
+  async saying(wanted: RegExp): Promise<void> {
+    await this.#until(() => wanted.test(this.said));
   }
 
   /** @returns exit code */

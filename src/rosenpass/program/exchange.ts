@@ -81,12 +81,9 @@ export async function exchangeKeys(
       using held = key;
       const to = config.peers[peer];
       if (to === undefined) return;
-      try {
-        await putOutKey(to, held);
-        listener.key(peer, peerIds[peer] ?? new Uint8Array(0), reason);
-      } catch (error) {
-        listener.trouble(peer, error as RosenpassError);
-      }
+      const { isWritten, failure } = await putOutKey(to, held);
+      if (isWritten) listener.key(peer, peerIds[peer] ?? new Uint8Array(0), reason);
+      if (failure !== undefined) listener.trouble(peer, failure);
     });
   const failed = new Promise<never>((_, reject) => {
     worker.on('message', (message: FromWorker) => {
