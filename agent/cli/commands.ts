@@ -10,6 +10,7 @@ const loaders: readonly (readonly [name: string, load: () => Promise<Command>])[
   ['down', async () => (await import('./commands/down.ts')).down],
   ['status', async () => (await import('./commands/status.ts')).status],
   ['doctor', async () => (await import('./commands/doctor.ts')).doctor],
+  ['bugreport', async () => (await import('./commands/bugreport.ts')).bugreport],
   ['id show', async () => (await import('./commands/id.ts')).idShow],
   ['id rotate', async () => (await import('./commands/id.ts')).idRotate],
   ['id confirm', async () => (await import('./commands/id-confirm.ts')).idConfirm],

@@ -85,6 +85,30 @@ describe('the path of a tunnel that is up', function () {
     assert.match(wrong.stderr, /MESH_NOT_A_MEMBER/);
   });
 
+  it('is reported without a key, a name, an identifier or an address', async () => {
+    const status = await a.json('status');
+    const [[privateKey, publicKey]] = (await a.wg(device, 'dump')) as [[string, string]];
+    const [[, presharedKey = '']] = (await a.wg(device, 'preshared-keys')) as [[string, string]];
+    const secret = a.read('/var/lib/kelmesh/secret').trim();
+    const report = await a.ok('bugreport');
+    const { schema, checks, log, network } = JSON.parse(report);
+    assert.equal(schema, 'kelmesh.bugreport/1');
+    assert.ok(checks.length > 0 && log.length > 0 && Object.keys(network).length > 0);
+    const keys = [privateKey, publicKey, presharedKey];
+    const hidden = [
+      secret,
+      ...keys,
+      ...keys.map((key) => Buffer.from(key, 'base64').toString('hex')),
+      ...[status.aid, status.said, status.peers[0].aid, status.peers[0].proof],
+      ...[a.address, b.address, other, status.overlay[0], status.mesh.members[0].name],
+    ];
+    for (const one of hidden) {
+      assert.ok(typeof one === 'string' && one.length > 3);
+      assert.ok(!report.includes(one), `${one} is in the report`);
+    }
+    assert.ok((await a.ok('bugreport', '--full')).includes(status.aid));
+  });
+
   it('gets back its MTU when somebody changes it', async () => {
     const mtu = async () =>
       JSON.parse((await a.run('ip', '-j', 'link', 'show', device)).stdout)[0].mtu;
