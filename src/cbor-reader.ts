@@ -126,8 +126,10 @@ function integer(
 function byteString(reader: ValueReader, info: number, { bytes }: CborForm): Uint8Array {
   if (bytes === 'refused') throw reader.fault('byte strings have no place here');
   const view = reader.view(length(reader, info));
-  // Not `slice`: a Buffer's does not copy.
-  return bytes === 'shared' ? view : new Uint8Array(view);
+  // Plain either way: a `slice` of a Buffer does not copy, here or with whoever reads it.
+  return bytes === 'shared'
+    ? new Uint8Array(view.buffer, view.byteOffset, view.length)
+    : new Uint8Array(view);
 }
 
 function simple(
