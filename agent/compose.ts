@@ -41,6 +41,7 @@ import type { Database } from '#src/store/durable-table';
 import { chooseTunnelDriver, findOwnProgram } from '#src/wireguard/detect';
 import { RelayProgram } from '#src/wireguard/relay-program';
 import { SystemWays } from '#src/wireguard/system-ways';
+import { openWakeSocket } from '#src/wireguard/wake-socket';
 import { fetchLog } from './mesh/watch/http-log-source.ts';
 import type { ResolveHost } from './network/host-names.ts';
 import { createLibp2pNetwork } from './network/libp2p.ts';
@@ -203,6 +204,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
       ...(program === undefined ? {} : { program }),
     }),
     overlay: new TcpOverlay(proofPort),
+    wakeSocket: openWakeSocket,
     ways: new SystemWays(),
     underlay: readUnderlay,
     ...relayOf(config, await findOwnProgram(toolsDir)),
@@ -235,6 +237,7 @@ export function agentSettings(config: Config): AgentSettings {
       mtu: tunnel.mtu,
       keepalive: tunnel.keepaliveSeconds,
       drainMs: tunnel.drainSeconds * 1_000,
+      lazyIdleMs: tunnel.lazyIdleSeconds * 1_000,
       changeMs: rotation.deadlineMinutes * 60_000,
     },
     rotation: {

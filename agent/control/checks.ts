@@ -170,6 +170,10 @@ const tunnelChecks: { readonly [C in ReasonCode]: CheckKind } = {
     severity: 'error',
     cure: 'Its operator updates the agent there: the mesh has moved to records of version 2, and there is no way back.',
   },
+  asleep: {
+    severity: 'info',
+    cure: 'It is meant so: the policy has a lazy tunnel there, which comes up with the first packet.',
+  },
   'policy-closed': {
     severity: 'info',
     cure: 'It is meant so: `kelmesh mesh policy show --pair A B`; the governor can change it.',

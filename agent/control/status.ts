@@ -388,6 +388,7 @@ function lookOf(
   const { aid, view, peer, device, coming, failure } = status;
   return {
     edge: status.edge,
+    isAsleep: status.isAsleep,
     hasLog: kel.state(aid) !== undefined,
     hasTunnelKeys: records.latest('tun', aid) !== undefined,
     isConnected: agent.directory.peerOf(aid) !== undefined,

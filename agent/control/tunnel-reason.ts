@@ -33,6 +33,7 @@ export const reasonCodes = [
   'left-behind',
   'old-version',
   'suspended',
+  'asleep',
   'policy-closed',
   'policy-lacking',
 ] as const;
@@ -55,6 +56,8 @@ export interface Ports {
 }
 
 export interface TunnelLook {
+  /** It has no tunnel until a packet wants to go there. */
+  readonly isAsleep: boolean;
   /** What the policy has for the two. */
   readonly edge: Edge;
   readonly hasLog: boolean;
@@ -98,6 +101,8 @@ export function tunnelReason(look: TunnelLook): TunnelReason {
   const { active, path } = look;
   const none = ofPolicy(look.edge);
   if (none !== undefined) return none;
+  if (look.isAsleep)
+    return because('waiting', 'asleep', 'it sleeps: the first packet to it brings the tunnel up');
   const lives =
     active?.handshakeAge !== undefined &&
     active.handshakeAge < REJECT_AFTER_MS &&

@@ -12,6 +12,7 @@ import type { Secret } from '#src/secret';
 import type { Database } from '#src/store/durable-table';
 import type { Relay } from '#src/wireguard/relay-program';
 import type { TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { WakeSocket } from '#src/wireguard/wake-socket';
 import type { Ways } from '#src/wireguard/ways';
 import type { FetchLog } from '../mesh/watch/log-source.ts';
 import type { ResolveHost } from '../network/host-names.ts';
@@ -46,6 +47,8 @@ export interface RunningDrivers {
   network(seed: Secret): Promise<Network>;
   readonly tunnels: TunnelDriver;
   readonly overlay: Overlay;
+  /** Where packets to tunnels that sleep are heard; absent: none sleeps. */
+  readonly wakeSocket?: () => Promise<WakeSocket>;
   /** Where the system sends packets; absent: nobody can say. */
   readonly ways?: Ways;
   /** What the connections of this machine depend on; absent: it never changes. */

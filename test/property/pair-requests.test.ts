@@ -13,7 +13,7 @@ const said = fc.stringMatching(/^[A-Za-z0-9_-]{42}$/).map((text) => `EA${text}` 
 const th = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const request = fc
   .record({
-    kind: fc.constantFrom('renew', 'written', 'rekey', 'epoch'),
+    kind: fc.constantFrom('renew', 'written', 'rekey', 'epoch', 'wake', 'sleep'),
     own: said,
     peer: said,
     th,

@@ -148,6 +148,7 @@ class End {
       keepalive: 25,
       drainMs: DRAIN_MS,
       changeMs: 600_000,
+      lazyIdleMs: 300_000,
     });
     await this.tunnels.start(this.#stop.signal);
   }

@@ -48,6 +48,7 @@ export interface Config {
     readonly endpoints: readonly string[];
     readonly mtu: number;
     readonly keepaliveSeconds: number;
+    readonly lazyIdleSeconds: number;
     readonly prefixes: readonly string[];
     readonly gatewayRank: number;
     readonly drainSeconds: number;
@@ -142,6 +143,7 @@ export function parseConfig(text: string, file: string): Config {
       endpoints: get('tunnel.endpoints'),
       mtu: get('tunnel.mtu'),
       keepaliveSeconds: get('tunnel.keepalive'),
+      lazyIdleSeconds: get('tunnel.lazy-idle'),
       prefixes: get('tunnel.prefixes'),
       gatewayRank: get('tunnel.gateway-rank'),
       drainSeconds: get('tunnel.drain'),

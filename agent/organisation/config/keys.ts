@@ -170,6 +170,11 @@ export const configKeys = {
     fallback: 25,
     does: 'persistent keepalive of the end that starts the handshakes',
   },
+  'tunnel.lazy-idle': {
+    kind: { type: 'integer', min: 5, max: 86_400, unit: 'seconds' },
+    fallback: 300,
+    does: 'how long nothing goes through a lazy tunnel before it sleeps again',
+  },
   'tunnel.prefixes': {
     kind: { type: 'list', pattern: ipPrefix, what: 'IP prefixes, zero bits behind them', max: 64 },
     fallback: [],

@@ -23,7 +23,7 @@ import { agreementPair } from '../../tunnel/pairs/agreement-pair.ts';
 import { Edges } from '../../tunnel/pairs/edges.ts';
 import { EpochKeys } from '../../tunnel/pairs/epoch-keys.ts';
 import { OwnTunnelKeys } from '../../tunnel/pairs/own-tunnel-keys.ts';
-import { PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
+import { NO_AGREEMENT, PairAgreements } from '../../tunnel/pairs/pair-agreements.ts';
 import { type TunnelSettings, Tunnels } from '../../tunnel/pairs/tunnels.ts';
 import { Views } from '../../tunnel/pairs/views.ts';
 import { Echoes } from '../../tunnel/path/echoes.ts';
@@ -173,6 +173,11 @@ export async function openTunnelParts(deps: TunnelPartsDeps): Promise<TunnelPart
   });
   const tunnels: Tunnels = new Tunnels(
     {
+      ...(drivers.wakeSocket === undefined ? {} : { wakeSocket: drivers.wakeSocket }),
+      askAwake: (aid, view) =>
+        requests.ask(aid, { kind: 'wake', ...view, th: NO_AGREEMENT, epoch: 0 }),
+      askAsleep: (aid, view) =>
+        requests.ask(aid, { kind: 'sleep', ...view, th: NO_AGREEMENT, epoch: 0 }),
       identity,
       membership,
       views,

@@ -24,6 +24,7 @@ import {
   runFollowing,
   runLeading,
 } from './change-over.ts';
+import type { Dormancy } from './dormancy.ts';
 import { Drains, type DrainsDeps, type DrainsSettings } from './drains.ts';
 import { TunnelError } from './errors.ts';
 import type { Handshakes } from './handshakes.ts';
@@ -39,6 +40,7 @@ export interface ChangesDeps {
   readonly membership: Membership;
   readonly pairKeys: PairKeys;
   readonly views: Views;
+  readonly dormancy: Dormancy;
   readonly reconciler: Reconciler;
   readonly handshakes: Handshakes;
   readonly network: Network;
@@ -148,6 +150,7 @@ export class Changes {
   async #goOn(aid: Aid): Promise<'rest' | 'wait'> {
     for (let asked: Asked | undefined; ; ) {
       const { pair, world, deviceFailure } = await this.#look(aid, asked);
+      if (pair !== undefined && this.#deps.dormancy.isAsleep(aid, pair)) return 'rest';
       const step = nextStep(pair, world, this.#deps.clock.monotonic());
       this.#deps.journal.debug('tunnel.step', { aid, step: `${step.kind}: ${step.why}` });
       if (step.kind === 'rest' || step.kind === 'wait' || pair === undefined)

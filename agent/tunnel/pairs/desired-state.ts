@@ -47,6 +47,8 @@ export interface PairState {
   readonly active: DesiredView | undefined;
   /** The view that is to follow, and has to shake hands first. */
   readonly staged: DesiredView | undefined;
+  /** Of a pair that sleeps: a packet to it is heard by this agent; absent: it does not, or has a tunnel. */
+  readonly asleep?: DesiredView | undefined;
   /** Views before the active one, while packets may still come on them. */
   readonly draining: readonly DesiredView[];
 }
@@ -77,7 +79,13 @@ export function desiredDevices(
   settings: DeviceSettings,
 ): readonly DesiredDevice[] {
   const routes = (isHere: (slot: number) => boolean) =>
-    pairs.filter(({ active }) => active && isHere(active.slot)).flatMap(prefixesOf);
+    pairs
+      .filter(({ active, staged, asleep }) => {
+        // A packet that wakes it has a way from the beginning.
+        const carrier = active ?? (asleep && (staged ?? asleep));
+        return carrier !== undefined && isHere(carrier.slot);
+      })
+      .flatMap(prefixesOf);
   return devices.map((device) => ({
     name: device.name,
     privateKey: device.privateKey,
@@ -119,11 +127,15 @@ export type Contested = ReadonlyMap<
 /** Keys that several pairs name on this device. */
 export function contestedKeys(slot: number, pairs: readonly PairState[], turn: number): Contested {
   const claims = new Map<WireGuardKey, KeyClaim[]>();
-  for (const { aid, active, staged, draining } of pairs) {
-    const view = viewAt(slot, { active, staged, draining });
+  for (const { aid, active, staged, asleep, draining } of pairs) {
+    const view = viewAt(slot, { active, staged, asleep, draining });
     if (view === undefined) continue;
     const { peerKey, possession = 'unproven', isSetAside = false } = view;
-    const claim = { aid, possession, hasHandshake: view !== staged && !isSetAside };
+    const claim = {
+      aid,
+      possession,
+      hasHandshake: view !== staged && view !== asleep && !isSetAside,
+    };
     claims.set(peerKey, [...(claims.get(peerKey) ?? []), claim]);
   }
   const contested = [...claims].filter(([, each]) => each.length > 1);
@@ -154,7 +166,7 @@ function onePerKey(
 
 /** One entry per pair and device at most. */
 function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer | undefined {
-  const { active, draining } = pair;
+  const { active, asleep, draining } = pair;
   const view = viewAt(slot, pair);
   if (view === undefined) return undefined;
   const { peerKey, presharedKey, endpoint, insists = false } = view;
@@ -165,14 +177,20 @@ function peerOf(slot: number, pair: PairState, keepalive: number): DesiredPeer |
     presharedKey,
     ...(endpoint === undefined ? {} : { endpoint, ...(insists ? { insists } : {}) }),
     allowedIps: prefixesOf(pair),
-    keepalive: endpoint === undefined || draining.includes(view) ? 0 : lively,
+    keepalive: endpoint === undefined || view === asleep || draining.includes(view) ? 0 : lively,
   };
 }
 
 function viewAt(
   slot: number,
-  { active, staged, draining }: Pick<PairState, 'active' | 'staged' | 'draining'>,
+  {
+    active,
+    staged,
+    asleep,
+    draining,
+  }: Pick<PairState, 'active' | 'staged' | 'asleep' | 'draining'>,
 ): DesiredView | undefined {
   const here = (view: DesiredView | undefined) => (view?.slot === slot ? view : undefined);
-  return here(active) ?? here(staged) ?? draining.find((former) => former.slot === slot);
+  const former = draining.find((one) => one.slot === slot);
+  return here(active) ?? here(staged) ?? former ?? here(asleep);
 }

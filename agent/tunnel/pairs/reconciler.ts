@@ -15,6 +15,7 @@ import type {
   DeviceDrops,
   PeerState,
   TunnelDriver,
+  UdpEndpoint,
   WireGuardKey,
 } from '#src/wireguard/tunnel-driver';
 import type { Identity } from '../../identity/own/identity.ts';
@@ -31,6 +32,7 @@ import {
   type PairState,
 } from './desired-state.ts';
 import type { Devices } from './devices.ts';
+import type { Dormancy } from './dormancy.ts';
 import { type Edges, whyNone } from './edges.ts';
 import type { PeerPlace } from './handshakes.ts';
 import { turnAt } from './key-claims.ts';
@@ -50,6 +52,7 @@ export interface ReconcilerDeps {
   readonly pairKeys: PairKeys;
   readonly views: Views;
   readonly edges: Edges;
+  readonly dormancy: Dormancy;
   readonly devices: Devices;
   readonly driver: TunnelDriver;
   readonly clock: Clock;
@@ -82,6 +85,9 @@ export class Reconciler {
   readonly #begun = new Map<Aid, TunnelView>();
   /** Devices that could not be made or changed when that was tried last, by name. */
   readonly #failures = new Map<string, Error>();
+  /** Pairs that are about to sleep. */
+  readonly #leaving = new Set<Aid>();
+  #bed: UdpEndpoint | undefined;
   #next: Promise<void> | undefined;
 
   constructor(deps: ReconcilerDeps, settings: ReconcilerSettings) {
@@ -282,6 +288,7 @@ export class Reconciler {
   }
 
   async #follow(pair: Pair): Promise<void> {
+    if (this.#deps.dormancy.isAsleep(pair.aid, pair)) return pair.settle();
     const newest = this.#deps.views.newest(pair.aid);
     const following = follow(pair, newest);
     if (following === 'settle') await pair.settle();
@@ -396,9 +403,44 @@ export class Reconciler {
     return subnetsOf(claims, { overlay: meshPrefix(mesh), own: views.ownSubnets() });
   }
 
+  /** Where packets to a lazy pair are heard while it has no tunnel. */
+  #asleep(pair: Pair): DesiredView | undefined {
+    const { dormancy, views, devices } = this.#deps;
+    if (this.#bed === undefined || this.#leaving.has(pair.aid)) return undefined;
+    if (pair.active !== undefined || !dormancy.isLazy(pair.aid)) return undefined;
+    const newest = views.newest(pair.aid);
+    const slot = newest && devices.of(newest.own)?.slot;
+    const peerKey = newest && views.keyOf(newest.peer);
+    if (slot === undefined || peerKey === undefined) return undefined;
+    return { slot, peerKey, presharedKey: pair.unagreedKey, endpoint: this.#bed };
+  }
+
+  /** Pairs that sleep have their endpoint there. */
+  bed(endpoint: UdpEndpoint): void {
+    this.#bed = endpoint;
+  }
+
+  /** The pair has no tunnel and no agreement until somebody wants it again. */
+  async letSleep(aid: Aid): Promise<void> {
+    const { dormancy, pairKeys, removed } = this.#deps;
+    await this.#queue.run(async () => {
+      const pair = this.#pairs.get(aid);
+      const wasUp = (await pair?.drop(() => true)) === true;
+      await pairKeys.retire(aid, []);
+      this.#begun.delete(aid);
+      dormancy.slept(aid);
+      if (wasUp) removed(aid, 'nothing went through it for a while');
+      this.#leaving.add(aid);
+    });
+    // The peer leaves the device with its sessions: a packet that finds one asks for no handshake, and wakes nobody.
+    await this.reconcile().finally(() => this.#leaving.delete(aid));
+    await this.reconcile();
+  }
+
   #stateOf(pair: Pair, keys: HeldKeys): PairState {
     const viewOf = (view: PlacedView | undefined) => this.#viewOf(pair, view, keys);
     return {
+      asleep: this.#asleep(pair),
       aid: pair.aid,
       route: overlayRoute(this.#deps.membership.mesh as Said, pair.aid),
       routeMtu: this.#deps.routeMtu?.(pair.aid),

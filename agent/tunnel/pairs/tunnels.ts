@@ -3,6 +3,7 @@
  * moves each pair to its newest keys. Control runs over the network of the agents, never through a tunnel.
  */
 import type { Aid, Said } from '#kel/identifiers';
+import { Allowance } from '#src/allowance';
 import type { Clock } from '#src/clock';
 import type { Journal } from '#src/journal';
 import type { Rng } from '#src/rng';
@@ -10,8 +11,10 @@ import { Secret } from '#src/secret';
 import { SerialQueue } from '#src/serial-queue';
 import type { StateTable } from '#src/store/state-table';
 import { ticks } from '#src/ticks';
+import { receiverOf } from '#src/wireguard/handshake-initiation';
 import { wireguardPrivateKey } from '#src/wireguard/static-key';
-import type { PeerState, TunnelDriver } from '#src/wireguard/tunnel-driver';
+import type { PeerState, TunnelDriver, WireGuardKey } from '#src/wireguard/tunnel-driver';
+import type { WakeSocket } from '#src/wireguard/wake-socket';
 import type { Identity } from '../../identity/own/identity.ts';
 import type { Membership } from '../../mesh/membership/membership.ts';
 import type { PeerDirectory } from '../../mesh/sync/peer-directory.ts';
@@ -19,6 +22,7 @@ import type { Network } from '../../network/network.ts';
 import type { DeviceWay } from '../reach/device-ways.ts';
 import { Changes, type ChangesSettings, type ReceiptStep, type StepFailure } from './changes.ts';
 import { type Device, type DeviceSlots, Devices } from './devices.ts';
+import { Dormancy } from './dormancy.ts';
 import type { Edge, Edges } from './edges.ts';
 import type { EpochKeys } from './epoch-keys.ts';
 import { TunnelError } from './errors.ts';
@@ -33,7 +37,10 @@ import { isSettling, wouldBeLeftBehind } from './room.ts';
 import type { PlacedView, TunnelView } from './view.ts';
 import type { ChangeKind, Views } from './views.ts';
 
-export interface TunnelSettings extends DeviceSlots, ChangesSettings, ReconcilerSettings {}
+export interface TunnelSettings extends DeviceSlots, ChangesSettings, ReconcilerSettings {
+  /** How long nothing goes through a lazy tunnel before it sleeps, in milliseconds. */
+  readonly lazyIdleMs: number;
+}
 
 export interface TunnelsDeps {
   readonly identity: Identity;
@@ -54,6 +61,12 @@ export interface TunnelsDeps {
   readonly routeMtu?: (aid: Aid) => number | undefined;
   /** Whether the `tun` record was revoked: no view uses it any more. */
   readonly isRevoked: (tunnelKey: Said) => boolean;
+  /** Where packets to pairs that sleep are heard; absent: none sleeps. */
+  readonly wakeSocket?: () => Promise<WakeSocket>;
+  /** The other end has to begin the agreement: it is told that this one wants the tunnel. */
+  readonly askAwake?: (aid: Aid, view: TunnelView) => Promise<void>;
+  /** Whether the other end lets the tunnel sleep too; it does at once where it says so. */
+  readonly askAsleep?: (aid: Aid, view: TunnelView) => Promise<void>;
   /**
    * Sends something to the overlay address of `aid`, which at least its WireGuard answers; absent: nobody is asked.
    * @returns whether it was answered, or nobody can say
@@ -106,6 +119,8 @@ export interface TunnelStatus {
   readonly silentMs: number | undefined;
   /** An end that answers echoes answers none, though its WireGuard is heard. */
   readonly isUnanswered: boolean;
+  /** It has no tunnel until a packet wants to go there. */
+  readonly isAsleep: boolean;
   /** The view that is to follow, or to be the first. */
   readonly coming: ComingView | undefined;
   readonly failure: StepFailure | undefined;
@@ -146,16 +161,23 @@ const EPOCH_LOOK_MS = 15_000;
 const FIRST_LOOKS = 4;
 /** How often it is looked whether something has come from each peer. */
 const LIFE_LOOK_MS = 15_000;
+/** An end whose other end would sleep does so after this part of the time. */
+const ASKED_IDLE_PART = 0.5;
+/** Datagrams that are looked at: WireGuard sends one in five seconds for each peer that is wanted. */
+const WAKINGS = { burst: 2_048, perSecond: 256 };
 
 export class Tunnels {
   readonly #deps: TunnelsDeps;
   readonly #devices: Devices;
   readonly #views: Views;
+  readonly #dormancy: Dormancy;
   readonly #reconciler: Reconciler;
   readonly #handshakes: Handshakes;
   readonly #changes: Changes;
   /** For whoever looks for ways between devices. */
   readonly ways: PairWays;
+  readonly #lazyIdleMs: number;
+  readonly #wakings: Allowance<'all'>;
   readonly #listeners = new Set<TunnelListener>();
   /** Of the active views. */
   readonly #lives = new Map<Aid, { readonly view: ActiveView; readonly life: Life }>();
@@ -167,11 +189,16 @@ export class Tunnels {
   constructor(deps: TunnelsDeps, settings: TunnelSettings) {
     this.#deps = deps;
     const devices = new Devices(deps.table, settings);
-    const { views } = deps;
+    const { views, edges, clock } = deps;
+    const dormancy = new Dormancy({ edges, clock, idleMs: settings.lazyIdleMs });
+    this.#dormancy = dormancy;
+    this.#lazyIdleMs = settings.lazyIdleMs;
+    this.#wakings = new Allowance(clock, WAKINGS);
     const reconciler = new Reconciler(
       {
         ...deps,
         views,
+        dormancy,
         devices,
         removed: (aid, reason) => this.#removed(aid, reason),
       },
@@ -196,6 +223,7 @@ export class Tunnels {
       {
         ...deps,
         views,
+        dormancy,
         reconciler,
         handshakes: this.#handshakes,
         established: ({ aid }, view) => {
@@ -322,18 +350,24 @@ export class Tunnels {
     // Whoever enters the mesh again, because something after this has failed, finds the tunnels started.
     if (this.#signal === signal) return this.reconcile();
     this.#signal = signal;
-    pairKeys.onAgreed((aid) => this.poke(aid));
+    pairKeys.onAgreed((aid) => {
+      this.#dormancy.wake(aid);
+      this.poke(aid);
+    });
     const moved = await this.#devices.configure(driver);
     // A device that cannot be made now is tried again; the tunnels that stand on others go on.
     await this.reconcile().catch((error: unknown) => {
       if (error !== this.deviceFailure) throw error;
       this.#failed(error);
     });
+    // What sleeps has left the devices by now, with sessions that an earlier run may have left.
+    if (await this.#makeBed(signal)) this.reconcileSoon();
     this.#changes.start(signal);
     await this.#wakeColdPairs(moved);
     this.pokeAll();
     void this.#epochLoop(signal);
     void this.#lifeLoop(signal);
+    void this.#idleLoop(signal);
     void this.#sessionLoop(signal);
   }
 
@@ -405,6 +439,7 @@ export class Tunnels {
         handshakeAge: life && handshakeAge(life, clock.monotonic(), clock.now()),
         silentMs: life && silentMs(life, clock.monotonic()),
         isUnanswered: life?.isUnanswered === true,
+        isAsleep: this.#isAsleep(aid),
         coming: this.#coming(aid),
         failure: this.#changes.failureOf(aid),
         relay: view && this.#relayOf(aid, view, peer),
@@ -480,6 +515,82 @@ export class Tunnels {
         }
       },
     );
+  }
+
+  #isAsleep(aid: Aid): boolean {
+    const pair = this.#reconciler.pairs.get(aid);
+    return pair !== undefined && this.#dormancy.isAsleep(aid, pair);
+  }
+
+  /** Without one every pair is eager. */
+  async #makeBed(signal: AbortSignal): Promise<boolean> {
+    const socket = await this.#deps.wakeSocket?.().catch((error: unknown) => this.#failed(error));
+    if (socket === undefined) return false;
+    signal.addEventListener('abort', () => socket[Symbol.dispose](), { once: true });
+    socket.listen((datagram) => this.#heard(datagram));
+    this.#reconciler.bed(socket.endpoint);
+    this.#dormancy.enable();
+    return true;
+  }
+
+  /** @param datagram from anybody on this machine: it names a peer, and no more than that is believed */
+  #heard(datagram: Uint8Array): void {
+    if (!this.#wakings.take('all')) return;
+    const members = new Map<WireGuardKey, Aid>();
+    for (const { aid, active } of this.#pairs()) {
+      const newest = active === undefined && this.#dormancy.isLazy(aid) && this.#views.newest(aid);
+      const key = newest && this.#views.keyOf(newest.peer);
+      if (key !== undefined && key !== false) members.set(key, aid);
+    }
+    const aid = members.get(receiverOf(datagram, members.keys()) ?? ('' as WireGuardKey));
+    if (aid !== undefined) this.wake(aid);
+  }
+
+  /** Somebody wants the tunnel to `aid`: here, or at the other end. @param isAsked by the other end */
+  wake(aid: Aid, isAsked = false): void {
+    const { identity, askAwake } = this.#deps;
+    if (!this.#dormancy.isLazy(aid)) return;
+    this.#dormancy.wake(aid);
+    const newest = this.#views.newest(aid);
+    // The end with the lower AID begins the agreement.
+    if (!isAsked && newest !== undefined && identity.aid > aid)
+      void askAwake?.(aid, newest).catch(() => undefined);
+    this.poke(aid);
+  }
+
+  /** The other end has nothing for the tunnel to `aid`: it sleeps, unless this end has. Throws TUNNEL_BUSY. */
+  async letSleep(aid: Aid): Promise<void> {
+    if (this.#isAsleep(aid)) return;
+    const pair = this.#reconciler.pairs.get(aid);
+    const isChanging = pair?.change !== undefined || pair?.isExchanging === true;
+    if (!this.#dormancy.isLazy(aid) || isChanging || !this.#dormancy.isIdle(aid, ASKED_IDLE_PART))
+      throw new TunnelError('TUNNEL_BUSY', 'this end has a use for the tunnel');
+    await this.#reconciler.letSleep(aid);
+  }
+
+  async #idleLoop(signal: AbortSignal): Promise<void> {
+    const pauseMs = Math.min(LIFE_LOOK_MS, this.#lazyIdleMs / 4);
+    await this.#ticks(
+      signal,
+      () => pauseMs,
+      () => this.#lookForIdle(),
+    );
+  }
+
+  async #lookForIdle(): Promise<void> {
+    const { askAsleep } = this.#deps;
+    if (!this.#pairs().some(({ aid }) => this.#dormancy.isLazy(aid))) return;
+    for (const { aid, view, peer } of await this.status()) {
+      if (!this.#dormancy.isLazy(aid)) continue;
+      this.#dormancy.count(aid, view && (peer?.rxBytes ?? 0n) + (peer?.txBytes ?? 0n));
+      const pair = this.#reconciler.pairs.get(aid);
+      if (!this.#dormancy.isIdle(aid) || pair?.isExchanging === true) continue;
+      if (view === undefined) await this.#reconciler.letSleep(aid);
+      else if (pair?.change === undefined)
+        await askAsleep?.(aid, view)
+          .then(() => this.#reconciler.letSleep(aid))
+          .catch(() => undefined);
+    }
   }
 
   /**

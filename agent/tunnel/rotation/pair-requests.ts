@@ -4,6 +4,8 @@
  *   renew    make a fresh agreement in place of the one named, or (32 zeros) because the asking end holds none: only the end with the lower AID begins one
  *   written  say whether the preshared key of the agreement named is on the device
  *   rekey    the same, and then force a handshake with it: the end that starts handshakes is asked
+ *   wake     the asking end wants the tunnel, which sleeps: only the end with the lower AID begins an agreement
+ *   sleep    nothing has gone through the tunnel for a while: let it sleep, at both ends
  *   epoch    the asking end has moved to this epoch although the clocks of the two differ; follow
  */
 import type { Aid, Said } from '#kel/identifiers';
@@ -31,7 +33,7 @@ const manners: Manners = {
   failure: rotationFailure,
 };
 
-const KINDS = ['renew', 'written', 'rekey', 'epoch'] as const;
+const KINDS = ['renew', 'written', 'rekey', 'epoch', 'wake', 'sleep'] as const;
 const MAX_EPOCH = 0xffff_ffff;
 
 export interface PairRequest {

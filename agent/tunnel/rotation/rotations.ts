@@ -103,7 +103,11 @@ export class Rotations {
   /** What the other end of a tunnel asks for. @throws ROTATION_REFUSED and what the work throws */
   async answer(from: Aid, request: PairRequest): Promise<void> {
     const { tunnels, agreements } = this.#deps;
+    if (request.kind === 'sleep') return tunnels.letSleep(from);
     const view = tunnels.activeView(from);
+    // Whatever it asks for, it has a tunnel that sleeps here, or wants one.
+    if (view === undefined) tunnels.wake(from, true);
+    if (request.kind === 'wake') return;
     if (view === undefined || !sameView(view, { own: request.peer, peer: request.own }))
       throw new RotationError('ROTATION_REFUSED', 'this end uses other keys');
     const isHeld = equalBytes(agreements.agreed(from, view)?.th ?? new Uint8Array(0), request.th);

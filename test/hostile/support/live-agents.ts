@@ -335,6 +335,7 @@ function settingsFor(host: string): AgentSettings {
       keepalive: 25,
       drainMs: 180_000,
       changeMs: 900_000,
+      lazyIdleMs: 300_000,
     },
     rotation: {
       askedBy: 'governor',

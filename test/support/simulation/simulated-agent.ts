@@ -332,6 +332,7 @@ export class SimulatedAgent {
           keepalive: 25,
           drainMs: 180_000,
           changeMs: this.settings.changeMs,
+          lazyIdleMs: 300_000,
         },
         rotation: this.settings.rotation,
         ...(this.settings.gateway === undefined ? {} : { gateway: this.settings.gateway }),

@@ -15,6 +15,7 @@ const ports = { own: 51_820, peer: '198.51.100.7:51821' };
 const alive = { ports, handshakeAge: 20_000, silentMs: undefined, isUnanswered: false };
 const fine: TunnelLook = {
   edge: { kind: 'none' },
+  isAsleep: false,
   hasLog: true,
   hasTunnelKeys: true,
   isConnected: true,
@@ -174,6 +175,7 @@ describe('the reason why a tunnel is not up', () => {
       { isOutdated: true, active: alive },
       null,
     ],
+    ['nobody wants it', { isAsleep: true, coming: coming(false) }, 'asleep'],
     ['a rule has no such tunnel', { edge: closed(2, 'rule') }, 'policy-closed', /rule 3/],
     [
       'nor has the topology, whatever was up a moment ago',

@@ -55,6 +55,7 @@ port = 1
 endpoints = ["192.0.2.1", "2001:db8::1"]
 mtu = 1280
 keepalive = 5
+lazy-idle = 60
 prefixes = ["10.1.0.0/16"]
 gateway-rank = 7
 drain = 1
@@ -79,6 +80,7 @@ proof-port = 65535
       endpoints: ['192.0.2.1', '2001:db8::1'],
       mtu: 1280,
       keepaliveSeconds: 5,
+      lazyIdleSeconds: 60,
       prefixes: ['10.1.0.0/16'],
       gatewayRank: 7,
       drainSeconds: 1,
@@ -170,6 +172,7 @@ proof-port = 65535
     ],
     'tunnel.mtu': ['1279', '9001'],
     'tunnel.keepalive': ['0', '3601'],
+    'tunnel.lazy-idle': ['4', '86401'],
     'tunnel.prefixes': ['"10.0.0.0/8"', '["10.0.0.1/8"]', '["10.0.0.0"]', '["10.0.0.0/08"]', '[1]'],
     'tunnel.gateway-rank': ['-1', '256'],
     'tunnel.drain': ['0', '3601'],
