@@ -1,26 +1,11 @@
 /** Runs a verb at the running agent, or, when none runs and the verb allows it, on the organisation at rest. */
 
-import type { Secret } from '#src/secret';
-import { hasState } from '../compose.ts';
 import { askAgent } from '../control/client.ts';
-import { askWithoutKeys, expectOwnKeys, isCustodied } from '../control/custody-at-rest.ts';
 import { ControlError } from '../control/errors.ts';
-import {
-  type ArgumentsOf,
-  callOf,
-  type ResultOf,
-  type VerbName,
-  verbTable,
-} from '../control/verb-table.ts';
-import { IdentityError } from '../identity/own/errors.ts';
-import { type Config, readConfig } from '../organisation/config/config.ts';
-import { askSecret, readSecretFile } from '../organisation/config/secrets.ts';
-import { openOrganisation } from '../organisation/organisation.ts';
-import { copyState } from '../organisation/state-copy.ts';
-import { isUnwritable, withCode } from '../organisation/system-error.ts';
+import type { ArgumentsOf, ResultOf, VerbName } from '../control/verb-table.ts';
+import { readConfig } from '../organisation/config/config.ts';
 import type { Invocation } from './command.ts';
-import { type Io, note } from './io.ts';
-import { localDrivers } from './local-drivers.ts';
+import { note } from './io.ts';
 
 /**
  * What the verb gives, from wherever it can be had. Throws CONTROL_NOT_RUNNING for what only a running agent can do, before it asks
@@ -36,20 +21,15 @@ export async function ask<V extends VerbName>(
   try {
     return await askRunning(config.socket, verb, args, progress);
   } catch (error) {
-    if (config.reading !== undefined && isNoAccess(error) && verbTable[verb].reads)
+    if (!isNoAccess(error) && !isNotRunning(error)) throw error;
+    // All that an organisation is made of: whoever an agent answers starts without it.
+    const { verbTable } = await import('../control/verb-table.ts');
+    const { reads, needs } = verbTable[verb];
+    if (isNoAccess(error) && config.reading !== undefined && reads)
       return await askRunning(config.reading.socket, verb, args, progress);
-    if (!isNotRunning(error) || verbTable[verb].needs === 'agent') throw error;
-  }
-  try {
+    if (!isNotRunning(error) || needs === 'agent') throw error;
+    const { askAtRest } = await import('./ask-at-rest.ts');
     return await askAtRest(config, invocation.io, verb, args);
-  } catch (error) {
-    if (!verbTable[verb].reads || !isUnwritable(error)) throw error;
-    note(invocation.io, `${(withCode(error) as Error).message}: reading from a copy in memory`);
-    using copy = await copyState(config.stateDir);
-    const { dir } = copy;
-    const result = await askAtRest({ ...config, stateDir: dir }, invocation.io, verb, args);
-    // Where the keys are is not where the copy was.
-    return JSON.parse(JSON.stringify(result).replaceAll(dir, config.stateDir));
   }
 }
 
@@ -87,47 +67,4 @@ async function askRunning<V extends VerbName>(
 ): Promise<ResultOf<V>> {
   const result: unknown = await askAgent(socket, { verb, args }, progress);
   return result as ResultOf<V>;
-}
-
-async function askAtRest<V extends VerbName>(
-  config: Config,
-  io: Io,
-  verb: V,
-  args: ArgumentsOf<V>,
-): Promise<ResultOf<V>> {
-  if (isCustodied(config) || verbTable[verb].needs === 'nothing')
-    return askWithoutKeys(config, verb, args);
-  requireState(config);
-  const call = callOf(verb, args);
-  call.expectAtRest();
-  using secret = await keyStoreSecret(config, io);
-  const organisation = await openOrganisation(await localDrivers(config, secret, io));
-  try {
-    return await call.run({
-      organisation,
-      agent: undefined,
-      name: config.name,
-      progress: (text) => note(io, text),
-    });
-  } finally {
-    await organisation.close();
-  }
-}
-
-/** Throws IDENTITY_MISSING, CUSTODY_NO_AGENT. */
-export function requireState(config: Config): void {
-  expectOwnKeys(config);
-  if (!hasState(config))
-    throw new IdentityError('IDENTITY_MISSING', `${config.stateDir} holds no organisation`);
-}
-
-/** The passphrase or PIN of the key store: from the file that the configuration names, or from the terminal. */
-export function keyStoreSecret(config: Config, io: Io): Promise<Secret> {
-  const { secretFile, tier } = config.keyStore;
-  if (secretFile !== undefined) return Promise.resolve(readSecretFile(secretFile));
-  return askSecret(
-    tier === 'sealed-file' ? 'passphrase of the key store' : 'PIN of the token',
-    io.stdin,
-    io.stderr,
-  );
 }

@@ -10,7 +10,7 @@ import { Custodian } from '../identity/custody/custodian.ts';
 import { CustodyError } from '../identity/custody/errors.ts';
 import type { Config } from '../organisation/config/config.ts';
 import { askNewSecret } from '../organisation/config/secrets.ts';
-import { keyStoreSecret } from './ask.ts';
+import { keyStoreSecret } from './ask-at-rest.ts';
 import type { Io } from './io.ts';
 import { verifier } from './verifier.ts';
 

@@ -13,7 +13,7 @@ import { runDaemon } from '../../control/daemon.ts';
 import { ControlError } from '../../control/errors.ts';
 import { errorResponse } from '../../control/protocol.ts';
 import { type Config, readConfig } from '../../organisation/config/config.ts';
-import { keyStoreSecret, requireState } from '../ask.ts';
+import { keyStoreSecret, requireState } from '../ask-at-rest.ts';
 import type { Command } from '../command.ts';
 import { exitCodes, type Io, note, print, printJson } from '../io.ts';
 
