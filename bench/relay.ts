@@ -1,7 +1,7 @@
 /**
  * A tunnel whose ciphertext goes through the relay of the data-plane program, as a ratio to the same tunnel on its direct way: three
  * namespaces on one bridge, the relay in the third; alternating rounds of one TCP stream (`--rounds`, default 3; `--seconds`, default
- * 3). All of it is one machine: the
+ * 3). Then packets lost when both ends change from the relay to the direct way at one moment, 1,000 a second each way. All of it is one machine: the
  * relay takes processor time that its own machine would have. Needs root, /dev/net/tun, iperf3 and the program in `.tools/bin`.
  */
 import { execFile, spawn } from 'node:child_process';
@@ -62,6 +62,7 @@ try {
         await driver.apply(deviceOf(i, ways[way][i] ?? ''));
       results[way].push(await throughput());
     }
+  const { lost, sent } = await upgrade(drivers, ways);
   for (const [i, driver] of drivers.entries()) await driver.remove(deviceOf(i, '').name);
   const direct = median(results.direct);
   const relayed = median(results.relayed);
@@ -69,6 +70,7 @@ try {
   console.log(`direct    ${direct.toFixed(0)} Mbit/s`);
   console.log(`relayed   ${relayed.toFixed(0)} Mbit/s, in the process of the relay`);
   console.log(`relayed to direct: ${(relayed / direct).toFixed(2)}`);
+  console.log(`lost on the change from relayed to direct: ${lost} of ${sent} packets`);
 } finally {
   for (const space of spaces) {
     const { stdout } = await ip('netns', 'pids', space).catch(() => ({ stdout: '' }));
@@ -119,7 +121,39 @@ async function throughput(): Promise<number> {
   return JSON.parse(stdout).end.sum_received.bits_per_second / 1e6;
 }
 
-function deviceOf(i: number, endpoint: string): DesiredDevice {
+/** As `agent/tunnel/reach/search.ts` does it: the endpoint is written, and again while packets are under way on the former way. */
+async function upgrade(
+  drivers: readonly TunnelDriver[],
+  ways: { readonly direct: readonly string[]; readonly relayed: readonly string[] },
+): Promise<{ readonly lost: number; readonly sent: number }> {
+  for (const [i, driver] of drivers.entries()) await driver.remove(deviceOf(i, '').name);
+  const apply = (way: readonly string[], insists: boolean) =>
+    Promise.all(drivers.map((driver, i) => driver.apply(deviceOf(i, way[i] ?? '', insists))));
+  await apply(ways.relayed, false);
+  const [from, to] = spaces;
+  const server = spawn('ip', ['netns', 'exec', to, 'iperf3', '-s', '-1', '-B', 'fd99::2'], {
+    stdio: 'ignore',
+  });
+  await sleep(1_000);
+  const stream = ['-u', '--bidir', '-l', '500', '-b', '4M', '-t', '6', '-J'];
+  const measured = execute('ip', ['netns', 'exec', from, 'iperf3', '-c', 'fd99::2', ...stream]);
+  for (const pause of [2_000, 200, 600, 1_200]) {
+    await sleep(pause);
+    await apply(ways.direct, true);
+  }
+  const { end } = JSON.parse((await measured).stdout);
+  server.kill();
+  for (const [i, driver] of drivers.entries()) {
+    const [peer] = [...((await driver.peers(deviceOf(i, '').name))?.values() ?? [])];
+    if (peer?.endpoint !== ways.direct[i])
+      throw new Error(`expected the direct way, got ${peer?.endpoint}`);
+  }
+  const sums = [end.sum, end.sum_bidir_reverse].filter((sum) => sum !== undefined);
+  const total = (pick: 'lost_packets' | 'packets') => sums.reduce((all, sum) => all + sum[pick], 0);
+  return { lost: total('lost_packets'), sent: total('packets') };
+}
+
+function deviceOf(i: number, endpoint: string, insists = false): DesiredDevice {
   const key = (n: number) => wireguardPrivateKey(new Secret(new Uint8Array(32).fill(n + 1)));
   const other = 1 - i;
   return {
@@ -133,7 +167,7 @@ function deviceOf(i: number, endpoint: string): DesiredDevice {
       {
         publicKey: wireguardPublicKeyHex(key(other)),
         presharedKey: new Secret(new Uint8Array(32).fill(9)),
-        ...(endpoint === '' ? {} : { endpoint: parseUdpEndpoint(endpoint) }),
+        ...(endpoint === '' ? {} : { endpoint: parseUdpEndpoint(endpoint), insists }),
         allowedIps: [parseCidr(`fd99::${other + 1}/128`)],
         // Both begin at once, as both ends of a way do.
         keepalive: 25,

@@ -7,12 +7,14 @@ import { Reach } from '#agent/tunnel/reach/reach';
 import { hear, reachManners, say } from '#agent/tunnel/reach/session';
 import type { Aid, Said } from '#kel/identifiers';
 import { createJournal } from '#src/journal';
+import { probeToken } from '#src/wireguard/device-probes';
 import type {
   InterfaceName,
   ProbeToken,
   TunnelDriver,
   UdpEndpoint,
 } from '#src/wireguard/tunnel-driver';
+import { parseUdpEndpoint } from '#src/wireguard/values';
 import { SeededRng } from '../../../../support/doubles/seeded-rng.ts';
 import { SimulatedClock } from '../../../../support/simulation/simulated-clock.ts';
 import { SimulatedWorld } from '../../../../support/simulation/simulated-network.ts';
@@ -220,6 +222,32 @@ describe('a way is looked for', () => {
     scene.isAlive = true;
     await scene.clock.advance(20_000);
     assert.deepEqual([scene.get('a').endpoint, scene.get('b').endpoint], [undefined, undefined]);
+    scene.end();
+  });
+
+  it('to no address to which nobody sends because another says so', async () => {
+    const scene = await sought('none', 'none');
+    const { network } = scene.get('b');
+    const token = probeToken(new Uint8Array(16));
+    const candidates = ['127.0.0.1:53', '224.0.0.1:1', '[fe80::1]:1'].map((text) => ({
+      kind: 'own' as const,
+      endpoint: parseUdpEndpoint(text),
+      token,
+    }));
+    for (const candidate of candidates) {
+      const call = { ...viewAt('b'), canProbe: true, candidates: [candidate] };
+      const ask = converse(
+        { network, clock: scene.clock },
+        reachManners,
+        scene.get('a').network.self,
+        async (conversation) => {
+          await say(conversation, { kind: 'call', ...call });
+          return hear(conversation, 'call');
+        },
+      );
+      await assert.rejects(scene.clock.run(ask), { code: 'NETWORK_STREAM_CLOSED' });
+    }
+    assert.equal(scene.get('a').endpoint, undefined);
     scene.end();
   });
 
