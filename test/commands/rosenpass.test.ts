@@ -165,6 +165,13 @@ describe('kelmesh rosenpass', () => {
       assert.equal(code, 'FILE_NOT_FOUND');
     });
 
+    it('names peers that have one key', async function () {
+      this.timeout(WAIT_MS);
+      put('twice.toml', toml(1, '127.0.0.1:0', '[[peers]]', 'public_key = "0.pk"'));
+      await using one = new Started('twice.toml', dir);
+      await one.saying(/peers\[1\]: expected a public key of its own, .*\(ROSENPASS_BAD_CONFIG\)/);
+    });
+
     it('names secrets that others can read', async function () {
       this.timeout(WAIT_MS);
       chmodSync(path('1.sk'), 0o644);

@@ -28,6 +28,9 @@ const MAX_WAITING = 256;
 /** Given to it at a time. */
 const MAX_BATCH = 16;
 
+const REPEATED =
+  'expected a public key of its own, got that of another peer: one alone of the two is answered';
+
 /** Told of what happens. */
 export interface ExchangeListener {
   /** The sockets are open, the keys are read. */
@@ -91,6 +94,8 @@ export async function exchangeKeys(
         case 'ready':
           ({ peerIds } = message);
           isBusy = false;
+          for (const peer of repeated(peerIds))
+            listener.trouble(peer, new RosenpassError('ROSENPASS_BAD_CONFIG', REPEATED));
           listener.ready(sockets.bound);
           give();
           break;
@@ -168,6 +173,16 @@ async function resolve(endpoint: HostPort, sockets: RosenpassSockets): Promise<R
     'ROSENPASS_NO_ADDRESS',
     `endpoint ${host}: expected an address that \`listen\` reaches, got ${found.map(({ address }) => address).join(', ')}`,
   );
+}
+
+/** Peers with the key of one before them. */
+function repeated(peerIds: readonly Uint8Array[]): readonly number[] {
+  const seen = new Set<string>();
+  return peerIds.flatMap((id, at) => {
+    const isKnown = seen.has(id.toHex());
+    seen.add(id.toHex());
+    return isKnown ? [at] : [];
+  });
 }
 
 function sum(
