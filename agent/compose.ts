@@ -194,6 +194,7 @@ export async function composeRunning(config: Config): Promise<RunningDrivers> {
         bootstrap: config.network.bootstrap as readonly PeerAddress[],
         mdns: config.network.mdns,
         ...relayRole(config),
+        listenToo: withinTls(config),
         clock: systemClock,
       }),
     tunnels: await chooseTunnelDriver({
@@ -226,6 +227,14 @@ function relayOf({ stateDir, relay }: Config, path: string | undefined): { relay
   if (path === undefined) return {};
   const ports = [relay.port, relay.port + RELAY_PORTS - 1] as const;
   return { relay: new RelayProgram({ path, stateDir: join(stateDir, 'wireguard'), ports }) };
+}
+
+/** At the addresses on which the agent listens, on the port that is let out everywhere. */
+function withinTls(config: Config): readonly PeerAddress[] {
+  const { listen, tlsPort } = config.network;
+  if (relayRole(config).relay !== 'serve' || tlsPort === 0) return [];
+  const hosts = listen.flatMap((text) => /^(\/ip[46]\/[^/]+)\/tcp\/\d+$/.exec(text)?.[1] ?? []);
+  return [...new Set(hosts)].map((host) => `${host}/tcp/${tlsPort}/tls` as PeerAddress);
 }
 
 export function agentSettings(config: Config): AgentSettings {

@@ -10,12 +10,14 @@ import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
+import type { Clock } from '#src/clock';
 import type { Secret } from '#src/secret';
 import { type CircuitPolicy, RELAY_BOUNDS } from './circuit-policy.ts';
 import type { Newcomer } from './door.ts';
 import { NetworkError } from './errors.ts';
 import { sourceIn } from './host-of.ts';
 import { relayedWays, relayKeeper } from './libp2p-relay.ts';
+import { tlsTransport } from './libp2p-tls.ts';
 import { DialWays } from './libp2p-ways.ts';
 import type { GossipVerdict, PeerAddress, PeerKey } from './network.ts';
 import { addressText } from './peer-key.ts';
@@ -38,6 +40,7 @@ export interface NodeInit {
   readonly listen: readonly PeerAddress[];
   readonly announce: readonly PeerAddress[];
   readonly mdns: boolean;
+  readonly clock: Clock;
   /** TCP sockets of the listeners: far above what the door lets in. */
   readonly maxSockets: number;
   /** Whether an inbound connection gets a place before its handshake. @returns frees the place; undefined: refused */
@@ -65,7 +68,11 @@ export async function createNode(init: NodeInit) {
     privateKey,
     nodeInfo: { name: 'kelmesh', version: '1', userAgent: 'kelmesh' },
     addresses: { listen: [...init.listen], appendAnnounce: [...init.announce] },
-    transports: [tcp({ maxConnections: init.maxSockets }), relayed.transport],
+    transports: [
+      tcp({ maxConnections: init.maxSockets }),
+      tlsTransport(init.maxSockets, init.clock),
+      relayed.transport,
+    ],
     connectionEncrypters: [noise()],
     streamMuxers: [
       yamux({
@@ -176,7 +183,10 @@ function gossip(init: NodeInit): ReturnType<typeof gossipsub> {
 }
 
 interface ListenerComponents {
-  readonly transportManager: { getAddrs(): Multiaddr[] };
+  readonly transportManager: {
+    getAddrs(): Multiaddr[];
+    listen(addresses: Multiaddr[]): Promise<void>;
+  };
   readonly addressManager: {
     confirmObservedAddr(address: Multiaddr, options: { type: 'transport'; ttl: number }): void;
   };
@@ -191,6 +201,12 @@ class Listeners {
 
   constructor(components: ListenerComponents) {
     this.#components = components;
+  }
+
+  /** Listens there as well, where that can be: a port that another program has is none of ours. */
+  async listenToo(addresses: readonly PeerAddress[]): Promise<void> {
+    for (const address of addresses)
+      await this.#components.transportManager.listen([multiaddr(address)]).catch(() => undefined);
   }
 
   confirm(): void {

@@ -61,6 +61,8 @@ export interface Libp2pNetworkOptions {
   readonly bootstrap: readonly PeerAddress[];
   /** Finds peers of the LAN and dials those that the gate admits. */
   readonly mdns: boolean;
+  /** Where to listen as well, where that can be. */
+  readonly listenToo?: readonly PeerAddress[];
   /** `serve`: passes on connections of members; `use`: is reached through members that do; @default neither */
   readonly relay?: 'serve' | 'use';
   readonly limits?: Partial<NetworkLimits>;
@@ -96,6 +98,7 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     listen: options.listen,
     announce: options.announce ?? [],
     mdns: options.mdns,
+    clock: options.clock,
     admits: (peer) => network.current?.admits(peer) ?? false,
     relaying,
     mayComeThrough: favours,
@@ -120,7 +123,7 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     ),
     gossip: new Libp2pGossip(node.services.gossip, library.topicVerdicts, guard, dropped),
   });
-  await network.current.start(options.listen, options.bootstrap);
+  await network.current.start(options);
   return network.current;
 }
 
@@ -205,13 +208,18 @@ class Libp2pNetwork implements Network {
     });
   }
 
-  async start(listen: readonly PeerAddress[], bootstrap: readonly PeerAddress[]): Promise<void> {
+  async start({
+    listen,
+    listenToo = [],
+    bootstrap,
+  }: Pick<Libp2pNetworkOptions, 'listen' | 'listenToo' | 'bootstrap'>): Promise<void> {
     try {
       await this.#parts.node.start();
     } catch (cause) {
       await this.close();
       throw listenError(listen, cause);
     }
+    await this.#parts.node.services.listeners.listenToo(listenToo);
     this.#parts.node.services.listeners.confirm();
     this.#redialler.keep(bootstrap);
     this.#watch();

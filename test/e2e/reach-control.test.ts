@@ -14,7 +14,7 @@ describe('the control channel behind address translation', function () {
   let internet: SmallInternet;
 
   before(async function () {
-    this.timeout(120_000);
+    this.timeout(240_000);
     const reason = await internetUnavailable();
     if (reason !== undefined) skip(this, reason);
     internet = await createInternet({
@@ -22,6 +22,7 @@ describe('the control channel behind address translation', function () {
       routers: [
         { name: 'keeper', nat: 'keeps-ports', behind: ['alba'] },
         { name: 'mixer', nat: 'per-destination', behind: ['brim'] },
+        { name: 'strict', nat: 'keeps-ports', behind: ['dune'], letsOut: 'tcp-443' },
       ],
     });
     const harbour = internet.get('harbour');
@@ -36,7 +37,7 @@ describe('the control channel behind address translation', function () {
     await harbour.ok('mesh', 'create', 'research');
     await harbour.ok('up');
     const line = (await harbour.ok('mesh', 'invite')).trim();
-    for (const name of ['alba', 'brim']) {
+    const join = async (name: string) => {
       const machine = internet.get(name);
       await machine.ok('init', '--name', name, '--generate-secret');
       const { aid } = await machine.json('mesh', 'join', line);
@@ -45,8 +46,10 @@ describe('the control channel behind address translation', function () {
         const { knocks } = await harbour.json('status');
         return knocks.some((knock: Json) => knock.aid === aid);
       });
+      return { name, aid };
+    };
+    for (const { name, aid } of await Promise.all(['alba', 'brim', 'dune'].map(join)))
       await harbour.ok('mesh', 'admit', aid, '--name', name);
-    }
   });
   after(() => internet?.[Symbol.asyncDispose]());
 
@@ -67,6 +70,16 @@ describe('the control channel behind address translation', function () {
     }
     const { control } = await rowOf(internet.get('harbour'), 'alba');
     strictEqual(control.path, 'direct');
+  });
+
+  it('comes up within TLS where a firewall lets out TCP 443 alone', async () => {
+    const row = await eventually('dune is connected with alba', async () => {
+      const found = await rowOf(internet.get('dune'), 'alba');
+      return found?.connected === true && found;
+    });
+    deepStrictEqual([row.control.path, row.control.by], ['relayed', 'harbour']);
+    const { control } = await rowOf(internet.get('dune'), 'harbour');
+    ok(control.address.includes('/tcp/443/tls/'), control.address);
   });
 
   it('carries the agreement of a key', async () => {

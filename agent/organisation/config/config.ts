@@ -38,6 +38,7 @@ export interface Config {
     readonly announce: readonly string[];
     readonly bootstrap: readonly string[];
     readonly mdns: boolean;
+    readonly tlsPort: number;
     readonly relay: 'auto' | 'serve' | 'use' | 'off';
   };
   readonly tunnel: {
@@ -133,6 +134,7 @@ export function parseConfig(text: string, file: string): Config {
       announce: get('network.announce'),
       bootstrap: get('network.bootstrap'),
       mdns: get('network.mdns'),
+      tlsPort: get('network.tls-port'),
       relay: get('network.relay'),
     },
     tunnel: {

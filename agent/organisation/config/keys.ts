@@ -112,6 +112,11 @@ export const configKeys = {
     fallback: ['/ip4/0.0.0.0/tcp/7400', '/ip6/::/tcp/7400'],
     does: 'where the agent listens for other agents',
   },
+  'network.tls-port': {
+    kind: { type: 'integer', min: 0, max: 65_535, unit: 'TCP port' },
+    fallback: 443,
+    does: 'port on which a node that serves as a relay listens within TLS as well, for networks that let out nothing else; where another program has it the node goes without; 0: none',
+  },
   'network.announce': {
     kind: { type: 'list', pattern: multiaddr, what: 'multiaddrs', max: 16 },
     fallback: [],

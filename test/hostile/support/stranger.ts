@@ -41,6 +41,7 @@ export class Stranger implements AsyncDisposable {
       mdns: false,
       maxSockets: 1_024,
       enters: () => () => undefined,
+      clock: systemClock,
       admits: () => true,
       discovered: () => undefined,
       gossipScore: () => 0,

@@ -102,6 +102,7 @@ describe('libp2p network', () => {
       mdns: false,
       maxSockets: 10,
       enters: () => () => undefined,
+      clock: systemClock,
       admits: () => true,
       discovered: () => undefined,
       gossipScore: () => 0,

@@ -156,6 +156,7 @@ proof-port = 65535
       `[${Array(17).fill('"/ip4/192.0.2.1/tcp/1"').join(',')}]`,
     ],
     'network.mdns': ['"true"', '1', '[]'],
+    'network.tls-port': ['"443"', '-1', '65536', '1.5'],
     'network.relay': ['"yes"', '1', 'true', '["serve"]'],
     'tunnel.driver': ['"none"'],
     'tunnel.interface': ['""', '"a b"', '"a/b"', `"${'a'.repeat(15)}"`, '"-a"', '".."', '"wg\\n"'],
