@@ -326,6 +326,8 @@ const others: ReadonlySet<string> = new Set([
     'node approve',
     'node accept',
   ],
+  // JSON alone, from what the status of the agent has and the system says.
+  'bugreport',
   ...['ca init', 'ca issue', 'ca export', 'ca trust', 'ca list', 'rotate ca'],
   ...['state show', 'state take-over', 'state restore'],
   ...['rosenpass gen-keys', 'rosenpass exchange-config'],
