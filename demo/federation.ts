@@ -77,14 +77,16 @@ export class DemoFederation {
   }
 
   async allUp(): Promise<void> {
-    await this.patience.until(40_000, 'every tunnel is up and proven', async () =>
-      (await this.statuses()).every(
-        ({ peers, rotating }) =>
-          !rotating &&
-          peers.length === 2 &&
-          peers.every(({ state, proof }) => state === 'up' && proof !== null),
-      ),
-    );
+    let lacking: readonly string[] = [];
+    await this.patience
+      .until(40_000, 'every tunnel is up and proven', async () => {
+        const statuses = await this.statuses();
+        lacking = this.organisations.flatMap(({ name }, at) => lackingIn(name, statuses[at]));
+        return lacking.length === 0;
+      })
+      .catch((error: unknown) => {
+        throw new Error(`${(error as Error).message}; ${lacking.join(', ')}`, { cause: error });
+      });
   }
 
   async overlay(name: Name): Promise<string> {
@@ -130,4 +132,17 @@ export class DemoFederation {
   async remove(): Promise<void> {
     await this.#ground?.release();
   }
+}
+
+/** What keeps the tunnels of one organisation from being up and proven, in words. */
+function lackingIn(name: string, status: Status | undefined): readonly string[] {
+  if (status === undefined) return [`${name} says nothing`];
+  const { peers, rotating } = status;
+  return [
+    ...(rotating ? [`${name} rotates`] : []),
+    ...(peers.length === 2 ? [] : [`${name} has ${peers.length} peers`]),
+    ...peers
+      .filter(({ state, proof }) => state !== 'up' || proof === null)
+      .map((peer) => `${name} to ${peer.name}: ${peer.reason ?? `${peer.state}, without a proof`}`),
+  ];
 }

@@ -31,6 +31,7 @@ export interface PeerStatus {
   readonly aid: string;
   readonly name: string;
   readonly state: string;
+  readonly reason: string | null;
   readonly level: string | null;
   readonly epoch: number | null;
   readonly sn: number | null;

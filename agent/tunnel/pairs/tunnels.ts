@@ -249,6 +249,11 @@ export class Tunnels {
     );
   }
 
+  /** Of every device: the same own key may stand on several. */
+  get deviceNames(): ReadonlySet<string> {
+    return new Set(this.#devices.all().map(({ name }) => String(name)));
+  }
+
   /** A tunnel that was up before changes over, or its former key drains. */
   get isRotating(): boolean {
     return this.#pairs().some(

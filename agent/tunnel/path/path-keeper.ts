@@ -27,7 +27,7 @@ const COST_FACTOR = 20;
 export interface PathKeeperDeps {
   /** Absent: nobody can say, and no path is called wrong. */
   readonly ways: Ways | undefined;
-  readonly tunnels: Pick<Tunnels, 'status' | 'repair' | 'devices' | 'reconcile' | 'listen'>;
+  readonly tunnels: Pick<Tunnels, 'status' | 'repair' | 'deviceNames' | 'reconcile' | 'listen'>;
   readonly echoes: Echoes;
   readonly routeMtus: RouteMtus;
   readonly membership: Membership;
@@ -104,7 +104,7 @@ export class PathKeeper {
     return pathFault({
       look: this.#look,
       device,
-      devices: new Set([...tunnels.devices.values()].map(({ name }) => String(name))),
+      devices: tunnels.deviceNames,
       own: overlayAddress(mesh, identity.aid),
       peer: overlayAddress(mesh, aid),
     });
