@@ -38,7 +38,8 @@ export async function takeAway({ namespaces, interfaces, dir }: Ground): Promise
     );
   const sockets = (await readdir(SOCKET_DIR).catch(() => [])).filter((file) =>
     interfaces.some(
-      (prefix) => file.startsWith(prefix) && /^\d\.(sock|events)$/.test(file.slice(prefix.length)),
+      (prefix) =>
+        file.startsWith(prefix) && /^\d\.(sock|events|probes)$/.test(file.slice(prefix.length)),
     ),
   );
   const paths = sockets.map((file) => join(SOCKET_DIR, file));

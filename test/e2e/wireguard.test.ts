@@ -184,7 +184,7 @@ describe('two nodes over a real WireGuard tunnel', () => {
     assert.equal(await alice.read(name), undefined);
     assert.deepEqual(await alice.list(''), []);
     assert.deepEqual(await readdir(join(stateDir, 'alice')), []);
-    for (const socket of ['sock', 'events'])
+    for (const socket of ['sock', 'events', 'probes'])
       assert.equal(existsSync(`/var/run/wireguard/${name}.${socket}`), false);
     assert.doesNotMatch(await spaces.get('alice').exec('ip', 'link'), new RegExp(name));
   });
