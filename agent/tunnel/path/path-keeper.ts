@@ -41,6 +41,10 @@ export class PathKeeper {
   readonly #rounds = new SerialQueue();
   readonly #mtus: PathMtus;
   #look: WaysLook | undefined;
+  /** When the question of the last look was asked, monotonic. */
+  #askedAt = 0;
+  /** Members whose route this agent has set since, and when, monotonic: what was seen before says nothing of it. */
+  readonly #routed = new Map<Aid, number>();
   /** Tunnels that have shaken hands. */
   #open: readonly OpenPath[] = [];
   #watch: WaysWatch | undefined;
@@ -71,7 +75,10 @@ export class PathKeeper {
     this.#signal = signal;
     echoes.start(signal);
     tunnels.listen({
-      established: () => this.#soon(),
+      established: (aid) => {
+        this.#routed.set(aid, clock.monotonic());
+        this.#soon();
+      },
       removed: () => undefined,
       receipt: () => undefined,
     });
@@ -101,6 +108,7 @@ export class PathKeeper {
     const { membership, identity, tunnels } = this.#deps;
     const { mesh } = membership;
     if (this.#look === undefined || mesh === undefined) return undefined;
+    if (this.#isNewer(aid)) return undefined;
     return pathFault({
       look: this.#look,
       device,
@@ -108,6 +116,11 @@ export class PathKeeper {
       own: overlayAddress(mesh, identity.aid),
       peer: overlayAddress(mesh, aid),
     });
+  }
+
+  /** The route of the member was set after the last look. */
+  #isNewer(aid: Aid): boolean {
+    return (this.#routed.get(aid) ?? Number.NEGATIVE_INFINITY) >= this.#askedAt;
   }
 
   #soon(): void {
@@ -153,10 +166,13 @@ export class PathKeeper {
         : [{ aid, device: device.name, endpoint: peer.endpoint }],
     );
     const members = membership.others().map(({ aid }) => aid);
+    const askedAt = this.#deps.clock.monotonic();
     this.#look = await ways.look([
       ...[identity.aid, ...members].map((aid) => overlayAddress(mesh, aid)),
       ...new Set(this.#open.map(({ endpoint }) => addressOf(endpoint))),
     ]);
+    this.#askedAt = askedAt;
+    for (const aid of [...this.#routed.keys()]) if (!this.#isNewer(aid)) this.#routed.delete(aid);
     const suspects = new Set<string>();
     for (const { aid, device } of statuses) {
       const fault = device && this.faultOf(aid, device.name);
