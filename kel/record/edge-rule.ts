@@ -1,6 +1,6 @@
 /** A rule of edge policy, as the charter carries it; what follows from it, `policyOf` of the mesh says. */
 import { formatIpPrefix, parseIpPrefix } from '#src/net/ip-prefix';
-import type { NodeRole } from './record.ts';
+import type { NodeRole } from './node-role.ts';
 import {
   boolean,
   checked,

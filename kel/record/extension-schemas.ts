@@ -18,6 +18,7 @@ import type {
 } from './extension.ts';
 import { isAid, isRecordSaid } from './qualified.ts';
 import {
+  ascending,
   badField,
   bytes,
   checked,
@@ -25,6 +26,7 @@ import {
   type FieldSchema,
   integer,
   isHostAndPort,
+  isUnique,
   list,
   type MapSchemas,
   map,
@@ -193,25 +195,10 @@ export function namesWhatIsThere({ x, cr }: Partial<Extensions<object>>): boolea
 
 const extensionNames = ascending(list(text(1, 32, NAME), 0, MAX_EXTENSIONS));
 
-/** Each once: a set has one form. */
-function ascending<T extends string | number>(
-  schema: FieldSchema<readonly T[]>,
-): FieldSchema<readonly T[]> {
-  return checked(schema, (entries) =>
-    entries.every((entry, at) => at === 0 || entry > (entries[at - 1] as T))
-      ? undefined
-      : 'entries in ascending order, each once',
-  );
-}
-
 function namedOnce<T extends { readonly n: string }>(
   schema: FieldSchema<readonly T[]>,
 ): FieldSchema<readonly T[]> {
   return checked(schema, (entries) =>
     isUnique(entries.map(({ n }) => n)) ? undefined : 'each name once',
   );
-}
-
-function isUnique(values: readonly string[]): boolean {
-  return new Set(values).size === values.length;
 }

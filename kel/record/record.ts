@@ -8,14 +8,13 @@
 import type { Aid, Said } from '#kel/identifiers';
 import type { Brand } from '#src/brand';
 import type { Extensions, RecordExtensions } from './extension.ts';
+import type { NodeRole } from './node-role.ts';
 
 /** The strategies of DESIGN: A pair PSK, B Rosenpass, C inner mTLS. */
 export type Strategy = 'A' | 'B' | 'C';
 
 /** The strategies that protect an edge, ascending: `A`, `AB`, `ABC`. */
 export type ProtectionLevel = 'A' | 'B' | 'C' | 'AB' | 'AC' | 'BC' | 'ABC';
-
-export type NodeRole = 'server' | 'relay' | 'device';
 
 /** An establishment event of the record's `i`. */
 export interface EstablishmentFields {

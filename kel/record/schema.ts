@@ -196,3 +196,22 @@ function show(value: unknown): string {
   if (value instanceof Map) return `a map with ${value.size} fields`;
   return typeof value === 'object' || typeof value === 'function' ? typeof value : String(value);
 }
+
+/**
+ * A set, which has one form: in ascending order, each once.
+ * @param what the entries are, for the message
+ */
+export function ascending<T extends string | number>(
+  schema: FieldSchema<readonly T[]>,
+  what = 'entries',
+): FieldSchema<readonly T[]> {
+  return checked(schema, (entries) =>
+    entries.every((entry, at) => at === 0 || entry > (entries[at - 1] as T))
+      ? undefined
+      : `${what} in ascending order, each once`,
+  );
+}
+
+export function isUnique(values: readonly string[]): boolean {
+  return new Set(values).size === values.length;
+}

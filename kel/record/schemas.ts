@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import type { Aid, Said } from '#kel/identifiers';
 import { extensionSchemas, namesWhatIsThere } from './extension-schemas.ts';
+import type { NodeRole } from './node-role.ts';
 import { isAid, isRecordSaid, isSaid, isSalt } from './qualified.ts';
 import type {
   AcknowledgementFields,
@@ -12,7 +13,6 @@ import type {
   EstablishmentFields,
   MemberFields,
   NodeFields,
-  NodeRole,
   ProtectionLevel,
   RecordFields,
   RecordOf,
@@ -25,6 +25,7 @@ import type {
   UdpEndpointFields,
 } from './record.ts';
 import {
+  ascending,
   bytes,
   checked,
   checkedText,
@@ -32,6 +33,7 @@ import {
   type FieldSchema,
   integer,
   isHostAndPort,
+  isUnique,
   list,
   type MapSchemas,
   map,
@@ -57,11 +59,7 @@ const recordSaidOrNone = textOf<Said | ''>(
 const role = oneOf<NodeRole>('server', 'relay', 'device');
 const region = text(0, 64);
 const level = oneOf<ProtectionLevel>('A', 'B', 'C', 'AB', 'AC', 'BC', 'ABC');
-const strategies = checked(list(oneOf<Strategy>('A', 'B', 'C'), 0, 3), (list) =>
-  list.every((entry, at) => at === 0 || entry > (list[at - 1] as Strategy))
-    ? undefined
-    : 'strategies in ascending order, each once',
-);
+const strategies = ascending(list(oneOf<Strategy>('A', 'B', 'C'), 0, 3), 'strategies');
 const establishment = map<EstablishmentFields>({ s: integer(), d: said });
 
 const node: MapSchemas<NodeFields> = {
@@ -224,8 +222,4 @@ function record<T extends RecordType>(
     if (!namesWhatIsThere(it)) return 'names in cr that stand in x';
     return rules[type]?.(it);
   });
-}
-
-function isUnique(values: readonly string[]): boolean {
-  return new Set(values).size === values.length;
 }

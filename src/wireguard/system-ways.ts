@@ -11,6 +11,9 @@ const WITH_ITS_PARENT = ['setpriv', '--pdeathsig', 'KILL', '--'];
 
 export class SystemWays implements Ways {
   readonly #run: RunCommand;
+  /** Runs while anybody listens, once for all of them. */
+  #monitor: Monitor | undefined;
+  readonly #listeners = new Set<() => void>();
 
   constructor(run: RunCommand = runCommand) {
     this.#run = run;
@@ -21,12 +24,29 @@ export class SystemWays implements Ways {
   }
 
   watch(listener: () => void): WaysWatch {
-    return new Monitor(listener);
+    // One that listens twice is told twice.
+    const told = () => listener();
+    this.#listeners.add(told);
+    this.#monitor ??= new Monitor(() => {
+      for (const tell of this.#listeners) tell();
+    });
+    const monitor = this.#monitor;
+    return {
+      get isTelling() {
+        return monitor.isTelling;
+      },
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(told);
+        if (this.#listeners.size > 0 || this.#monitor !== monitor) return;
+        this.#monitor = undefined;
+        monitor[Symbol.dispose]();
+      },
+    };
   }
 }
 
 /** What it prints is not read: that it prints says that something has changed. */
-class Monitor implements WaysWatch {
+class Monitor implements Disposable {
   readonly #listener: () => void;
   #child: ChildProcess | undefined;
   #restart: NodeJS.Timeout | undefined;

@@ -11,7 +11,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Aid, Said } from '#kel/identifiers';
 import type { EventReference } from '#kel/key-state/key-state';
 import type { CharterExtensions } from '#kel/record/extension';
-import type { ChrRecord, NodeRole, ProtectionLevel, Verified } from '#kel/record/record';
+import type { NodeRole } from '#kel/record/node-role';
+import type { ChrRecord, ProtectionLevel, Verified } from '#kel/record/record';
 
 import type { RecordVersion } from '#kel/record/schemas';
 

@@ -5,7 +5,8 @@
 import type { Aid, Said } from '#kel/identifiers';
 import type { Selector } from '#kel/record/edge-rule';
 import type { CharterExtensions } from '#kel/record/extension';
-import type { CharterFields, NodeRole } from '#kel/record/record';
+import type { NodeRole } from '#kel/record/node-role';
+import type { CharterFields } from '#kel/record/record';
 import type { RecordStore } from '#kel/record/record-store';
 import { type Clock, formatDateTime } from '#src/clock';
 import { SerialQueue } from '#src/serial-queue';

@@ -5,7 +5,7 @@
  * rule can be read by itself, and its place says what it yields to.
  */
 import type { Contribution, EdgeRule, Selector } from '#kel/record/edge-rule';
-import type { NodeRole } from '#kel/record/record';
+import type { NodeRole } from '#kel/record/node-role';
 import { INDISPENSABLE, inOrder } from './contribution.ts';
 
 /** One end, as the charter describes it. */
