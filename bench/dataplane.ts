@@ -10,12 +10,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
-import { Secret } from '#src/secret';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
-import { wireguardPrivateKey, wireguardPublicKeyHex } from '#src/wireguard/static-key';
-import type { DesiredDevice } from '#src/wireguard/tunnel-driver';
-import { parseCidr, parseInterfaceName, parseUdpEndpoint } from '#src/wireguard/values';
+import { parseUdpEndpoint } from '#src/wireguard/values';
 import { median } from './support/stats.ts';
+import { deviceOfEnd } from './support/two-ends.ts';
 
 const { values } = parseArgs({
   options: {
@@ -87,7 +85,8 @@ async function measure(program: string): Promise<Round> {
         toolsDir,
         namespace: end,
       });
-      await driver.apply(deviceOf(ends, i));
+      const endpoint = parseUdpEndpoint(`10.9.9.${2 - i}:51820`);
+      await driver.apply(deviceOfEnd(ends, i, { endpoint, keepalive: 0 }));
     }
     const pids = await Promise.all(
       ends.map(async (end) => Number(await readFile(join(dir, end, `${end}.pid`), 'utf8'))),
@@ -113,28 +112,6 @@ async function measure(program: string): Promise<Round> {
     for (const end of ends) await ip('netns', 'del', end).catch(() => undefined);
     await rm(dir, { recursive: true, force: true });
   }
-}
-
-function deviceOf(ends: readonly string[], i: number): DesiredDevice {
-  const key = (n: number) => wireguardPrivateKey(new Secret(new Uint8Array(32).fill(n + 1)));
-  const other = 1 - i;
-  return {
-    name: parseInterfaceName(ends[i] ?? ''),
-    privateKey: key(i),
-    listenPort: 51_820,
-    mtu: 1420,
-    addresses: [`fd99::${i + 1}/128`],
-    routes: [parseCidr(`fd99::${other + 1}/128`)],
-    peers: [
-      {
-        publicKey: wireguardPublicKeyHex(key(other)),
-        presharedKey: new Secret(new Uint8Array(32).fill(9)),
-        endpoint: parseUdpEndpoint(`10.9.9.${other + 1}:51820`),
-        allowedIps: [parseCidr(`fd99::${other + 1}/128`)],
-        keepalive: 0,
-      },
-    ],
-  };
 }
 
 /** User and system time of the processes so far. */

@@ -10,13 +10,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
-import { Secret } from '#src/secret';
 import { chooseTunnelDriver } from '#src/wireguard/detect';
-import { wireguardPrivateKey, wireguardPublicKeyHex } from '#src/wireguard/static-key';
 import type { DesiredDevice, TunnelDriver } from '#src/wireguard/tunnel-driver';
 import { exchangeUapi } from '#src/wireguard/uapi-socket';
-import { parseCidr, parseInterfaceName, parseUdpEndpoint } from '#src/wireguard/values';
+import { parseUdpEndpoint } from '#src/wireguard/values';
 import { median } from './support/stats.ts';
+import { deviceOfEnd } from './support/two-ends.ts';
 
 const { values } = parseArgs({
   options: {
@@ -154,24 +153,7 @@ async function upgrade(
 }
 
 function deviceOf(i: number, endpoint: string, insists = false): DesiredDevice {
-  const key = (n: number) => wireguardPrivateKey(new Secret(new Uint8Array(32).fill(n + 1)));
-  const other = 1 - i;
-  return {
-    name: parseInterfaceName(spaces[i] ?? ''),
-    privateKey: key(i),
-    listenPort: 51_820,
-    mtu: 1420,
-    addresses: [`fd99::${i + 1}/128`],
-    routes: [parseCidr(`fd99::${other + 1}/128`)],
-    peers: [
-      {
-        publicKey: wireguardPublicKeyHex(key(other)),
-        presharedKey: new Secret(new Uint8Array(32).fill(9)),
-        ...(endpoint === '' ? {} : { endpoint: parseUdpEndpoint(endpoint), insists }),
-        allowedIps: [parseCidr(`fd99::${other + 1}/128`)],
-        // Both begin at once, as both ends of a way do.
-        keepalive: 25,
-      },
-    ],
-  };
+  const way = endpoint === '' ? {} : { endpoint: parseUdpEndpoint(endpoint), insists };
+  // Both begin at once, as both ends of a way do.
+  return deviceOfEnd(spaces, i, { ...way, keepalive: 25 });
 }
